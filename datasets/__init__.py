@@ -1,0 +1,1 @@
+"""One sample: on disk, in memory, in a shard, in a batch."""

@@ -1,0 +1,197 @@
+"""What travels through the pipeline: a file, its photograph, the heads found in it, and the refusal of one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from . import reasons
+from .arrays import Array, Floats, Pixels
+from .camera import Camera
+
+
+class Drop(Exception):
+    """A sample or file is refused: data, not an error. The reason decides the outcome (see `reasons.REASONS`)."""
+
+    def __init__(self, reason: str, detail: str = "", value: float | None = None) -> None:
+        """Refuse with a reason code, the measured fact ("best score 0.31 < 0.50") and, where there is one, its number."""
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail, self.value = reason, detail, value
+        self.outcome = reasons.outcome(reason)
+
+    def __reduce__(self) -> tuple[type[Drop], tuple[str, str, float | None]]:
+        """Travel between processes whole."""
+        return type(self), (self.reason, self.detail, self.value)
+
+
+@dataclass(frozen=True)
+class Rights:
+    """Whose picture it is and what may be done with it; empty where nobody said."""
+
+    license: str = ""
+    license_url: str = ""
+    attribution: str = ""
+    source_url: str = ""
+    retrieved_at: str = ""
+    consent: str = ""
+    identity: str = ""
+    """Key of the person, for splits without leakage."""
+    group: str = ""
+    """Album, video or shoot: pictures that must stay in one split."""
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """A file before anyone looked at it."""
+
+    source: str
+    """Label of the source it came from, such as the folder's name."""
+    path: str
+    """Where in that source, with forward slashes; undecodable bytes are surrogate-escaped."""
+    num_bytes: int
+    stamp: str = ""
+    """What tells that the file is still the same (size, mtime, inode); empty where the source has no such thing."""
+    rights: Rights = Rights()
+    sidecar: Mapping[str, str] = field(default_factory=dict)
+    """Things known beside the pixels: "id", "camera", "mask", "parsing", ... -> locator within the source."""
+
+
+@dataclass(frozen=True)
+class PhotoInfo:
+    """What the header and the decoder said of a photograph."""
+
+    width: int
+    """Pixels, after EXIF orientation."""
+    height: int
+    format: str
+    """True format from the bytes, such as "jpeg"."""
+    orientation: int = 1
+    """EXIF orientation that was applied, 1 to 8."""
+    num_frames: int = 1
+    bit_depth: int = 8
+    flags: tuple[str, ...] = ()
+    """Sorted remarks: "cmyk", "icc_converted", "grey", "alpha", "palette", "trailing_bytes", "corrupt_stream", ..."""
+
+
+class Photo:
+    """A decoded photograph, its pixels made on first use (a resumed stage may never need them)."""
+
+    def __init__(
+        self, source: SourceImage, sha256: str, info: PhotoInfo, load: Callable[[], tuple[Pixels, Pixels | None]]
+    ) -> None:
+        """Wrap a file's content; `load` decodes it into sRGB pixels and, where the file has one, its alpha."""
+        self.source, self.sha256, self.info, self._load = source, sha256, info, load
+
+    @classmethod
+    def of_pixels(cls, pixels: Pixels, sha256: str = "0" * 64, path: str = "array") -> Photo:
+        """Wrap an (H, W, 3) uint8 array that is already in memory: for renderers, tests and notebooks."""
+        info = PhotoInfo(width=pixels.shape[1], height=pixels.shape[0], format="array")
+        return cls(SourceImage("memory", path, pixels.nbytes), sha256, info, lambda: (pixels, None))
+
+    @cached_property
+    def _decoded(self) -> tuple[Pixels, Pixels | None]:
+        return self._load()
+
+    @property
+    def pixels(self) -> Pixels:
+        """(H, W, 3) uint8 sRGB, upright."""
+        return self._decoded[0]
+
+    @property
+    def alpha(self) -> Pixels | None:
+        """(H, W) uint8 where the file had transparency, else None."""
+        return self._decoded[1]
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether the pixels are in memory."""
+        return "_decoded" in self.__dict__
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """One head as the detector saw it, in continuous source pixels."""
+
+    box: tuple[float, float, float, float]
+    """x, y, width, height of the whole head."""
+    confidence: float
+    """0 to 1."""
+    kind: str
+    """"mesh" where the face mesh fitted, "face" where only a face box, "pose" where only the body pose was seen."""
+    yaw: float
+    """Coarse azimuth of the camera in radians, as `Camera.yaw`."""
+    mesh: Array | None = None
+    """(478, 3) float32: MediaPipe's face mesh, x and y in source pixels, z in the same scale, towards the camera negative."""
+    body: Array | None = None
+    """(33, 4) float32: MediaPipe's pose landmarks, x, y, z in source pixels and visibility 0 to 1."""
+    num_heads: int = 1
+    """How many heads the detector saw in this photograph."""
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """The one warp that leads from the photograph to the sample's picture."""
+
+    matrix: Floats
+    """(3, 3) from continuous source pixels to continuous crop pixels."""
+    size: int
+    """Side of the crop in pixels."""
+    pad_ratio: float
+    """Share of crop pixels that lie outside the photograph, 0 to 1."""
+    upscale: float
+    """Crop pixels per source pixel; above 1 the crop is finer than its source."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One head on its way through the stages; each stage returns changed copies."""
+
+    id: str
+    photo: Photo
+    head_index: int = 0
+    head: Head | None = None
+    crop: Crop | None = None
+    image: Pixels | None = None
+    """(S, S, 3) uint8 sRGB: the canonical crop, from align on."""
+    padding: Pixels | None = None
+    """(S, S) uint8: 255 where the photograph had no pixel."""
+    mask: Pixels | None = None
+    """(S, S) uint8 soft matte of the head and shoulders: 0 background, 255 head."""
+    parsing: Pixels | None = None
+    """(S, S) uint8 class map, see `classes.CLASSES`."""
+    mesh: Array | None = None
+    """(478, 3) float32 face mesh in crop pixels, where a face was seen."""
+    landmarks: Array | None = None
+    """(68, 2) float32 iBUG landmarks in crop pixels, where a face was seen."""
+    camera: Camera | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Measured numbers by name; they become columns of the manifest."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Named words, such as pose_source = "mesh"; they become columns of the manifest."""
+    parent: str = ""
+    """Id of the sample that this one was derived from."""
+    derivation: str = ""
+    """Canonical JSON of how it was derived."""
+    known: frozenset[str] = frozenset()
+    """Fields whose value is exact because the source gave it: stages that only estimate these are skipped."""
+
+    def with_(self, **changes: Any) -> Sample:
+        """Return a copy with fields replaced; `scores` and `notes` are merged into the present ones."""
+        for name in ("scores", "notes"):
+            if name in changes:
+                changes[name] = {**getattr(self, name), **changes[name]}
+        return dataclasses.replace(self, **changes)
+
+    def require(self, name: str) -> Any:
+        """Return a field that an earlier stage must have filled.
+
+        Raises:
+            ValueError: it is empty; the message names the field.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"sample {self.id or '(new)'} has no {name}; put a stage that gives it earlier in the recipe")
+        return value

@@ -1,0 +1,1 @@
+"""What was built, from what, and how: identity, configuration, schema and storage (no images, no torch)."""

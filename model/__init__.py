@@ -1,0 +1,1 @@
+"""Shards into heads: generators, critics and their training."""

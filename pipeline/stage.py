@@ -1,0 +1,79 @@
+"""What a stage is: a frozen dataclass that holds its settings, and the open thing that does the work in one process."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..datasets.sample import Sample
+from ..manifests.config import fingerprint, to_plain
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What really runs behind a stage: part of its cache key and of every row's provenance."""
+
+    name: str
+    """Such as "mediapipe"."""
+    version: str = ""
+    """Version of the library that runs it."""
+    weights: tuple[tuple[str, str], ...] = ()
+    """(file name, sha256) of every weight file it reads."""
+
+
+class OpenStage(ABC):
+    """A stage with its models loaded, living in one process; not shared between threads."""
+
+    @abstractmethod
+    def one(self, sample: Sample, rng: np.random.Generator) -> Iterable[Sample]:
+        """Turn one sample into none, one or several.
+
+        Raises:
+            Drop: this sample is refused, with a reason; samples already returned stay.
+        """
+
+    def many(self, samples: Sequence[Sample], rngs: Sequence[np.random.Generator]) -> list[Sample]:
+        """Work on several samples at once; override where a batch is cheaper."""
+        return [out for sample, rng in zip(samples, rngs, strict=True) for out in self.one(sample, rng)]
+
+    def close(self) -> None:
+        """Free models and files; called once."""
+
+
+class Stage(ABC):
+    """One step of a recipe. Subclasses are frozen dataclasses whose fields are the stage's settings."""
+
+    name: ClassVar[str]
+    """Word used in recipes, `--set name.field=value`, cache keys and reports."""
+    version: ClassVar[int]
+    """Raise it when the same settings would give other output."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Fields of `Sample` that must be filled before."""
+    gives: ClassVar[tuple[str, ...]] = ()
+    """Fields of `Sample` that this stage fills or changes (scores and notes need not be named)."""
+
+    def resolved(self) -> Stage:
+        """Return this stage with every `auto` replaced by what it stands for on this machine."""
+        return self
+
+    def backend(self) -> Backend:
+        """Say what runs behind a resolved stage."""
+        return Backend("spherehead")
+
+    @abstractmethod
+    def open(self, device: str = "cpu") -> OpenStage:
+        """Load models and return the working thing. Called in the process that uses it."""
+
+    def key(self, upstream: str) -> str:
+        """Return the cache key: name, version, settings, back end with weights, and the key of the stage before."""
+        return fingerprint([self.name, self.version, self.settings(), to_plain(self.backend()), upstream])
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that the output depends on, as plain data."""
+        plain: dict[str, Any] = to_plain(self) if dataclasses.is_dataclass(self) else {}
+        return plain
