@@ -1,0 +1,35 @@
+"""Fixtures that several test files share: real pictures, and the folder with reference material beside the checkout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder `shared` beside the checkout, or where SPHEREHEAD_SHARED points."""
+    folder = Path(os.environ.get("SPHEREHEAD_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no shared material at {folder}; set SPHEREHEAD_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """scikit-image's portrait of Eileen Collins (NASA, public domain), (512, 512, 3) uint8."""
+    from skimage import data
+
+    return np.asarray(data.astronaut())
+
+
+@pytest.fixture(scope="session")
+def photos(shared: Path) -> list[Path]:
+    """The public-domain photographs in `shared`."""
+    return sorted((shared / "photos").glob("*.jpg"))
