@@ -1,0 +1,186 @@
+"""Files that are either whole or absent: written aside, fsynced, renamed; and the manifest's parquet and JSON on top of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .config import canonical_json
+
+MANIFEST = "manifest.parquet"
+HEADER = "manifest.json"
+ORIGINS = "origins.parquet"
+TEMPORARY = ".tmp-"
+"""What names of unfinished files contain; anything with it may be deleted on start."""
+ROW_GROUP = 16_384
+"""Rows a parquet row group: fixed, because it decides the bytes."""
+
+
+class ManifestError(ValueError):
+    """A manifest that is missing, damaged or of another version; the message says which and what to do."""
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name only when the block ends without an exception.
+
+    Yields:
+        A binary file beside the target; on success it is fsynced and renamed, on any exception removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
+    try:
+        with aside.open("w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file atomically and durably."""
+    with writing(path) as file:
+        file.write(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented, key-sorted JSON, atomically."""
+    plain = json.loads(canonical_json(value))
+    write_bytes(path, (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
+
+
+def write_table(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> str:
+    """Write tables of one schema as one parquet file with fixed options, so that equal rows give equal bytes.
+
+    Returns:
+        sha256 of the file.
+    """
+    with (
+        writing(path) as file,
+        pq.ParquetWriter(
+            file, schema, compression="zstd", compression_level=3, version="2.6", write_statistics=True, store_schema=True
+        ) as writer,
+    ):
+        for table in tables:
+            writer.write_table(table, row_group_size=ROW_GROUP)
+    return file_sha256(path)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One line of the header's list of shards: a shard exists because it stands here."""
+
+    name: str
+    split: str
+    count: int
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a manifest says about the whole set; nothing in it depends on where, when or by how many workers it was built."""
+
+    schema_version: int
+    tool_version: str
+    recipe: dict[str, Any]
+    """The resolved recipe: every setting that decides the bytes."""
+    chains: dict[str, Any]
+    """Chain key -> list of stages with version, settings, back end and weights' sha256."""
+    environment: dict[str, str]
+    """Versions of the packages that decide the bytes."""
+    counts: dict[str, int]
+    """Inputs by outcome, heads by status, samples by split."""
+    reasons: dict[str, int]
+    """Rows by reason."""
+    shards: tuple[ShardEntry, ...]
+    manifest_sha256: str
+    """sha256 of manifest.parquet."""
+    tombstones: tuple[str, ...] = ()
+    """Ids that were taken down; their places in the shards stay empty."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A finished data set's table and header."""
+
+    folder: Path
+    header: Header
+    table: pa.Table
+
+    @property
+    def kept(self) -> pa.Table:
+        """The rows that are in shards, by id."""
+        return self.table.filter(pa.compute.equal(self.table["status"], "kept"))
+
+
+def read_header(folder: Path) -> Header:
+    """Read a data set's header.
+
+    Raises:
+        ManifestError: there is none, it does not parse, or it is of another schema version.
+    """
+    from .config import ConfigError, from_plain
+    from .schema import SCHEMA_VERSION
+
+    path = folder / HEADER
+    if not path.is_file():
+        raise ManifestError(f"no {HEADER} in {folder}; expected a folder that build-dataset finished")
+    try:
+        plain = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ManifestError(f"{path} is no JSON ({error}); rebuild with the same build-dataset line") from error
+    version = plain.get("schema_version") if isinstance(plain, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ManifestError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; rebuild the set")
+    try:
+        return from_plain(Header, plain, str(path))
+    except ConfigError as error:
+        raise ManifestError(str(error)) from error
+
+
+def read(folder: Path, columns: list[str] | None = None) -> Manifest:
+    """Read a data set's manifest.
+
+    Args:
+        folder: what `--out` was.
+        columns: read only these, where given.
+
+    Raises:
+        ManifestError: it is missing, damaged, or header and table do not belong together.
+    """
+    header = read_header(folder)
+    path = folder / MANIFEST
+    try:
+        table = pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ManifestError(f"cannot read {path} ({error}); rebuild with the same build-dataset line") from error
+    return Manifest(folder, header, table)
