@@ -105,7 +105,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if hint is type(None) and value is None:
         return None
-    if isinstance(hint, type) and type(value) is hint and not (hint is float and not math.isfinite(value)):
+    if isinstance(hint, type) and type(value) is hint and not (isinstance(value, float) and not math.isfinite(value)):
         return value
     raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
 
