@@ -57,6 +57,13 @@ class Stage(ABC):
     gives: ClassVar[tuple[str, ...]] = ()
     """Fields of `Sample` that this stage fills or changes (scores and notes need not be named)."""
 
+    remade: ClassVar[tuple[str, ...]] = ()
+    """Fields of `gives` that the cache leaves out because `remake` makes them again, cheaper than they are to keep."""
+
+    def remake(self, sample: Sample) -> Sample:
+        """Fill the `remade` fields of a sample restored from the cache, exactly as the stage did."""
+        return sample
+
     def resolved(self) -> Stage:
         """Return this stage with every `auto` replaced by what it stands for on this machine."""
         return self
