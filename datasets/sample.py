@@ -127,6 +127,10 @@ class Head:
     """(478, 3) float32: MediaPipe's face mesh, x and y in source pixels, z in the same scale, towards the camera negative."""
     body: Array | None = None
     """(33, 4) float32: MediaPipe's pose landmarks, x, y, z in source pixels and visibility 0 to 1."""
+    landmarks: Array | None = None
+    """(68, 2) float32 iBUG landmarks in source pixels, where a network of their own found them."""
+    roll: float = 0.0
+    """Coarse angle in radians by which the head is turned clockwise in the picture."""
     num_heads: int = 1
     """How many heads the detector saw in this photograph."""
 
