@@ -74,6 +74,8 @@ class PhotoInfo:
     bit_depth: int = 8
     flags: tuple[str, ...] = ()
     """Sorted remarks: "cmyk", "icc_converted", "grey", "alpha", "palette", "trailing_bytes", "corrupt_stream", ..."""
+    jpeg_quality: float = 0.0
+    """Encoder quality 1 to 100 estimated from the quantisation tables; 0 when not a JPEG."""
 
 
 class Photo:
