@@ -1,0 +1,106 @@
+"""The canonical crop: one warp from the photograph to the picture that the head frame prescribes.
+
+Where the head lies was found by `detect`; from where it is seen is settled by `estimate_camera` on the crop made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ...datasets import warp as warping
+from ...datasets.arrays import Array, Floats
+from ...datasets.sample import Crop, Drop, Head, Sample
+from ..head_fit import HeadFit, Placement, placement_of_box
+from ..landmarks import landmarks_of_mesh
+from ..stage import OpenStage, Stage
+
+
+@dataclass(frozen=True)
+class Align(Stage):
+    """Cut the head out so that its frame's origin is the centre and its scale the canonical one, upright."""
+
+    name = "align"
+    version = 1
+    needs = ("head",)
+    gives = ("crop", "image", "padding", "mesh", "landmarks")
+
+    size: int = 512
+    """Side of the crop in pixels."""
+    border: Literal["reflect", "replicate", "black"] = "reflect"
+    """What stands where the photograph has no pixel."""
+    min_head_px: float = 0.0
+    """Least height of the head in source pixels."""
+    max_upscale: float = 4.0
+    """Most crop pixels a source pixel."""
+    max_padding: float = 0.35
+    """Largest share of the crop that the photograph does not cover."""
+    fit: HeadFit = HeadFit()
+    """How the head frame is fitted to a mesh."""
+
+    def open(self, device: str = "cpu") -> OpenAlign:
+        """Return the working stage; there are no models."""
+        return OpenAlign(self)
+
+
+class OpenAlign(OpenStage):
+    """The working stage."""
+
+    def __init__(self, stage: Align) -> None:
+        self.stage = stage
+
+    def one(self, sample: Sample, rng: np.random.Generator) -> Iterable[Sample]:
+        """Fill crop, image, padding, mesh and landmarks."""
+        stage, head = self.stage, sample.require("head")
+        placement = place(head, stage.fit)
+        matrix = placement.crop_matrix(stage.size)
+        info = sample.photo.info
+        padding = self._check(placement, matrix, info.width, info.height)
+        scores = {
+            "head_px": round(placement.head_size, 2),
+            "upscale": round(stage.size / placement.scale, 4),
+            "pad_ratio": round(float(np.count_nonzero(padding)) / padding.size, 6),
+        }
+        crop = Crop(matrix, stage.size, scores["pad_ratio"], scores["upscale"])
+        image = warping.warp(sample.photo.pixels, matrix, stage.size, border=stage.border)
+        mesh = None if head.mesh is None else warp_mesh(head.mesh, matrix)
+        yield sample.with_(
+            crop=crop, image=image, padding=padding, mesh=mesh, landmarks=_landmarks(head, mesh, matrix), scores=scores
+        )
+
+    def _check(self, placement: Placement, matrix: Floats, width: int, height: int) -> Array:
+        """Return the padding mask of a crop that is good enough, before any pixel is warped."""
+        stage, size = self.stage, placement.head_size
+        if size < stage.min_head_px:
+            raise Drop("head_too_small", f"head of {size:.0f} px < {stage.min_head_px:.0f}", size)
+        upscale = stage.size / placement.scale
+        if upscale > stage.max_upscale:
+            raise Drop("upscaled_too_much", f"{upscale:.2f} crop pixels a source pixel > {stage.max_upscale:.2f}", upscale)
+        padding = warping.padding(width, height, matrix, stage.size)
+        share = float(np.count_nonzero(padding)) / padding.size
+        if share > stage.max_padding:
+            raise Drop("head_cut", f"{share:.1%} of the crop lies outside the photograph > {stage.max_padding:.1%}", share)
+        return padding
+
+
+def place(head: Head, fit: HeadFit) -> Placement:
+    """Return where a head's frame lies in its photograph: fitted to the mesh, or by the head's box where there is none."""
+    if head.mesh is not None:
+        return fit.fit(head.mesh)
+    return placement_of_box(head.box, head.yaw, head.roll)
+
+
+def warp_mesh(mesh: Array, matrix: Array) -> Array:
+    """Map a (N, 3) mesh by a (3, 3) similarity; its depth is scaled alike."""
+    scale = float(np.sqrt(abs(np.linalg.det(np.asarray(matrix)[:2, :2]))))
+    return np.column_stack([warping.apply(matrix, mesh[:, :2]), scale * mesh[:, 2]]).astype(np.float32)
+
+
+def _landmarks(head: Head, mesh: Array | None, matrix: Floats) -> Array | None:
+    """Return the (68, 2) landmarks in crop pixels: the network's own where it ran, else those of the mesh."""
+    if head.landmarks is not None:
+        return warping.apply(matrix, head.landmarks).astype(np.float32)
+    return None if mesh is None else landmarks_of_mesh(mesh)

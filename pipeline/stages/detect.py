@@ -1,0 +1,279 @@
+"""Find every head in a photograph: by its face where one is seen, by the body's pose where none is.
+
+It says where heads are and how far each can be trusted; the exact placement of the head frame is left to `align`, the camera
+to `estimate_camera`. The models look at a reduced copy and at cut-outs of it, so a large photograph costs little more than a
+small one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from ...datasets.arrays import Array, Floats, Pixels
+from ...datasets.sample import Drop, Head, Sample
+from ...manifests.identity import sample_id
+from .. import mediapipe_models as models
+from ..coarse_pose import CoarseHead, head_of_body, head_of_face
+from ..face_alignment_points import FaceAlignmentPoints, find_weights, weight_files
+from ..head_fit import HeadFit
+from ..stage import Backend, OpenStage, Stage
+
+REGION_GROWTH = 1.5
+"""Side of the square that the mesh network looks at, in sides of the detector's box (its training had the same)."""
+REGION_PIXELS = 288
+"""Longest side of the cut-out handed to the mesh network, whose own input is 192 pixels."""
+
+
+@dataclass(frozen=True)
+class Detect(Stage):
+    """Heads in a photograph, in a stable order."""
+
+    name = "detect"
+    version = 1
+    gives = ("id", "head")
+
+    landmarks: Literal["auto", "mediapipe", "face-alignment"] = "auto"
+    """Where the 68 points come from: read off MediaPipe's mesh, or face-alignment's own network if its weights are here."""
+    faces: Literal["largest", "all", "center", "reject"] = "largest"
+    """Which heads become samples; "reject" refuses a photograph with several."""
+    min_confidence: float = 0.5
+    """Least score of a face on which the mesh fits."""
+    min_lone_confidence: float = 0.75
+    """Least score of a face on which no mesh fits and which no body explains."""
+    min_body_visibility: float = 0.5
+    """Least mean visibility of the shoulders for a head that only the body's pose tells of."""
+    use_pose: bool = True
+    """Look for bodies where no face is found or a face has no mesh (30 to 60 ms more there)."""
+    max_side: int = 640
+    """Longest side in pixels of the copy that face and body detectors look at."""
+    max_heads: int = 16
+    """Most heads that are kept of one photograph, by size."""
+    face_alignment: Literal["2d", "3d"] = "2d"
+    """Which of face-alignment's networks; "3d" marks the jaw where it is, not its visible outline."""
+    face_alignment_weights: str = ""
+    """Folder with face-alignment's weights; empty: $TORCH_HOME/hub/checkpoints."""
+
+    def resolved(self) -> Detect:
+        """Replace `auto` by face-alignment where its weights are, else by MediaPipe."""
+        if self.landmarks != "auto":
+            return self
+        found = find_weights(self.face_alignment, self.face_alignment_weights)
+        return dataclasses.replace(self, landmarks="face-alignment" if found else "mediapipe")
+
+    def backend(self) -> Backend:
+        """Name MediaPipe's models, and face-alignment's weights where they are used."""
+        files = [*models.FaceFinder.FILES.values(), models.FaceMesher.FILES[True]]
+        if self.use_pose:
+            files += models.PoseFinder.FILES
+        own = Backend("mediapipe", models.version(), models.weights(*files))
+        if self.landmarks != "face-alignment":
+            return own
+        extra = weight_files(self.face_alignment, self.face_alignment_weights)
+        return dataclasses.replace(own, name="mediapipe+face-alignment", weights=own.weights + extra)
+
+    def open(self, device: str = "cpu") -> OpenDetect:
+        """Load the models."""
+        return OpenDetect(self.resolved(), device)
+
+
+class OpenDetect(OpenStage):
+    """The detectors, loaded; the body's only when first needed."""
+
+    def __init__(self, stage: Detect, device: str) -> None:
+        self.stage = stage
+        self.fit = HeadFit(num_modes=0)
+        self.finders = [models.FaceFinder(reach, stage.min_confidence) for reach in ("full", "short")]
+        self.mesher = models.FaceMesher()
+        self.poser: models.PoseFinder | None = None
+        self.points: FaceAlignmentPoints | None = None
+        if stage.landmarks == "face-alignment":
+            self.points = FaceAlignmentPoints(stage.face_alignment, stage.face_alignment_weights, device)
+
+    def close(self) -> None:
+        """Free all models."""
+        for model in (*self.finders, self.mesher, self.poser):
+            if model is not None:
+                model.close()
+
+    def one(self, sample: Sample, rng: np.random.Generator) -> Iterable[Sample]:
+        """Return one sample a head that `faces` picks."""
+        pixels = sample.photo.pixels
+        heads = in_order(self.heads(pixels))[: self.stage.max_heads]
+        if not heads:
+            raise Drop("no_head", f"no face over {self.stage.min_confidence} and no body in {self._size(pixels)}")
+        if self.stage.faces == "reject" and len(heads) > 1:
+            raise Drop("several_faces", f"{len(heads)} heads", float(len(heads)))
+        picked = pick(heads, self.stage.faces, pixels.shape[1], pixels.shape[0])
+        return [self._sample(sample, index, heads[index], len(heads)) for index in picked]
+
+    @staticmethod
+    def _size(pixels: Pixels) -> str:
+        return f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
+
+    def _sample(self, sample: Sample, index: int, head: Head, num_heads: int) -> Sample:
+        head = dataclasses.replace(head, num_heads=num_heads)
+        if self.points is not None and head.kind == "mesh":
+            head = dataclasses.replace(head, landmarks=self.points.find(sample.photo.pixels, _face_box(head)))
+        return sample.with_(
+            id=sample_id(sample.photo.sha256, index),
+            head_index=index,
+            head=head,
+            scores={"num_heads": float(num_heads), "head_confidence": round(head.confidence, 4)},
+            notes={"head_kind": head.kind},
+        )
+
+    def heads(self, pixels: Pixels) -> list[Head]:
+        """Return the heads in an (H, W, 3) uint8 picture, in no particular order."""
+        reduced, scale = reduce_to(pixels, self.stage.max_side)
+        faces = distinct([face for finder in self.finders for face in finder.find(reduced)])
+        heads, lone = [], []
+        for face in faces:
+            place = _to_source(face, scale)
+            mesh = self._mesh(pixels, place)
+            if mesh is None:
+                lone.append(place)
+            else:
+                heads.append(self._mesh_head(mesh, face.score))
+        heads = _without_twins(heads)
+        lone = [face for face in lone if not any(_inside(_middle(face.box), head.box) for head in heads)]
+        if self.stage.use_pose and (lone or not heads):
+            heads += self._with_body(reduced, scale, lone, heads)
+        else:
+            heads += [self._lone_head(face, None) for face in lone if face.score >= self.stage.min_lone_confidence]
+        return heads
+
+    def _mesh(self, pixels: Pixels, face: models.Face) -> Array | None:
+        """Fit the mesh in a cut-out of the photograph around a face; (478, 3) in its pixels, or None."""
+        x, y, width, height = face.box
+        across = face.points[1] - face.points[0]
+        region = models.Region(
+            x + width / 2, y + height / 2, REGION_GROWTH * max(width, height), math.atan2(across[1], across[0])
+        )
+        return mesh_in_region(self.mesher, pixels, region)
+
+    def _mesh_head(self, mesh: Array, score: float) -> Head:
+        placement = self.fit.fit(mesh)
+        camera = placement.camera
+        return Head(placement.head_box(), score, "mesh", camera.yaw, mesh=mesh, roll=camera.roll)
+
+    def _with_body(self, reduced: Pixels, scale: Floats, lone: Sequence[models.Face], heads: Sequence[Head]) -> list[Head]:
+        """Return heads for faces without mesh, and one for a body whose head no face explains."""
+        if self.poser is None:
+            self.poser = models.PoseFinder()
+        body = self.poser.body(reduced)
+        if body is not None:
+            body[:, :3] /= scale[[0, 1, 0]]
+        seen = head_of_body(body) if body is not None else None
+        found = []
+        for face in lone:
+            explained = seen is not None and _inside(_middle(face.box), seen.box)
+            if explained or face.score >= self.stage.min_lone_confidence:
+                found.append(self._lone_head(face, body if explained else None))
+        if seen is not None and body is not None and seen.confidence >= self.stage.min_body_visibility:
+            taken = [head.box for head in [*heads, *found]]
+            if not any(_inside(_middle(seen.box), box) or _inside(_middle(box), seen.box) for box in taken):
+                found.append(Head(seen.box, seen.confidence, "pose", seen.yaw, body=body, roll=seen.roll))
+        return found
+
+    def _lone_head(self, face: models.Face, body: Array | None) -> Head:
+        coarse: CoarseHead = head_of_face(face.points)
+        return Head(coarse.box, face.score, "face", coarse.yaw, body=body, roll=coarse.roll)
+
+
+def mesh_in_region(mesher: models.FaceMesher, pixels: Pixels, region: models.Region) -> Array | None:
+    """Run the mesh on a cut-out around a region that is reduced without aliasing; (478, 3) in the picture's pixels."""
+    half = 0.5 * region.side * (abs(math.cos(region.angle)) + abs(math.sin(region.angle))) + 2.0
+    x0, y0 = max(0, math.floor(region.x - half)), max(0, math.floor(region.y - half))
+    x1, y1 = min(pixels.shape[1], math.ceil(region.x + half)), min(pixels.shape[0], math.ceil(region.y + half))
+    if x1 - x0 < 8 or y1 - y0 < 8:
+        return None
+    cut, scale = reduce_to(pixels[y0:y1, x0:x1], REGION_PIXELS)
+    x, y = scale * (region.x - x0, region.y - y0)
+    mesh = mesher.mesh(cut, models.Region(x, y, region.side * scale[0], region.angle))
+    if mesh is None:
+        return None
+    return np.asarray(mesh / scale[[0, 1, 0]] + (x0, y0, 0.0), dtype=np.float32)
+
+
+def reduce_to(pixels: Pixels, max_side: int) -> tuple[Pixels, Floats]:
+    """Return the picture with its longest side at most `max_side`, anti-aliased, and the (2,) exact factors of x and y."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, max_side / max(height, width))
+    if scale == 1.0:
+        return pixels, np.ones(2)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    reduced = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(reduced, dtype=np.uint8), np.array([size[0] / width, size[1] / height])
+
+
+def distinct(faces: Sequence[models.Face], max_overlap: float = 0.3) -> list[models.Face]:
+    """Keep of faces that overlap (intersection over union) the one with the best score."""
+    kept: list[models.Face] = []
+    for face in sorted(faces, key=lambda face: (-face.score, face.box)):
+        if all(overlap(face.box, other.box) <= max_overlap for other in kept):
+            kept.append(face)
+    return kept
+
+
+def overlap(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return the intersection over union of two x, y, width, height boxes."""
+    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
+    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
+    common = max(width, 0.0) * max(height, 0.0)
+    return common / max(first[2] * first[3] + second[2] * second[3] - common, 1e-9)
+
+
+def in_order(heads: Sequence[Head]) -> list[Head]:
+    """Sort by area, largest first, then x, then y of boxes rounded to whole pixels: the order that numbers heads."""
+
+    def place(head: Head) -> tuple[int, int, int]:
+        x, y, width, height = (round(value) for value in head.box)
+        return -width * height, x, y
+
+    return sorted(heads, key=place)
+
+
+def pick(heads: Sequence[Head], faces: str, width: int, height: int) -> list[int]:
+    """Return the indices that the policy `faces` keeps of ordered heads in a width x height picture."""
+    if faces == "all":
+        return list(range(len(heads)))
+    if faces == "center":
+        away = [math.hypot(x - width / 2, y - height / 2) for x, y in (_middle(head.box) for head in heads)]
+        return [int(np.argmin(away))]
+    return [0]
+
+
+def _without_twins(heads: Sequence[Head]) -> list[Head]:
+    """Drop a mesh that lies on another one: two boxes may lead to the same face."""
+    kept: list[Head] = []
+    for head in sorted(heads, key=lambda head: (-head.confidence, head.box)):
+        if all(overlap(head.box, other.box) <= 0.5 for other in kept):
+            kept.append(head)
+    return kept
+
+
+def _face_box(head: Head) -> tuple[float, float, float, float]:
+    """Return x0, y0, x1, y1 of the mesh: brow to chin, as face-alignment's own detector draws it."""
+    assert head.mesh is not None
+    low, high = head.mesh[:, :2].min(axis=0), head.mesh[:, :2].max(axis=0)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def _to_source(face: models.Face, scale: Floats) -> models.Face:
+    x, y, width, height = (np.array(face.box) / np.tile(scale, 2)).tolist()
+    return models.Face((x, y, width, height), face.score, face.points / scale)
+
+
+def _middle(box: Sequence[float]) -> tuple[float, float]:
+    return box[0] + box[2] / 2, box[1] + box[3] / 2
+
+
+def _inside(point: tuple[float, float], box: Sequence[float]) -> bool:
+    return box[0] <= point[0] <= box[0] + box[2] and box[1] <= point[1] <= box[1] + box[3]
