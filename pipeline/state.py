@@ -25,9 +25,12 @@ CREATE INDEX IF NOT EXISTS heads_by_id ON heads (id);
 CREATE TABLE IF NOT EXISTS shards (name TEXT PRIMARY KEY, fingerprint TEXT, entry TEXT, placed TEXT);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS origins (
-    source TEXT, path TEXT, work_key TEXT, sha256 TEXT, outcome TEXT, reason TEXT, detail TEXT, rights TEXT
+    number INTEGER PRIMARY KEY, source INTEGER, label TEXT, path TEXT, place TEXT, num_bytes INTEGER, stamp TEXT,
+    rights TEXT, sidecar TEXT, work_key TEXT, sha256 TEXT, outcome TEXT, reason TEXT, detail TEXT
 );
+CREATE INDEX IF NOT EXISTS origins_by_content ON origins (sha256);
 CREATE INDEX IF NOT EXISTS origins_by_key ON origins (work_key);
+CREATE TABLE IF NOT EXISTS chosen (work_key TEXT PRIMARY KEY, rights TEXT) WITHOUT ROWID;
 """
 _VERSION = 1
 
@@ -95,25 +98,6 @@ class State:
         found = self.db.execute("SELECT keys FROM chains WHERE id=?", (chain,)).fetchone()
         return found[0].split(",") if found else []
 
-    def known(self, place: str, stamp: str) -> tuple[str, str] | None:
-        """Return (work key, sha256) of a file that has not changed since it was last read, or None."""
-        if not stamp:
-            return None
-        row = self.db.execute("SELECT work_key, sha256, stamp FROM stamps WHERE place=?", (place,)).fetchone()
-        return (row[0], row[1]) if row and row[2] == stamp else None
-
-    def remember(self, place: str, stamp: str, work_key: str, sha256: str) -> None:
-        """Note what a file contained."""
-        if stamp and work_key:
-            self.db.execute("INSERT OR REPLACE INTO stamps VALUES (?,?,?,?)", (place, stamp, work_key, sha256))
-
-    def result(self, work_key: str) -> tuple[int, str, str, str, str] | None:
-        """Return (chain, outcome, reason, detail, stage) of a content, or None."""
-        row: tuple[int, str, str, str, str] | None = self.db.execute(
-            "SELECT chain, outcome, reason, detail, stage FROM results WHERE work_key=?", (work_key,)
-        ).fetchone()
-        return row
-
     def store(self, result: FileResult, chain: int) -> None:
         """Keep a result in place of an older one."""
         self.db.execute("DELETE FROM heads WHERE work_key=?", (result.work_key,))
@@ -130,6 +114,15 @@ class State:
         for table in ("results", "heads", "stamps"):
             self.db.execute(f"DELETE FROM {table} WHERE work_key=?", (work_key,))
 
+    def with_reason(self, reason: str) -> list[str]:
+        """Return the work keys of files that ended with a reason, or that have a head that did."""
+        rows = self.db.execute(
+            "SELECT work_key FROM results WHERE reason = ? UNION SELECT work_key FROM heads"
+            " WHERE status != 'kept' AND json_extract(row, '$.reason') = ? ORDER BY work_key",
+            (reason, reason),
+        )
+        return [row[0] for row in rows]
+
     def fact(self, name: str) -> str:
         """Return a remembered text, empty where there is none."""
         row = self.db.execute("SELECT value FROM facts WHERE name=?", (name,)).fetchone()
@@ -139,19 +132,116 @@ class State:
         """Remember a text."""
         self.db.execute("INSERT OR REPLACE INTO facts VALUES (?,?)", (name, value))
 
-    def start_origins(self) -> None:
-        """Begin a new list of this run's inputs."""
+    def list_inputs(self, inputs: Iterable[tuple[Any, ...]], chain: int) -> None:
+        """Begin a new list of inputs and fill in at once what earlier runs found out under the same settings.
+
+        Args:
+            inputs: rows of the origins table from `source` to `sidecar`, then outcome, reason, detail (empty where open).
+            chain: number of the recipe's keys.
+        """
+        self.begin()
         self.db.execute("DELETE FROM origins")
-
-    def add_origins(self, rows: Iterable[tuple[str, str, str, str, str, str, str, str]]) -> None:
-        """Add inputs: (source, path, work key, sha256, outcome, reason, detail, rights as JSON)."""
-        self.db.executemany("INSERT INTO origins VALUES (?,?,?,?,?,?,?,?)", rows)
-
-    def heads(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield (id, work key, status, row) of every head whose content is chosen for the set, by id."""
-        yield from self.db.execute(
-            "SELECT h.id, h.work_key, h.status, h.row FROM heads h JOIN chosen c ON h.work_key = c.work_key ORDER BY h.id"
+        self.db.executemany(
+            "INSERT INTO origins (source, label, path, place, num_bytes, stamp, rights, sidecar, outcome, reason, detail,"
+            " work_key, sha256) VALUES (?,?,?,?,?,?,?,?,?,?,?,'','')",
+            inputs,
         )
+        self.db.execute(
+            "UPDATE origins SET work_key=s.work_key, sha256=s.sha256, outcome=r.outcome, reason=r.reason, detail=r.detail"
+            " FROM stamps s JOIN results r ON r.work_key = s.work_key"
+            " WHERE s.place = origins.place AND s.stamp = origins.stamp AND origins.stamp != ''"
+            " AND r.chain = ? AND origins.outcome = ''",
+            (chain,),
+        )
+        self.commit()
+
+    def count_inputs(self) -> tuple[int, int]:
+        """Return (inputs, inputs still open)."""
+        total, todo = self.db.execute("SELECT count(*), count(*) FILTER (WHERE outcome = '') FROM origins").fetchone()
+        return int(total), int(todo)
+
+    def open_inputs(self) -> Iterator[tuple[int, int, str, str, int, str, str, str]]:
+        """Yield (number, source, label, path, num_bytes, stamp, rights, sidecar) of inputs still open, in source order.
+
+        Read in pages, so that results may be stored in between.
+        """
+        last = -1
+        while page := self.db.execute(
+            "SELECT number, source, label, path, num_bytes, stamp, rights, sidecar FROM origins"
+            " WHERE outcome = '' AND number > ? ORDER BY number LIMIT 1000",
+            (last,),
+        ).fetchall():
+            last = page[-1][0]
+            yield from page
+
+    def settle(self, number: int, result: FileResult) -> None:
+        """Write down what came of an input and which content its file had."""
+        self.db.execute(
+            "UPDATE origins SET work_key=?, sha256=?, outcome=?, reason=?, detail=? WHERE number=?",
+            (result.work_key, result.sha256, result.outcome, result.reason, result.detail, number),
+        )
+        self.db.execute(
+            "INSERT OR REPLACE INTO stamps SELECT place, stamp, work_key, sha256 FROM origins"
+            " WHERE number=? AND stamp != '' AND work_key != ''",
+            (number,),
+        )
+
+    def choose(self) -> None:
+        """Mark all but the first of the inputs with equal bytes as duplicates, and choose one content for each sha256.
+
+        Where equal files carry different rights or sidecars, the smallest in text order counts, so that neither order nor
+        place of the files matters.
+        """
+        self.begin()
+        self.db.execute("DELETE FROM chosen")
+        self.db.execute(
+            "INSERT INTO chosen SELECT min(work_key), coalesce(min(nullif(rights, '')), '') FROM origins"
+            " WHERE sha256 != '' AND work_key != '' AND outcome IN ('kept','dropped','failed','duplicate') GROUP BY sha256"
+        )
+        self.db.execute(
+            "UPDATE origins SET outcome='duplicate', reason='exact_duplicate', detail='' WHERE sha256 != ''"
+            " AND outcome IN ('kept','dropped','failed') AND number NOT IN ("
+            " SELECT first_value(number) OVER (PARTITION BY sha256 ORDER BY work_key, label, path) FROM origins"
+            " WHERE sha256 != '' AND outcome IN ('kept','dropped','failed'))"
+        )
+        self.commit()
+
+    def heads(self) -> Iterator[tuple[str, str, str, str, str]]:
+        """Yield (id, work key, status, row, rights) of every head whose content is chosen for the set, by id."""
+        yield from self.db.execute(
+            "SELECT h.id, h.work_key, h.status, h.row, c.rights FROM heads h JOIN chosen c ON h.work_key = c.work_key"
+            " ORDER BY h.id, h.work_key"
+        )
+
+    def head(self, id: str) -> tuple[str, str, str]:
+        """Return (work key, row, rights) of a head that is chosen for the set."""
+        row: tuple[str, str, str] = self.db.execute(
+            "SELECT h.work_key, h.row, c.rights FROM heads h JOIN chosen c ON h.work_key = c.work_key WHERE h.id = ?"
+            " ORDER BY h.work_key",
+            (id,),
+        ).fetchone()
+        return row
+
+    def settle_files(self, decided: Iterable[tuple[str, str, str, str]]) -> None:
+        """Write down outcomes that only the whole set decided: (outcome, reason, detail, work key) of files."""
+        self.begin()
+        self.db.executemany(
+            "UPDATE origins SET outcome=?, reason=?, detail=? WHERE work_key=? AND outcome IN ('kept','dropped','failed')",
+            decided,
+        )
+        self.commit()
+
+    def outcomes(self) -> list[tuple[str, int]]:
+        """Return (outcome, inputs) of this run."""
+        return self.db.execute("SELECT outcome, count(*) FROM origins GROUP BY outcome ORDER BY outcome").fetchall()
+
+    def origin_pages(self, size: int) -> Iterator[list[tuple[str, str, str, str, str, str]]]:
+        """Yield (label, path, sha256, outcome, reason, detail) of every input in pages, by label and path."""
+        cursor = self.db.execute(
+            "SELECT label, path, sha256, outcome, reason, detail FROM origins ORDER BY label, path, sidecar, number"
+        )
+        while page := cursor.fetchmany(size):
+            yield page
 
     def shard(self, name: str) -> tuple[str, dict[str, Any], list[list[Any]]] | None:
         """Return (fingerprint, entry, places of the samples) of a shard that was written, or None."""

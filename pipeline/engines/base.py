@@ -1,0 +1,49 @@
+"""The one protocol of engines: tasks in, (task, result) pairs out in any order; how processes live and die is theirs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from ..state import FileResult
+from ..worker import Task, WorkOrder
+
+
+class EngineError(RuntimeError):
+    """The workers cannot work at all: an error of the set-up, not of a file."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file may cost."""
+
+    workers: int = 1
+    """Processes."""
+    seconds: float = 120.0
+    """Time for one file; a file that takes longer is given up as `timeout`."""
+    memory: int = 4 << 30
+    """Bytes that all photographs being decoded at once may take together."""
+    worker_memory: int = 1200 << 20
+    """A worker that has grown beyond this many bytes is replaced after its file."""
+
+
+class Engine(ABC):
+    """Runs tasks somewhere."""
+
+    @abstractmethod
+    def run(
+        self, order: WorkOrder, tasks: Iterable[Task], limits: Limits, tick: Callable[[], None]
+    ) -> Iterator[tuple[Task, FileResult]]:
+        """Yield one result a task, in the order they finish; `tick` is called now and then while waiting.
+
+        Closing the iterator stops the engine; files in work are given up without a result.
+
+        Raises:
+            EngineError: workers do not start.
+        """
+
+
+def failure(reason: str, detail: str) -> FileResult:
+    """Return the result of a file whose worker could not tell one itself."""
+    return FileResult("", "", "failed", reason, detail, "worker")

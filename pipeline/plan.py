@@ -1,0 +1,157 @@
+"""What a build would run, and why, without running it: every input counted by the first step that it would have to do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..manifests.config import ConfigError
+from .build import REQUEST, STATE, BuildRequest, input_rows, open_all
+from .recipe import Recipe
+
+_PAGE = 20_000
+
+
+@dataclass
+class Plan:
+    """The counts of a dry run."""
+
+    steps: tuple[str, ...]
+    """"decode", the stages in order, "encode"."""
+    inputs: int = 0
+    refused: int = 0
+    """Inputs that are no files to read."""
+    unchanged: int = 0
+    """Inputs that are answered already."""
+    unread: int = 0
+    """Inputs that are new, or have changed since they were read: every step, unless their content is known."""
+    first_step: Counter[str] = field(default_factory=Counter)
+    """Inputs read before, by the first step that must run again."""
+    why: dict[str, str] = field(default_factory=dict)
+    """Step -> what about it differs from the earlier build."""
+
+    @property
+    def runs(self) -> dict[str, int]:
+        """Step -> inputs that reach it at most (an earlier stage may still refuse some)."""
+        counts: dict[str, int] = {}
+        reaching = self.unread
+        for step in self.steps:
+            reaching += self.first_step[step]
+            counts[step] = reaching
+        return counts
+
+    def lines(self) -> list[str]:
+        """Return the plan as text for a person."""
+        todo = self.unread + sum(self.first_step.values())
+        head = f"{self.inputs} inputs: {self.unchanged} unchanged, {todo} to work on ({self.unread} new or changed), {self.refused} no files"
+        width = max(map(len, self.steps))
+        rows = []
+        for step, count in self.runs.items():
+            cached = self.inputs - self.refused - count
+            reason = self.why.get(step, "")
+            rows.append(f"  {step:<{width}}  run {count:>9}  cached {cached:>9}" + (f"  ({reason})" if reason else ""))
+        return [head, *rows]
+
+
+def make_plan(request: BuildRequest) -> Plan:
+    """Look at sources and earlier results, and count. Reads no picture and writes nothing.
+
+    Raises:
+        ConfigError: a source is not there.
+    """
+    recipe = request.recipe.resolved()
+    plan = Plan(("decode", *(stage.name for stage in recipe.stages), "encode"))
+    with _reading(request.out) as state:
+        seen = _Seen(state, recipe.keys(), plan)
+        page: list[tuple[str, str]] = []
+        for row in input_rows(open_all(request), request):
+            plan.inputs += 1
+            if row[8]:
+                plan.refused += 1
+                continue
+            page.append((row[3], row[5]))
+            if len(page) == _PAGE:
+                seen.count(page)
+                page = []
+        seen.count(page)
+    _explain(plan, request, recipe)
+    return plan
+
+
+@contextlib.contextmanager
+def _reading(out: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open an earlier build's memory for reading; None where there is none."""
+    path = out / STATE / "state.sqlite"
+    if not path.is_file():
+        yield None
+        return
+    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        yield db
+
+
+class _Seen:
+    """Looks inputs up in earlier results, a page at a time."""
+
+    def __init__(self, db: sqlite3.Connection | None, keys: tuple[str, ...], plan: Plan) -> None:
+        self._db, self._plan = db, plan
+        self._step: dict[int, str] = {}
+        if db is not None:
+            for number, text in db.execute("SELECT id, keys FROM chains"):
+                self._step[number] = _first_difference(text.split(","), keys, plan.steps)
+
+    def count(self, page: list[tuple[str, str]]) -> None:
+        """Count a page of (place, stamp)."""
+        if self._db is None:
+            self._plan.unread += len(page)
+            return
+        for place, stamp in page:
+            row = self._db.execute(
+                "SELECT s.stamp, r.chain FROM stamps s LEFT JOIN results r ON r.work_key = s.work_key WHERE s.place = ?",
+                (place,),
+            ).fetchone()
+            if row is None or not stamp or row[0] != stamp or row[1] is None:
+                self._plan.unread += 1
+            elif step := self._step[row[1]]:
+                self._plan.first_step[step] += 1
+            else:
+                self._plan.unchanged += 1
+
+
+def _first_difference(before: list[str], now: tuple[str, ...], steps: tuple[str, ...]) -> str:
+    """Return the first step whose key differs, empty where none does."""
+    for index, key in enumerate(now):
+        if index >= len(before) or before[index] != key:
+            return steps[index]
+    return "" if len(before) == len(now) else steps[-1]
+
+
+def _explain(plan: Plan, request: BuildRequest, recipe: Recipe) -> None:
+    """Say which settings of the earlier build differ, step by step."""
+    path = request.out / REQUEST
+    if not path.is_file():
+        return
+    try:
+        before = json.loads(path.read_bytes())["recipe"]
+        stages = {item["stage"]: item for item in before["stages"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged: {error}") from error
+    asked = {item["stage"]: item for item in json.loads(json.dumps(request.recipe.to_plain()))["stages"]}
+    for name, settings in asked.items():
+        if name not in stages:
+            plan.why[name] = "new stage"
+            continue
+        changed = [
+            f"{key}: {stages[name].get(key)!r} -> {value!r}"
+            for key, value in settings.items()
+            if stages[name].get(key) != value
+        ]
+        if changed:
+            plan.why[name] = "; ".join(changed)
+    for step in plan.steps:
+        if plan.first_step[step] and step not in plan.why:
+            plan.why[step] = "decoding, back end, weights or version differ"
