@@ -104,7 +104,7 @@ def _header(data: bytes, policy: DecodePolicy) -> Header:
     """Read the header, then apply the limits in the order in which they protect: bytes, sizes, damage, depth."""
     if len(data) > policy.max_bytes:
         raise Drop("too_many_bytes", f"{len(data)} bytes > max_bytes {policy.max_bytes}", float(len(data)))
-    header = _read_header(data)
+    header = read_header(data)
     _check_size(header, policy)
     salvage = header.format == "jpeg" and policy.salvage_truncated > 0
     if header.problem and not (salvage and header.problem[0] == "truncated"):
@@ -116,14 +116,24 @@ def _header(data: bytes, policy: DecodePolicy) -> Header:
     return header
 
 
-def _read_header(data: bytes) -> Header:
+def read_header(data: bytes, checksums: bool = False) -> Header:
+    """Read a file's header, whatever its format, without any limit.
+
+    Args:
+        data: the whole file.
+        checksums: also compare a PNG's checksums.
+
+    Raises:
+        Drop: empty_file, not_an_image, unsupported_format, unsupported_depth, truncated or corrupt_stream.
+    """
     name = headers.sniff(data)
     if name in headers.NO_DEPTH:
         raise Drop("unsupported_depth", f"{headers.NO_DEPTH[name]}: tone-map it to PNG or JPEG first")
-    readers = {"jpeg": jpeg.read_jpeg, "png": headers.read_png, "tiff": headers.read_tiff}
-    if name in readers:
-        return readers[name](data)
-    return formats.read_header(data, name)
+    if name == "png":
+        return headers.read_png(data, checksums)
+    if name == "tiff":
+        return headers.read_tiff(data)
+    return jpeg.read_jpeg(data) if name == "jpeg" else formats.read_header(data, name)
 
 
 def _check_size(header: Header, policy: DecodePolicy) -> None:

@@ -182,3 +182,23 @@ def refusal(error: Exception, what: str) -> Drop:
     words = ("truncated", "end of file", "not enough")
     short = isinstance(error, EOFError) or any(word in str(error).lower() for word in words)
     return Drop("truncated" if short else "corrupt_stream", text)
+
+
+def read_indices(data: bytes, header: Header) -> Array:
+    """Decode a mask or class map without any change of its numbers: palette indices stay indices, 1 bit becomes 0 and 255.
+
+    Returns:
+        (H, W) or, for colour files, (H, W, C); uint8 or uint16.
+
+    Raises:
+        Drop: as `read_pixels`.
+    """
+    if header.bit_depth == 16:
+        return read_pixels(data, header).colours
+    try:
+        with quiet():
+            image = open_image(data, header.format)
+            image.load()
+            return np.asarray(image.convert("L") if image.mode == "1" else image)
+    except Exception as error:  # as in read_pixels
+        raise refusal(error, f"the {header.format}") from error

@@ -217,7 +217,7 @@ def decode_jpeg(data: bytes) -> tuple[Pixels | None, str]:
 
     with listener().listen() as heard:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    return pixels, damage(heard)
+    return None if pixels is None else np.asarray(pixels, dtype=np.uint8), damage(heard)
 
 
 def check_stream(data: bytes) -> str:
