@@ -16,6 +16,8 @@ from typing import IO, Any, Protocol
 
 TOP_REASONS = 5
 """Reasons that a progress line names."""
+OUTCOMES = ("kept", "dropped", "failed", "duplicate", "not_image")
+"""What becomes of an input, in the order of tables."""
 
 
 class Observer(Protocol):
@@ -48,7 +50,7 @@ class Observer(Protocol):
         """A sentence that a person should read, such as which back end `auto` took."""
 
     def finished(self, counts: Mapping[str, int], seconds: float) -> None:
-        """The build came to its end: inputs by outcome, and wall-clock seconds."""
+        """The build came to its end: counts with at least the inputs by outcome, and wall-clock seconds."""
 
     def close(self) -> None:
         """Give the terminal or file back; called once, also after an exception."""
@@ -366,7 +368,7 @@ class TerminalProgress(Counting):
         table = Table("outcome", "inputs", "most frequent reasons")
         from ..datasets.reasons import REASONS
 
-        for name, count in counts.items():
+        for name, count in _by_outcome(counts).items():
             near = [item for item in self.tally.reasons.most_common() if REASONS.get(item[0], ("",))[0] == name]
             table.add_row(name, f"{count:,}", ", ".join(f"{reason} {number:,}" for reason, number in near[:3]))
         self.console.print(table)
@@ -388,23 +390,21 @@ class JsonLog(Counting):
         wall: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(interval, now)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.wall = wall
-        self.file = path.open("a+b")
-        self._end_broken_line()
+        self.path, self.wall = path, wall
+        self.file: IO[bytes] | None = None
 
-    def _end_broken_line(self) -> None:
-        """Close the half line that a killed run may have left, so that every later line parses."""
-        self.file.seek(0, 2)
-        if self.file.tell():
-            self.file.seek(-1, 2)
-            if self.file.read(1) != b"\n":
-                self.file.write(b"\n")
+    def _opened(self) -> IO[bytes]:
+        """Open the file with the first event: a build that is refused leaves none behind."""
+        if self.file is None:
+            self.file = self.path.open("a+b")
+            _end_broken_line(self.file)
+        return self.file
 
     def _write(self, event: str, values: Mapping[str, Any]) -> None:
         line = json.dumps({"time": round(self.wall(), 3), "event": event, **values}, sort_keys=True)
-        self.file.write(line.encode() + b"\n")
-        self.file.flush()
+        file = self._opened()
+        file.write(line.encode() + b"\n")
+        file.flush()
 
     def show(self) -> None:
         """Write the tally."""
@@ -431,7 +431,8 @@ class JsonLog(Counting):
 
     def close(self) -> None:
         """See Observer."""
-        self.file.close()
+        if self.file is not None:
+            self.file.close()
 
 
 def for_console(stream: IO[str]) -> Observer:
@@ -439,11 +440,23 @@ def for_console(stream: IO[str]) -> Observer:
     return TerminalProgress(stream) if stream.isatty() else LineProgress(stream)
 
 
+def _end_broken_line(file: IO[bytes]) -> None:
+    """Close the half line that a killed run may have left, so that every later line parses."""
+    if file.seek(0, 2):
+        file.seek(-1, 2)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
+
+
+def _by_outcome(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: counts[name] for name in OUTCOMES if name in counts}
+
+
 def _closing(counts: Mapping[str, int], seconds: float) -> str:
     """Word the end of a build."""
-    total = sum(counts.values())
-    rate = f", {total / seconds:.1f}/s" if seconds > 0 else ""
-    return f"{total:,} inputs in {duration(seconds)}{rate}: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    outcomes = _by_outcome(counts)
+    listed = ", ".join(f"{name} {count:,}" for name, count in outcomes.items())
+    return f"{sum(outcomes.values()):,} inputs in {duration(seconds)}: {listed}"
 
 
 def _workers_memory() -> str:

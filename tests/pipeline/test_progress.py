@@ -82,8 +82,8 @@ def test_pipe_gets_one_line_every_thirty_seconds() -> None:
     clock.seconds += 30.0
     lines.tick()
     assert len(stream.getvalue().splitlines()) == 4
-    lines.finished({"kept": 0, "dropped": 91}, 121.0)
-    assert stream.getvalue().splitlines()[-1] == "91 inputs in 02:01, 0.8/s: kept 0, dropped 91"
+    lines.finished({"inputs": 91, "kept": 0, "dropped": 91, "heads_dropped": 91}, 121.0)
+    assert stream.getvalue().splitlines()[-1] == "91 inputs in 02:01: kept 0, dropped 91"
 
 
 def test_json_log_parses_line_by_line_even_after_a_kill(tmp_path: Path) -> None:
@@ -109,6 +109,11 @@ def test_json_log_parses_line_by_line_even_after_a_kill(tmp_path: Path) -> None:
     assert events[-1] == {"time": 111.0, "event": "finished", "counts": {"kept": 1, "failed": 1}, "seconds": 12.0}
 
 
+def test_log_is_not_made_before_there_is_something_to_log(tmp_path: Path) -> None:
+    progress.JsonLog(tmp_path / "absent" / "log.jsonl").close()
+    assert not (tmp_path / "absent").exists()
+
+
 def test_terminal_shows_rate_reasons_and_a_closing_table() -> None:
     clock, stream = Clock(), io.StringIO()
     stream.isatty = lambda: True  # type: ignore[method-assign]
@@ -123,7 +128,7 @@ def test_terminal_shows_rate_reasons_and_a_closing_table() -> None:
     text = stream.getvalue()
     assert "a [bracketed] remark" in text
     assert "no_head 10" in text
-    assert "13 inputs in 5s, 2.6/s: kept 3, dropped 10" in text
+    assert "13 inputs in 5s: kept 3, dropped 10" in text
 
 
 def test_console_choice_depends_on_the_stream() -> None:
