@@ -48,7 +48,10 @@ class Plan:
     def lines(self) -> list[str]:
         """Return the plan as text for a person."""
         todo = self.unread + sum(self.first_step.values())
-        head = f"{self.inputs} inputs: {self.unchanged} unchanged, {todo} to work on ({self.unread} new or changed), {self.refused} no files"
+        head = (
+            f"{self.inputs} inputs: {self.unchanged} unchanged, {todo} to work on ({self.unread} new or changed), "
+            f"{self.refused} no files"
+        )
         width = max(map(len, self.steps))
         rows = []
         for step, count in self.runs.items():
