@@ -53,6 +53,11 @@ class CoarseHead:
         """Angle in radians by which the head is turned clockwise."""
         return self.placement.camera.roll
 
+    def upright(self) -> CoarseHead:
+        """Return the same head with its roll taken out, as the crop shows it."""
+        placement = self.placement
+        return CoarseHead(placement_at(placement.centre, placement.scale, self.yaw), self.confidence)
+
 
 def head_of_face(points: Array) -> CoarseHead:
     """Place a head by BlazeFace's (6, 2) points: right eye, left eye, nose tip, mouth, right ear, left ear (the subject's)."""

@@ -131,12 +131,7 @@ def decode(maps: Array) -> Floats:
     peaks = np.stack([columns, rows], axis=1) + 0.5
     inner = (rows > 0) & (rows < side - 1) & (columns > 0) & (columns < side - 1)
     index, row, column = np.arange(count)[inner], rows[inner], columns[inner]
-    slope = np.stack(
-        [
-            maps[index, row, column + 1] - maps[index, row, column - 1],
-            maps[index, row + 1, column] - maps[index, row - 1, column],
-        ],
-        axis=1,
-    )
-    peaks[inner] += 0.25 * np.sign(slope)
+    across = maps[index, row, column + 1] - maps[index, row, column - 1]
+    down = maps[index, row + 1, column] - maps[index, row - 1, column]
+    peaks[inner] += 0.25 * np.sign(np.stack([across, down], axis=1))
     return np.asarray(peaks, dtype=np.float64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from ..datasets.camera import (
     canonical_to_world,
     rotation_x,
 )
-from ..datasets.canonical_face import canonical_vertices
+from ..datasets.canonical_face import canonical_vertices, mirror_partners
 from ..datasets.warp import similarity
 from .face_shape import eye_distance, shape_modes, vertex_normals
 
@@ -44,6 +45,8 @@ class Placement:
     """Pixels of the picture a side of the canonical crop."""
     centre: Floats
     """(2,) continuous pixels of the picture where the head frame's origin falls."""
+    face: Floats
+    """(468, 3) the fitted face's vertices in the head frame; empty where no mesh was fitted."""
     residuals: Floats
     """(468,) distance of each mesh point from the fitted face, in eye distances; empty where no mesh was fitted."""
     sigma: Floats
@@ -82,7 +85,7 @@ class Placement:
 def placement_at(centre: Array, scale: float, yaw: float, roll: float = 0.0) -> Placement:
     """Place the head frame's origin at a point of the picture, seen level from azimuth `yaw`: for heads without a mesh."""
     rotation = Camera.look_at(yaw, 0.0, roll).world2cam
-    return Placement(rotation, scale, np.asarray(centre, dtype=np.float64), np.zeros(0), np.full(3, math.nan))
+    return Placement(rotation, scale, np.asarray(centre, dtype=np.float64), np.zeros((0, 3)), np.zeros(0), np.full(3, math.nan))
 
 
 def placement_of_box(box: tuple[float, float, float, float], yaw: float, roll: float = 0.0) -> Placement:
@@ -104,6 +107,8 @@ class HeadFit:
 
     num_modes: int = 40
     """Modes of face shape and expression that are fitted beside the camera; 0 fits the canonical face itself."""
+    num_vertices: int = 180
+    """Vertices that the fit looks at, spread over the face; residuals are reported for all 468."""
     noise: float = 0.015
     """Deviation of a mesh point in eye distances; points much farther off count less (soft L1 at twice this)."""
     max_steps: int = 12
@@ -128,7 +133,7 @@ class HeadFit:
         if not np.isfinite(points).all() or eyes < 1e-3:
             raise ValueError(f"expected a finite mesh with two eyes, got an eye distance of {eyes:.3g} px")
         state = _start(points, self.num_modes)
-        system = _System(points[:, :2], eyes, self.num_modes, self.noise)
+        system = _System(points[:, :2], eyes, self)
         for _ in range(self.max_steps):
             state, step = system.improve(state)
             if np.abs(step[:3]).max() < self.tolerance:
@@ -148,71 +153,101 @@ class _State:
 class _System:
     """The least-squares problem of one mesh: residuals in eye distances, and one Gauss-Newton step."""
 
-    def __init__(self, target: Floats, eyes: float, num_modes: int, noise: float) -> None:
-        self.target, self.eyes, self.noise = target, eyes, noise
-        self.face = canonical_to_world(canonical_vertices())
-        self.modes = shape_modes(num_modes) @ (CANONICAL_SCALE * rotation_x(CANONICAL_TILT).T)
-        self.num_modes = num_modes
+    def __init__(self, target: Floats, eyes: float, fit: HeadFit) -> None:
+        self.target, self.eyes, self.noise = target, eyes, fit.noise
+        self.num_modes = fit.num_modes
+        self.face, self.modes = _world_model(fit.num_modes)
+        self.some = _spread_vertices(fit.num_vertices)
 
-    def look(self, state: _State) -> tuple[Floats, Floats, Floats]:
-        """Return (N, 3) turned points, their (N, 2) image coordinates about the centre, and (N, 2) residuals."""
-        turned = (self.face + np.tensordot(state.weights, self.modes, 1)) @ state.rotation.T
+    def look(self, state: _State, some: Array) -> tuple[Floats, Floats, Floats]:
+        """Return some vertices turned (N, 3), their (N, 2) image coordinates about the centre, and (N, 2) residuals."""
+        turned = self.shape(state)[some] @ state.rotation.T
         image = FOCAL * turned[:, :2] / (turned[:, 2:] + RADIUS)
-        return turned, image, (state.scale * image + state.centre - self.target) / self.eyes
+        return turned, image, (state.scale * image + state.centre - self.target[some]) / self.eyes
+
+    def shape(self, state: _State) -> Floats:
+        """Return the (468, 3) vertices of the face in the head frame."""
+        return self.face + (state.weights @ self.modes).reshape(-1, 3)
 
     def jacobian(self, state: _State, turned: Floats, image: Floats) -> Floats:
-        """Return (N, 2, 6 + K) derivatives by rotation (about the camera's axes), log scale, centre (eye distances), modes."""
+        """Return (2, N, 6 + K) derivatives by rotation (about the camera's axes), log scale, centre (eye distances), modes."""
         x, y, z = turned.T
         zero = np.zeros_like(x)
-        motion = np.empty((3, len(turned), 3 + self.num_modes))
-        motion[:, :, :3] = np.stack([[zero, z, -y], [-z, zero, x], [y, -x, zero]]).transpose(0, 2, 1)
-        motion[:, :, 3:] = np.tensordot(state.rotation, self.modes, axes=(1, 2)).transpose(0, 2, 1)
-        depth = (turned[:, 2] + RADIUS)[:, None]
-        gain = state.scale / self.eyes
-        jacobian = np.zeros((len(turned), 2, 6 + self.num_modes))
-        for k in range(2):
-            by_motion = gain * (FOCAL * motion[k] - image[:, k : k + 1] * motion[2]) / depth
-            jacobian[:, k, :3], jacobian[:, k, 6:] = by_motion[:, :3], by_motion[:, 3:]
-            jacobian[:, k, 3] = gain * image[:, k]
-            jacobian[:, k, 4 + k] = 1.0
+        turning = np.array([[zero, z, -y], [-z, zero, x], [y, -x, zero]]).transpose(0, 2, 1)
+        modes = self.modes.reshape(self.num_modes, NUM_VERTICES, 3)[:, self.some].reshape(-1, 3) @ state.rotation.T
+        shaping = modes.reshape(self.num_modes, len(x), 3).transpose(2, 1, 0)
+        gain = (state.scale / self.eyes / (z + RADIUS))[None, :, None]
+        jacobian = np.zeros((2, len(x), 6 + self.num_modes))
+        seen = image.T[:, :, None]
+        jacobian[:, :, :3] = gain * (FOCAL * turning[:2] - seen * turning[2])
+        jacobian[:, :, 3] = state.scale / self.eyes * image.T
+        jacobian[0, :, 4] = jacobian[1, :, 5] = 1.0
+        jacobian[:, :, 6:] = gain * (FOCAL * shaping[:2] - seen * shaping[2])
         return jacobian
 
     def normal_equations(self, state: _State) -> tuple[Floats, Floats]:
         """Return the (6 + K, 6 + K) information matrix and the gradient, the modes' standard normal prior included."""
-        turned, image, residual = self.look(state)
+        turned, image, residual = self.look(state, self.some)
         distance = np.linalg.norm(residual, axis=1)
-        trust = _visibility(state.rotation) / (self.noise**2 * np.sqrt(1.0 + (distance / (2.0 * self.noise)) ** 2))
-        jacobian = self.jacobian(state, turned, image)
-        flat = jacobian.reshape(-1, jacobian.shape[2])
-        weighted = flat * np.repeat(trust, 2)[:, None]
+        robust = np.sqrt(1.0 + (distance / (2.0 * self.noise)) ** 2)
+        trust = _visibility(state.rotation)[self.some] / (self.noise**2 * robust)
+        flat = self.jacobian(state, turned, image).reshape(-1, 6 + self.num_modes)
+        weighted = flat * np.tile(trust, 2)[:, None]
         information = weighted.T @ flat
-        gradient = weighted.T @ residual.reshape(-1)
+        gradient = residual.T.reshape(-1) @ weighted
         prior = np.arange(6, 6 + self.num_modes)
         information[prior, prior] += 1.0
         gradient[6:] += state.weights
         return information, gradient
 
     def improve(self, state: _State) -> tuple[_State, Floats]:
-        """Take one Gauss-Newton step."""
+        """Take one Gauss-Newton step of at most half a radian."""
         information, gradient = self.normal_equations(state)
         step = -np.linalg.solve(information, gradient)
-        largest = np.abs(step[:3]).max()
-        step = step * min(1.0, 0.5 / max(largest, 1e-12))
-        return (
-            _State(
-                rotation_vector(step[:3]) @ state.rotation,
-                state.scale * math.exp(step[3]),
-                state.centre + step[4:6] * self.eyes,
-                state.weights + step[6:],
-            ),
-            step,
+        step *= min(1.0, 0.5 / max(float(np.abs(step[:3]).max()), 1e-12))
+        moved = _State(
+            rotation_vector(step[:3]) @ state.rotation,
+            state.scale * math.exp(step[3]),
+            state.centre + step[4:6] * self.eyes,
+            state.weights + step[6:],
         )
+        return moved, step
 
     def placement(self, state: _State) -> Placement:
+        """Return the solution with its residuals and the deviation of its rotation."""
         information, _ = self.normal_equations(state)
         sigma = np.sqrt(np.diag(np.linalg.inv(information))[:3])
-        distance = np.linalg.norm(self.look(state)[2], axis=1)
-        return Placement(state.rotation, state.scale, state.centre, distance, sigma)
+        distance = np.linalg.norm(self.look(state, np.arange(NUM_VERTICES))[2], axis=1)
+        return Placement(state.rotation, state.scale, state.centre, self.shape(state), distance, sigma)
+
+
+@cache
+def _world_model(num_modes: int) -> tuple[Floats, Floats]:
+    """Return the canonical face (468, 3) and its modes (K, 468 * 3) in the head frame; read-only."""
+    face = canonical_to_world(canonical_vertices())
+    modes = (shape_modes(num_modes) @ (CANONICAL_SCALE * rotation_x(CANONICAL_TILT).T)).reshape(num_modes, 3 * NUM_VERTICES)
+    face.setflags(write=False)
+    modes.setflags(write=False)
+    return face, modes
+
+
+@cache
+def _spread_vertices(count: int) -> Array:
+    """Return indices of vertices spread evenly over the face, each with its mirror partner; read-only.
+
+    The modes are smooth and the mesh's errors hardly differ between neighbours, so the rest would add time and little else.
+    """
+    vertices, partners = canonical_vertices(), mirror_partners()
+    chosen = [int(np.argmax(vertices[:, 2]))]
+    away = np.linalg.norm(vertices - vertices[chosen[0]], axis=1)
+    while len(chosen) < min(count, NUM_VERTICES):
+        farthest = int(np.argmax(away))
+        for index in sorted({farthest, int(partners[farthest])}):
+            chosen.append(index)
+            away = np.minimum(away, np.linalg.norm(vertices - vertices[index], axis=1))
+    spread = np.sort(np.array(chosen))
+    spread.setflags(write=False)
+    return spread
 
 
 def rotation_vector(vector: Array) -> Floats:

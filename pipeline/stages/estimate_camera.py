@@ -1,0 +1,277 @@
+"""The 25-number camera label of a canonical crop, with what says how far to trust it.
+
+For a face the label's own camera is fitted to the mesh of the crop and to that of the mirrored crop, and the two must agree;
+for a head without a face it comes from a few points and is marked as coarse. Where the crop lies was settled by `align`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...datasets.arrays import Array, Floats, Pixels
+from ...datasets.camera import Camera, CameraError, canonical_to_world, geodesic
+from ...datasets.canonical_face import canonical_vertices
+from ...datasets.sample import Drop, Head, Sample
+from .. import mediapipe_models as models
+from ..camera_sidecar import file_sha256, look_up, read_cameras
+from ..coarse_pose import CoarseHead, head_of_body, head_of_face
+from ..face_shape import LEFT_EYE, RIGHT_EYE, eye_distance
+from ..head_fit import HeadFit, Placement
+from ..stage import Backend, OpenStage, Stage
+from .detect import mesh_in_region, reduce_to
+
+DIGITS = 6
+"""Angles of a label are rounded to this many digits, so that the last bits of a sum cannot change a data set."""
+BODY_WINDOW = 5.0
+"""Side of the cut-out in which the body is looked for again, in heights of the head."""
+BODY_PIXELS = 512
+"""Longest side of that cut-out as the pose model sees it."""
+COARSE_SPREAD = math.radians(25.0)
+"""Disagreement under mirroring at which a coarse azimuth has lost about 40 per cent of its confidence."""
+MESH_SPREAD = math.radians(8.0)
+"""The same for a camera from the mesh."""
+COARSE_TRUST = 0.5
+"""Highest confidence of a camera that no mesh confirms."""
+
+
+@dataclass(frozen=True)
+class EstimateCamera(Stage):
+    """From where the crop shows the head."""
+
+    name = "estimate_camera"
+    version = 1
+    needs = ("head", "image")
+    gives = ("camera",)
+
+    min_confidence: float = 0.2
+    """Least confidence of a camera; below it the head is refused rather than guessed."""
+    max_mirror_error_degrees: float = 12.0
+    """Largest angle between the camera of a face and that of its mirror image, mirrored back."""
+    max_coarse_mirror_error_degrees: float = 35.0
+    """The same for heads without a mesh."""
+    max_residual: float = 0.06
+    """Largest median distance of the mesh from the fitted face under the label, in eye distances."""
+    max_yaw_degrees: float = 180.0
+    """Largest azimuth to either side."""
+    max_pitch_degrees: float = 75.0
+    """Largest elevation up or down."""
+    max_roll_degrees: float = 15.0
+    """Largest roll that may be left in the upright crop."""
+    sidecar: str = ""
+    """File of known cameras (JSON, CSV, parquet) by sample id, sha256 or path; heads that it does not name are estimated."""
+    fit: HeadFit = HeadFit()
+    """How the camera is fitted to a mesh."""
+
+    def backend(self) -> Backend:
+        """Name MediaPipe's models and the sidecar file by its content."""
+        files = (*models.FaceFinder.FILES.values(), models.FaceMesher.FILES[True], *models.PoseFinder.FILES)
+        weights = models.weights(*files)
+        if self.sidecar:
+            weights += (("sidecar", file_sha256(self.sidecar)),)
+        return Backend("mediapipe", models.version(), weights)
+
+    def open(self, device: str = "cpu") -> OpenEstimateCamera:
+        """Load the mesh network and the sidecar."""
+        return OpenEstimateCamera(self)
+
+
+@dataclass(frozen=True, eq=False)
+class _Estimate:
+    camera: Camera
+    mirror_error: float
+    """Radians."""
+    confidence: float
+    residual: float
+    """Median over the mesh, in eye distances; NaN without a mesh."""
+    canonical_residual: float
+    source: str
+
+
+class OpenEstimateCamera(OpenStage):
+    """The working stage; models for heads without a mesh are loaded when first needed."""
+
+    def __init__(self, stage: EstimateCamera) -> None:
+        self.stage = stage
+        self.mesher = models.FaceMesher()
+        self.finder: models.FaceFinder | None = None
+        self.poser: models.PoseFinder | None = None
+        self.cameras: Mapping[str, tuple[float, ...]] = read_cameras(stage.sidecar) if stage.sidecar else {}
+
+    def close(self) -> None:
+        """Free all models."""
+        for model in (self.mesher, self.finder, self.poser):
+            if model is not None:
+                model.close()
+
+    def one(self, sample: Sample, rng: np.random.Generator) -> Iterable[Sample]:
+        """Fill the camera, its scores and where it came from."""
+        known = sample.camera if "camera" in sample.known else None
+        label = look_up(self.cameras, sample)
+        if known is None and label is not None:
+            known = _from_label(label)
+        if known is not None:
+            _check(known)
+            return [_filled(sample, _Estimate(known, 0.0, 1.0, math.nan, math.nan, "sidecar"))]
+        head: Head = sample.require("head")
+        if sample.mesh is not None:
+            estimate = self._from_mesh(sample.require("image"), sample.mesh)
+        else:
+            estimate = self._coarse(sample, head)
+        self._judge(estimate)
+        _check(estimate.camera)
+        return [_filled(sample, estimate)]
+
+    def _from_mesh(self, image: Pixels, mesh: Array) -> _Estimate:
+        """Fit the crop and its mirror image, each with the mesh seen there, and average the two."""
+        size = image.shape[1]
+        mirrored = np.ascontiguousarray(image[:, ::-1])
+        region = region_of_mesh(mesh)
+        first = mesh_in_region(self.mesher, image, region)
+        second = mesh_in_region(self.mesher, mirrored, mirror_region(region, size))
+        if first is None or second is None:
+            raise Drop("pose_unsure", "the face mesh does not fit the crop again")
+        fits = self.stage.fit.fit(first), self.stage.fit.fit(second)
+        error = mirror_error(fits[0].camera, fits[1].camera)
+        camera = rounded(mean_rotation(fits[0].rotation, fits[1].camera.mirrored().world2cam))
+        residual = label_residual(camera, fits[0].face, first, size)
+        plain = label_residual(camera, canonical_to_world(canonical_vertices()), first, size)
+        return _Estimate(camera, error, math.exp(-0.5 * (error / MESH_SPREAD) ** 2), residual, plain, "mesh")
+
+    def _coarse(self, sample: Sample, head: Head) -> _Estimate:
+        """Take the azimuth from the face's or body's points, once more in the mirrored picture."""
+        pair = self._twice(sample, head)
+        if pair is None:
+            raise Drop("pose_unsure", "neither face nor body was found again in the crop and its mirror image")
+        first, second = pair
+        error = mirror_error(first.placement.camera, second.placement.camera)
+        confidence = COARSE_TRUST * min(first.confidence, second.confidence) * math.exp(-0.5 * (error / COARSE_SPREAD) ** 2)
+        mean = mean_rotation(first.placement.rotation, second.placement.camera.mirrored().world2cam)
+        camera = Camera.look_at(round(_camera(mean).yaw, DIGITS), 0.0)
+        return _Estimate(camera, error, confidence, math.nan, math.nan, "pose")
+
+    def _twice(self, sample: Sample, head: Head) -> tuple[CoarseHead, CoarseHead] | None:
+        """Return what the points tell in the picture and in its mirror image, without roll; None where they are not seen."""
+        if head.body is not None:
+            self.poser = self.poser or models.PoseFinder()
+            image = _body_window(sample.photo.pixels, head)
+            bodies = [self.poser.body(view) for view in (image, np.ascontiguousarray(image[:, ::-1]))]
+            if bodies[0] is None or bodies[1] is None:
+                return None
+            return head_of_body(bodies[0]).upright(), head_of_body(bodies[1]).upright()
+        self.finder = self.finder or models.FaceFinder("short", 0.3)
+        image = sample.require("image")
+        faces = [self.finder.find(view) for view in (image, np.ascontiguousarray(image[:, ::-1]))]
+        if not faces[0] or not faces[1]:
+            return None
+        return head_of_face(faces[0][0].points).upright(), head_of_face(faces[1][0].points).upright()
+
+    def _judge(self, estimate: _Estimate) -> None:
+        """Refuse what is outside the stage's limits."""
+        stage = self.stage
+        degrees = math.degrees(estimate.mirror_error)
+        limit = stage.max_mirror_error_degrees if estimate.source == "mesh" else stage.max_coarse_mirror_error_degrees
+        if degrees > limit:
+            raise Drop("pose_mirror", f"the mirrored picture's camera is {degrees:.1f} degrees off > {limit:.1f}", degrees)
+        if estimate.confidence < stage.min_confidence:
+            detail = f"confidence {estimate.confidence:.2f} < {stage.min_confidence:.2f} ({estimate.source})"
+            raise Drop("pose_unsure", detail, estimate.confidence)
+        if estimate.residual > stage.max_residual:
+            detail = f"median residual {estimate.residual:.1%} of the eye distance > {stage.max_residual:.1%}"
+            raise Drop("pose_residual", detail, estimate.residual)
+        limits = {"yaw": stage.max_yaw_degrees, "pitch": stage.max_pitch_degrees, "roll": stage.max_roll_degrees}
+        for name, largest in limits.items():
+            angle = math.degrees(getattr(estimate.camera, name))
+            if abs(angle) > largest:
+                raise Drop("pose_implausible", f"{name} {angle:.1f} degrees is outside +-{largest:.1f}", angle)
+
+
+def mirror_error(camera: Camera, of_mirrored: Camera) -> float:
+    """Return the angle in radians between a picture's camera and that of its mirror image, mirrored back.
+
+    The geodesic distance folds no sign: a predictor that answers the same yaw for both pictures is off by twice the yaw.
+    """
+    return geodesic(of_mirrored.mirrored().world2cam, camera.world2cam)
+
+
+def mean_rotation(first: Array, second: Array) -> Floats:
+    """Return the rotation half way between two (3, 3) rotations: the nearest one to their sum."""
+    left, _, right = np.linalg.svd(np.asarray(first) + np.asarray(second))
+    return np.asarray(left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right)
+
+
+def rounded(rotation: Array) -> Camera:
+    """Return the canonical camera with a (3, 3) world-to-camera rotation, its angles rounded to `DIGITS`."""
+    camera = _camera(rotation)
+    return Camera.look_at(round(camera.yaw, DIGITS), round(camera.pitch, DIGITS), round(camera.roll, DIGITS))
+
+
+def label_residual(camera: Camera, face: Array, mesh: Array, size: int) -> float:
+    """Return the median distance of a (468+, 3) mesh in crop pixels from a (468, 3) face under a label, in eye distances."""
+    image, _ = camera.project(face)
+    distance = np.linalg.norm(size * image - mesh[: len(image), :2], axis=1)
+    return float(np.median(distance)) / eye_distance(mesh[:, :2])
+
+
+def region_of_mesh(mesh: Array) -> models.Region:
+    """Return the square for the mesh network around a known mesh: its extent along the eyes' line, 1.5 times."""
+    points = np.asarray(mesh, dtype=np.float64)[:, :2]
+    across = points[list(LEFT_EYE)].mean(axis=0) - points[list(RIGHT_EYE)].mean(axis=0)
+    angle = math.atan2(across[1], across[0])
+    c, s = math.cos(angle), math.sin(angle)
+    axes = np.array([[c, s], [-s, c]])
+    along = points @ axes.T
+    low, high = along.min(axis=0), along.max(axis=0)
+    x, y = axes.T @ (0.5 * (low + high))
+    return models.Region(float(x), float(y), 1.5 * float((high - low).max()), angle)
+
+
+def mirror_region(region: models.Region, width: float) -> models.Region:
+    """Return the same square in the mirrored picture."""
+    return models.Region(width - region.x, region.y, region.side, -region.angle)
+
+
+def _camera(rotation: Array) -> Camera:
+    """Return the canonical camera with a (3, 3) world-to-camera rotation."""
+    return Placement(np.asarray(rotation), 1.0, np.zeros(2), np.zeros((0, 3)), np.zeros(0), np.zeros(3)).camera
+
+
+def _body_window(pixels: Pixels, head: Head) -> Pixels:
+    """Return the part of the photograph around a head in which its body shows, reduced."""
+    x, y, width, height = head.box
+    half, middle = 0.5 * BODY_WINDOW * height, (x + width / 2, y + height / 2 + 0.25 * BODY_WINDOW * height)
+    x0, y0 = max(0, math.floor(middle[0] - half)), max(0, math.floor(middle[1] - half))
+    x1, y1 = math.ceil(middle[0] + half), math.ceil(middle[1] + half)
+    return np.ascontiguousarray(reduce_to(pixels[y0:y1, x0:x1], BODY_PIXELS)[0])
+
+
+def _from_label(label: tuple[float, ...]) -> Camera:
+    try:
+        return Camera.from_label(np.array(label))
+    except CameraError as error:
+        raise Drop("camera_invalid", str(error)) from error
+
+
+def _check(camera: Camera) -> None:
+    try:
+        camera.check()
+    except CameraError as error:
+        raise Drop("camera_invalid", str(error)) from error
+
+
+def _filled(sample: Sample, estimate: _Estimate) -> Sample:
+    camera = estimate.camera
+    scores = {
+        "yaw_degrees": round(math.degrees(camera.yaw), 4),
+        "pitch_degrees": round(math.degrees(camera.pitch), 4),
+        "roll_degrees": round(math.degrees(camera.roll), 4),
+        "mirror_error_degrees": round(math.degrees(estimate.mirror_error), 4),
+        "pose_confidence": round(estimate.confidence, 4),
+    }
+    if math.isfinite(estimate.residual):
+        scores["pose_residual"] = round(estimate.residual, 6)
+        scores["pose_residual_canonical"] = round(estimate.canonical_residual, 6)
+    return sample.with_(camera=camera, scores=scores, notes={"pose_source": estimate.source})
