@@ -222,50 +222,6 @@ def _claim(request: BuildRequest) -> None:
     store.write_json(path, {**now, **options, "max_memory": request.max_memory, "abort_share": request.abort_share})
 
 
-def load_request(out: Path, known_stages: dict[str, Any]) -> BuildRequest:
-    """Read back what a folder was asked to be.
-
-    Args:
-        out: folder of a data set.
-        known_stages: stage classes by name, see `presets.STAGES`.
-
-    Raises:
-        ConfigError: the folder was never built, or its request does not parse.
-    """
-    path = out / REQUEST
-    if not path.is_file():
-        raise ConfigError(f"no {REQUEST} in {out}; expected a folder that build-dataset wrote")
-    try:
-        plain = json.loads(path.read_bytes())
-        recipe = Recipe.from_plain(plain.pop("recipe"), known_stages)
-        sources = tuple(plain.pop("sources"))
-        return dataclasses.replace(BuildRequest(sources, out, recipe), **plain)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} does not parse: {error}") from error
-
-
-def retry(out: Path, reason: str, known_stages: dict[str, Any]) -> tuple[BuildRequest, int]:
-    """Throw away every result that ended with a reason, so that the next build works on those files again.
-
-    Returns:
-        The request to build again, and the number of files.
-    """
-    request = load_request(out, known_stages)
-    with writer_lock(out / STATE / "lock"):
-        state = State(out / STATE / "state.sqlite")
-        try:
-            from .cache import StageCache
-
-            cache = StageCache(out / STATE / "cache")
-            found = state.with_reason(reason)
-            for work_key in found:
-                state.forget(work_key)
-                cache.remove(work_key)
-        finally:
-            state.close()
-    return request, len(found)
-
-
 class _Signals:
     """Turns the first SIGINT or SIGTERM into a wish to stop, and lets a second one through."""
 

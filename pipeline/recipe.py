@@ -56,6 +56,11 @@ class Recipe:
                 )
             given.update(stage.gives)
 
+    @property
+    def free_k(self) -> bool:
+        """Whether labels may have other than the canonical intrinsics: where a stage's policy is free-k."""
+        return any(getattr(stage, "policy", "") == "free-k" for stage in self.stages)
+
     def resolved(self) -> Recipe:
         """Return the recipe with every `auto` replaced by what it stands for on this machine."""
         return dataclasses.replace(self, stages=tuple(stage.resolved() for stage in self.stages))

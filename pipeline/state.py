@@ -123,6 +123,50 @@ class State:
         )
         return [row[0] for row in rows]
 
+    def sha256_of(self, what: str) -> list[str]:
+        """Return the digests of inputs named by sha256, by path, or by source label and path."""
+        rows = self.db.execute(
+            "SELECT DISTINCT sha256 FROM origins WHERE sha256 != '' AND (sha256 = ? OR path = ? OR label || '/' || path = ?)"
+            " ORDER BY sha256",
+            (what, what, what),
+        )
+        return [row[0] for row in rows]
+
+    def work_keys(self, sha256: str) -> list[str]:
+        """Return the work keys of a file's content."""
+        rows = self.db.execute("SELECT work_key FROM results WHERE sha256 = ? ORDER BY work_key", (sha256,))
+        return [row[0] for row in rows]
+
+    def work_keys_with(self, id: str) -> list[str]:
+        """Return the work keys whose files hold a head."""
+        return [row[0] for row in self.db.execute("SELECT work_key FROM heads WHERE id = ? ORDER BY work_key", (id,))]
+
+    def head_ids(self, work_key: str) -> list[str]:
+        """Return the ids of a content's heads."""
+        return [row[0] for row in self.db.execute("SELECT id FROM heads WHERE work_key = ? ORDER BY id", (work_key,))]
+
+    def parent_of(self, work_key: str, id: str) -> str:
+        """Return the id that a head was derived from, or an empty text."""
+        row = self.db.execute(
+            "SELECT json_extract(row, '$.parent') FROM heads WHERE work_key=? AND id=?", (work_key, id)
+        ).fetchone()
+        return str(row[0] or "") if row else ""
+
+    def empty(self, work_key: str, sha256: str) -> None:
+        """Turn a content's result into the one that a file has which was taken down."""
+        self.db.execute("DELETE FROM heads WHERE work_key=?", (work_key,))
+        told = ("dropped", "forgotten", "taken down by request")
+        self.db.execute("UPDATE results SET outcome=?, reason=?, detail=?, stage='read' WHERE work_key=?", (*told, work_key))
+        self.db.execute("UPDATE origins SET outcome=?, reason=?, detail=? WHERE sha256=?", (*told, sha256))
+
+    def remove_heads(self, work_key: str, ids: Sequence[str]) -> None:
+        """Remove heads of a content; a file without any other counts as taken down."""
+        self.db.executemany("DELETE FROM heads WHERE work_key=? AND id=?", [(work_key, id) for id in ids])
+        if not self.head_ids(work_key):
+            told = ("dropped", "forgotten", "no stage returned a sample", work_key)
+            self.db.execute("UPDATE results SET outcome=?, reason=?, detail=?, stage='' WHERE work_key=?", told)
+            self.db.execute("UPDATE origins SET outcome=?, reason=?, detail=? WHERE work_key=?", told)
+
     def fact(self, name: str) -> str:
         """Return a remembered text, empty where there is none."""
         row = self.db.execute("SELECT value FROM facts WHERE name=?", (name,)).fetchone()

@@ -22,12 +22,14 @@ import psutil
 
 from ..datasets import warp
 from ..datasets.arrays import Pixels
+from ..datasets.camera import Camera, CameraError
 from ..datasets.codec import encode_members
 from ..datasets.decode import decode, probe
 from ..datasets.sample import Crop, Drop, Photo, PhotoInfo, Sample, SourceImage
-from ..datasets.sources import Source, load_sidecars
+from ..datasets.sidecars import load_sidecars
+from ..datasets.sources import Source
 from ..manifests.config import canonical_json
-from ..manifests.identity import content_sha256, rng
+from ..manifests.identity import content_sha256, rng, sample_id
 from .cache import Log, StageCache
 from .packing import changes, first_sample, pack, restore, unpack
 from .recipe import Recipe
@@ -117,12 +119,17 @@ class Worker:
         )
 
 
+_BESIDE = ("camera", "mask", "parsing", "id")
+"""Sidecars that change what comes out."""
+
+
 def work_key_of(source: Source, image: SourceImage, sha256: str) -> str:
     """Return the name of a content for cache and state: the file's sha256, or with what stands beside it, a hash of both."""
-    if not image.sidecar:
+    kinds = [kind for kind in _BESIDE if kind in image.sidecar]
+    if not kinds:
         return sha256
     beside = hashlib.sha256(sha256.encode())
-    for kind in sorted(image.sidecar):
+    for kind in kinds:
         content = source.sidecar(image, kind)
         beside.update(f"\0{kind}\0{'' if content is None else content_sha256(content)}".encode())
     return beside.hexdigest()
@@ -214,19 +221,36 @@ class _Way:
     def _known(self, photo: Photo) -> dict[str, Any]:
         """Return what the source gives beside the pixels; the picture of a finished shard is itself the crop."""
         image = self.task.image
-        known = load_sidecars(self.source, image, (photo.info.width, photo.info.height)) if image.sidecar else {}
-        if "id" in known:
-            size = photo.info.width
+        if not image.sidecar:
+            return {}
+        size = (photo.info.width, photo.info.height)
+        known = load_sidecars(self.source, image, size, free_k=True)
+        if "id" in image.sidecar:
+            if size[0] != size[1]:
+                raise Drop("sidecar_mismatch", f"expected a square picture in a shard, got {size[0]} x {size[1]}")
             known.update(
+                id=sample_id(self.sha256, 0),
+                parent=image.sidecar["id"],
+                derivation=canonical_json({"step": "shards"}),
                 head_index=0,
                 head=None,
                 mesh=None,
                 landmarks=None,
-                crop=Crop(np.eye(3), size, 0.0, 1.0),
+                crop=Crop(np.eye(3), size[0], 0.0, 1.0),
                 image=photo.pixels,
-                padding=np.zeros((size, size), dtype=np.uint8),
+                padding=np.zeros((size[0], size[0]), dtype=np.uint8),
             )
+            self._check_camera(known.get("camera"))
         return known
+
+    def _check_camera(self, camera: Camera | None) -> None:
+        """Refuse a camera that the source gave, where it does not keep the recipe's contract."""
+        if camera is None:
+            return
+        try:
+            camera.check(free_k=self.worker.order.recipe.free_k)
+        except CameraError as error:
+            raise Drop("camera_invalid", str(error)) from error
 
     def _reserve(self, info: PhotoInfo) -> None:
         needed = info.width * info.height * 3 * max(1, info.bit_depth // 8) * 2
@@ -277,10 +301,11 @@ class _Way:
         except Exception as error:
             log.warning("stage %s failed on %s", stage.name, self.task.image.path, exc_info=True)
             raise Drop("stage_error", _where(error)) from error
-        for made in out:
-            if made.id in order.forgotten:
-                raise Drop("forgotten", "taken down by request")
-        return [carry_known(sample, made) for made in out]
+        carried = [carry_known(sample, made) for made in out if made.id not in order.forgotten]
+        for made in carried:
+            if "camera" in made.known and made.crop is not None and sample.crop is None:
+                self._check_camera(made.camera)
+        return carried
 
     def _replay(self, index: int, record: Mapping[str, Any]) -> None:
         """Do to the living samples what a cached record says a stage did."""
@@ -323,7 +348,8 @@ class _Way:
             return "kept", "", "", "", rows
         first = min(rows, key=lambda row: (row["status"] != "failed", row["head_index"]), default=None)
         if first is None:
-            return "dropped", "no_head", "no stage returned a sample", "", rows
+            reason = "forgotten" if self.worker.order.forgotten else "no_head"
+            return "dropped", reason, "no stage returned a sample", "", rows
         return first["status"], first["reason"], first["detail"], first["stage"], rows
 
 
