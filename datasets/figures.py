@@ -114,6 +114,7 @@ def stacked_histogram(values: Sequence[Array], names: Sequence[str], bins: Array
     _plain_axes(axes, theme, unit)
     axes.set_xlim(bins[0], bins[-1])
     axes.set_ylim(0, max(1.0, float(heights.max(initial=0))) * 1.05)
+    axes.locator_params(axis="y", nbins=6, integer=True)
     if bins[-1] - bins[0] >= 180:
         axes.set_xticks(np.arange(math.ceil(bins[0] / 45) * 45, bins[-1] + 1, 45))
     _legend(figure, names, theme)

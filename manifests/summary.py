@@ -26,7 +26,8 @@ SECTORS = 12
 BANDS = 7
 """Elevation cells of the view table, of equal area on the sphere; the middle one is centred on eye level."""
 
-_ROW_COLUMNS = ("status", "reason", "stage", "split", "license", "attribution", "sha256", "yaw_degrees", "pitch_degrees", "weight")
+COLUMNS = ("status", "reason", "split", "license", "attribution", "sha256", "yaw_degrees", "pitch_degrees", "weight")
+"""Columns of the manifest that a summary reads, beside the scores."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,18 @@ class Summary:
     balance: ViewBalance
 
 
-def read_origins(folder: Path) -> pa.Table:
-    """Read the table of inputs of a data set.
+def read_origins(folder: Path) -> pd.DataFrame:
+    """Read the table of inputs of a data set: source, path, sha256, outcome, reason, detail.
 
     Raises:
         ManifestError: it is missing or damaged.
     """
     path = folder / ORIGINS
     try:
-        return pq.read_table(path)
+        frame: pd.DataFrame = pq.read_table(path).to_pandas()
     except (OSError, pa.ArrowInvalid) as error:
         raise ManifestError(f"cannot read {path} ({error}); rebuild with the same build-dataset line") from error
+    return frame
 
 
 def present_columns(folder: Path) -> list[str]:
@@ -123,15 +125,23 @@ def summarise(folder: Path) -> Summary:
         ManifestError: a table is missing or damaged.
     """
     scores = [name for name in present_columns(folder) if name.startswith("score_")]
-    frame = read_frame(folder, [*_ROW_COLUMNS, *scores])
-    origins: pd.DataFrame = read_origins(folder).to_pandas()
+    return summarise_frames(read_frame(folder, [*COLUMNS, *scores]), read_origins(folder))
+
+
+def summarise_frames(frame: pd.DataFrame, origins: pd.DataFrame) -> Summary:
+    """Count what is in memory already.
+
+    Args:
+        frame: rows with `COLUMNS` and any scores, as from `read_frame`.
+        origins: inputs, as from `read_origins`.
+    """
     kept = frame[frame["status"] == "kept"]
     return Summary(
         inputs=_inputs(origins),
         rows=_rows(frame),
         reasons=_reasons(frame, origins),
         licences=_licences(kept, origins),
-        scores=score_quantiles(kept, scores),
+        scores=score_quantiles(kept, [name for name in frame.columns if name.startswith("score_")]),
         views=view_table(kept["yaw_degrees"], kept["pitch_degrees"]),
         balance=view_balance(kept["yaw_degrees"], kept["pitch_degrees"], kept["weight"]),
     )
@@ -244,19 +254,18 @@ def view_balance(yaw_degrees: pd.Series, pitch_degrees: pd.Series, weight: pd.Se
     )
 
 
-def recount(table: pa.Table, origins: pa.Table) -> dict[str, int]:
+def recount(frame: pd.DataFrame, origins: pd.DataFrame) -> dict[str, int]:
     """Count inputs by outcome, heads by status and samples by split: what a header's counts must say.
 
     Args:
-        table: the manifest; needs status and split.
-        origins: the inputs; needs outcome.
+        frame: rows with status and split.
+        origins: inputs with their outcome.
     """
-    outcomes = origins["outcome"].to_pandas().value_counts()
-    frame = table.select(["status", "split"]).to_pandas()
+    outcomes = origins["outcome"].value_counts()
     statuses = frame["status"].astype(str).value_counts().sort_index()
     splits = frame[frame["status"] == "kept"]["split"].astype(str).value_counts().sort_index()
     return {
-        "inputs": origins.num_rows,
+        "inputs": len(origins),
         **{name: int(outcomes.get(name, 0)) for name in OUTCOMES},
         **{f"heads_{name}": int(count) for name, count in statuses.items()},
         **{f"samples_{name}": int(count) for name, count in splits.items()},

@@ -215,7 +215,7 @@ def build(
             image = cv2.cvtColor(np.asarray(sample.image), cv2.COLOR_RGB2BGR)
             write_bytes(folder / "quarantine" / view.reason / f"{row['id']}.jpg", bytes(cv2.imencode(".jpg", image)[1]))
     for index, (reason, path, detail) in enumerate(lost):
-        digest = content_sha256(f"lost {index}".encode())
+        digest = rows[0]["sha256"] if rows and reason == "exact_duplicate" else content_sha256(f"lost {index}".encode())
         outcome = REASONS[reason][0]
         origins.append(("studio", path, digest, outcome, reason, detail))
         if outcome in ("dropped", "failed"):
@@ -272,7 +272,7 @@ def finish(folder: Path, rows: list[dict[str, Any]], origins: list[Any], entries
     header = Header(
         schema_version=SCHEMA_VERSION, tool_version="0.1.0", recipe={"name": "test", "seed": 0, "size": 96, "stages": ["align"]},
         chains={"c0": [{"stage": "align", "version": 1, "backend": "spherehead", "settings": {"size": 96}, "weights": []}]},
-        environment={"numpy": np.__version__, "opencv": "4"}, counts=recount(to_table(flat, schema), table),
+        environment={"numpy": np.__version__, "opencv": "4"}, counts=recount(to_table(flat, schema).to_pandas(), table.to_pandas()),
         reasons=dict(Counter(str(row["reason"]) for row in rows if row["reason"])), shards=tuple(entries),
         manifest_sha256=digest,
     )  # fmt: skip
