@@ -81,14 +81,14 @@ def entry(name: str) -> WeightFile:
 
 
 def places(item: WeightFile) -> list[Path]:
-    """Return the paths where a file may lie, ours first, then where rembg or torch hub would have put it."""
+    """Return the paths where a file may lie: ours first, then where the library that runs it looks, its own choice last."""
     return [folder() / item.file_name, *_back_end_places(item)]
 
 
 def _back_end_places(item: WeightFile) -> list[Path]:
-    """Return where the library that runs the file looks for it, the place for a new file first."""
+    """Return where the library that runs the file looks for it, the place for a new file last."""
     if item.rembg_session:
-        return list(rembg_models.candidates(item.rembg_session))
+        return list(reversed(rembg_models.candidates(item.rembg_session)))
     if item.torch_hub:
         home = os.environ.get("TORCH_HOME")
         root = Path(home).expanduser() if home else _cache_home() / "torch"
@@ -191,7 +191,7 @@ def _accept(item: WeightFile, part: Path, present: Path, source: str) -> Fetched
     receipt = {"sha256": sha256, "checked_by": kind or FIRST_USE, "from": source}
     write_json(folder() / RECEIPTS, {**_receipts(), item.file_name: receipt})
     part.replace(present)
-    for place in _back_end_places(item)[:1]:
+    for place in _back_end_places(item)[-1:]:
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             place.unlink(missing_ok=True)
@@ -210,7 +210,11 @@ def _partial(present: Path) -> Iterator[IO[bytes]]:
             raise WeightsError(f"another process is fetching {present.name}; wait for it or stop it") from error
         if not path.exists() or not os.path.samestat(os.fstat(part.fileno()), path.stat()):
             raise WeightsError(f"another process has just fetched {present.name}; run the command again")
-        yield part
+        try:
+            yield part
+        finally:
+            if path.exists() and not path.stat().st_size:
+                path.unlink()
 
 
 def _copy(source: Path, part: IO[bytes]) -> None:
@@ -284,7 +288,7 @@ def by_hand(item: WeightFile) -> str:
     """Word how to bring a file over from another machine."""
     return (
         f"without a network: download {item.url} elsewhere, then run "
-        f"spherehead models fetch {item.name} --from FILE, or put it at {folder() / item.file_name}"
+        f"spherehead models fetch {item.name} --from FILE, or put it at {places(item)[-1]}"
     )
 
 

@@ -24,6 +24,9 @@ class Server(http.server.ThreadingHTTPServer):
     cut_after: int | None = None
     ranges: list[str | None]
 
+    def handle_error(self, *_: object) -> None:
+        """Clients that hang up are part of the tests."""
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     server: Server

@@ -1,0 +1,129 @@
+"""The program `spherehead`: its commands, and how errors become one line and an exit code.
+
+The commands are in `commands`, by what they work on: each parses, makes a configuration, makes one call and prints one
+result. What is done is in `pipeline`, `datasets` and `manifests`, imported inside, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # run as a file: ./datasets must hide nobody's package, so the installed one takes over
+    import runpy
+
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
+    try:
+        runpy.run_module("spherehead", run_name="__main__", alter_sys=True)
+    except ImportError as missing:
+        sys.exit(f"error: {missing}; install this checkout first: pip install -e {Path(__file__).resolve().parent}")
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from .commands import builds, machine, sets
+from .commands.common import ABORTED, INTERNAL, INTERRUPTED, LOCKED, MISMATCH, OK, USAGE
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 internal error; 2 wrong usage or setting, or something is missing; 3 a check found a mismatch; "
+    "4 stopped by the abort guard; 5 another process writes the folder; 6 nothing was kept; 130 and 143 stopped by SIGINT "
+    "and SIGTERM, the same line goes on. --debug anywhere shows the traceback of an error."
+)
+ERRORS: dict[str, int] = {
+    "manifests.config:ConfigError": USAGE,
+    "manifests.store:ManifestError": USAGE,
+    "datasets.sources:SourceError": USAGE,
+    "datasets.shards:ShardError": MISMATCH,
+    "pipeline.weights:WeightsError": USAGE,
+    "pipeline.rembg_models:MissingWeights": USAGE,
+    "pipeline.build:BuildAborted": ABORTED,
+    "pipeline.build:AccountingError": MISMATCH,
+    "pipeline.commit:CacheLost": INTERNAL,
+    "pipeline.engines.base:EngineError": INTERNAL,
+    "pipeline.lock:BuildLocked": LOCKED,
+}
+"""Errors that speak for themselves, as module:class, and the exit code of each."""
+
+app = typer.Typer(
+    help="Photographs of heads into WebDataset shards whose every label can be proved.\n\n"
+    "Example: spherehead build-dataset photos --out heads",
+    epilog=EXIT_CODES,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report, machine.doctor):
+    app.command(command.__name__.replace("_", "-"))(command)
+for title, group in (
+    ("shards", sets.shards),
+    ("manifest", sets.manifest),
+    ("models", machine.models),
+    ("presets", builds.presets),
+):
+    app.add_typer(group, name=title)
+
+
+def show_version(asked: bool) -> None:
+    """Print the version where asked, and stop."""
+    if asked:
+        from . import __version__
+
+        print(f"spherehead {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; the process's own where None.
+
+    Returns:
+        The exit code.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"] or ["--help"]
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    try:
+        return int(app(words, prog_name="spherehead", standalone_mode=False) or OK)
+    except (KeyboardInterrupt, typer.Abort):
+        print("error: stopped by SIGINT; the same line goes on", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        code, text = explain(error)
+        if text:
+            print(f"error: {text}", file=sys.stderr)
+        return code
+
+
+def explain(error: Exception) -> tuple[int, str]:
+    """Return the exit code and the line for an error."""
+    names = {f"{cls.__module__}:{cls.__qualname__}" for cls in type(error).__mro__}
+    if hasattr(error, "signum"):  # BuildInterrupted
+        return 128 + int(error.signum), str(error)
+    for known, code in ERRORS.items():
+        if f"{__package__}.{known}" in names:
+            return code, str(error)
+    if hasattr(error, "format_message"):  # what typer says about the command line
+        return int(getattr(error, "exit_code", USAGE)), str(error.format_message())
+    if type(error) in (LookupError, ImportError, FileNotFoundError):  # worded by us: nothing to show, or a package is missing
+        return USAGE, str(error)
+    if isinstance(error, OSError):
+        return INTERNAL, str(error)
+    return INTERNAL, f"internal: {type(error).__name__}: {error}; the same command with --debug shows where"

@@ -1,0 +1,176 @@
+"""Commands that build: `build-dataset`, `plan`, `retry`, `forget` and `presets ...`.
+
+They turn options into a `BuildRequest`, run it under a display, and word what came of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import NOTHING_KEPT, OK, NoReport, Out, parse_size, table
+
+if TYPE_CHECKING:
+    from ..pipeline.build import BuildRequest, Summary
+    from ..pipeline.recipe import Recipe
+
+presets = typer.Typer()
+
+
+def request_from_options(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Folder, zip, CSV or parquet list, or shard set.")],
+    out: Out,
+    preset: Annotated[str, typer.Option(help="Name of a preset, or a YAML file as `presets show` prints it.")] = "heads",
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 is one a core.")] = 0,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting: --set detect.faces=all"),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Look at so many inputs only; 0 is all.")] = 0,
+    engine: Annotated[str, typer.Option(help="local: processes; inline: this process, for debugging.")] = "local",
+    time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for one file.")] = 120.0,
+    max_memory: Annotated[str, typer.Option(help="What photographs being decoded at once may take.")] = "4GiB",
+    abort_share: Annotated[float, typer.Option(help="Stop when this share of the last 200 files failed alike.")] = 0.9,
+    update: Annotated[bool, typer.Option("--update", help="Let the folder change to other settings or sources.")] = False,
+    device: Annotated[str, typer.Option(help="Where models run, for back ends that can choose.")] = "cpu",
+    no_report: NoReport = False,
+) -> Any:
+    """Return the BuildRequest that a command line asks for; the signature is that of `build-dataset` and `plan`."""
+    from ..pipeline.build import BuildRequest
+
+    return BuildRequest(
+        tuple(sources), out, recipe_from(preset, assignments or []), workers or len(os.sched_getaffinity(0)), limit, engine,
+        time_limit, parse_size(max_memory), abort_share, update, device,
+    )  # fmt: skip
+
+
+def takes_request(run: Callable[[BuildRequest, bool], None]) -> Callable[..., None]:
+    """Give a command the options of `request_from_options`."""
+
+    @functools.wraps(request_from_options)
+    def command(**options: Any) -> None:
+        run(request_from_options(**options), options["no_report"])
+
+    command.__name__, command.__doc__ = run.__name__, run.__doc__
+    return command
+
+
+@takes_request
+def build_dataset(request: BuildRequest, no_report: bool) -> None:
+    """Turn photographs into shards, manifest and report; the same line goes on after a stop.
+
+    Example: spherehead build-dataset photos --out heads --workers 2 --set detect.faces=all
+    """
+    finish(request, no_report)
+
+
+@takes_request
+def plan(request: BuildRequest, no_report: bool) -> None:
+    """Say what build-dataset with the same arguments would run, and why, without running it.
+
+    Example: spherehead plan photos --out heads --set shard_size=500
+    """
+    from ..pipeline.plan import make_plan
+
+    print("\n".join(make_plan(request).lines()))
+
+
+def retry(
+    out: Out,
+    reason: Annotated[str, typer.Option("--reason", help="A reason code, such as timeout; see the report.")],
+    no_report: NoReport = False,
+) -> None:
+    """Work again on the files that ended with a reason.
+
+    Example: spherehead retry --out heads --reason timeout
+    """
+    from ..pipeline.presets import STAGES
+    from ..pipeline.revise import retry as forget_results
+
+    request, count = forget_results(out, reason, STAGES)
+    print(f"{count:,} files with reason {reason} are worked on again")
+    finish(request, no_report)
+
+
+def forget(
+    what: Annotated[str, typer.Argument(metavar="ID|PATH|SHA", help="Id of a sample, path of an input, or sha256 of a file.")],
+    out: Out,
+) -> None:
+    """Take a picture down: out of shards, manifest, cache and thumbnails, and out of every later build of the folder.
+
+    Example: spherehead forget 0123456789abcdef --out heads
+    """
+    from ..pipeline.presets import STAGES
+    from ..pipeline.revise import forget as take_down
+
+    print(take_down(out, what, STAGES))
+
+
+@presets.callback(invoke_without_command=True)
+def presets_list(context: typer.Context) -> None:
+    """List the presets; `presets show NAME` prints one with the meaning of every setting.
+
+    Example: spherehead presets
+    """
+    from ..pipeline.presets import PRESETS
+
+    if context.invoked_subcommand is None:
+        rows = [(name, " ".join((make.__doc__ or "").split("\n\n")[0].split())) for name, make in PRESETS.items()]
+        print(table(("preset", "what it is for"), rows))
+
+
+@presets.command("show")
+def presets_show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a preset, or a YAML file.")],
+    assignments: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")] = None,
+) -> None:
+    """Print a preset as YAML with the meaning of every setting; build-dataset --preset FILE.yaml reads it back.
+
+    Example: spherehead presets show heads > heads.yaml
+    """
+    from ..pipeline.describe import describe
+
+    print(describe(recipe_from(name, assignments or [])), end="")
+
+
+def recipe_from(preset: str, assignments: Sequence[str] = ()) -> Recipe:
+    """Return a preset, or the recipe in a YAML file, with settings changed."""
+    from ..manifests.config import load_plain
+    from ..pipeline.presets import STAGES
+    from ..pipeline.presets import preset as by_name
+    from ..pipeline.recipe import Recipe
+
+    is_file = preset.endswith((".yaml", ".yml", ".json"))
+    recipe = Recipe.from_plain(load_plain(Path(preset)), STAGES) if is_file else by_name(preset)
+    return recipe.override(assignments)
+
+
+def finish(request: BuildRequest, no_report: bool) -> None:
+    """Run a build with its displays, write the report, and say what came of it."""
+    import contextlib
+
+    from ..pipeline.build import build
+    from ..pipeline.progress import JsonLog, Several, for_console
+
+    with contextlib.closing(Several([for_console(sys.stderr), JsonLog(request.out / "log.jsonl")])) as observer:
+        summary = build(request, observer)
+    place = ""
+    if not no_report and sum(summary.samples.values()):
+        from ..datasets.report import write_report
+
+        place = f"; report: {write_report(request.out)}"
+    print(_result(summary) + place)
+    raise typer.Exit(OK if sum(summary.samples.values()) else NOTHING_KEPT)
+
+
+def _result(summary: Summary) -> str:
+    """Word what came of a build."""
+    splits = ", ".join(f"{split} {count:,}" for split, count in summary.samples.items())
+    total = sum(summary.samples.values())
+    return f"{total:,} samples in {summary.num_shards:,} shards at {summary.out}" + (f" ({splits})" if splits else "")

@@ -1,0 +1,83 @@
+"""Commands about this machine: `doctor` and `models ...`.
+
+The model files themselves are `pipeline.weights`' affair, the examination `pipeline.doctor`'s.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import MISMATCH, OK, Json, table
+
+models = typer.Typer(help="List, fetch and verify model files.", no_args_is_help=True)
+
+
+def doctor(json_: Json = False) -> None:
+    """Check this machine: packages and pins, embedded models, disk, memory, GPU, weights.
+
+    Example: spherehead doctor
+    """
+    from ..pipeline.doctor import examine
+
+    diagnosis = examine()
+    print(diagnosis.json() if json_ else diagnosis.text())
+    raise typer.Exit(OK if diagnosis.healthy else MISMATCH)
+
+
+@models.command("list")
+def models_list(
+    check: Annotated[bool, typer.Option("--check", help="Read the files and compare digests.")] = False, json_: Json = False
+) -> None:
+    """List the models: those inside the packages, those on this machine, and those that can be fetched.
+
+    Example: spherehead models list
+    """
+    from ..pipeline.weights import listing
+
+    lines = listing(check)
+    if json_:
+        from ..datasets.inspect import record_text
+        from ..manifests.config import to_plain
+
+        print(record_text({line.name: to_plain(line) for line in lines}))
+    else:
+        rows = [(line.name, line.state, line.licence, line.purpose, line.detail or line.where) for line in lines]
+        print(table(("model", "state", "licence", "purpose", "remark or place"), rows))
+
+
+@models.command("fetch")
+def models_fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names from `models list`.")],
+    from_: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="A local copy to take instead.")] = None,
+    url: Annotated[str, typer.Option("--url", help="A mirror to take instead.")] = "",
+    trust: Annotated[bool, typer.Option("--trust", help="Accept a file whose digest nobody publishes, and record it.")] = False,
+) -> None:
+    """Download model files, prove them by their digest, and put them where the stages look.
+
+    Example: spherehead models fetch birefnet-portrait
+    """
+    from ..pipeline.weights import fetch
+
+    if (from_ or url) and len(names) > 1:
+        raise typer.BadParameter("expected one NAME with --from or --url", param_hint="NAME")
+    for name in names:
+        fetched = fetch(name, from_, url, trust)
+        print(f"{name}: {fetched.path}, sha256 {fetched.sha256}, proved by {fetched.checked_by}")
+
+
+@models.command("verify")
+def models_verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]")] = None) -> None:
+    """Compare the model files on this machine with their digests; with NAME, those must be there.
+
+    Example: spherehead models verify
+    """
+    from ..pipeline.weights import listing, status
+
+    lines = [status(name) for name in names] if names else [line for line in listing(checked=True) if line.state != "missing"]
+    for line in lines:
+        print(f"{line.name}: {line.state}, {line.detail or line.where}")
+    if any(line.state in ("wrong", "missing") for line in lines):
+        raise typer.Exit(MISMATCH)

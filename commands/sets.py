@@ -1,0 +1,175 @@
+"""Commands that look into finished data sets: `shards ...`, `manifest ...` and `report`.
+
+What they show comes from `datasets` and `manifests`; nothing here changes a data set.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from .common import MISMATCH, OK, Folder, table
+
+if TYPE_CHECKING:
+    from ..datasets.sheets import Kind
+
+shards = typer.Typer(help="List, show, draw and verify the shards of a data set.", no_args_is_help=True)
+manifest = typer.Typer(help="Show, sum up, compare and verify manifests.", no_args_is_help=True)
+
+
+def report(
+    folder: Folder, out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write it.")] = None
+) -> None:
+    """Write the report of a data set: one HTML file and its pictures.
+
+    Example: spherehead report heads
+    """
+    from ..datasets.report import write_report
+
+    print(f"report: {write_report(folder, out)}")
+
+
+@shards.command("ls")
+def shards_ls(
+    folder: Folder, check: Annotated[bool, typer.Option("--check", help="Read them and compare sha256.")] = False
+) -> None:
+    """List the shards with split, samples, bytes and sha256.
+
+    Example: spherehead shards ls heads
+    """
+    from ..datasets.inspect import list_shards
+
+    states = list_shards(folder, check)
+    rows = [(s.entry.name, s.entry.split, f"{s.entry.count:,}", f"{s.entry.num_bytes:,}", s.entry.sha256) for s in states]
+    print(table(("shard", "split", "samples", "bytes", "sha256"), rows))
+    broken = [state.entry.name for state in states if not state.sound]
+    if broken:
+        print(f"error: missing or changed: {', '.join(broken)}", file=sys.stderr)
+        raise typer.Exit(MISMATCH)
+
+
+@shards.command("show")
+def shards_show(
+    folder: Folder, sample: Annotated[str, typer.Argument(metavar="ID", help="Id, or an unmistakable beginning of it.")]
+) -> None:
+    """Show all that is known of one sample: its row, members, camera and record.
+
+    Example: spherehead shards show heads 0123
+    """
+    from ..datasets.inspect import record_text, show
+
+    shown = show(folder, sample)
+    print(record_text(shown.row))
+    if shown.members:
+        print(table(("member", "bytes"), [(name, f"{size:,}") for name, size in shown.members]))
+    if shown.angles:
+        print("yaw {:.1f}  pitch {:.1f}  roll {:.1f} degrees".format(*shown.angles))
+
+
+@shards.command("sheet")
+def shards_sheet(
+    folder: Folder,
+    out: Annotated[Path, typer.Option("--out", metavar="PNG", help="File to write.")] = Path("sheet.png"),
+    kind: Annotated[str, typer.Option("--kind", help="random | worst | view | refused | overlay")] = "random",
+    count: Annotated[int, typer.Option("--count", min=1, help="Pictures at most.")] = 24,
+    side: Annotated[int, typer.Option("--side", min=32, help="Side of a picture, pixels.")] = 160,
+    columns: Annotated[int, typer.Option("--columns", min=1, help="Pictures in a row.")] = 6,
+    score: Annotated[str, typer.Option("--score", help="Score that `worst` sorts by, such as sharpness.")] = "",
+    split: Annotated[str, typer.Option("--split", help="Only this split.")] = "",
+    seed: Annotated[int, typer.Option("--seed", help="Another seed picks other random pictures.")] = 0,
+) -> None:
+    """Draw samples as one PNG: at random, the worst, one a direction, the refused, or with their labels drawn on.
+
+    Example: spherehead shards sheet heads --kind overlay --out sheet.png
+    """
+
+    from ..datasets.sheets import SheetSettings, write_sheet
+
+    kinds = ("random", "worst", "view", "refused", "overlay")
+    if kind not in kinds:
+        raise typer.BadParameter(f"expected one of {', '.join(kinds)}, got {kind!r}", param_hint="--kind")
+    settings = SheetSettings(cast("Kind", kind), count, side, columns, seed, score, split)
+    print(f"{write_sheet(folder, out, settings)} pictures in {out}")
+
+
+@shards.command("verify")
+def shards_verify(
+    folder: Folder, deep: Annotated[bool, typer.Option("--deep", help="Decode every sample and check every label.")] = False
+) -> None:
+    """Prove the shards against the manifest: bytes, sha256, counts, members; with --deep pixels and labels.
+
+    Example: spherehead shards verify heads --deep
+    """
+    from ..datasets.verify import verify
+
+    _judge(
+        folder, [str(problem) for problem in verify(folder, deep=deep)], "deep " * deep + "verification of shards and manifest"
+    )
+
+
+@manifest.command("show")
+def manifest_show(folder: Folder) -> None:
+    """Print the header: recipe, back ends with versions and weights, environment, counts, shards.
+
+    Example: spherehead manifest show heads
+    """
+    from ..datasets.inspect import record_text
+    from ..manifests.config import to_plain
+    from ..manifests.store import read_header
+
+    print(record_text(to_plain(read_header(folder))))
+
+
+@manifest.command("summary")
+def manifest_summary(folder: Folder) -> None:
+    """Sum a data set up: inputs by outcome, reasons, scores, views, licences.
+
+    Example: spherehead manifest summary heads
+    """
+    from ..manifests.summary import summarise
+
+    found = summarise(folder)
+    tables: Mapping[str, Any] = {
+        "inputs": found.inputs, "rows": found.rows, "reasons": found.reasons, "scores": found.scores, "views": found.views,
+        "licences": found.licences,
+    }  # fmt: skip
+    print("\n\n".join(f"{title}\n{table.to_string()}" for title, table in tables.items() if len(table)))
+
+
+@manifest.command("diff")
+def manifest_diff(
+    first: Folder, second: Folder, limit: Annotated[int, typer.Option("--limit", min=1, help="Lines a paragraph.")] = 10
+) -> None:
+    """Say what differs between two data sets; 0 where nothing does, 3 otherwise.
+
+    Example: spherehead manifest diff heads heads-before
+    """
+    from ..manifests.diff import diff
+    from ..manifests.store import read
+
+    difference = diff(read(first), read(second))
+    print(difference.text(limit))
+    raise typer.Exit(OK if difference.equal else MISMATCH)
+
+
+@manifest.command("verify")
+def manifest_verify(folder: Folder) -> None:
+    """Prove manifest, header and sizes of shards against each other without reading the shards' content.
+
+    Example: spherehead manifest verify heads
+    """
+    from ..datasets.verify import verify_manifest
+
+    _judge(folder, [str(problem) for problem in verify_manifest(folder)], "verification of the manifest")
+
+
+def _judge(folder: Path, problems: Sequence[str], what: str) -> None:
+    """Print what a check found and leave with its exit code."""
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    print(f"{folder}: {what}: {f'{len(problems)} problems' if problems else 'sound'}")
+    raise typer.Exit(MISMATCH if problems else OK)
