@@ -152,7 +152,7 @@ def _check_size(header: Header, policy: DecodePolicy) -> None:
 
 def _info(header: Header, more: set[str] | frozenset[str] = frozenset()) -> PhotoInfo:
     width, height = colour.upright_size(header.width, header.height, header.orientation)
-    flags = set(header.flags | more) - {"inverted"}
+    flags = set(header.flags | more) - {"inverted", "key_colour"}
     if header.bit_depth == 16:
         flags.add("sixteen_bit")
     return PhotoInfo(

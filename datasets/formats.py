@@ -1,4 +1,4 @@
-"""Every picture format but plain JPEG: headers and pixels through Pillow, 16-bit colour through OpenCV.
+"""Every picture format but plain JPEG: headers and pixels through Pillow, plain PNG and 16-bit colour through OpenCV.
 
 It returns arrays as the file holds them (grey, RGB, CMYK, with or without alpha, 8 or 16 bits); bringing them to upright
 sRGB is `decode`'s business. Pillow is only ever allowed to try the one format that the first bytes name.
@@ -17,7 +17,7 @@ import numpy as np
 
 from . import tiff
 from .arrays import Array, Pixels
-from .headers import UNREADABLE, Header
+from .headers import UNREADABLE, Header, check_png_rows
 from .jpeg import listener
 from .sample import Drop
 
@@ -83,6 +83,8 @@ def read_header(data: bytes, name: str) -> Header:
     """
     if not has_decoder(name):
         raise Drop("unsupported_format", UNREADABLE.get(name, f"no decoder for {name}"))
+    if name == "webp" and len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        raise Drop("truncated", f"{len(data)} bytes of {8 + int.from_bytes(data[4:8], 'little')}")
     try:
         with quiet():
             image = open_image(data, name)
@@ -104,13 +106,10 @@ def read_header(data: bytes, name: str) -> Header:
 
 
 def _short(data: bytes, name: str, image: Any) -> tuple[str, str] | None:
-    """Tell whether a file is shorter than its own header says."""
-    promised = 0
-    if name == "webp":
-        promised = 8 + int.from_bytes(data[4:8], "little")
-    elif name == "bmp" and image.tile and image.tile[0][0] == "raw":
-        stride, height = image.tile[0][3][1], image.height
-        promised = image.tile[0][2] + (stride or 0) * height
+    """Tell whether an uncompressed file is shorter than its own header says."""
+    if name != "bmp" or not image.tile or image.tile[0][0] != "raw":
+        return None
+    promised = image.tile[0][2] + (image.tile[0][3][1] or 0) * image.height
     return ("truncated", f"{len(data)} bytes of {promised}") if len(data) < promised else None
 
 
@@ -122,10 +121,13 @@ def read_pixels(data: bytes, header: Header) -> Stored:
     """
     if header.format == "tiff":
         data = tiff.without_orientation(data)
+    plain_png = header.format == "png" and header.bit_depth >= 8 and not header.flags & {"palette", "key_colour"}
     try:
         with quiet():
-            if header.bit_depth == 16 and header.format in ("png", "tiff"):
-                return _sixteen_bits(data, header)
+            if plain_png or (header.format == "tiff" and header.bit_depth == 16):
+                return _by_opencv(data, header)
+            if header.format == "png":
+                check_png_rows(data)
             image = open_image(data, header.format)
             if image.size != (header.width, header.height):
                 raise Drop("corrupt_stream", f"the header says {header.width} x {header.height}, the decoder {image.size}")
@@ -155,23 +157,24 @@ def _stored(image: Any, header: Header) -> Stored:
     return Stored(np.asarray(image.convert("L" if grey else "RGB")))
 
 
-def _sixteen_bits(data: bytes, header: Header) -> Stored:
-    """Decode a 16-bit PNG or TIFF with OpenCV, which keeps all bits (Pillow keeps the upper eight of colour files)."""
+def _by_opencv(data: bytes, header: Header) -> Stored:
+    """Decode a plain PNG or a 16-bit TIFF with OpenCV: it keeps all bits of colour, and refuses too few bytes."""
     import cv2
 
     from .colour import to_eight_bits
 
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None:
-        raise Drop("corrupt_stream", f"the 16-bit {header.format} could not be decoded")
-    if array.dtype != np.uint16 or array.shape[:2] != (header.height, header.width):
-        raise Drop("unsupported_depth", f"expected 16-bit pixels, the decoder gave {array.shape} {array.dtype}")
+    if array is None or array.shape[:2] != (header.height, header.width):
+        raise Drop("corrupt_stream", f"the {header.format} does not hold {header.width} x {header.height} pixels")
+    if array.dtype != (np.uint16 if header.bit_depth == 16 else np.uint8):
+        raise Drop("unsupported_depth", f"expected {header.bit_depth}-bit pixels, the decoder gave {array.dtype}")
     if array.ndim == 2:
         return Stored(65535 - array if "inverted" in header.flags else array)
     if array.shape[2] == 4:
-        grey = header.channels == 1
-        return Stored(array[..., 0] if grey else array[..., 2::-1], to_eight_bits(array[..., 3]))
-    return Stored(array[..., ::-1])
+        grey, alpha = header.channels == 1, array[..., 3]
+        colours = array[..., 0] if grey else np.ascontiguousarray(array[..., 2::-1])
+        return Stored(colours, to_eight_bits(alpha) if header.bit_depth == 16 else alpha)
+    return Stored(np.ascontiguousarray(array[..., ::-1]))
 
 
 def refusal(error: Exception, what: str) -> Drop:

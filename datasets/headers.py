@@ -70,6 +70,8 @@ _BRANDS: dict[bytes, str] = {
     b"avif": "avif", b"avis": "avif", b"crx ": "raw",
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"mif2"), "heif"),
 }  # fmt: skip
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Adam7 interlacing: first column, first row, step across, step down (PNG specification, sec. 8.2)."""
 _PNM = re.compile(rb"P([1-6])[ \t\r\n]+(?:#[^\n]*\n\s*)*\d+\s")
 _TEXT = re.compile(rb"(?:\xef\xbb\xbf)?\s*[<{\[%A-Za-z]")
 
@@ -161,7 +163,7 @@ def read_png(data: bytes, checksums: bool = False) -> Header:
         elif kind == b"iCCP":
             icc = _png_profile(bytes(body))
         elif kind == b"tRNS":
-            flags.add("alpha")
+            flags |= {"alpha"} if colour == 3 else {"alpha", "key_colour"}
         elif kind == b"cICP" and len(body) == 4 and body[1] in (16, 18):
             raise Drop("unsupported_depth", "an HDR transfer function (PQ or HLG) has no agreed conversion to sRGB")
     flags |= {name for name, on in (("alpha", colour in (4, 6)), ("palette", colour == 3), ("grey", colour in (0, 4))) if on}
@@ -171,6 +173,28 @@ def read_png(data: bytes, checksums: bool = False) -> Header:
         flags.add("trailing_bytes")
     channels = 1 if colour in (0, 4) else 3
     return Header("png", width, height, channels, orientation, frames, depth, icc, flags=frozenset(flags), problem=problem)
+
+
+def check_png_rows(data: bytes) -> None:
+    """Refuse a PNG whose packed data unpacks to fewer bytes than its rows need; Pillow would leave the rest black.
+
+    Raises:
+        Drop: corrupt_stream.
+    """
+    width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
+    needed = 0
+    for left, top, across, down in _PASSES if interlaced else ((0, 0, 1, 1),):
+        columns, rows = max(0, -((left - width) // across)), max(0, -((top - height) // down))
+        needed += rows * (1 + (columns * bits + 7) // 8) if columns else 0
+    unpacker, found = zlib.decompressobj(), 0
+    for kind, start, stop in _png_chunks(data):
+        piece = data[start:stop] if kind == b"IDAT" else b""
+        while piece and found < needed:
+            found += len(unpacker.decompress(piece, 1 << 20))
+            piece = unpacker.unconsumed_tail
+    if found < needed:
+        raise Drop("corrupt_stream", f"{found} bytes of pixels of {needed}")
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -33,3 +36,12 @@ def astronaut() -> np.ndarray:
 def photos(shared: Path) -> list[Path]:
     """The public-domain photographs in `shared`."""
     return sorted((shared / "photos").glob("*.jpg"))
+
+
+@pytest.fixture(scope="session")
+def bad_inputs() -> ModuleType:
+    """The module that makes every bad input file: its `cases()` and `write_bad_inputs(folder)`."""
+    folder = str(ROOT / "tests" / "datasets")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module("bad_inputs")
