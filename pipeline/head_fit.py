@@ -7,6 +7,7 @@ weak and serves only as a start: the camera comes from perspective reprojection 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -45,8 +46,8 @@ class Placement:
     """Pixels of the picture a side of the canonical crop."""
     centre: Floats
     """(2,) continuous pixels of the picture where the head frame's origin falls."""
-    face: Floats
-    """(468, 3) the fitted face's vertices in the head frame; empty where no mesh was fitted."""
+    weights: Floats
+    """(K,) weights of the face's shape modes; empty where the canonical face itself was placed."""
     residuals: Floats
     """(468,) distance of each mesh point from the fitted face, in eye distances; empty where no mesh was fitted."""
     sigma: Floats
@@ -55,10 +56,12 @@ class Placement:
     @property
     def camera(self) -> Camera:
         """The canonical camera that would have taken the crop, before the crop's roll is removed."""
-        cam2world = np.eye(4)
-        cam2world[:3, :3] = self.rotation.T
-        cam2world[:3, 3] = -self.rotation.T @ (0.0, 0.0, RADIUS)
-        return Camera(cam2world, canonical_intrinsics())
+        return camera_of(self.rotation)
+
+    @property
+    def face(self) -> Floats:
+        """(468, 3) vertices of the fitted face in the head frame."""
+        return _shaped(self.weights)
 
     @property
     def head_size(self) -> float:
@@ -82,10 +85,18 @@ class Placement:
         return np.asarray(self.centre + self.scale * (image - 0.5))
 
 
+def camera_of(rotation: Array) -> Camera:
+    """Return the canonical camera with a (3, 3) world-to-camera rotation: it looks at the origin from radius 2.7."""
+    cam2world = np.eye(4)
+    cam2world[:3, :3] = np.asarray(rotation).T
+    cam2world[:3, 3] = -cam2world[:3, :3] @ (0.0, 0.0, RADIUS)
+    return Camera(cam2world, canonical_intrinsics())
+
+
 def placement_at(centre: Array, scale: float, yaw: float, roll: float = 0.0) -> Placement:
     """Place the head frame's origin at a point of the picture, seen level from azimuth `yaw`: for heads without a mesh."""
     rotation = Camera.look_at(yaw, 0.0, roll).world2cam
-    return Placement(rotation, scale, np.asarray(centre, dtype=np.float64), np.zeros((0, 3)), np.zeros(0), np.full(3, math.nan))
+    return Placement(rotation, scale, np.asarray(centre, dtype=np.float64), np.zeros(0), np.zeros(0), np.full(3, math.nan))
 
 
 def placement_of_box(box: tuple[float, float, float, float], yaw: float, roll: float = 0.0) -> Placement:
@@ -113,14 +124,17 @@ class HeadFit:
     """Deviation of a mesh point in eye distances; points much farther off count less (soft L1 at twice this)."""
     max_steps: int = 12
     """Gauss-Newton steps at most."""
-    tolerance: float = 1e-5
+    tolerance: float = 1e-4
     """Stop when the camera turns by less than this, in radians."""
 
-    def fit(self, mesh: Array) -> Placement:
+    def fit(self, mesh: Array, start: Placement | None = None, size: int = 0) -> Placement:
         """Fit to a face mesh.
 
         Args:
             mesh: (468 or more, 3) MediaPipe mesh, x and y in continuous pixels, z in the same scale.
+            start: a placement near the answer with as many modes; without it the mesh's own depth gives one.
+            size: where the picture is a canonical crop, its side: then scale and centre are known and only the rotation
+                and the face's shape are sought, as the label has no other freedom.
 
         Returns:
             The placement, with residuals to the fitted face.
@@ -133,7 +147,11 @@ class HeadFit:
         if not np.isfinite(points).all() or eyes < 1e-3:
             raise ValueError(f"expected a finite mesh with two eyes, got an eye distance of {eyes:.3g} px")
         state = _start(points, self.num_modes)
-        system = _System(points[:, :2], eyes, self)
+        if start is not None:
+            state = _State(start.rotation, start.scale, start.centre, start.weights)
+        if size:
+            state = dataclasses.replace(state, scale=float(size), centre=np.full(2, size / 2.0))
+        system = _System(points[:, :2], eyes, self, known_place=bool(size))
         for _ in range(self.max_steps):
             state, step = system.improve(state)
             if np.abs(step[:3]).max() < self.tolerance:
@@ -153,21 +171,19 @@ class _State:
 class _System:
     """The least-squares problem of one mesh: residuals in eye distances, and one Gauss-Newton step."""
 
-    def __init__(self, target: Floats, eyes: float, fit: HeadFit) -> None:
+    def __init__(self, target: Floats, eyes: float, fit: HeadFit, known_place: bool) -> None:
         self.target, self.eyes, self.noise = target, eyes, fit.noise
         self.num_modes = fit.num_modes
-        self.face, self.modes = _world_model(fit.num_modes)
+        self.modes = _world_model(fit.num_modes)[1]
         self.some = _spread_vertices(fit.num_vertices)
+        unknowns = np.arange(6 + fit.num_modes)
+        self.sought = np.delete(unknowns, [3, 4, 5]) if known_place else unknowns
 
     def look(self, state: _State, some: Array) -> tuple[Floats, Floats, Floats]:
         """Return some vertices turned (N, 3), their (N, 2) image coordinates about the centre, and (N, 2) residuals."""
-        turned = self.shape(state)[some] @ state.rotation.T
+        turned = _shaped(state.weights)[some] @ state.rotation.T
         image = FOCAL * turned[:, :2] / (turned[:, 2:] + RADIUS)
         return turned, image, (state.scale * image + state.centre - self.target[some]) / self.eyes
-
-    def shape(self, state: _State) -> Floats:
-        """Return the (468, 3) vertices of the face in the head frame."""
-        return self.face + (state.weights @ self.modes).reshape(-1, 3)
 
     def jacobian(self, state: _State, turned: Floats, image: Floats) -> Floats:
         """Return (2, N, 6 + K) derivatives by rotation (about the camera's axes), log scale, centre (eye distances), modes."""
@@ -203,7 +219,8 @@ class _System:
     def improve(self, state: _State) -> tuple[_State, Floats]:
         """Take one Gauss-Newton step of at most half a radian."""
         information, gradient = self.normal_equations(state)
-        step = -np.linalg.solve(information, gradient)
+        step = np.zeros_like(gradient)
+        step[self.sought] = -np.linalg.solve(information[np.ix_(self.sought, self.sought)], gradient[self.sought])
         step *= min(1.0, 0.5 / max(float(np.abs(step[:3]).max()), 1e-12))
         moved = _State(
             rotation_vector(step[:3]) @ state.rotation,
@@ -216,9 +233,9 @@ class _System:
     def placement(self, state: _State) -> Placement:
         """Return the solution with its residuals and the deviation of its rotation."""
         information, _ = self.normal_equations(state)
-        sigma = np.sqrt(np.diag(np.linalg.inv(information))[:3])
+        sigma = np.sqrt(np.diag(np.linalg.inv(information[np.ix_(self.sought, self.sought)]))[:3])
         distance = np.linalg.norm(self.look(state, np.arange(NUM_VERTICES))[2], axis=1)
-        return Placement(state.rotation, state.scale, state.centre, self.shape(state), distance, sigma)
+        return Placement(state.rotation, state.scale, state.centre, state.weights, distance, sigma)
 
 
 @cache
@@ -229,6 +246,12 @@ def _world_model(num_modes: int) -> tuple[Floats, Floats]:
     face.setflags(write=False)
     modes.setflags(write=False)
     return face, modes
+
+
+def _shaped(weights: Floats) -> Floats:
+    """Return the (468, 3) face in the head frame with (K,) weights of its modes."""
+    face, modes = _world_model(len(weights))
+    return face + (weights @ modes).reshape(NUM_VERTICES, 3)
 
 
 @cache

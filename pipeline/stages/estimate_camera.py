@@ -14,15 +14,15 @@ import numpy as np
 
 from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.camera import Camera, CameraError, canonical_to_world, geodesic
-from ...datasets.canonical_face import canonical_vertices
+from ...datasets.canonical_face import canonical_vertices, mirror_partners
 from ...datasets.sample import Drop, Head, Sample
 from .. import mediapipe_models as models
 from ..camera_sidecar import file_sha256, look_up, read_cameras
 from ..coarse_pose import CoarseHead, head_of_body, head_of_face
-from ..face_shape import LEFT_EYE, RIGHT_EYE, eye_distance
-from ..head_fit import HeadFit, Placement
+from ..face_shape import eye_distance
+from ..head_fit import NUM_VERTICES, HeadFit, camera_of
 from ..stage import Backend, OpenStage, Stage
-from .detect import mesh_in_region, reduce_to
+from .detect import mesh_in_region, reduce_to, region_of_mesh
 
 DIGITS = 6
 """Angles of a label are rounded to this many digits, so that the last bits of a sum cannot change a data set."""
@@ -126,19 +126,23 @@ class OpenEstimateCamera(OpenStage):
         return [_filled(sample, estimate)]
 
     def _from_mesh(self, image: Pixels, mesh: Array) -> _Estimate:
-        """Fit the crop and its mirror image, each with the mesh seen there, and average the two."""
+        """Fit the crop's mesh and that of the mirrored crop; the label is fitted to the mean of both.
+
+        Each view alone tells how far they disagree, with placement free; the label has only its rotation to lie on the mean.
+        """
         size = image.shape[1]
         mirrored = np.ascontiguousarray(image[:, ::-1])
-        region = region_of_mesh(mesh)
-        first = mesh_in_region(self.mesher, image, region)
-        second = mesh_in_region(self.mesher, mirrored, mirror_region(region, size))
-        if first is None or second is None:
-            raise Drop("pose_unsure", "the face mesh does not fit the crop again")
-        fits = self.stage.fit.fit(first), self.stage.fit.fit(second)
-        error = mirror_error(fits[0].camera, fits[1].camera)
-        camera = rounded(mean_rotation(fits[0].rotation, fits[1].camera.mirrored().world2cam))
-        residual = label_residual(camera, fits[0].face, first, size)
-        plain = label_residual(camera, canonical_to_world(canonical_vertices()), first, size)
+        seen = mesh_in_region(self.mesher, mirrored, mirror_region(region_of_mesh(mesh), size))
+        if seen is None:
+            raise Drop("pose_unsure", "the face mesh does not fit the mirrored crop")
+        here = self.stage.fit.fit(mesh)
+        there = self.stage.fit.fit(seen)
+        error = mirror_error(here.camera, there.camera)
+        both = 0.5 * (mesh[:NUM_VERTICES] + mirror_mesh(seen, size)[:NUM_VERTICES])
+        label = self.stage.fit.fit(both, start=here, size=size)
+        camera = rounded(label.rotation)
+        residual = label_residual(camera, label.face, both, size)
+        plain = label_residual(camera, canonical_to_world(canonical_vertices()), both, size)
         return _Estimate(camera, error, math.exp(-0.5 * (error / MESH_SPREAD) ** 2), residual, plain, "mesh")
 
     def _coarse(self, sample: Sample, head: Head) -> _Estimate:
@@ -150,7 +154,7 @@ class OpenEstimateCamera(OpenStage):
         error = mirror_error(first.placement.camera, second.placement.camera)
         confidence = COARSE_TRUST * min(first.confidence, second.confidence) * math.exp(-0.5 * (error / COARSE_SPREAD) ** 2)
         mean = mean_rotation(first.placement.rotation, second.placement.camera.mirrored().world2cam)
-        camera = Camera.look_at(round(_camera(mean).yaw, DIGITS), 0.0)
+        camera = Camera.look_at(round(camera_of(mean).yaw, DIGITS), 0.0)
         return _Estimate(camera, error, confidence, math.nan, math.nan, "pose")
 
     def _twice(self, sample: Sample, head: Head) -> tuple[CoarseHead, CoarseHead] | None:
@@ -205,7 +209,7 @@ def mean_rotation(first: Array, second: Array) -> Floats:
 
 def rounded(rotation: Array) -> Camera:
     """Return the canonical camera with a (3, 3) world-to-camera rotation, its angles rounded to `DIGITS`."""
-    camera = _camera(rotation)
+    camera = camera_of(rotation)
     return Camera.look_at(round(camera.yaw, DIGITS), round(camera.pitch, DIGITS), round(camera.roll, DIGITS))
 
 
@@ -216,27 +220,15 @@ def label_residual(camera: Camera, face: Array, mesh: Array, size: int) -> float
     return float(np.median(distance)) / eye_distance(mesh[:, :2])
 
 
-def region_of_mesh(mesh: Array) -> models.Region:
-    """Return the square for the mesh network around a known mesh: its extent along the eyes' line, 1.5 times."""
-    points = np.asarray(mesh, dtype=np.float64)[:, :2]
-    across = points[list(LEFT_EYE)].mean(axis=0) - points[list(RIGHT_EYE)].mean(axis=0)
-    angle = math.atan2(across[1], across[0])
-    c, s = math.cos(angle), math.sin(angle)
-    axes = np.array([[c, s], [-s, c]])
-    along = points @ axes.T
-    low, high = along.min(axis=0), along.max(axis=0)
-    x, y = axes.T @ (0.5 * (low + high))
-    return models.Region(float(x), float(y), 1.5 * float((high - low).max()), angle)
+def mirror_mesh(mesh: Array, width: float) -> Floats:
+    """Return the mesh (468+, 3) that the mirror image shows: x becomes width - x and partners change places; 468 points."""
+    mirrored = np.asarray(mesh, dtype=np.float64)[mirror_partners()]
+    return mirrored * (-1.0, 1.0, 1.0) + (width, 0.0, 0.0)
 
 
 def mirror_region(region: models.Region, width: float) -> models.Region:
     """Return the same square in the mirrored picture."""
     return models.Region(width - region.x, region.y, region.side, -region.angle)
-
-
-def _camera(rotation: Array) -> Camera:
-    """Return the canonical camera with a (3, 3) world-to-camera rotation."""
-    return Placement(np.asarray(rotation), 1.0, np.zeros(2), np.zeros((0, 3)), np.zeros(0), np.zeros(3)).camera
 
 
 def _body_window(pixels: Pixels, head: Head) -> Pixels:
