@@ -132,4 +132,4 @@ def restore(before: Sample, changed: Mapping[str, Any]) -> Sample:
 
 def first_sample(photo: Photo, known: Mapping[str, Any]) -> Sample:
     """Return the sample that a photograph starts as, with what its source already knows of it."""
-    return Sample(id="", photo=photo, **{**known, "known": frozenset(known)})
+    return Sample(**{"id": "", **known, "photo": photo, "known": frozenset(known)})

@@ -40,11 +40,14 @@ def _serve(pipe: Connection, order: WorkOrder) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
+    waiting: deque[Task | None] = deque()
+
     def ask_memory(needed: int) -> None:
         pipe.send(("memory", needed))
-        granted = pipe.recv()
-        if granted is not True:
-            raise Drop("out_of_memory", str(granted), needed)
+        while isinstance(answer := pipe.recv(), Task) or answer is None:
+            waiting.append(answer)  # a file handed out ahead came first
+        if answer is not True:
+            raise Drop("out_of_memory", str(answer), needed)
 
     try:
         worker = Worker(order)
@@ -54,7 +57,7 @@ def _serve(pipe: Connection, order: WorkOrder) -> None:
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(("ready", None))
         while True:
-            task = pipe.recv()
+            task = waiting.popleft() if waiting else pipe.recv()
             if task is None:
                 break
             pipe.send(("start", task.number))
