@@ -22,7 +22,7 @@ import numpy as np
 
 from ..datasets.arrays import Pixels
 from . import mediapipe_models, weights
-from .progress import size
+from .tally import size
 
 DISTRIBUTION = "spherehead-toolkit"
 PINS = Path(__file__).resolve().parents[1] / "constraints.txt"

@@ -1,0 +1,201 @@
+"""The rules of the house: who may import whom, what is packaged, and that every reason is real."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from spherehead.datasets.reasons import REASONS
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = {"manifests": 0, "datasets": 1, "pipeline": 2, "model": 2, "commands": 3, "cli": 4, "__main__": 5, "__init__": 0}
+"""A file may import from lower layers and from its own folder."""
+LIGHT = {"numpy", "cv2", "scipy", "pandas", "pyarrow", "PIL", "yaml", "typer", "psutil", "packaging"}
+"""Third-party packages that any module may import; all others have one module that wraps them."""
+WRAPPERS = {
+    "mediapipe": {"pipeline/mediapipe_models.py"},
+    "google": {"pipeline/mediapipe_models.py"},
+    "onnxruntime": {"pipeline/onnx_session.py"},
+    "rembg": {"pipeline/rembg_models.py"},
+    "face_alignment": {"pipeline/face_alignment_points.py"},
+    "pymatting": {"pipeline/closed_form.py"},
+    "imagehash": {"datasets/perceptual_hash.py"},
+    "webdataset": {"datasets/shards.py"},
+    "jinja2": {"datasets/report.py"},
+    "matplotlib": {"datasets/figures.py"},
+    "rich": {"pipeline/progress.py"},
+    "pillow_heif": {"datasets/formats.py"},
+    "torch": {"pipeline/face_alignment_points.py", "pipeline/doctor.py"},
+}
+"""Package -> the modules that may import it; `model` is made of torch and is free to."""
+SKIPPED = {"tests", "build", "dist", "demo", "docs"}
+
+
+def sources() -> list[Path]:
+    folders = [path for path in ROOT.iterdir() if path.is_dir() and path.name not in SKIPPED and not path.name.startswith(".")]
+    return sorted([*ROOT.glob("*.py"), *(file for folder in folders for file in folder.rglob("*.py"))])
+
+
+FILES = sources()
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    """Yield (level, module, names) of every import, wherever it stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name, ()) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.level, node.module or "", tuple(alias.name for alias in node.names)
+
+
+def targets(path: Path, level: int, module: str, names: tuple[str, ...]) -> list[str]:
+    """Return the top folders inside the package that a relative import reaches."""
+    package = list(path.relative_to(ROOT).parts[:-1])
+    base = package[: len(package) - (level - 1)]
+    full = [*base, *(part for part in module.split(".") if part)]
+    return [full[0]] if full else [name for name in names if not name.startswith("__")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_go_downwards_and_stay_relative(path: Path) -> None:
+    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    for level, module, names in imports(TREES[path]):
+        if level == 0:
+            assert module.split(".")[0] != "spherehead", f"{name_of(path)} imports spherehead absolutely"
+            continue
+        for target in targets(path, level, module, names):
+            assert target in LAYERS, f"{name_of(path)} imports {target}, which is no folder of the house"
+            assert target == own or LAYERS[target] < LAYERS[own], f"{name_of(path)} imports upwards from {target}"
+
+
+def test_the_import_rule_sees_a_wrong_import() -> None:
+    tree = ast.parse("from ..pipeline.build import build\nfrom ... import model\ndef f():\n    from .codec import x")
+    found = [targets(ROOT / "datasets" / "sub" / "x.py", *item) for item in imports(tree)]
+    assert found == [["datasets"], ["model"], ["datasets"]]
+    assert targets(ROOT / "manifests" / "x.py", 2, "pipeline.build", ("build",)) == ["pipeline"]
+
+
+def third_party(tree: ast.AST) -> set[str]:
+    return {module.split(".")[0] for level, module, _ in imports(tree) if level == 0} - sys.stdlib_module_names - {"__future__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_third_party_packages_are_imported_by_the_one_module_that_wraps_them(path: Path) -> None:
+    top = {name for node in TREES[path].body if isinstance(node, ast.Import | ast.ImportFrom) for name in third_party(node)}
+    for package in third_party(TREES[path]) - LIGHT:
+        if package == "torch" and path.relative_to(ROOT).parts[0] == "model":
+            continue
+        assert name_of(path) in WRAPPERS.get(package, set()), (
+            f"{name_of(path)} imports {package}, wrapped by {WRAPPERS.get(package)}"
+        )
+        assert package not in top, f"{name_of(path)} imports {package} at its top; import it inside the function that opens it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_module_opens_with_what_it_is_for(path: Path) -> None:
+    text = ast.get_docstring(TREES[path])
+    assert (text and text.splitlines()[0].rstrip()[-1] in ".,:;") or "\n" in (text or "")
+
+
+def test_files_and_functions_stay_readable() -> None:
+    long_files = {name_of(path): count for path in FILES if (count := len(path.read_text().splitlines())) > 450}
+    long_functions = {
+        f"{name_of(path)}:{node.name}": length
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and (length := (node.end_lineno or 0) - node.lineno + 1) > 60
+    }
+    assert (long_files, long_functions) == ({}, {})
+
+
+def test_package_list_is_whole() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {".".join(["spherehead", *path.relative_to(ROOT).parts[:-1]]) for path in FILES if path.name == "__init__.py"}
+    assert set(listed) == found
+    assert len(listed) == len(set(listed))
+    homeless = {name_of(path) for path in FILES if not (path.parent / "__init__.py").is_file()}
+    assert homeless == set()
+
+
+def test_data_files_are_packaged() -> None:
+    globs = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    homes = {path.parent for path in FILES if path.name == "__init__.py"} - {ROOT}
+    for path in (file for home in homes for file in home.rglob("*") if file.is_file()):
+        if path.suffix in (".py", ".pyc", ".md"):
+            continue
+        home = next(parent for parent in path.parents if parent in homes)
+        package = ".".join(["spherehead", *home.relative_to(ROOT).parts])
+        inside = path.relative_to(home).as_posix()
+        assert any(fnmatch.fnmatch(inside, glob) for glob in globs.get(package, [])), f"{name_of(path)} is not packaged"
+
+
+def refusals(tree: ast.AST) -> Iterator[str]:
+    """Yield the literal reasons of Drop("...") and failure("...")."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    for call in calls:
+        called = getattr(call.func, "id", getattr(call.func, "attr", ""))
+        if called in ("Drop", "failure") and call.args and isinstance(call.args[0], ast.Constant):
+            yield str(call.args[0].value)
+
+
+def test_every_refusal_has_a_listed_reason() -> None:
+    found = {(name_of(path), reason) for path, tree in TREES.items() for reason in refusals(tree)}
+    assert len(found) > 20
+    assert {item for item in found if item[1] not in REASONS} == set()
+
+
+def test_every_listed_reason_is_used() -> None:
+    texts = {
+        node.value
+        for path, tree in TREES.items()
+        if path.name != "reasons.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    quoted = "".join(text for text in texts if "'" in text)  # the statements of the build's database
+    assert {reason for reason in REASONS if reason not in texts and f"'{reason}'" not in quoted} == set()
+
+
+def test_no_path_of_a_machine_and_no_unfinished_work_is_committed() -> None:
+    places = re.compile(r"(?<![\w.~}])/(?:" + "|".join(("work", "root", "home", "tmp")) + r")/\w")
+    marks = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "X" * 3)))
+    texts = [
+        *FILES,
+        *(ROOT / "tests").rglob("*.py"),
+        *ROOT.glob("*.md"),
+        *ROOT.glob("*/README.md"),
+        ROOT / "Makefile",
+        *ROOT.glob(".ci/*"),
+    ]
+    found = [
+        f"{name_of(path)}:{number}"
+        for path in texts
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if places.search(line) or marks.search(line)
+    ]
+    assert found == []
+
+
+def test_constraints_pin_everything_that_is_required() -> None:
+    from packaging.requirements import Requirement
+
+    pins = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {Requirement(text).name.lower().replace("_", "-") for text in wanted}
+    assert names - pins == set()
