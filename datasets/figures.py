@@ -145,7 +145,9 @@ def score_histograms(scores: pd.DataFrame, theme: Theme, columns: int = 4) -> by
         axes.set_yticks([])
         axes.locator_params(axis="x", nbins=4)
         axes.set_title(f"{name}  {median:.3g}", fontsize=8.5, color=theme.ink, loc="left", pad=3, parse_math=False)
-    figure.subplots_adjust(left=0.015, right=0.985, top=1 - 0.24 / (1.62 * rows), bottom=0.26 / (1.62 * rows), hspace=0.62, wspace=0.16)
+    figure.subplots_adjust(
+        left=0.015, right=0.985, top=1 - 0.24 / (1.62 * rows), bottom=0.26 / (1.62 * rows), hspace=0.62, wspace=0.16
+    )
     return _png(figure)
 
 
@@ -169,7 +171,16 @@ def class_areas(areas: pd.DataFrame, theme: Theme) -> bytes:
         low, middle, high = np.quantile(seen, [0.05, 0.5, 0.95])
         colour = np.array(PALETTE[CLASSES.index(name)]) / 255 if name != "background" else theme.faint
         axes.barh(row, high - low, 0.62, low, color=colour, edgecolor=theme.faint, linewidth=0.5, zorder=2)
-        axes.plot([middle], [row], "o", markersize=4.2, markerfacecolor="white", markeredgecolor="black", markeredgewidth=0.9, zorder=3)
+        axes.plot(
+            [middle],
+            [row],
+            "o",
+            markersize=4.2,
+            markerfacecolor="white",
+            markeredgecolor="black",
+            markeredgewidth=0.9,
+            zorder=3,
+        )
     axes.set_xscale("log")
     axes.set_xlim(1e-4, 1.0)
     _plain_axes(axes, theme, "share of the crop")
@@ -230,7 +241,7 @@ def _count_scale(figure: Figure, colours: Any, norm: Any, theme: Theme, largest:
         return
     axes = figure.add_axes((0.33, 0.055, 0.34, 0.022))
     bar = figure.colorbar(ScalarMappable(norm, colours), cax=axes, orientation="horizontal")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     ticks = [tick for power in range(7) for tick in (10**power, 3 * 10**power) if tick < largest * 0.72] + [largest]
     bar.set_ticks(ticks, labels=[_short_count(tick) for tick in ticks])
     axes.minorticks_off()

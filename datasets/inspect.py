@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ..manifests.identity import unit_interval
 from ..manifests.store import MANIFEST, ShardEntry, file_sha256, read_header
-from ..manifests.summary import BANDS, SECTORS, read_frame, view_cells
+from ..manifests.summary import read_frame, view_cells
 from .arrays import Array
 from .camera import Camera
 from .codec import Decoded, decode_members
@@ -29,8 +29,8 @@ PLACE = ("id", "status", "split", "shard", "offset", "num_bytes")
 """Columns that say where a sample lies."""
 
 WORST_IS_LOW = (
-    "head_px", "sharpness", "pose_confidence", "head_confidence", "parse_confidence", "matte_confidence", "skin_texture",
-    "foreground", "contrast",
+    "head_px", "pose_confidence", "head_confidence", "parse_confidence", "skin_texture", "face_luma", "face_highlights",
+    "foreground", "matte_share", "quality",
 )  # fmt: skip
 """Scores of which low values are the bad ones; of all others high values are."""
 
@@ -146,12 +146,15 @@ def read(folder: Path, ids: Sequence[str], frame: pd.DataFrame | None = None) ->
         LookupError: an id is not among the kept rows.
         ShardError: a shard is not what the manifest says.
     """
-    places = (read_frame(folder, PLACE) if frame is None else frame).set_index("id")
+    rows = read_frame(folder, PLACE) if frame is None else frame
+    rows = rows[rows["id"].isin(list(ids)) & rows["shard"].notna() & rows["offset"].notna() & (rows["status"] == "kept")]
+    columns = (rows[name].tolist() for name in ("id", "shard", "offset", "num_bytes"))
+    places = {str(key): (str(shard), int(offset), int(size)) for key, shard, offset, size in zip(*columns, strict=True)}
     with ShardReader(folder) as reader:
         for key in ids:
-            if key not in places.index or not isinstance(places.at[key, "shard"], str) or not places.at[key, "shard"]:
+            if key not in places:
                 raise LookupError(f"expected the id of a kept row, got {key!r}")
-            yield reader.sample(str(places.at[key, "shard"]), int(places.at[key, "offset"]), int(places.at[key, "num_bytes"]))
+            yield reader.sample(*places[key])
 
 
 def pick_random(frame: pd.DataFrame, count: int, seed: int = 0) -> list[str]:
@@ -183,7 +186,8 @@ def pick_by_view(frame: pd.DataFrame, seed: int = 0) -> dict[tuple[int, int], st
     cells = view_cells(frame["yaw_degrees"], frame["pitch_degrees"]).assign(id=frame["id"])
     keyed = cells.assign(draw=[unit_interval(f"view/{seed}/{key}") for key in cells["id"]]).sort_values(["draw", "id"])
     first = keyed.drop_duplicates(["band", "sector"])
-    return {(int(row.band), int(row.sector)): str(row.id) for row in first.itertuples() if row.band < BANDS and row.sector < SECTORS}
+    cell = zip(first["band"].tolist(), first["sector"].tolist(), first["id"].tolist(), strict=True)
+    return {(int(band), int(sector)): str(key) for band, sector, key in cell}
 
 
 def refused_pictures(folder: Path, per_reason: int = 8) -> dict[str, list[Path]]:

@@ -63,7 +63,7 @@ def fit(picture: Pixels, side: int) -> Pixels:
     return canvas
 
 
-def label_panel(sample: Decoded, style: Style = Style()) -> Pixels:  # noqa: B008  (frozen)
+def label_panel(sample: Decoded, style: Style = Style()) -> Pixels:
     """Draw the head frame's axes, the canonical points and the landmarks on the picture, (side, side, 3)."""
     panel = fit(sample.image, style.side)
     found = landmarks(sample)
@@ -86,7 +86,7 @@ def facing_points(camera: Camera) -> Floats:
     return np.asarray(image[facing & (depth > 0)])
 
 
-def matte_panel(sample: Decoded, style: Style = Style()) -> Pixels:  # noqa: B008
+def matte_panel(sample: Decoded, style: Style = Style()) -> Pixels:
     """Composite the picture on a checkerboard by its matte, the matte's half level outlined, (side, side, 3)."""
     panel = fit(sample.image, style.side)
     if sample.mask is None:
@@ -99,7 +99,7 @@ def matte_panel(sample: Decoded, style: Style = Style()) -> Pixels:  # noqa: B00
     return mixed
 
 
-def parsing_panel(sample: Decoded, style: Style = Style()) -> Pixels:  # noqa: B008
+def parsing_panel(sample: Decoded, style: Style = Style()) -> Pixels:
     """Blend the class colours over a greyed picture, (side, side, 3); background stays as it is."""
     panel = fit(sample.image, style.side)
     if sample.parsing is None:
@@ -110,7 +110,7 @@ def parsing_panel(sample: Decoded, style: Style = Style()) -> Pixels:  # noqa: B
     return np.round(mixed).astype(np.uint8)
 
 
-def panels(sample: Decoded, style: Style = Style()) -> list[Pixels]:  # noqa: B008
+def panels(sample: Decoded, style: Style = Style()) -> list[Pixels]:
     """Return the four `PANELS` of a sample, each (side, side, 3)."""
     return [fit(sample.image, style.side), label_panel(sample, style), matte_panel(sample, style), parsing_panel(sample, style)]
 

@@ -15,7 +15,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -77,7 +76,7 @@ class _Set:
     run: dict[str, Any]
 
 
-def write_report(folder: Path, out: Path | None = None, settings: ReportSettings = ReportSettings()) -> Path:  # noqa: B008
+def write_report(folder: Path, out: Path | None = None, settings: ReportSettings = ReportSettings()) -> Path:
     """Write the report of a finished data set.
 
     Args:
@@ -102,7 +101,9 @@ def write_report(folder: Path, out: Path | None = None, settings: ReportSettings
         context["charts"].setdefault(name, None)
     if pictures.unreadable:
         count = len(pictures.unreadable)
-        context["warnings"].append(f"{count} {'picture' if count == 1 else 'pictures'} could not be read; run verify to see why.")
+        context["warnings"].append(
+            f"{count} {'picture' if count == 1 else 'pictures'} could not be read; run verify to see why."
+        )
     write_bytes(page, _render(context).encode("utf-8"))
     if settings.sheets:
         for name, (light, _) in charts.items():
@@ -162,7 +163,9 @@ def _charts(found: _Set) -> dict[str, tuple[bytes, bytes]]:
 def _series(values: pd.Series, labels: pd.Series) -> tuple[list[Array], list[str]]:
     """Split values by label, the most frequent label first."""
     order = labels.value_counts().sort_index().sort_values(ascending=False, kind="stable").index
-    return [values[labels == name].dropna().to_numpy(dtype=np.float64) for name in order], [visible(str(name)) for name in order]
+    return [values[labels == name].dropna().to_numpy(dtype=np.float64) for name in order], [
+        visible(str(name)) for name in order
+    ]
 
 
 def _roll_bins(roll: pd.Series) -> Array:
@@ -184,7 +187,8 @@ def _context(found: _Set, pictures: Pictures, settings: ReportSettings) -> dict[
         "identity": report_parts.identity(counts), "inputs": report_parts.inputs(summary.inputs), "heads_kept": len(kept),
         "heads_with_camera": int(kept["yaw_degrees"].notna().sum()), "balance": summary.balance,
         "sector_degrees": 360 // counting.SECTORS, "atlas": _atlas(kept, pictures, settings.seed),
-        "overlays": [row for row in overlays if row], "panel_names": PANELS, "outcomes": [report_parts.WORDS[name][1] for name in counting.OUTCOMES],
+        "overlays": [row for row in overlays if row], "panel_names": PANELS,
+        "outcomes": [report_parts.WORDS[name][1] for name in counting.OUTCOMES],
         "scores": [{"name": str(name), "numbers": row.tolist()} for name, row in quantiles.iterrows()],
         "score_columns": list(quantiles.columns),
         "worst": report_parts.worst(kept, pictures, settings.worst, settings.worst_scores),
@@ -207,7 +211,8 @@ def _cards(found: _Set) -> list[dict[str, str]]:
     return [
         {"value": f"{len(found.origins):,}", "label": "inputs"},
         {"value": f"{len(found.kept):,}", "label": f"heads kept: {visible(words)}" if words else "heads kept"},
-        {"value": _size(sum(entry.num_bytes for entry in shards)), "label": f"in {len(shards):,} {'shard' if len(shards) == 1 else 'shards'}"},
+        {"value": _size(sum(entry.num_bytes for entry in shards)),
+         "label": f"in {len(shards):,} {'shard' if len(shards) == 1 else 'shards'}"},
         {"value": f"{balance.filled} of {balance.cells}", "label": "directions have pictures"},
         {"value": _ratio(balance.ratio), "label": "fullest over emptiest filled direction"},
     ]  # fmt: skip
@@ -228,7 +233,7 @@ def _atlas(kept: pd.DataFrame, pictures: Pictures, seed: int) -> str:
 
 
 def _embedded(light: bytes, dark: bytes, name: str) -> dict[str, Any]:
-    height, width = cv2.imdecode(np.frombuffer(light, dtype=np.uint8), cv2.IMREAD_UNCHANGED).shape[:2]
+    height, width = (int.from_bytes(light[at : at + 4], "big") for at in (20, 16))  # as the PNG header says
     return {
         "light": data_uri(light, "png"), "dark": data_uri(dark, "png"), "alt": f"chart: {name.replace('_', ' by ')}",
         "width": width // 2, "height": height // 2,

@@ -21,8 +21,8 @@ from .codec import Decoded
 from .inspect import WORST_IS_LOW, angles, pick_worst, read
 from .overlay import Style, fit, panels
 from .reasons import REASONS
-from .sheets import degrees, jpeg
 from .shards import ShardError
+from .sheets import degrees, jpeg
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,16 @@ WORDS = {
     "duplicate": ("duplicate", "duplicates"), "not_image": ("not an image", "not images"),
 }  # fmt: skip
 """How outcomes are called in sentences, one and several."""
-WORST = ("pose_confidence", "blur_sigma", "sharpness", "head_px", "blockiness", "halo", "foreground", "parse_confidence")
+WORST = (
+    "pose_confidence",
+    "pose_residual_canonical",
+    "mirror_error_degrees",
+    "blur_px",
+    "head_px",
+    "parse_confidence",
+    "blockiness",
+    "halo",
+)
 """Scores whose worst pictures are shown, in this order, where the set has them."""
 
 
@@ -125,7 +134,8 @@ def reasons(
 ) -> list[dict[str, Any]]:
     """Return one row a reason, with a few details as examples and thumbnails where the set keeps them."""
     rows = []
-    for row in table.to_dict("records"):
+    for values in table.to_dict("records"):
+        row = {str(name): value for name, value in values.items()}
         same = origins[origins["reason"] == row["reason"]].sort_values(["source", "path"]).head(examples)
         rows.append(
             {
@@ -141,7 +151,8 @@ def reasons(
 
 
 def _example(path: Any, detail: Any) -> str:
-    words = [str(value) if len(str(value)) <= 90 else f"{str(value)[:40]}…{str(value)[-40:]}" for value in (path, detail) if value]
+    texts = [str(value) for value in (path, detail) if value]
+    words = [text if len(text) <= 90 else f"{text[:40]}…{text[-40:]}" for text in texts]
     return ": ".join(words)
 
 
@@ -209,7 +220,7 @@ def timing(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return seconds by stage from run.json, the slowest first; empty where there are none."""
     stages = run.get("stages")
     pairs = stages.items() if isinstance(stages, Mapping) else []
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": str(name), "seconds": _number(value.get("seconds")), "count": int(_number(value.get("count")))}
         for name, value in pairs
         if isinstance(value, Mapping)

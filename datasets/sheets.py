@@ -161,7 +161,9 @@ def view_sheet(cells: Mapping[tuple[int, int], Pixels], side: int) -> Pixels:
         for sector, centre in enumerate(sector_centres()):
             x = margin + gap + sector * (side + gap)
             if row == 0:
-                _write(sheet, degrees(centre).replace("-180", "±180"), (x + side // 2 - 14, 8), INK if centre == 0 else FAINT, 13)
+                _write(
+                    sheet, degrees(centre).replace("-180", "±180"), (x + side // 2 - 14, 8), INK if centre == 0 else FAINT, 13
+                )
             picture = cells.get((band, sector))
             sheet[y : y + side, x : x + side] = HOLE if picture is None else fit(picture, side)
     return sheet

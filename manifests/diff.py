@@ -122,7 +122,9 @@ def _changed_header(before: Header, after: Header) -> Iterator[Change]:
 def _readable(header: Header) -> dict[str, Any]:
     """Return the header with lists of named things as mappings, so that paths say "chain.matte.backend", not "3"."""
     plain: dict[str, Any] = {
-        field.name: to_plain(getattr(header, field.name)) for field in dataclasses.fields(header) if field.name != "manifest_sha256"
+        field.name: to_plain(getattr(header, field.name))
+        for field in dataclasses.fields(header)
+        if field.name != "manifest_sha256"
     }
     plain["shards"] = {entry.pop("name"): entry for entry in plain["shards"]}
     chains = {key: _by_stage(chain) for key, chain in plain.pop("chains").items()}

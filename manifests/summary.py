@@ -181,7 +181,9 @@ def _licences(kept: pd.DataFrame, origins: pd.DataFrame) -> pd.DataFrame:
         }
     )
     counted = table.groupby(["source", "license", "attribution"]).size().rename("rows").reset_index()
-    return counted.sort_values(["rows", "source", "license", "attribution"], ascending=[False, True, True, True], ignore_index=True)
+    return counted.sort_values(
+        ["rows", "source", "license", "attribution"], ascending=[False, True, True, True], ignore_index=True
+    )
 
 
 def score_quantiles(kept: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from spherehead.datasets import classes
 from spherehead.datasets.camera import Camera, canonical_to_world
 from spherehead.datasets.canonical_face import canonical_vertices
@@ -24,8 +23,8 @@ from spherehead.datasets.sample import Photo, Sample
 from spherehead.datasets.shards import write_shard
 from spherehead.manifests.identity import content_sha256, derived_id, sample_id
 from spherehead.manifests.schema import SCHEMA_VERSION, flatten, schema_for, to_table
-from spherehead.manifests.summary import recount
 from spherehead.manifests.store import HEADER, MANIFEST, ORIGINS, Header, write_bytes, write_json, write_table
+from spherehead.manifests.summary import recount
 
 CENTRE = np.array([0.0, -0.005, -0.03])
 RADII = np.array([0.18, 0.245, 0.215])
@@ -80,7 +79,7 @@ VIEWS: tuple[View, ...] = (
     View(-8, -27),
     View(0, mirror_of=4),
     View(1, 1, status="dropped", reason="near_duplicate", detail="distance 3 of 64", cluster_of=0),
-    View(40, 0, status="dropped", reason="blurred", detail="sharpness 11.2 < 20", source="street"),
+    View(40, 0, status="dropped", reason="blurred", detail="blur_px 4.1 > 3", source="street"),
     View(-70, 30, status="dropped", reason="pose_unsure", detail="confidence 0.21 < 0.50"),
 )
 LOST: tuple[tuple[str, str, str], ...] = (
@@ -136,7 +135,7 @@ def row_of(view: View, index: int, size: int, quick: bool) -> tuple[dict[str, An
     )  # fmt: skip
     areas = np.bincount(parsing.ravel(), minlength=19)[:19] / parsing.size
     scores = {
-        "head_px": 310.0 + 37 * (index % 9), "sharpness": 22.0 + 11.0 * (index % 13), "pose_confidence": 0.6 + 0.02 * (index % 17),
+        "head_px": 310.0 + 37 * (index % 9), "blur_px": 0.5 + 0.2 * (index % 13), "pose_confidence": 0.6 + 0.02 * (index % 17),
         **{f"area_{name}": float(area) for name, area in zip(classes.CLASSES, areas, strict=True)}, **view.scores,
     }  # fmt: skip
     row = {
@@ -247,7 +246,9 @@ def _write_part(folder: Path, name: str, split: str, part: list[tuple[dict[str, 
     for index, (row, sample) in enumerate(part):
         encoded = encode_members(sample, Encoding())
         row.update(shard=name, index_in_shard=index, image_sha256=content_sha256(encoded["jpg"]))
-        landmarks = {} if sample.landmarks is None else {"landmarks": np.round(sample.landmarks, 2).astype(float).ravel().tolist()}
+        landmarks = (
+            {} if sample.landmarks is None else {"landmarks": np.round(sample.landmarks, 2).astype(float).ravel().tolist()}
+        )
         facts = {name: value for name, value in row.items() if name not in DECIDED}
         packed.append((row["id"], {**encoded, "json": row_json({**facts, **landmarks})}))
     entry, placed = write_shard(folder / name, split, packed)
@@ -256,7 +257,9 @@ def _write_part(folder: Path, name: str, split: str, part: list[tuple[dict[str, 
     return entry
 
 
-def finish(folder: Path, rows: list[dict[str, Any]], origins: list[Any], entries: list[Any], run: Mapping[str, Any] | None) -> None:
+def finish(
+    folder: Path, rows: list[dict[str, Any]], origins: list[Any], entries: list[Any], run: Mapping[str, Any] | None
+) -> None:
     """Write the manifest, the origins, the header and, where given, run.json of rows that are already placed."""
     import pyarrow as pa
 
@@ -270,13 +273,14 @@ def finish(folder: Path, rows: list[dict[str, Any]], origins: list[Any], entries
     table = pa.table(columns)
     write_table(folder / ORIGINS, [table], table.schema)
     header = Header(
-        schema_version=SCHEMA_VERSION, tool_version="0.1.0", recipe={"name": "test", "seed": 0, "size": 96, "stages": ["align"]},
+        schema_version=SCHEMA_VERSION, tool_version="0.1.0",
+        recipe={"name": "test", "seed": 0, "stages": [{"stage": "align", "size": 96}]},
         chains={"c0": [{"stage": "align", "version": 1, "backend": "spherehead", "settings": {"size": 96}, "weights": []}]},
-        environment={"numpy": np.__version__, "opencv": "4"}, counts=recount(to_table(flat, schema).to_pandas(), table.to_pandas()),
+        environment={"numpy": np.__version__, "opencv": "4"},
+        counts=recount(to_table(flat, schema).to_pandas(), table.to_pandas()),
         reasons=dict(Counter(str(row["reason"]) for row in rows if row["reason"])), shards=tuple(entries),
         manifest_sha256=digest,
     )  # fmt: skip
     write_json(folder / HEADER, header)
     if run is not None:
         write_json(folder / "run.json", dict(run))
-
