@@ -16,20 +16,20 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from ...datasets.arrays import Array, Floats, Pixels
+from ...datasets.arrays import Array, Pixels
 from ...datasets.sample import Drop, Head, Sample
 from ...manifests.identity import sample_id
 from .. import mediapipe_models as models
-from ..coarse_pose import CoarseHead, head_of_body, head_of_face
+from ..coarse_pose import head_of_body, head_of_face
 from ..face_alignment_points import FaceAlignmentPoints, find_weights, weight_files
 from ..face_shape import eye_centres
-from ..head_fit import HeadFit
+from ..head_fit import coarse_placement
 from ..stage import Backend, OpenStage, Stage
 
 REGION_GROWTH = 1.5
 """Side of the square that the mesh network looks at, in sides of the detector's box (its training had the same)."""
-REGION_PIXELS = 288
-"""Longest side of the cut-out handed to the mesh network, whose own input is 192 pixels."""
+REGION_PIXELS = 192
+"""Least side of a region that is reduced before the mesh network sees it: the side of the network's own input."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Detect(Stage):
     """Least score of a face on which no mesh fits and which no body explains."""
     min_body_visibility: float = 0.5
     """Least mean visibility of the shoulders for a head that only the body's pose tells of."""
+    thorough: bool = False
+    """With faces = "largest", run the full-range detector even where the short-range one found a face (6 ms more)."""
     use_pose: bool = True
     """Look for bodies where no face is found or a face has no mesh (30 to 60 ms more there)."""
     max_side: int = 640
@@ -89,8 +91,8 @@ class OpenDetect(OpenStage):
 
     def __init__(self, stage: Detect, device: str) -> None:
         self.stage = stage
-        self.fit = HeadFit(num_modes=0)
-        self.finders = [models.FaceFinder(reach, stage.min_confidence) for reach in ("full", "short")]
+        self.near = models.FaceFinder("short", stage.min_confidence)
+        self.far = models.FaceFinder("full", stage.min_confidence)
         self.mesher = models.FaceMesher()
         self.poser: models.PoseFinder | None = None
         self.points: FaceAlignmentPoints | None = None
@@ -99,7 +101,7 @@ class OpenDetect(OpenStage):
 
     def close(self) -> None:
         """Free all models."""
-        for model in (*self.finders, self.mesher, self.poser):
+        for model in (self.near, self.far, self.mesher, self.poser):
             if model is not None:
                 model.close()
 
@@ -132,23 +134,32 @@ class OpenDetect(OpenStage):
 
     def heads(self, pixels: Pixels) -> list[Head]:
         """Return the heads in an (H, W, 3) uint8 picture, in no particular order."""
-        reduced, scale = reduce_to(pixels, self.stage.max_side)
-        faces = distinct([face for finder in self.finders for face in finder.find(reduced)])
+        factor = min(math.ceil(max(pixels.shape[:2]) / self.stage.max_side), *pixels.shape[:2])
+        reduced = reduce_by(pixels, factor)
+        faces = distinct(self.near.find(reduced))
+        heads, lone = self._with_mesh(pixels, faces, factor)
+        if not heads or lone or self.stage.thorough or self.stage.faces != "largest":
+            more = distinct([*faces, *self.far.find(reduced)])
+            more_heads, more_lone = self._with_mesh(pixels, [face for face in more if face not in faces], factor)
+            heads, lone = _without_twins([*heads, *more_heads]), [*lone, *more_lone]
+        lone = [face for face in lone if not any(_inside(_middle(face.box), head.box) for head in heads)]
+        if self.stage.use_pose and (lone or not heads):
+            heads += self._with_body(reduced, factor, lone, heads)
+        else:
+            heads += [_lone_head(face, None) for face in lone if face.score >= self.stage.min_lone_confidence]
+        return heads
+
+    def _with_mesh(self, pixels: Pixels, faces: Sequence[models.Face], factor: int) -> tuple[list[Head], list[models.Face]]:
+        """Return heads for those faces of the reduced picture on which the mesh fits, and the others in source pixels."""
         heads, lone = [], []
         for face in faces:
-            place = _to_source(face, scale)
+            place = _to_source(face, factor)
             mesh = self._mesh(pixels, place)
             if mesh is None:
                 lone.append(place)
             else:
-                heads.append(self._mesh_head(mesh, face.score))
-        heads = _without_twins(heads)
-        lone = [face for face in lone if not any(_inside(_middle(face.box), head.box) for head in heads)]
-        if self.stage.use_pose and (lone or not heads):
-            heads += self._with_body(reduced, scale, lone, heads)
-        else:
-            heads += [self._lone_head(face, None) for face in lone if face.score >= self.stage.min_lone_confidence]
-        return heads
+                heads.append(_mesh_head(mesh, face.score))
+        return heads, lone
 
     def _mesh(self, pixels: Pixels, face: models.Face) -> Array | None:
         """Fit the mesh to a face; (478, 3) in the photograph's pixels, or None.
@@ -165,33 +176,34 @@ class OpenDetect(OpenStage):
             return None
         return mesh_in_region(self.mesher, pixels, region_of_mesh(first))
 
-    def _mesh_head(self, mesh: Array, score: float) -> Head:
-        placement = self.fit.fit(mesh)
-        camera = placement.camera
-        return Head(placement.head_box(), score, "mesh", camera.yaw, mesh=mesh, roll=camera.roll)
-
-    def _with_body(self, reduced: Pixels, scale: Floats, lone: Sequence[models.Face], heads: Sequence[Head]) -> list[Head]:
+    def _with_body(self, reduced: Pixels, factor: int, lone: Sequence[models.Face], heads: Sequence[Head]) -> list[Head]:
         """Return heads for faces without mesh, and one for a body whose head no face explains."""
         if self.poser is None:
             self.poser = models.PoseFinder()
         body = self.poser.body(reduced)
         if body is not None:
-            body[:, :3] /= scale[[0, 1, 0]]
+            body[:, :3] *= factor
         seen = head_of_body(body) if body is not None else None
         found = []
         for face in lone:
             explained = seen is not None and _inside(_middle(face.box), seen.box)
             if explained or face.score >= self.stage.min_lone_confidence:
-                found.append(self._lone_head(face, body if explained else None))
+                found.append(_lone_head(face, body if explained else None))
         if seen is not None and body is not None and seen.confidence >= self.stage.min_body_visibility:
             taken = [head.box for head in [*heads, *found]]
             if not any(_inside(_middle(seen.box), box) or _inside(_middle(box), seen.box) for box in taken):
                 found.append(Head(seen.box, seen.confidence, "pose", seen.yaw, body=body, roll=seen.roll))
         return found
 
-    def _lone_head(self, face: models.Face, body: Array | None) -> Head:
-        coarse: CoarseHead = head_of_face(face.points)
-        return Head(coarse.box, face.score, "face", coarse.yaw, body=body, roll=coarse.roll)
+
+def _mesh_head(mesh: Array, score: float) -> Head:
+    placement = coarse_placement(mesh)
+    return Head(placement.head_box(), score, "mesh", placement.camera.yaw, mesh=mesh, roll=placement.camera.roll)
+
+
+def _lone_head(face: models.Face, body: Array | None) -> Head:
+    coarse = head_of_face(face.points)
+    return Head(coarse.box, face.score, "face", coarse.yaw, body=body, roll=coarse.roll)
 
 
 def mesh_in_region(mesher: models.FaceMesher, pixels: Pixels, region: models.Region) -> Array | None:
@@ -201,12 +213,10 @@ def mesh_in_region(mesher: models.FaceMesher, pixels: Pixels, region: models.Reg
     x1, y1 = min(pixels.shape[1], math.ceil(region.x + half)), min(pixels.shape[0], math.ceil(region.y + half))
     if x1 - x0 < 8 or y1 - y0 < 8:
         return None
-    cut, scale = reduce_to(pixels[y0:y1, x0:x1], REGION_PIXELS)
-    x, y = scale * (region.x - x0, region.y - y0)
-    mesh = mesher.mesh(cut, models.Region(x, y, region.side * scale[0], region.angle))
-    if mesh is None:
-        return None
-    return np.asarray(mesh / scale[[0, 1, 0]] + (x0, y0, 0.0), dtype=np.float32)
+    factor = min(max(1, int(region.side / REGION_PIXELS)), x1 - x0, y1 - y0)
+    place = models.Region((region.x - x0) / factor, (region.y - y0) / factor, region.side / factor, region.angle)
+    mesh = mesher.mesh(reduce_by(pixels[y0:y1, x0:x1], factor), place)
+    return None if mesh is None else np.asarray(mesh * factor + (x0, y0, 0.0), dtype=np.float32)
 
 
 def region_of_mesh(mesh: Array) -> models.Region:
@@ -222,15 +232,16 @@ def region_of_mesh(mesh: Array) -> models.Region:
     return models.Region(float(x), float(y), REGION_GROWTH * float((high - low).max()), angle)
 
 
-def reduce_to(pixels: Pixels, max_side: int) -> tuple[Pixels, Floats]:
-    """Return the picture with its longest side at most `max_side`, anti-aliased, and the (2,) exact factors of x and y."""
-    height, width = pixels.shape[:2]
-    scale = min(1.0, max_side / max(height, width))
-    if scale == 1.0:
-        return pixels, np.ones(2)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    reduced = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(reduced, dtype=np.uint8), np.array([size[0] / width, size[1] / height])
+def reduce_by(pixels: Pixels, factor: int) -> Pixels:
+    """Return the picture reduced by a whole factor, each pixel the mean of factor x factor; a rest at the edges is left out.
+
+    A whole factor keeps coordinates exact (divide by it) and is many times faster than a broken one.
+    """
+    if factor <= 1:
+        return pixels
+    width, height = pixels.shape[1] // factor, pixels.shape[0] // factor
+    whole = pixels[: height * factor, : width * factor]
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def distinct(faces: Sequence[models.Face], max_overlap: float = 0.3) -> list[models.Face]:
@@ -286,9 +297,9 @@ def _face_box(head: Head) -> tuple[float, float, float, float]:
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
-def _to_source(face: models.Face, scale: Floats) -> models.Face:
-    x, y, width, height = (np.array(face.box) / np.tile(scale, 2)).tolist()
-    return models.Face((x, y, width, height), face.score, face.points / scale)
+def _to_source(face: models.Face, factor: int) -> models.Face:
+    x, y, width, height = (factor * value for value in face.box)
+    return models.Face((x, y, width, height), face.score, factor * face.points)
 
 
 def _middle(box: Sequence[float]) -> tuple[float, float]:

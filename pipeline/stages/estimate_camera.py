@@ -22,7 +22,7 @@ from ..coarse_pose import CoarseHead, head_of_body, head_of_face
 from ..face_shape import eye_distance
 from ..head_fit import NUM_VERTICES, HeadFit, camera_of
 from ..stage import Backend, OpenStage, Stage
-from .detect import mesh_in_region, reduce_to, region_of_mesh
+from .detect import mesh_in_region, reduce_by, region_of_mesh
 
 DIGITS = 6
 """Angles of a label are rounded to this many digits, so that the last bits of a sum cannot change a data set."""
@@ -237,7 +237,8 @@ def _body_window(pixels: Pixels, head: Head) -> Pixels:
     half, middle = 0.5 * BODY_WINDOW * height, (x + width / 2, y + height / 2 + 0.25 * BODY_WINDOW * height)
     x0, y0 = max(0, math.floor(middle[0] - half)), max(0, math.floor(middle[1] - half))
     x1, y1 = math.ceil(middle[0] + half), math.ceil(middle[1] + half)
-    return np.ascontiguousarray(reduce_to(pixels[y0:y1, x0:x1], BODY_PIXELS)[0])
+    window = pixels[y0:y1, x0:x1]
+    return np.ascontiguousarray(reduce_by(window, math.ceil(max(window.shape[:2]) / BODY_PIXELS)))
 
 
 def _from_label(label: tuple[float, ...]) -> Camera:
