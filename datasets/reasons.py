@@ -11,7 +11,7 @@ FAILED: Final = "failed"
 NOT_AN_IMAGE: Final = "not_image"
 """Not a picture at all; counted and left alone."""
 DUPLICATE: Final = "duplicate"
-"""The same bytes, or the same pixels, as another input."""
+"""The same bytes as another input."""
 
 REASONS: dict[str, tuple[str, str]] = {
     # reading and decoding
@@ -63,7 +63,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "hat": (DROPPED, "a hat, and the recipe wants none"),
     # the whole set
     "exact_duplicate": (DUPLICATE, "the same bytes as another input"),
-    "pixel_duplicate": (DUPLICATE, "the same pixels in another file"),
+    "pixel_duplicate": (DROPPED, "the same pixels as a head that is kept, from another file"),
     "near_duplicate": (DROPPED, "looks like a better picture that is kept"),
     "forgotten": (DROPPED, "taken down by request"),
 }

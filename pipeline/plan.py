@@ -13,6 +13,7 @@ from pathlib import Path
 from ..manifests.config import ConfigError
 from .build import REQUEST, STATE, BuildRequest, input_rows, open_all
 from .recipe import Recipe
+from .state import raw
 
 _PAGE = 20_000
 

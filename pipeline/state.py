@@ -15,7 +15,7 @@ from typing import Any
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS format (version INTEGER);
-CREATE TABLE IF NOT EXISTS stamps (place TEXT PRIMARY KEY, stamp TEXT, work_key TEXT, sha256 TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS stamps (place BLOB PRIMARY KEY, stamp TEXT, work_key TEXT, sha256 TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS chains (id INTEGER PRIMARY KEY, keys TEXT UNIQUE);
 CREATE TABLE IF NOT EXISTS results (
     work_key TEXT PRIMARY KEY, sha256 TEXT, chain INTEGER, outcome TEXT, reason TEXT, detail TEXT, stage TEXT
@@ -25,7 +25,7 @@ CREATE INDEX IF NOT EXISTS heads_by_id ON heads (id);
 CREATE TABLE IF NOT EXISTS shards (name TEXT PRIMARY KEY, fingerprint TEXT, entry TEXT, placed TEXT);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS origins (
-    number INTEGER PRIMARY KEY, source INTEGER, label TEXT, path TEXT, place TEXT, num_bytes INTEGER, stamp TEXT,
+    number INTEGER PRIMARY KEY, source INTEGER, label BLOB, path BLOB, place BLOB, num_bytes INTEGER, stamp TEXT,
     rights TEXT, sidecar TEXT, work_key TEXT, sha256 TEXT, outcome TEXT, reason TEXT, detail TEXT
 );
 CREATE INDEX IF NOT EXISTS origins_by_content ON origins (sha256);
@@ -53,6 +53,16 @@ class FileResult:
     """(stage, time spent) of the steps that really ran."""
     rss: int = 0
     """Bytes of memory of the process afterwards."""
+
+
+def raw(text: str) -> bytes:
+    """Return a name as SQLite stores it: its bytes, since names of files need not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def named(data: bytes) -> str:
+    """Return the text of a stored name, undecodable bytes surrogate-escaped."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 class State:
@@ -126,9 +136,9 @@ class State:
     def sha256_of(self, what: str) -> list[str]:
         """Return the digests of inputs named by sha256, by path, or by source label and path."""
         rows = self.db.execute(
-            "SELECT DISTINCT sha256 FROM origins WHERE sha256 != '' AND (sha256 = ? OR path = ? OR label || '/' || path = ?)"
-            " ORDER BY sha256",
-            (what, what, what),
+            "SELECT DISTINCT sha256 FROM origins WHERE sha256 != '' AND (sha256 = ? OR path = ? OR"
+            " CAST(label || '/' || path AS BLOB) = ?) ORDER BY sha256",
+            (what, raw(what), raw(what)),
         )
         return [row[0] for row in rows]
 
@@ -188,7 +198,7 @@ class State:
         self.db.executemany(
             "INSERT INTO origins (source, label, path, place, num_bytes, stamp, rights, sidecar, outcome, reason, detail,"
             " work_key, sha256) VALUES (?,?,?,?,?,?,?,?,?,?,?,'','')",
-            inputs,
+            ((row[0], raw(row[1]), raw(row[2]), raw(row[3]), *row[4:]) for row in inputs),
         )
         self.db.execute(
             "UPDATE origins SET work_key=s.work_key, sha256=s.sha256, outcome=r.outcome, reason=r.reason, detail=r.detail"
@@ -216,7 +226,8 @@ class State:
             (last,),
         ).fetchall():
             last = page[-1][0]
-            yield from page
+            for number, source, label, path, *rest in page:
+                yield (number, source, named(label), named(path), *rest)
 
     def settle(self, number: int, result: FileResult) -> None:
         """Write down what came of an input and which content its file had."""
@@ -285,7 +296,7 @@ class State:
             "SELECT label, path, sha256, outcome, reason, detail FROM origins ORDER BY label, path, sidecar, number"
         )
         while page := cursor.fetchmany(size):
-            yield page
+            yield [(named(label), named(path), *rest) for label, path, *rest in page]
 
     def shard(self, name: str) -> tuple[str, dict[str, Any], list[list[Any]]] | None:
         """Return (fingerprint, entry, places of the samples) of a shard that was written, or None."""
