@@ -146,7 +146,7 @@ class OpenMatte(OpenStage):
             mask=mask,
             image=self._composite(image, mask, sample.padding),
             scores={"matte_share": round(share, 6), "matte_soft_share": round(soft, 6)},
-            notes={"matte_source": source},
+            notes={"matte_source": source, "composite": self.stage.composite},
         )
 
     def _mask(self, sample: Sample, image: Pixels) -> tuple[Pixels, str]:
