@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import colour, formats, headers, jpeg
+from . import artefacts, colour, formats, headers, jpeg
 from .arrays import Array, Pixels
 from .headers import Header
 from .sample import Drop, PhotoInfo
@@ -167,7 +167,7 @@ def _jpeg(data: bytes, header: Header, policy: DecodePolicy, flags: set[str]) ->
     pixels, complaint = jpeg.decode_jpeg(data + b"\xff\xd9" if cut else data)
     if pixels is None or pixels.shape[:2] != (header.height, header.width):
         raise Drop("truncated" if cut else "corrupt_stream", complaint or "the decoder gave up on the JPEG")
-    tail = jpeg.grey_tail(pixels)
+    tail = artefacts.grey_tail(pixels)
     if cut:
         present = 100.0 * (1.0 - tail)
         if present < policy.salvage_truncated:
@@ -176,7 +176,7 @@ def _jpeg(data: bytes, header: Header, policy: DecodePolicy, flags: set[str]) ->
         return pixels
     if tail > 0.02 and not complaint:
         complaint = f"the lowest {100 * tail:.1f} % are the plain grey of missing data"
-    _mind(complaint, policy, flags)
+    _mind(complaint or artefacts.block_shift(pixels, header.block), policy, flags)
     return pixels
 
 

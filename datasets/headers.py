@@ -94,6 +94,8 @@ class Header:
     """Estimated from the quantisation tables, 1 to 100; 0 when not a JPEG."""
     inverted_ink: bool = False
     """CMYK as Adobe stores it in JPEG: 255 is no ink."""
+    block: tuple[int, int] = (8, 8)
+    """(width, height) in pixels of one coded unit of a JPEG."""
     flags: frozenset[str] = frozenset()
     problem: tuple[str, str] | None = None
     """(reason, detail) where the file's structure is damaged although its header could be read."""

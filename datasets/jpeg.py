@@ -32,8 +32,13 @@ _MORE = re.compile(rb"\s|>|where|$")
 """How further lines of one OpenCV message begin."""
 _HARMFUL = re.compile(r"Corrupt JPEG data: (?!bad ICC)|Premature end of JPEG|Inconsistent progression")
 _STRAY = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
-_STANDARD_SUM = 3688.0
-"""Sum of the example luminance table of ITU-T T.81, annex K, which quality 50 uses unscaled."""
+_LUMINANCE = (
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+)  # fmt: skip
+"""The example luminance table of ITU-T T.81, annex K, which libjpeg's quality 50 uses unscaled."""
 
 
 def read_jpeg(data: bytes) -> Header:
@@ -85,6 +90,7 @@ class _JpegFacts:
         self.frame: tuple[int, int, int, int, int] | None = None
         self.orientation, self.num_frames, self.adobe, self.quality = 1, 1, -1, 0.0
         self.profile: dict[int, bytes] = {}
+        self.block = (8, 8)
 
     def take(self, marker: int, body: bytes) -> None:
         """Note one segment."""
@@ -93,6 +99,8 @@ class _JpegFacts:
                 raise Drop("corrupt_stream", "the frame header is too short")
             depth, height, width, components = struct.unpack_from(">BHHB", body)
             self.frame = (marker, depth, height, width, components)
+            factors = body[7 : 6 + 3 * components : 3] if components > 1 else b"\x11"
+            self.block = (8 * max((f >> 4 for f in factors), default=1), 8 * max((f & 15 for f in factors), default=1))
         elif marker == 0xE1 and body[:6] == b"Exif\x00\x00":
             self.orientation = tiff.Directory(body[6:]).orientation()
         elif marker == 0xE2 and body[:12] == b"ICC_PROFILE\x00" and len(body) > 14:
@@ -120,7 +128,7 @@ class _JpegFacts:
         icc = b"".join(self.profile[index] for index in sorted(self.profile))[:MAX_PROFILE]
         return Header(
             "jpeg", width, height, components, self.orientation, self.num_frames, depth, icc, self.quality,
-            inverted_ink=self.adobe >= 0, flags=frozenset(flags), problem=problem,
+            inverted_ink=self.adobe >= 0, block=self.block, flags=frozenset(flags), problem=problem,
         )  # fmt: skip
 
 
@@ -140,15 +148,20 @@ def _mpf_pictures(block: bytes) -> int:
 
 
 def _table_quality(body: bytes) -> float:
-    """Estimate the encoder's quality 1 to 100 from its first luminance table, by libjpeg's scaling of the annex K table."""
-    if len(body) < 65 or body[0] & 15:
-        return 0.0
-    wide = body[0] >> 4
-    if wide and len(body) < 129:
+    """Estimate the encoder's quality from its first luminance table: the libjpeg quality whose table has the nearest sum."""
+    wide = body[:1] and body[0] >> 4
+    if len(body) < (129 if wide else 65) or body[0] & 15:
         return 0.0
     total = sum(struct.unpack_from(">64H", body, 1)) if wide else sum(body[1:65])
-    scale = 100.0 * total / _STANDARD_SUM
-    return round(min(100.0, max(1.0, (200.0 - scale) / 2.0 if scale <= 100.0 else 5000.0 / scale)), 1)
+    sums = _quality_sums()
+    return float(1 + min(range(100), key=lambda index: abs(sums[index] - total)))
+
+
+@functools.cache
+def _quality_sums() -> tuple[int, ...]:
+    """Return the sum of libjpeg's luminance table for the qualities 1 to 100 (jcparam.c: scaled, rounded, kept in 1 to 255)."""
+    scales = [5000 // quality if quality < 50 else 200 - 2 * quality for quality in range(1, 101)]
+    return tuple(sum(min(255, max(1, (value * scale + 50) // 100)) for value in _LUMINANCE) for scale in scales)
 
 
 class Listener:
@@ -241,19 +254,3 @@ def damage(heard: list[str]) -> str:
         if _HARMFUL.match(line):
             return line
     return ""
-
-
-def grey_tail(pixels: Pixels) -> float:
-    """Return the share of rows at the bottom that are the plain grey with which decoders fill what is missing, 0 to 1.
-
-    A grey frame that also runs along the top is a frame, not a loss, and counts 0.
-    """
-    if np.ptp(pixels[-1]) > 2 or abs(int(pixels[-1, 0, 0]) - 128) > 2 or _is_fill(pixels[:1])[0]:
-        return 0.0
-    filled = _is_fill(pixels)
-    rows = len(filled) if filled.all() else int(np.argmin(filled[::-1]))
-    return rows / len(filled)
-
-
-def _is_fill(pixels: Pixels) -> Pixels:
-    return np.asarray((np.abs(pixels.astype(np.int16) - 128) <= 2).all(axis=(1, 2)))

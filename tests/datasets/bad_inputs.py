@@ -89,6 +89,7 @@ def _damaged() -> Iterator[Case]:
     yield Case("damaged/half_with_end_marker.jpg", plain[: len(plain) // 2] + b"\xff\xd9", "corrupt_stream")
     yield Case("damaged/flipped.jpg", scrambled(plain, 0.4, 600), "corrupt_stream")
     yield Case("damaged/flipped_progressive.jpg", scrambled(slow, 0.1, 64), "corrupt_stream")
+    yield Case("damaged/shifted.jpg", scrambled(plain, 0.4, 64), "corrupt_stream")
     yield Case("damaged/zeroed_block.jpg", _zeroed(plain, 2048), "corrupt_stream")
     grey = base.copy()
     grey[240:] = 128
