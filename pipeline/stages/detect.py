@@ -48,8 +48,8 @@ class Detect(Stage):
     """Least score of a face on which the mesh fits."""
     min_lone_confidence: float = 0.75
     """Least score of a face on which no mesh fits and which no body explains."""
-    min_body_visibility: float = 0.5
-    """Least mean visibility of the shoulders for a head that only the body's pose tells of."""
+    min_body_confidence: float = 0.3
+    """Least confidence of a head that only the body's pose tells of."""
     thorough: bool = False
     """With faces = "largest", run the full-range detector even where the short-range one found a face (6 ms more)."""
     use_pose: bool = True
@@ -134,19 +134,21 @@ class OpenDetect(OpenStage):
 
     def heads(self, pixels: Pixels) -> list[Head]:
         """Return the heads in an (H, W, 3) uint8 picture, in no particular order."""
-        factor = min(math.ceil(max(pixels.shape[:2]) / self.stage.max_side), *pixels.shape[:2])
+        factor = factor_to(pixels, self.stage.max_side)
         reduced = reduce_by(pixels, factor)
         faces = distinct(self.near.find(reduced))
         heads, lone = self._with_mesh(pixels, faces, factor)
         if not heads or lone or self.stage.thorough or self.stage.faces != "largest":
             more = distinct([*faces, *self.far.find(reduced)])
-            more_heads, more_lone = self._with_mesh(pixels, [face for face in more if face not in faces], factor)
+            more_heads, more_lone = self._with_mesh(
+                pixels, [face for face in more if not any(face is other for other in faces)], factor
+            )
             heads, lone = _without_twins([*heads, *more_heads]), [*lone, *more_lone]
         lone = [face for face in lone if not any(_inside(_middle(face.box), head.box) for head in heads)]
         if self.stage.use_pose and (lone or not heads):
             heads += self._with_body(reduced, factor, lone, heads)
         else:
-            heads += [_lone_head(face, None) for face in lone if face.score >= self.stage.min_lone_confidence]
+            heads += [_lone_head(face) for face in lone if face.score >= self.stage.min_lone_confidence]
         return heads
 
     def _with_mesh(self, pixels: Pixels, faces: Sequence[models.Face], factor: int) -> tuple[list[Head], list[models.Face]]:
@@ -177,23 +179,23 @@ class OpenDetect(OpenStage):
         return mesh_in_region(self.mesher, pixels, region_of_mesh(first))
 
     def _with_body(self, reduced: Pixels, factor: int, lone: Sequence[models.Face], heads: Sequence[Head]) -> list[Head]:
-        """Return heads for faces without mesh, and one for a body whose head no face explains."""
-        if self.poser is None:
-            self.poser = models.PoseFinder()
+        """Return a head for each face without mesh, and for a body whose head no face explains.
+
+        Where body and face tell of the same head the body is believed: from behind, BlazeFace sees faces in hair.
+        """
+        self.poser = self.poser or models.PoseFinder()
         body = self.poser.body(reduced)
+        found = []
         if body is not None:
             body[:, :3] *= factor
-        seen = head_of_body(body) if body is not None else None
-        found = []
-        for face in lone:
-            explained = seen is not None and _inside(_middle(face.box), seen.box)
-            if explained or face.score >= self.stage.min_lone_confidence:
-                found.append(_lone_head(face, body if explained else None))
-        if seen is not None and body is not None and seen.confidence >= self.stage.min_body_visibility:
-            taken = [head.box for head in [*heads, *found]]
-            if not any(_inside(_middle(seen.box), box) or _inside(_middle(box), seen.box) for box in taken):
-                found.append(Head(seen.box, seen.confidence, "pose", seen.yaw, body=body, roll=seen.roll))
-        return found
+            seen = head_of_body(body)
+            here = [face for face in lone if _inside(_middle(face.box), seen.box)]
+            score = max([seen.confidence, *(face.score for face in here)])
+            taken = any(_inside(_middle(seen.box), head.box) or _inside(_middle(head.box), seen.box) for head in heads)
+            if seen.confidence >= self.stage.min_body_confidence and not taken:
+                found.append(Head(seen.box, score, "pose", seen.yaw, body=body, roll=seen.roll))
+                lone = [face for face in lone if not any(face is other for other in here)]
+        return found + [_lone_head(face) for face in lone if face.score >= self.stage.min_lone_confidence]
 
 
 def _mesh_head(mesh: Array, score: float) -> Head:
@@ -201,9 +203,9 @@ def _mesh_head(mesh: Array, score: float) -> Head:
     return Head(placement.head_box(), score, "mesh", placement.camera.yaw, mesh=mesh, roll=placement.camera.roll)
 
 
-def _lone_head(face: models.Face, body: Array | None) -> Head:
+def _lone_head(face: models.Face) -> Head:
     coarse = head_of_face(face.points)
-    return Head(coarse.box, face.score, "face", coarse.yaw, body=body, roll=coarse.roll)
+    return Head(coarse.box, face.score, "face", coarse.yaw, roll=coarse.roll)
 
 
 def mesh_in_region(mesher: models.FaceMesher, pixels: Pixels, region: models.Region) -> Array | None:
@@ -230,6 +232,11 @@ def region_of_mesh(mesh: Array) -> models.Region:
     low, high = along.min(axis=0), along.max(axis=0)
     x, y = axes.T @ (0.5 * (low + high))
     return models.Region(float(x), float(y), REGION_GROWTH * float((high - low).max()), angle)
+
+
+def factor_to(pixels: Pixels, max_side: int) -> int:
+    """Return the least whole factor that brings the longest side to `max_side` and leaves every side a pixel."""
+    return min(math.ceil(max(pixels.shape[:2]) / max_side), *pixels.shape[:2])
 
 
 def reduce_by(pixels: Pixels, factor: int) -> Pixels:

@@ -22,14 +22,14 @@ from ..coarse_pose import CoarseHead, head_of_body, head_of_face
 from ..face_shape import eye_distance
 from ..head_fit import NUM_VERTICES, HeadFit, camera_of
 from ..stage import Backend, OpenStage, Stage
-from .detect import mesh_in_region, reduce_by, region_of_mesh
+from .detect import factor_to, mesh_in_region, reduce_by, region_of_mesh
 
 DIGITS = 6
 """Angles of a label are rounded to this many digits, so that the last bits of a sum cannot change a data set."""
-BODY_WINDOW = 5.0
-"""Side of the cut-out in which the body is looked for again, in heights of the head."""
-BODY_PIXELS = 512
-"""Longest side of that cut-out as the pose model sees it."""
+BODY_PIXELS = 640
+"""Longest side of the photograph as the pose model sees it, once more and mirrored."""
+CENTRAL_FACE_SCORE = 0.3
+"""Least score of a face in a crop that was made around one."""
 COARSE_SPREAD = math.radians(25.0)
 """Disagreement under mirroring at which a coarse azimuth has lost about 40 per cent of its confidence."""
 MESH_SPREAD = math.radians(8.0)
@@ -160,18 +160,32 @@ class OpenEstimateCamera(OpenStage):
     def _twice(self, sample: Sample, head: Head) -> tuple[CoarseHead, CoarseHead] | None:
         """Return what the points tell in the picture and in its mirror image, without roll; None where they are not seen."""
         if head.body is not None:
-            self.poser = self.poser or models.PoseFinder()
-            image = _body_window(sample.photo.pixels, head)
-            bodies = [self.poser.body(view) for view in (image, np.ascontiguousarray(image[:, ::-1]))]
-            if bodies[0] is None or bodies[1] is None:
-                return None
-            return head_of_body(bodies[0]).upright(), head_of_body(bodies[1]).upright()
-        self.finder = self.finder or models.FaceFinder("short", 0.3)
-        image = sample.require("image")
-        faces = [self.finder.find(view) for view in (image, np.ascontiguousarray(image[:, ::-1]))]
-        if not faces[0] or not faces[1]:
+            first, second = head_of_body(head.body), self._mirrored_body(sample.photo.pixels, head)
+        else:
+            image = sample.require("image")
+            first, second = self._central_face(image), self._central_face(np.ascontiguousarray(image[:, ::-1]))
+        return None if first is None or second is None else (first.upright(), second.upright())
+
+    def _mirrored_body(self, pixels: Pixels, head: Head) -> CoarseHead | None:
+        """Look for the body in the mirrored photograph; None unless it is the same one."""
+        self.poser = self.poser or models.PoseFinder()
+        factor = factor_to(pixels, BODY_PIXELS)
+        reduced = reduce_by(pixels, factor)
+        body = self.poser.body(np.ascontiguousarray(reduced[:, ::-1]))
+        if body is None:
             return None
-        return head_of_face(faces[0][0].points).upright(), head_of_face(faces[1][0].points).upright()
+        seen = head_of_body(body)
+        x, y = factor * (reduced.shape[1] - seen.placement.centre[0]), factor * seen.placement.centre[1]
+        left, top, width, height = head.box
+        return seen if left <= x <= left + width and top <= y <= top + height else None
+
+    def _central_face(self, image: Pixels) -> CoarseHead | None:
+        """Look for a face at the middle of a crop."""
+        self.finder = self.finder or models.FaceFinder("short", CENTRAL_FACE_SCORE)
+        middle = np.array([image.shape[1] / 2.0, image.shape[0] / 2.0])
+        found = [head_of_face(face.points) for face in self.finder.find(image)]
+        near = [head for head in found if np.linalg.norm(head.placement.centre - middle) < 0.2 * image.shape[1]]
+        return near[0] if near else None
 
     def _judge(self, estimate: _Estimate) -> None:
         """Refuse what is outside the stage's limits."""
@@ -229,16 +243,6 @@ def mirror_mesh(mesh: Array, width: float) -> Floats:
 def mirror_region(region: models.Region, width: float) -> models.Region:
     """Return the same square in the mirrored picture."""
     return models.Region(width - region.x, region.y, region.side, -region.angle)
-
-
-def _body_window(pixels: Pixels, head: Head) -> Pixels:
-    """Return the part of the photograph around a head in which its body shows, reduced."""
-    x, y, width, height = head.box
-    half, middle = 0.5 * BODY_WINDOW * height, (x + width / 2, y + height / 2 + 0.25 * BODY_WINDOW * height)
-    x0, y0 = max(0, math.floor(middle[0] - half)), max(0, math.floor(middle[1] - half))
-    x1, y1 = math.ceil(middle[0] + half), math.ceil(middle[1] + half)
-    window = pixels[y0:y1, x0:x1]
-    return np.ascontiguousarray(reduce_by(window, math.ceil(max(window.shape[:2]) / BODY_PIXELS)))
 
 
 def _from_label(label: tuple[float, ...]) -> Camera:
