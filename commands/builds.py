@@ -109,7 +109,12 @@ def forget(
     from ..pipeline.presets import STAGES
     from ..pipeline.revise import forget as take_down
 
-    print(take_down(out, what, STAGES))
+    done = take_down(out, what, STAGES)
+    if (out / "report").is_dir():  # its sheets may show the picture
+        from ..datasets.report import write_report
+
+        done += f"; report written anew: {write_report(out)}"
+    print(done)
 
 
 @presets.callback(invoke_without_command=True)

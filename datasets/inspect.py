@@ -183,7 +183,10 @@ def pick_worst(frame: pd.DataFrame, score: str, count: int) -> list[str]:
 
 def pick_by_view(frame: pd.DataFrame, seed: int = 0) -> dict[tuple[int, int], str]:
     """Return one id for each filled (band, sector) of the view table, chosen by hash; needs id, yaw and pitch in degrees."""
-    cells = view_cells(frame["yaw_degrees"], frame["pitch_degrees"]).assign(id=frame["id"])
+    cells = view_cells(frame["yaw_degrees"], frame["pitch_degrees"])
+    if cells.empty:  # a set without cameras
+        return {}
+    cells = cells.assign(id=frame["id"])
     keyed = cells.assign(draw=[unit_interval(f"view/{seed}/{key}") for key in cells["id"]]).sort_values(["draw", "id"])
     first = keyed.drop_duplicates(["band", "sector"])
     cell = zip(first["band"].tolist(), first["sector"].tolist(), first["id"].tolist(), strict=True)

@@ -162,7 +162,7 @@ class LineProgress(Counting):
         self.stream = stream
 
     def _say(self, text: str) -> None:
-        self.stream.write(text + "\n")
+        self.stream.write(text.rstrip() + "\n")
         self.stream.flush()
 
     def show(self) -> None:
