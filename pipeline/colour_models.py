@@ -35,7 +35,7 @@ class ColourModel:
     """Power of the texture's likelihood."""
     floor: float = 0.03
     """Share of an even distribution mixed into each histogram, so that an unseen colour decides nothing."""
-    rounds: int = 3
+    rounds: int = 2
     """How often the histograms are counted again with the classes of the round before."""
 
 

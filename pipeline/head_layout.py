@@ -23,6 +23,8 @@ THROAT = (0.0, -11.0, -3.0)
 """A point on the neck's axis, in centimetres of the canonical face model."""
 NAPE = (0.0, -6.5, -8.0)
 """Where the neck begins behind, in centimetres of the canonical face model."""
+_MIDDLE = 5.5
+"""Centimetres around the middle of the face that hair seldom covers."""
 _EAR_GROWTH = 0.9
 """Centimetres around the expected ear in which ears are still looked for."""
 
@@ -58,12 +60,20 @@ def scale(camera: Camera, size: float) -> float:
     return float(size * camera.intrinsics[1, 1] * CANONICAL_SCALE / camera.radius)
 
 
-def visible_face(camera: Camera, size: float) -> Floats:
-    """Return the (N, 2) convex outline of what the camera sees of the canonical face; empty where it sees too little."""
+def visible_face(camera: Camera, size: float, reach: float = 100.0) -> Floats:
+    """Return the (N, 2) convex outline of what the camera sees of the canonical face; empty where it sees too little.
+
+    Args:
+        camera: the crop's camera.
+        size: side of the crop.
+        reach: take only what lies within so many centimetres of the middle of the face, between nose and cheeks.
+    """
     vertices = canonical_vertices()
+    vertices = vertices[np.linalg.norm(vertices[:, :2], axis=1) < reach]
     towards = camera.position - canonical_to_world(vertices)
-    seen = (vertex_normals() * towards).sum(axis=1) > 0.0
-    if seen.sum() < 40:
+    normals = vertex_normals()[np.linalg.norm(canonical_vertices()[:, :2], axis=1) < reach]
+    seen = (normals * towards).sum(axis=1) > 0.0
+    if seen.sum() < 30:
         return np.zeros((0, 2))
     points = project(camera, vertices[seen], size).astype(np.float32)
     return np.asarray(cv2.convexHull(points)[:, 0, :], dtype=np.float64)
@@ -135,7 +145,7 @@ def layout_of_mesh(mesh: Array, camera: Camera, size: int, grid: int) -> Layout:
 def layout_of_camera(camera: Camera, size: int, grid: int) -> Layout:
     """Lay out a head of which only the camera is known: profiles without a mesh and heads from behind."""
     unit = scale(camera, grid)
-    outline = visible_face(camera, grid)
+    outline, middle = visible_face(camera, grid), visible_face(camera, grid, _MIDDLE)
     face = _mask(outline, grid) if len(outline) else np.zeros((grid, grid), dtype=bool)
     points = project(camera, canonical_vertices(), grid)
     facing = float(camera.position[2]) / camera.radius
@@ -151,7 +161,7 @@ def layout_of_camera(camera: Camera, size: int, grid: int) -> Layout:
     ears = _ear_chance(camera, grid)
     nothing = np.zeros((grid, grid), dtype=bool)
     below = below.astype(np.float32)
-    seed = cv2.erode(face.astype(np.uint8), _disc(1.2 * unit)) > 0
+    seed = _mask(middle, grid) if len(middle) else cv2.erode(face.astype(np.uint8), _disc(1.2 * unit)) > 0
     prior = _prior(face, nothing, ears, below, height, across, 12.0, unit)
     return Layout(prior, seed, face, nothing, _hair_seed(prior, face, ears, below, height - 12.0), below, unit)
 
@@ -160,7 +170,7 @@ def _prior(
     face: Array, core: Array, ears: Array, below: Array, height: Array, across: Array, brow: float, unit: float
 ) -> Array:
     """Return the (4, g, g) prior; `height` is in centimetres above the chin, `across` beside the neck's axis."""
-    outside = cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 3) / unit
+    outside = np.minimum(cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 3) / unit, 20.0)
     near = np.exp(-((outside / 1.6) ** 2))
     above = _rise(height - brow, 0.8)
     side = np.clip(1.0 - above - below, 0.0, 1.0)
