@@ -136,7 +136,8 @@ def _charts(found: _Set) -> dict[str, tuple[bytes, bytes]]:
     scores = kept[[name for name in kept.columns if name.startswith("score_")]].dropna(axis="columns", how="all")
     scores = scores.astype(float).rename(columns=lambda name: str(name).removeprefix("score_"))
     areas = scores[[name for name in scores.columns if name.startswith("area_")]]
-    others = scores.drop(columns=list(areas.columns))
+    shown_elsewhere = {*areas.columns, "yaw_degrees", "pitch_degrees", "roll_degrees"}
+    others = scores[[name for name in scores.columns if name not in shown_elsewhere and scores[name].nunique() > 1]]
     charts: dict[str, tuple[bytes, bytes]] = {}
 
     def draw(name: str, function: Any, *values: Any) -> None:
@@ -186,6 +187,7 @@ def _context(found: _Set, pictures: Pictures, settings: ReportSettings) -> dict[
         "sections": SECTIONS, "cards": _cards(found), "warnings": _warnings(header, counts),
         "identity": report_parts.identity(counts), "inputs": report_parts.inputs(summary.inputs), "heads_kept": len(kept),
         "heads_with_camera": int(kept["yaw_degrees"].notna().sum()), "balance": summary.balance,
+        "constant_scores": _constants(quantiles),
         "sector_degrees": 360 // counting.SECTORS, "atlas": _atlas(kept, pictures, settings.seed),
         "overlays": [row for row in overlays if row], "panel_names": PANELS,
         "outcomes": [report_parts.WORDS[name][1] for name in counting.OUTCOMES],
@@ -202,6 +204,12 @@ def _context(found: _Set, pictures: Pictures, settings: ReportSettings) -> dict[
         "environment": sorted(header.environment.items()),
         "recipe": json.dumps(header.recipe, indent=2, sort_keys=True, ensure_ascii=False).splitlines(),
     }  # fmt: skip
+
+
+def _constants(quantiles: pd.DataFrame) -> list[str]:
+    """Word the scores that have one value for all pictures, which need no chart; class areas are in their own."""
+    same = quantiles[(quantiles["min"] == quantiles["max"]) & ~quantiles.index.str.startswith("area_")]
+    return [f"{name} {_short(value)}" for name, value in same["min"].items()]
 
 
 def _cards(found: _Set) -> list[dict[str, str]]:

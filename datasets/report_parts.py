@@ -33,6 +33,8 @@ WORDS = {
     "duplicate": ("duplicate", "duplicates"), "not_image": ("not an image", "not images"),
 }  # fmt: skip
 """How outcomes are called in sentences, one and several."""
+ROW = 6
+"""Pictures in a row of a wide page."""
 WORST = (
     "pose_confidence",
     "pose_residual_canonical",
@@ -202,7 +204,12 @@ def copies(origins: pd.DataFrame, count: int, per_copy: int = 6) -> list[dict[st
 
 
 def worst_scores(frame: pd.DataFrame, count: int) -> list[str]:
-    """Return which of the `WORST` scores the set has and that differ between its pictures, at most `count`."""
+    """Return which of the `WORST` scores the set has and that differ between its pictures, at most `count`.
+
+    None for a set so small that its random look shows every picture already.
+    """
+    if len(frame) <= 2 * ROW:
+        return []
     return [name for name in WORST if f"score_{name}" in frame and frame[f"score_{name}"].nunique() > 1][:count]
 
 
@@ -211,7 +218,7 @@ def worst(frame: pd.DataFrame, pictures: Pictures, count: int, num_scores: int) 
     blocks = []
     for name in worst_scores(frame, num_scores):
         values = frame.set_index("id")[f"score_{name}"]
-        tiles = [pictures.tile(key, f"{name} {values[key]:.4g}") for key in pick_worst(frame, name, count)]
+        tiles = [pictures.tile(key, f"{values[key]:.4g}") for key in pick_worst(frame, name, count)]
         blocks.append({"title": f"{'Lowest' if name in WORST_IS_LOW else 'Highest'} {name}", "tiles": tiles})
     return blocks
 

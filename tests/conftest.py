@@ -45,3 +45,23 @@ def bad_inputs() -> ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)
     return importlib.import_module("bad_inputs")
+
+
+@pytest.fixture(scope="session")
+def finished_sets() -> ModuleType:
+    """The module that writes small finished data sets of rendered ball heads: its `build(folder)` and `View`."""
+    folder = str(ROOT / "tests" / "datasets")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module("finished_set")
+
+
+@pytest.fixture(scope="session")
+def finished_set(finished_sets: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished data set of 14 kept heads in two splits, with refused, failed and duplicate inputs; copy it to change it."""
+    run = {
+        "stages": {"decode": {"seconds": 1.9, "count": 16}, "matte": {"seconds": 4.4, "count": 0}},
+        "wall_seconds": 7.2, "workers": 2, "worked": 20,
+    }  # fmt: skip
+    folder: Path = finished_sets.build(tmp_path_factory.mktemp("finished") / "set", run=run)
+    return folder
