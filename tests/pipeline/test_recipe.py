@@ -1,0 +1,69 @@
+"""Recipes survive the way through plain data, refuse what cannot run, and their keys change with what matters."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from spherehead.manifests.config import ConfigError
+from spherehead.pipeline.presets import PRESETS, STAGES, preset
+from spherehead.pipeline.recipe import Recipe
+from spherehead.pipeline.stages.frame import Frame
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_comes_back_from_json(name: str) -> None:
+    recipe = preset(name)
+    assert Recipe.from_plain(json.loads(json.dumps(recipe.to_plain())), STAGES) == recipe
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_no_auto_is_left_in_a_resolved_recipe(name: str) -> None:
+    resolved = preset(name).resolved()
+    assert "auto" not in [value for step in resolved.chain() for value in step["settings"].values()]
+    assert all(step["backend"] for step in resolved.chain())
+
+
+def test_a_late_setting_changes_late_keys_only() -> None:
+    before = preset("heads").resolved().keys()
+    after = preset("heads").override(["quality.max_blur_px=1.5"]).resolved().keys()
+    assert before[:-2] == after[:-2] and before[-2] != after[-2] and before[-1] != after[-1]
+
+
+def test_an_early_setting_changes_every_later_key() -> None:
+    before, after = preset("heads").resolved().keys(), preset("heads").override(["align.size=256"]).resolved().keys()
+    index = [stage.name for stage in preset("heads").stages].index("align") + 1
+    assert before[:index] == after[:index] and all(a != b for a, b in zip(before[index:], after[index:], strict=True))
+
+
+def test_sources_and_splits_change_no_key() -> None:
+    plain = Recipe("a", (Frame(),))
+    assert plain.keys() == plain.override(["splits.salt=x", "shard_size=7", "name=b"]).keys()
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["detekt.faces=all"], "did you mean 'detect'"),
+        (["detect.facess=all"], "did you mean 'faces'"),
+        (["detect=1"], "'detect' is a stage"),
+        (["shard_size=0"], "expected a shard_size of 1 or more"),
+        (["splits.fractions={train: 0.5}"], "add up to 1"),
+        (["seed=x"], "expected int"),
+    ],
+)
+def test_a_bad_setting_is_named(texts: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        preset("heads").override(texts)
+
+
+def test_a_recipe_that_cannot_run_is_refused() -> None:
+    stages = preset("heads").stages
+    with pytest.raises(ConfigError, match="needs"):
+        Recipe("late", (stages[1], stages[0]))
+    with pytest.raises(ConfigError, match="stands in it twice"):
+        Recipe("twice", (Frame(), Frame()))
+    with pytest.raises(ConfigError, match=r"unknown field 'fraem'.*did you mean 'frame'"):
+        Recipe.from_plain({"stages": [{"stage": "fraem"}]}, STAGES)
+    with pytest.raises(ConfigError, match="unknown field 'shard_sise'"):
+        Recipe.from_plain({"stages": [{"stage": "frame"}], "shard_sise": 3}, STAGES)
