@@ -17,12 +17,12 @@ install: ## make .venv with the pinned packages and this checkout
 	@.ci/install
 
 demo: install ## build, verify and report a data set from real pictures
-	@mkdir -p $(DEMO)/photos
-	@.venv/bin/python -c 'from pathlib import Path; from PIL import Image; from skimage import data; \
-	  path = Path("$(DEMO)/photos/astronaut.png"); path.exists() or Image.fromarray(data.astronaut()).save(path)'
-	.venv/bin/spherehead build-dataset $(DEMO)/photos $(wildcard $(SPHEREHEAD_SHARED)/photos) --out $(DEMO)/dataset --set shard_size=16
-	.venv/bin/spherehead shards verify $(DEMO)/dataset --deep
-	.venv/bin/spherehead report $(DEMO)/dataset
+	@mkdir -p $(DEMO)/astronaut
+	@.venv/bin/python -c 'from PIL import Image; from skimage import data; Image.fromarray(data.astronaut()).save("$(DEMO)/astronaut/astronaut.png")'
+	.venv/bin/spherehead build-dataset $(DEMO)/astronaut $(wildcard $(SPHEREHEAD_SHARED)/photos) --out $(DEMO)/heads
+	.venv/bin/spherehead shards verify $(DEMO)/heads --deep
+	.venv/bin/spherehead shards ls $(DEMO)/heads
+	@echo "open $(CURDIR)/$(DEMO)/heads/report/report.html"
 
 test: install check tests ## lint, check types and run every test
 

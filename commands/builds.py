@@ -178,4 +178,5 @@ def _result(summary: Summary) -> str:
     """Word what came of a build."""
     splits = ", ".join(f"{split} {count:,}" for split, count in summary.samples.items())
     total = sum(summary.samples.values())
-    return f"{total:,} samples in {summary.num_shards:,} shards at {summary.out}" + (f" ({splits})" if splits else "")
+    shards = f"{summary.num_shards:,} shard" + "s" * (summary.num_shards != 1)
+    return f"{total:,} sample{'s' * (total != 1)} in {shards} at {summary.out}" + (f" ({splits})" if splits else "")
