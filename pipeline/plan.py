@@ -116,7 +116,7 @@ class _Seen:
         for place, stamp in page:
             row = self._db.execute(
                 "SELECT s.stamp, r.chain FROM stamps s LEFT JOIN results r ON r.work_key = s.work_key WHERE s.place = ?",
-                (place,),
+                (raw(place),),
             ).fetchone()
             if row is None or not stamp or row[0] != stamp or row[1] is None:
                 self._plan.unread += 1
