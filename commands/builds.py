@@ -165,13 +165,13 @@ def finish(request: BuildRequest, no_report: bool) -> None:
 
     with contextlib.closing(Several([for_console(sys.stderr), JsonLog(request.out / "log.jsonl")])) as observer:
         summary = build(request, observer)
-    place = ""
-    if not no_report and sum(summary.samples.values()):
+    kept, place = sum(summary.samples.values()), ""
+    if kept and not no_report:
         from ..datasets.report import write_report
 
         place = f"; report: {write_report(request.out)}"
     print(_result(summary) + place)
-    raise typer.Exit(OK if sum(summary.samples.values()) else NOTHING_KEPT)
+    raise typer.Exit(OK if kept else NOTHING_KEPT)
 
 
 def _result(summary: Summary) -> str:

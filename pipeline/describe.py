@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import functools
 import inspect
 import itertools
 import textwrap
@@ -23,7 +22,6 @@ COLUMN = 44
 """Where comments begin, if the setting leaves room."""
 
 
-@functools.cache
 def meanings(cls: type) -> dict[str, str]:
     """Return the docstring under each field of a dataclass, with those of its bases, on one line each."""
     found: dict[str, str] = {}
@@ -42,7 +40,7 @@ def meanings(cls: type) -> dict[str, str]:
 
 def describe(recipe: Recipe) -> str:
     """Return a recipe as commented YAML; `yaml.safe_load` of it equals `recipe.to_plain()`."""
-    lines = []
+    lines: list[str] = []
     docs = meanings(type(recipe))
     for field in dataclasses.fields(recipe):
         if field.name != "stages":
