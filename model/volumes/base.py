@@ -38,7 +38,7 @@ class Volume(nn.Module, ABC):
             backbone_output: (B, *plane_shape).
 
         Returns:
-            (B, ...) planes in the volume's own layout, only good for this volume's `sample`; index the first axis to pick heads.
+            (B, ...) planes in the volume's own layout, only good for its own `sample`; index the first axis to pick heads.
         """
 
     @abstractmethod
