@@ -39,7 +39,7 @@ def meanings(cls: type) -> dict[str, str]:
 
 
 def describe(recipe: Recipe) -> str:
-    """Return a recipe as commented YAML; `yaml.safe_load` of it equals `recipe.to_plain()`."""
+    """Return a recipe as commented YAML that names every setting; `Recipe.from_plain` of it gives the recipe again."""
     lines: list[str] = []
     docs = meanings(type(recipe))
     for field in dataclasses.fields(recipe):
@@ -49,8 +49,8 @@ def describe(recipe: Recipe) -> str:
     for stage in recipe.stages:
         lines.append(_commented(f"- stage: {stage.name}", _first_sentence(stage)))
         stage_docs = meanings(type(stage))
-        for name in stage.settings():
-            lines += _setting(name, getattr(stage, name), stage_docs.get(name, ""), 1)
+        for field in dataclasses.fields(stage):  # type: ignore[arg-type]  # stages are dataclasses, which Stage cannot say
+            lines += _setting(field.name, getattr(stage, field.name), stage_docs.get(field.name, ""), 1)
     return "\n".join(lines) + "\n"
 
 

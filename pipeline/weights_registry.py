@@ -48,7 +48,7 @@ _FAN = "https://www.adrianbulat.com/downloads/python-fan/"
 _BISENET = "https://github.com/yakhyo/face-parsing/releases/download/weights/"
 _MD5_AGREES = "sha256 as several public repositories pin it; md5 in rembg 2.0.86, rembg/sessions"
 _PREFIX = "torch hub's convention: the first ten hex digits of sha256 are in the file's name"
-_PICKLE = "a PyTorch pickle: loading one that was not checked could run its code"
+_PICKLE = "a PyTorch pickle, read as tensors only"
 _CELEBA = "trained on CelebAMask-HQ, whose pictures are for non-commercial research"
 
 
@@ -114,10 +114,8 @@ _FILES = (
         "5b486f08200f513f460da46dd701db5fbb47d79b4be4b708a19444bcd4e79958", "CC-BY-NC-4.0",
         "non-commercial; commercial use needs an agreement with BRIA",
     ),
-    _landmarks("2dfan4", "2DFAN4-11f355bf06.pth.tar", "11f355bf06", "detect: 68 landmarks in the picture"),
-    _landmarks("3dfan4", "3DFAN4-7835d9f11d.pth.tar", "7835d9f11d", "detect: 68 landmarks in space, with fan-depth"),
-    _landmarks("fan-depth", "depth-2a464da4ea.pth.tar", "2a464da4ea", "detect: depth of 3dfan4's landmarks"),
-    _landmarks("s3fd", "s3fd-619a316812.pth", "619a316812", "detect: face boxes for face-alignment"),
+    _landmarks("2dfan4", "2DFAN4-11f355bf06.pth.tar", "11f355bf06", "detect: 68 landmarks, visible outline"),
+    _landmarks("3dfan4", "3DFAN4-7835d9f11d.pth.tar", "7835d9f11d", "detect: 68 landmarks, the true jaw projected"),
     _parser(
         "bisenet-resnet18", "resnet18.onnx", 0, "0d9bd318e46987c3bdbfacae9e2c0f461cae1c6ac6ea6d43bbe541a91727e33f"
     ),

@@ -246,17 +246,17 @@ def test_files_of_rembg_and_torch_hub_are_recognised(tmp_path: Path, monkeypatch
     monkeypatch.setenv("U2NET_HOME", str(tmp_path / "rembg"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     assert weights.find("u2netp") is None
-    assert weights.status("s3fd", checked=False).state == "missing"
+    assert weights.status("2dfan4", checked=False).state == "missing"
     theirs = tmp_path / "rembg/models/u2netp/u2netp.onnx"
-    hub = tmp_path / "torch/hub/checkpoints/s3fd-619a316812.pth"
+    hub = tmp_path / "torch/hub/checkpoints/2DFAN4-11f355bf06.pth.tar"
     for path in (theirs, hub):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"something else")
     assert weights.find("u2netp") == theirs
-    assert weights.find("s3fd") == hub
-    assert weights.status("s3fd", checked=False).state == "present"
-    with pytest.raises(WeightsError, match=r"expected sha256 prefix 619a316812"):
-        weights.require("s3fd")
+    assert weights.find("2dfan4") == hub
+    assert weights.status("2dfan4", checked=False).state == "present"
+    with pytest.raises(WeightsError, match=r"expected sha256 prefix 11f355bf06"):
+        weights.require("2dfan4")
 
 
 def test_fetched_file_is_shown_to_the_library_that_runs_it(
