@@ -6,10 +6,11 @@ Colours are Okabe and Ito's (2008) and cividis (Nuñez et al. 2018), which colou
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -206,10 +207,17 @@ def _figure(width: float, height: float) -> Figure:
 
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a name in another script: drawn as a box
+    with _any_script():
         figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
     return stream.getvalue()
+
+
+@contextlib.contextmanager
+def _any_script() -> Iterator[None]:
+    """Let names in scripts that the font lacks be drawn as boxes, without a warning for each sign."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def _plain_axes(axes: Axes, theme: Theme, unit: str) -> None:
@@ -230,7 +238,8 @@ def _legend(figure: Figure, names: Sequence[str], theme: Theme) -> None:
         text = name if len(name) <= 18 else name[:17] + "…"
         figure.text(x, 0.93, "■", color=SERIES[index], fontsize=9)
         label = figure.text(x + 0.028, 0.933, text, color=theme.ink, fontsize=8.5, parse_math=False)
-        box: Any = label.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
+        with _any_script():
+            box: Any = label.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
         x += 0.055 + box.width / (figure.get_figwidth() * figure.dpi)
 
 
