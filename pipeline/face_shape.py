@@ -20,6 +20,9 @@ RIGHT_EYE = (33, 133)
 LEFT_EYE = (263, 362)
 """Outer and inner corner of the subject's left eye."""
 
+IRIS_PARTNERS = (473, 476, 475, 474, 477, 468, 471, 470, 469, 472)
+"""Mirror partner of each iris point, 468 to 477: per eye the centre, then four points around it."""
+
 PERSON_DEVIATION = 0.3
 """Centimetres by which a point of a person's face typically lies off the canonical face, along each axis."""
 PERSON_LENGTH = 3.0
@@ -42,6 +45,14 @@ def eye_distance(points: Array) -> float:
     """Return the distance of the eye centres of (468 or more, D) mesh points."""
     right, left = eye_centres(points)
     return float(np.linalg.norm(left - right))
+
+
+def mirror_mesh(mesh: Array, width: float) -> Array:
+    """Mirror a (468 or 478, 3) mesh in a picture `width` wide: x becomes width - x and partners change places."""
+    partners = np.concatenate([mirror_partners(), IRIS_PARTNERS])[: len(mesh)]
+    mirrored: Array = mesh[partners] * np.array([-1.0, 1.0, 1.0], dtype=mesh.dtype)
+    mirrored[:, 0] += width
+    return mirrored
 
 
 @cache

@@ -128,6 +128,8 @@ class HeadFit:
     """Vertices that the fit looks at, spread over the face; residuals are reported for all 468."""
     noise: float = 0.015
     """Deviation of a mesh point in eye distances; points much farther off count less (soft L1 at twice this)."""
+    place_deviation: float = 0.03
+    """How far scale (relative) and centre (eye distances) of a canonical crop may be off, one deviation."""
     max_steps: int = 12
     """Gauss-Newton steps at most."""
     tolerance: float = 3e-4
@@ -139,8 +141,8 @@ class HeadFit:
         Args:
             mesh: (468 or more, 3) MediaPipe mesh, x and y in continuous pixels, z in the same scale.
             start: a placement near the answer with as many modes; without it the mesh's own depth gives one.
-            size: where the picture is a canonical crop, its side: then scale and centre are known and only the rotation
-                and the face's shape are sought, as the label has no other freedom.
+            size: where the picture is a canonical crop, its side: then scale and centre are held near what they must be
+                there, for the label has no other freedom than its rotation.
 
         Returns:
             The placement, with residuals to the fitted face.
@@ -155,9 +157,7 @@ class HeadFit:
         state = _start(points, self.num_modes)
         if start is not None:
             state = _State(start.rotation, start.scale, start.centre, start.weights)
-        if size:
-            state = dataclasses.replace(state, scale=float(size), centre=np.full(2, size / 2.0))
-        system = _System(points[:, :2], eyes, self, known_place=bool(size))
+        system = _System(points[:, :2], eyes, self, size)
         for _ in range(self.max_steps):
             state, step = system.improve(state)
             if np.abs(step[:3]).max() < self.tolerance:
@@ -177,13 +177,13 @@ class _State:
 class _System:
     """The least-squares problem of one mesh: residuals in eye distances, and one Gauss-Newton step."""
 
-    def __init__(self, points: Floats, eyes: float, fit: HeadFit, known_place: bool) -> None:
+    def __init__(self, points: Floats, eyes: float, fit: HeadFit, size: int) -> None:
         self.points, self.eyes, self.noise, self.num_modes = points, eyes, fit.noise, fit.num_modes
         self.some = _spread_vertices(fit.num_vertices)
         self.target, self.normals = points[self.some], vertex_normals()[self.some]
         self.face, self.modes = _world_model(fit.num_modes, fit.num_vertices)
-        unknowns = np.arange(6 + fit.num_modes)
-        self.sought = np.delete(unknowns, [3, 4, 5]) if known_place else unknowns
+        self.size = size
+        self.hold = 1.0 / fit.place_deviation**2 if size else 0.0
 
     def look(self, state: _State) -> tuple[Floats, Floats, Floats]:
         """Return the vertices turned (3, N), their (2, N) image coordinates about the centre, and (2, N) residuals."""
@@ -221,13 +221,16 @@ class _System:
         prior = np.arange(6, 6 + self.num_modes)
         information[prior, prior] += 1.0
         gradient[6:] += state.weights
+        information[[3, 4, 5], [3, 4, 5]] += self.hold
+        if self.size:
+            away = (state.centre - self.size / 2.0) / self.eyes
+            gradient[3:6] += self.hold * np.array([math.log(state.scale / self.size), *away])
         return information, gradient
 
     def improve(self, state: _State) -> tuple[_State, Floats]:
         """Take one Gauss-Newton step of at most half a radian."""
         information, gradient = self.normal_equations(state)
-        step = np.zeros_like(gradient)
-        step[self.sought] = -np.linalg.solve(information[np.ix_(self.sought, self.sought)], gradient[self.sought])
+        step = -np.linalg.solve(information, gradient)
         step *= min(1.0, 0.5 / max(float(np.abs(step[:3]).max()), 1e-12))
         moved = _State(
             rotation_vector(step[:3]) @ state.rotation,
@@ -235,12 +238,12 @@ class _System:
             state.centre + step[4:6] * self.eyes,
             state.weights + step[6:],
         )
-        return moved, step
+        return moved, np.asarray(step)
 
     def placement(self, state: _State) -> Placement:
         """Return the solution with the residuals of all vertices and the deviation of its rotation."""
         information, _ = self.normal_equations(state)
-        sigma = np.sqrt(np.diag(np.linalg.inv(information[np.ix_(self.sought, self.sought)]))[:3])
+        sigma = np.sqrt(np.diag(np.linalg.inv(information))[:3])
         placement = Placement(state.rotation, state.scale, state.centre, state.weights, np.zeros(0), sigma)
         distance = np.linalg.norm(placement.project(placement.face) - self.points, axis=1) / self.eyes
         return dataclasses.replace(placement, residuals=distance)

@@ -14,13 +14,13 @@ import numpy as np
 
 from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.camera import Camera, CameraError, canonical_to_world, geodesic
-from ...datasets.canonical_face import canonical_vertices, mirror_partners
+from ...datasets.canonical_face import canonical_vertices
 from ...datasets.sample import Drop, Head, Sample
 from .. import mediapipe_models as models
 from ..camera_sidecar import file_sha256, look_up, read_cameras
 from ..coarse_pose import CoarseHead, head_of_body, head_of_face
 from ..face_shape import eye_distance
-from ..head_fit import NUM_VERTICES, HeadFit, camera_of
+from ..head_fit import HeadFit, camera_of
 from ..stage import Backend, OpenStage, Stage
 from .detect import factor_to, mesh_in_region, reduce_by, region_of_mesh
 
@@ -126,19 +126,20 @@ class OpenEstimateCamera(OpenStage):
         return [_filled(sample, estimate)]
 
     def _from_mesh(self, image: Pixels, mesh: Array) -> _Estimate:
-        """Fit the crop's mesh and that of the mirrored crop; the label is fitted to the mean of both.
+        """Fit the mesh of the crop and that of the mirrored crop, seen anew; the label is fitted to the mean of both.
 
-        Each view alone tells how far they disagree, with placement free; the label has only its rotation to lie on the mean.
+        Each view alone tells how far they disagree. Where the crop lies is known, but to a per cent only: held fast, what it is
+        off would turn the camera (twice the scatter under turned pictures); left free, the points would lie beside the label.
         """
         size = image.shape[1]
-        mirrored = np.ascontiguousarray(image[:, ::-1])
-        seen = mesh_in_region(self.mesher, mirrored, mirror_region(region_of_mesh(mesh), size))
-        if seen is None:
-            raise Drop("pose_unsure", "the face mesh does not fit the mirrored crop")
-        here = self.stage.fit.fit(mesh)
-        there = self.stage.fit.fit(seen)
-        error = mirror_error(here.camera, there.camera)
-        both = 0.5 * (mesh[:NUM_VERTICES] + mirror_mesh(seen, size)[:NUM_VERTICES])
+        region = region_of_mesh(mesh)
+        first = mesh_in_region(self.mesher, image, region)
+        second = mesh_in_region(self.mesher, image, region, mirrored=True)
+        if first is None or second is None:
+            raise Drop("pose_unsure", "the face mesh does not fit the crop and its mirror image")
+        here, there = self.stage.fit.fit(first), self.stage.fit.fit(second)
+        error = mirror_error(here.camera, there.camera.mirrored())  # the second mesh was mirrored back already
+        both = 0.5 * (first + second)
         label = self.stage.fit.fit(both, start=here, size=size)
         camera = rounded(label.rotation)
         residual = label_residual(camera, label.face, both, size)
@@ -159,6 +160,7 @@ class OpenEstimateCamera(OpenStage):
 
     def _twice(self, sample: Sample, head: Head) -> tuple[CoarseHead, CoarseHead] | None:
         """Return what the points tell in the picture and in its mirror image, without roll; None where they are not seen."""
+        first: CoarseHead | None
         if head.body is not None:
             first, second = head_of_body(head.body), self._mirrored_body(sample.photo.pixels, head)
         else:
@@ -232,17 +234,6 @@ def label_residual(camera: Camera, face: Array, mesh: Array, size: int) -> float
     image, _ = camera.project(face)
     distance = np.linalg.norm(size * image - mesh[: len(image), :2], axis=1)
     return float(np.median(distance)) / eye_distance(mesh[:, :2])
-
-
-def mirror_mesh(mesh: Array, width: float) -> Floats:
-    """Return the mesh (468+, 3) that the mirror image shows: x becomes width - x and partners change places; 468 points."""
-    mirrored = np.asarray(mesh, dtype=np.float64)[mirror_partners()]
-    return mirrored * (-1.0, 1.0, 1.0) + (width, 0.0, 0.0)
-
-
-def mirror_region(region: models.Region, width: float) -> models.Region:
-    """Return the same square in the mirrored picture."""
-    return models.Region(width - region.x, region.y, region.side, -region.angle)
 
 
 def _from_label(label: tuple[float, ...]) -> Camera:
