@@ -346,7 +346,7 @@ def test_shown_preset_reads_back_as_itself_and_explains_every_setting(name: str,
 
 
 def test_shown_preset_keeps_where_weights_lie(run) -> None:
-    shown = run("presets", "show", "heads", "--set", "matte.segmenter=onnx", "--set", "matte.weights=my.onnx")
+    shown = run("presets", "show", "heads", "--set", "matte.weights=my.onnx", "--set", "matte.segmenter=onnx")
     assert Recipe.from_plain(yaml.safe_load(shown.out), STAGES).stages[2].weights == "my.onnx"
 
 
