@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from spherehead.datasets.canonical_face import canonical_vertices, mirror_partners
 from spherehead.datasets.classes import INDEX, mirror_parsing
 from spherehead.pipeline import face_regions

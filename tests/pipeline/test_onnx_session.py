@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from spherehead.pipeline import onnx_session
 
 onnx = pytest.importorskip("onnx", reason="onnx writes the small models of this test; pip install onnx")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from spherehead.pipeline import rembg_models
 
 onnx = pytest.importorskip("onnx", reason="onnx writes the small model of this test; pip install onnx")
