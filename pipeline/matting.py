@@ -72,7 +72,8 @@ def keep_head(chance: Array, outline: Floats) -> Array:
         to_others = cv2.distanceTransform((~others).astype(np.uint8), cv2.DIST_L2, 3)
         keep = keep * smoothstep(to_others - to_head, -1.0, 1.5)
     solid = _filled(head) | (cv2.erode(face, cell) > 0)
-    gaps = cv2.dilate((solid & (coarse < 0.9)).astype(np.uint8), cell) & cv2.erode(solid.astype(np.uint8), cell)
+    doubtful = cv2.dilate((solid & (coarse < 0.9)).astype(np.uint8), cell) > 0
+    gaps = doubtful & (cv2.erode(solid.astype(np.uint8), cell) > 0)
     keep_fine, gaps_fine = (cv2.resize(plane.astype(np.float32), (width, height)) for plane in (keep, gaps))
     return np.asarray(np.maximum(chance * keep_fine, gaps_fine))
 

@@ -67,7 +67,7 @@ def test_shipped_maps_name_every_class_once(name: str) -> None:
 
 
 def test_shipped_orders_are_the_published_ones() -> None:
-    """Positions as in the two projects' own label lists (face-parsing.PyTorch; CelebAMask-HQ's README and SegFormer's config)."""
+    """Positions as in the projects' own label lists: face-parsing.PyTorch; CelebAMask-HQ and jonathandinu/face-parsing."""
     bisenet, segformer = (onnx_parser.load_class_map(name) for name in onnx_parser.SHIPPED)
     assert [CLASSES[bisenet[i]] for i in (1, 6, 10, 14, 17)] == ["skin", "glasses", "nose", "neck", "hair"]
     assert [CLASSES[segformer[i]] for i in (2, 3, 10, 13, 17, 18)] == ["nose", "glasses", "mouth", "hair", "neck", "cloth"]
