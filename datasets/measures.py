@@ -40,8 +40,9 @@ _FLAT = 1e-6
 _THINNING = 4
 _HALO_EDGES = 400
 _HALO_SHARE = 0.05
-_HALO_REACH = 8
+_HALO_REACH = 1 / 25
 _MIN_STEP = 10.0
+_HALO_QUANTILE = 0.65
 _SKIN_BAND = 1.5
 _SKIN_QUANTILE = 0.30
 _SKIN_SAMPLES = 20_000
@@ -141,17 +142,20 @@ def blur_sigma(edges: Edges, region: Region) -> float:
 
 
 def halo(edges: Edges, region: Region) -> float:
-    """Return the median overshoot beside strong edges as a share of their height: what sharpening leaves behind.
+    """Return the overshoot on both sides of strong edges as a share of their height: what sharpening leaves behind.
 
-    Profiles of 17 samples are read across at most 400 ridges of the gradient; each side's plateau is the median of its four
-    outer samples, its overshoot the extreme of the four inner ones beyond it.
+    Profiles are read across the ridges of the gradient, as far as a 25th of the region's size but 4 to 8 px to either side, at
+    most 400 of them. Each side's plateau is the median of its outer half, its overshoot the extreme of the inner half beyond
+    it. Of the two sides the smaller counts, because sharpening does both while lines, lashes and glints do one; the 65 %
+    quantile over all profiles is returned, because many are no plain edges.
 
     Returns:
-        About 0 to 0.1 for a plain photograph, 0.2 and more after heavy unsharp masking, negative where edges are soft.
+        Below 0.06 for a plain photograph, 0.1 and more after heavy unsharp masking, negative where edges are soft.
     """
     height, width = edges.picture.shape
+    reach = int(np.clip(round(_HALO_REACH * math.sqrt(np.count_nonzero(region))), 4, 8))
     rows, columns = np.divmod(edges.strongest(region, _HALO_SHARE), width)
-    inside = (np.minimum(rows, columns) >= _HALO_REACH) & (rows < height - _HALO_REACH) & (columns < width - _HALO_REACH)
+    inside = (np.minimum(rows, columns) >= reach) & (rows < height - reach) & (columns < width - reach)
     rows, columns = rows[inside], columns[inside]
     if rows.size < MIN_PLACES:
         return 0.0
@@ -163,17 +167,17 @@ def halo(edges: Edges, region: Region) -> float:
     ridge = (weight >= _sample(edges.strength, centre + normal)) & (weight >= _sample(edges.strength, centre - normal))
     centre, normal = centre[:, ridge], normal[:, ridge]
     step = max(1, centre.shape[1] // _HALO_EDGES)
-    reach = np.arange(-_HALO_REACH, _HALO_REACH + 1, dtype=np.float32)
-    across = np.asarray(centre[:, ::step, None] + normal[:, ::step, None] * reach, dtype=np.float32)
-    profile = _sample(edges.picture, across)
-    high, low = np.median(profile[:, -4:], axis=1), np.median(profile[:, :4], axis=1)
+    along = np.arange(-reach, reach + 1, dtype=np.float32)
+    profile = _sample(edges.picture, np.asarray(centre[:, ::step, None] + normal[:, ::step, None] * along, dtype=np.float32))
+    inner, outer = reach // 2, reach - reach // 2
+    high, low = np.median(profile[:, -outer:], axis=1), np.median(profile[:, :outer], axis=1)
     rise = high - low
     clear = rise > _MIN_STEP
     if clear.sum() < MIN_PLACES:
         return 0.0
-    over = (profile[:, 9:13].max(axis=1) - high)[clear] / rise[clear]
-    under = (low - profile[:, 4:8].min(axis=1))[clear] / rise[clear]
-    return float(np.median(np.concatenate([over, under])))
+    over = (profile[:, reach + 1 : reach + 1 + inner].max(axis=1) - high)[clear] / rise[clear]
+    under = (low - profile[:, outer:reach].min(axis=1))[clear] / rise[clear]
+    return float(np.quantile(np.minimum(over, under), _HALO_QUANTILE))
 
 
 def skin_texture(picture: Luma, region: Region, blur: float) -> float:

@@ -81,8 +81,8 @@ class Quality(Stage):
     """Largest share of the face (of the head, where no face is seen) at either end of the range."""
     max_blur_px: float = 1.75
     """Largest blur, as the deviation of a Gaussian in pixels of the crop, or of the source where that is coarser."""
-    max_halo: float = 0.15
-    """Largest overshoot beside edges, as a share of their height."""
+    max_halo: float = 0.075
+    """Largest overshoot on both sides of edges, as a share of their height."""
     max_blockiness: float = 2.8
     """Largest extra step on the compression grid in grey levels, less where the crop shrinks its source."""
     min_skin_texture: float = 1.4
@@ -117,9 +117,9 @@ class Quality(Stage):
         )
         texture: Limits = (("skin_texture", "oversmoothed", self.min_skin_texture, math.inf),)
         return (
+            ("clipped_high", "clipped", 0.0, self.max_clipped),
             *(exposure if face else ()),
             ("clipped_low", "clipped", 0.0, self.max_clipped),
-            ("clipped_high", "clipped", 0.0, self.max_clipped),
             ("blur_px", "blurred", 0.0, self.max_blur_px),
             ("halo", "oversharpened", -math.inf, self.max_halo),
             ("blockiness", "blocky", 0.0, self.max_blockiness),
@@ -219,7 +219,7 @@ def overall(scores: Mapping[str, float]) -> float:
 def regions(sample: Sample) -> tuple[Region, Region | None]:
     """Return where the head and, if it is seen, the face lie in the crop, each drawn in by a margin.
 
-    The head is what the parsing calls head, else the matte, else the face, else where the head frame puts a head. The face is
+    The head is what the parsing calls head, else the matte, else where the head frame puts a head. The face is
     what the parsing calls face, else the mesh's oval, else the hull of the landmarks.
 
     Returns:
@@ -232,7 +232,7 @@ def regions(sample: Sample) -> tuple[Region, Region | None]:
     elif sample.mask is not None:
         head = sample.mask > 127
     else:
-        head = expected_head(size) if face is None else face
+        head = expected_head(size)
     if face is not None and np.count_nonzero(face) < _MIN_FACE_SHARE * size * size:
         face = None
     return _drawn_in(head), None if face is None else _drawn_in(face)
