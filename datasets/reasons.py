@@ -59,7 +59,6 @@ REASONS: dict[str, tuple[str, str]] = {
     "blocky": (DROPPED, "visible compression blocks"),
     "oversmoothed": (DROPPED, "skin without texture: filtered or generated"),
     "oversharpened": (DROPPED, "halos along edges"),
-    "occluded": (DROPPED, "something stands before the face"),
     "hat": (DROPPED, "a hat, and the recipe wants none"),
     # the whole set
     "exact_duplicate": (DUPLICATE, "the same bytes as another input"),

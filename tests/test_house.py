@@ -25,6 +25,7 @@ WRAPPERS = {
     "rembg": {"pipeline/rembg_models.py"},
     "face_alignment": {"pipeline/face_alignment_points.py"},
     "pymatting": {"pipeline/closed_form.py"},
+    "albumentations": {"pipeline/photometry.py"},
     "imagehash": {"datasets/perceptual_hash.py"},
     "webdataset": {"datasets/shards.py"},
     "jinja2": {"datasets/report.py"},
@@ -199,3 +200,12 @@ def test_constraints_pin_everything_that_is_required() -> None:
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     names = {Requirement(text).name.lower().replace("_", "-") for text in wanted}
     assert names - pins == set()
+
+
+@pytest.mark.parametrize("folder", ["manifests", "datasets", "pipeline", "pipeline/stages"])
+def test_every_module_has_a_row_on_its_folders_page(folder: str) -> None:
+    page = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    below = (ROOT / folder).rglob("*.py") if folder == "pipeline" else (ROOT / folder).glob("*.py")
+    names = {path.relative_to(ROOT / folder).with_suffix("").as_posix() for path in below if path.name != "__init__.py"}
+    rows = set(re.findall(r"^\| `([a-z0-9_/]+)` \|", page, flags=re.MULTILINE))
+    assert rows == {name for name in names if not name.startswith("stages/")}
