@@ -349,7 +349,7 @@ class _Work:
 def input_rows(sources: tuple[Source, ...], request: BuildRequest) -> Iterator[tuple[Any, ...]]:
     """Yield the inputs of all sources in order, as rows for `State.list_inputs`."""
     count = 0
-    empty = Rights()
+    empty = SourceImage.rights
     for index, source in enumerate(sources):
         root = Path(request.sources[index]).resolve()
         for entry in source.entries():
@@ -360,7 +360,7 @@ def input_rows(sources: tuple[Source, ...], request: BuildRequest) -> Iterator[t
                 drop = Drop(entry.reason, entry.detail)
                 yield index, source.label, entry.path, "", 0, "", "", "", drop.outcome, entry.reason, entry.detail
                 continue
-            rights = "" if entry.rights == empty else canonical_json(entry.rights)
+            rights = "" if entry.rights is empty or entry.rights == empty else canonical_json(entry.rights)
             sidecar = canonical_json(dict(entry.sidecar)) if entry.sidecar else ""
             place = f"{root}\0{entry.path}\0{sidecar}"
             yield index, source.label, entry.path, place, entry.num_bytes, entry.stamp, rights, sidecar, "", "", ""

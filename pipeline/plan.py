@@ -16,6 +16,7 @@ from .recipe import Recipe
 from .state import raw
 
 _PAGE = 20_000
+_VARIABLES = 500
 
 
 @dataclass
@@ -113,17 +114,20 @@ class _Seen:
         if self._db is None:
             self._plan.unread += len(page)
             return
-        for place, stamp in page:
-            row = self._db.execute(
-                "SELECT s.stamp, r.chain FROM stamps s LEFT JOIN results r ON r.work_key = s.work_key WHERE s.place = ?",
-                (raw(place),),
-            ).fetchone()
-            if row is None or not stamp or row[0] != stamp or row[1] is None:
-                self._plan.unread += 1
-            elif step := self._step[row[1]]:
-                self._plan.first_step[step] += 1
-            else:
-                self._plan.unchanged += 1
+        for start in range(0, len(page), _VARIABLES):
+            part = {raw(place): stamp for place, stamp in page[start : start + _VARIABLES]}
+            known = self._db.execute(
+                "SELECT s.place, s.stamp, r.chain FROM stamps s JOIN results r ON r.work_key = s.work_key"
+                f" WHERE s.place IN ({','.join('?' * len(part))})",
+                list(part),
+            ).fetchall()
+            chains = Counter(chain for place, stamp, chain in known if stamp and part[place] == stamp)
+            self._plan.unread += len(part) - chains.total()
+            for chain, count in chains.items():
+                if step := self._step[chain]:
+                    self._plan.first_step[step] += count
+                else:
+                    self._plan.unchanged += count
 
 
 def _first_difference(before: list[str], now: tuple[str, ...], steps: tuple[str, ...]) -> str:
