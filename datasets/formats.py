@@ -173,7 +173,7 @@ def _by_opencv(data: bytes, header: Header) -> Stored:
     if array.shape[2] == 4:
         grey, alpha = header.channels == 1, array[..., 3]
         colours = array[..., 0] if grey else np.ascontiguousarray(array[..., 2::-1])
-        return Stored(colours, to_eight_bits(alpha) if header.bit_depth == 16 else alpha)
+        return Stored(colours, to_eight_bits(alpha) if header.bit_depth == 16 else np.asarray(alpha, dtype=np.uint8))
     return Stored(np.ascontiguousarray(array[..., ::-1]))
 
 

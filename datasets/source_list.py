@@ -42,6 +42,7 @@ class ListSource(Source):
             SourceError: it cannot be read or has no path column.
         """
         self.label, self.path = label, os.path.abspath(path)  # noqa: PTH100
+        self._folder = os.fsencode(Path(self.path).parent) + b"/"
         self.columns = self._columns()
 
     def _columns(self) -> dict[str, str]:
@@ -108,13 +109,19 @@ class ListSource(Source):
         """Name the file of every row; a row whose file is missing or special is refused, with its number."""
         number = 0
         for batch in self._batches(list(self.columns.values())):
-            table = {ours: batch.column(name).to_pylist() for ours, name in self.columns.items()}
-            for index in range(batch.num_rows):
+            table = {ours: [_text(value) for value in batch.column(name).to_pylist()] for ours, name in self.columns.items()}
+            if CAMERA_COLUMNS[0] in table:
+                table["camera"] = _cameras(table, batch.num_rows)
+            blank = [""] * batch.num_rows
+            rights = zip(*(table.get(name, blank) for name in RIGHTS), strict=True)
+            known = [name for name in ("id", *FILES) if name in table]
+            beside = zip(*(table[name] for name in known), strict=True) if known else ((),) * batch.num_rows
+            for path, owner, values in zip(table["path"], rights, beside, strict=True):
                 number += 1
-                yield self._entry({name: values[index] for name, values in table.items()}, number)
+                sidecar = {name: value for name, value in zip(known, values, strict=True) if value}
+                yield self._entry(path, number, _rights(*owner), sidecar)
 
-    def _entry(self, row: dict[str, Any], number: int) -> SourceImage | Refused:
-        path = _text(row.get("path"))
+    def _entry(self, path: str, number: int, rights: Rights, sidecar: dict[str, str]) -> SourceImage | Refused:
         if not path:
             return Refused(self.label, f"row {number}", "io_error", "the path column is empty")
         if "://" in path:
@@ -126,16 +133,10 @@ class ListSource(Source):
             return Refused(self.label, path, drop.reason, f"row {number}: {drop.detail}")
         if not stat.S_ISREG(status.st_mode):
             return Refused(self.label, path, "special_file", f"row {number}: {kind_of(status.st_mode)}")
-        rights = _rights(*(_text(row.get(name)) for name in RIGHTS))
-        sidecar = {name: _text(row.get(name)) for name in ("id", *FILES) if _text(row.get(name))}
-        if CAMERA_COLUMNS[0] in row and "camera" not in sidecar:
-            values = [row[name] for name in CAMERA_COLUMNS]
-            if any(_text(value) for value in values):
-                sidecar["camera"] = "[" + ",".join(_text(value) or "null" for value in values) + "]"
         return SourceImage(self.label, path, status.st_size, file_stamp(status), rights, sidecar)
 
     def _resolve(self, path: str) -> bytes:
-        return os.path.join(os.fsencode(Path(self.path).parent), os.fsencode(path))  # noqa: PTH118 - bytes path
+        return os.fsencode(path) if path.startswith("/") else self._folder + os.fsencode(path)
 
     def read(self, image: SourceImage) -> bytes:
         """Read one file; the list names it, so a link is followed. See `Source.read`."""
@@ -158,13 +159,21 @@ class ListSource(Source):
 
 def _text(value: Any) -> str:
     """Return a cell as text: empty for null, JSON for lists, the shortest form for numbers."""
+    if isinstance(value, str):
+        return value
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value.strip("\r\n")
     if isinstance(value, list | dict):
         return json.dumps(value)
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _cameras(table: dict[str, list[str]], num_rows: int) -> list[str]:
+    """Return the camera of each row as JSON: its own column first, then the 25 columns, empty where nothing stands."""
+    numbers = zip(*(table[name] for name in CAMERA_COLUMNS), strict=True)
+    texts = table.get("camera", [""] * num_rows)
+    joined = ("[" + ",".join(value or "null" for value in row) + "]" if any(row) else "" for row in numbers)
+    return [text or other for text, other in zip(texts, joined, strict=True)]
 
 
 @functools.lru_cache(maxsize=4096)

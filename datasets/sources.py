@@ -287,7 +287,7 @@ class FolderSource(Source):
         except OSError as error:
             return Refused(self.label, text, "special_file", f"a broken symbolic link ({error.strerror})")
         target = os.path.realpath(path)
-        if not target.startswith(os.fsencode(os.path.realpath(self.root)) + b"/"):
+        if not (target + b"/").startswith(os.fsencode(os.path.realpath(self.root)) + b"/"):
             return Refused(self.label, text, "special_file", "a symbolic link that leads outside the source")
         if stat.S_ISREG(status.st_mode):
             return SourceImage(self.label, text, status.st_size, file_stamp(status))

@@ -59,12 +59,14 @@ def stored_for(upright: np.ndarray, orientation: int) -> np.ndarray:
     return stored
 
 
-def _linear(encoded: np.ndarray) -> np.ndarray:
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+def linear(value: np.ndarray) -> np.ndarray:
+    """Return sRGB's and Display-P3's light of an encoded value 0 to 1 (IEC 61966-2-1)."""
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
-def _encoded(linear: np.ndarray) -> np.ndarray:
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.clip(linear, 0, None) ** (1 / 2.4) - 0.055)
+def encoded(light: np.ndarray) -> np.ndarray:
+    """Return the encoded value of light 0 to 1; the inverse of `linear`."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.clip(light, 0, None) ** (1 / 2.4) - 0.055)
 
 
 SRGB_TO_XYZ = np.array(
@@ -76,8 +78,8 @@ P3_TO_XYZ = np.array([[0.5151187, 0.2919778, 0.1571035], [0.2411892, 0.6922441, 
 
 def in_display_p3(srgb: np.ndarray) -> np.ndarray:
     """Return the Display-P3 numbers of the same colours."""
-    linear = _linear(srgb / 255.0) @ (np.linalg.inv(P3_TO_XYZ) @ SRGB_TO_XYZ).T
-    return np.clip(np.rint(255 * _encoded(linear)), 0, 255).astype(np.uint8)
+    light = linear(srgb / 255.0) @ (np.linalg.inv(P3_TO_XYZ) @ SRGB_TO_XYZ).T
+    return np.clip(np.rint(255 * encoded(light)), 0, 255).astype(np.uint8)
 
 
 def icc_profile(matrix: np.ndarray, name: str) -> bytes:
