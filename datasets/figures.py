@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..manifests.summary import BANDS, SECTORS, band_edges, sector_centres
+from ..manifests.summary import SECTORS, band_edges, sector_centres
 from .arrays import Array
 from .classes import CLASSES, PALETTE
 
@@ -53,6 +53,27 @@ DARK = Theme("dark", "#e8eaed", "#a2abb5", "#3a4048", "#22262b", "#6ba7dc")
 THEMES = (LIGHT, DARK)
 
 
+def mollweide(longitude: Array, latitude: Array) -> tuple[Array, Array]:
+    """Project directions onto the equal-area ellipse with half axes 2 and 1 (Snyder 1987, p. 249, scaled by 1 / sqrt 2).
+
+    Args:
+        longitude: radians, -pi to pi; the map's right is positive.
+        latitude: radians, -pi/2 to pi/2.
+
+    Returns:
+        x in [-2, 2] and y in [-1, 1].
+    """
+    sine = np.pi * np.sin(latitude)
+    # the equation 2 t + sin 2 t = pi sin(latitude) is monotonic in t: bisection is exact even at the poles
+    low, high = np.full(np.shape(sine), -np.pi / 2), np.full(np.shape(sine), np.pi / 2)
+    for _ in range(40):
+        middle = (low + high) / 2
+        below = 2 * middle + np.sin(2 * middle) < sine
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    angle = (low + high) / 2
+    return 2 / np.pi * longitude * np.cos(angle), np.sin(angle)
+
+
 def sphere_map(views: pd.DataFrame, theme: Theme) -> bytes:
     """Draw the counts of a view table on the sphere of directions, in Mollweide's equal-area projection.
 
@@ -61,35 +82,41 @@ def sphere_map(views: pd.DataFrame, theme: Theme) -> bytes:
         theme: light or dark.
     """
     import matplotlib as mpl
+    from matplotlib.collections import PolyCollection
     from matplotlib.colors import LogNorm
 
-    counts = views.to_numpy()[::-1]  # bands from below
-    largest = max(1, int(counts.max(initial=0)))
+    largest = max(1, int(views.to_numpy().max(initial=0)))
     norm = LogNorm(1, max(2, largest))
     colours = mpl.colormaps["cividis"]
     figure = _figure(9.2, 4.9)
-    axes = figure.add_axes((0.02, 0.16, 0.96, 0.82), projection="mollweide")
-    edges, width = np.radians(band_edges()), 2 * math.pi / SECTORS
-    for band in range(BANDS):
-        for sector, centre in enumerate(np.radians(sector_centres())):
-            count = int(counts[band, sector])
-            for west, east in _halves(centre - width / 2, centre + width / 2):
-                outline = _cell_outline(west, east, edges[band], edges[band + 1])
-                colour = colours(norm(count)) if count else theme.hole
-                axes.fill(*outline, facecolor=colour, edgecolor=theme.line, linewidth=0.6, zorder=2)
-                if count:
-                    dark = float(np.dot(colours(norm(count))[:3], (0.299, 0.587, 0.114))) < 0.5
-                    middle = float(np.degrees(np.arcsin((math.sin(edges[band]) + math.sin(edges[band + 1])) / 2)))
-                    axes.text(
-                        (west + east) / 2, math.radians(middle), _short_count(count), ha="center", va="center", zorder=3,
-                        fontsize=7.5 if east - west < width * 0.9 else 9, color="white" if dark else "black",
-                    )  # fmt: skip
+    axes = figure.add_axes((0.02, 0.16, 0.96, 0.82), aspect="equal", xlim=(-2.1, 2.1), ylim=(-1.03, 1.03))
     axes.set_axis_off()
+    cells = _cells(views)
+    faces = [colours(norm(count)) if count else theme.hole for *_, count in cells]
+    outlines = [_cell_outline(*cell[:4]) for cell in cells]
+    axes.add_collection(PolyCollection(outlines, facecolors=faces, edgecolors=theme.line, linewidths=0.6))
+    for (west, east, south, north, count), face in zip(cells, faces, strict=True):
+        if count:
+            x, y = mollweide(np.array((west + east) / 2), np.arcsin((np.sin(south) + np.sin(north)) / 2))
+            dark = float(np.dot(face[:3], (0.299, 0.587, 0.114))) < 0.5
+            size = 7.5 if east - west < 0.9 * 2 * math.pi / SECTORS else 9
+            axes.text(x, y, _short_count(count), ha="center", va="center", fontsize=size, color="white" if dark else "black")
     for place, text in ((0.03, "back"), (0.265, "right profile"), (0.5, "front"), (0.735, "left profile"), (0.97, "back")):
         align = "left" if place < 0.1 else "right" if place > 0.9 else "center"
         figure.text(place, 0.125, text, ha=align, color=theme.ink, fontsize=9)
     _count_scale(figure, colours, norm, theme, largest)
     return _png(figure)
+
+
+def _cells(views: pd.DataFrame) -> list[tuple[float, float, float, float, int]]:
+    """Return west, east, south, north in radians and the count of every cell; that of the back comes as its two halves."""
+    edges, width = np.radians(band_edges()), 2 * math.pi / SECTORS
+    return [
+        (west, east, float(edges[band]), float(edges[band + 1]), int(count))
+        for band, row in enumerate(views.to_numpy()[::-1])  # bands from below
+        for centre, count in zip(np.radians(sector_centres()), row, strict=True)
+        for west, east in _halves(float(centre) - width / 2, float(centre) + width / 2)
+    ]
 
 
 def stacked_histogram(values: Sequence[Array], names: Sequence[str], bins: Array, unit: str, theme: Theme) -> bytes:
@@ -110,7 +137,7 @@ def stacked_histogram(values: Sequence[Array], names: Sequence[str], bins: Array
     heights = np.zeros(len(bins) - 1)
     for index, series in enumerate(values):
         counts = np.histogram(np.clip(series, bins[0], bins[-1]), bins=bins)[0]
-        axes.bar(bins[:-1], counts, np.diff(bins) * 0.92, heights, align="edge", color=SERIES[index], linewidth=0)
+        _bars(axes, bins, heights, heights + counts, SERIES[index])
         heights = heights + counts
     _plain_axes(axes, theme, unit)
     axes.set_xlim(bins[0], bins[-1])
@@ -139,7 +166,9 @@ def score_histograms(scores: pd.DataFrame, theme: Theme, columns: int = 4) -> by
         low, high = np.quantile(values, [0.005, 0.995])
         bins = np.linspace(low, high, 31) if high > low else np.linspace(low - 0.5, low + 0.5, 12)
         counts = np.histogram(np.clip(values, bins[0], bins[-1]), bins=bins)[0]
-        axes.bar(bins[:-1], counts, np.diff(bins) * 0.95, align="edge", color=theme.bar, linewidth=0)
+        _bars(axes, bins, np.zeros(len(counts)), counts, theme.bar)
+        axes.set_xlim(bins[0], bins[-1])
+        axes.set_ylim(0, 1.05 * max(1, int(counts.max())))
         median = float(np.median(values))
         axes.axvline(median, color=SERIES[5], linewidth=1.2)
         _plain_axes(axes, theme, "")
@@ -220,6 +249,16 @@ def _any_script() -> Iterator[None]:
         yield
 
 
+def _bars(axes: Axes, bins: Array, bottom: Array, top: Array, colour: str) -> None:
+    """Draw the bars of a histogram as one collection, which takes a tenth of the time of single patches."""
+    from matplotlib.collections import PolyCollection
+
+    west, east = bins[:-1] + 0.03 * np.diff(bins), bins[1:] - 0.03 * np.diff(bins)
+    seen = top > bottom
+    corners = np.stack([west, bottom, west, top, east, top, east, bottom], axis=1)[seen].reshape(-1, 4, 2)
+    axes.add_collection(PolyCollection(list(corners), facecolors=colour, linewidths=0), autolim=False)
+
+
 def _plain_axes(axes: Axes, theme: Theme, unit: str) -> None:
     axes.patch.set_alpha(0)
     for side in ("top", "right", "left"):
@@ -265,12 +304,12 @@ def _halves(west: float, east: float) -> list[tuple[float, float]]:
     return [(-math.pi, east), (west + 2 * math.pi, math.pi)]
 
 
-def _cell_outline(west: float, east: float, south: float, north: float) -> tuple[Array, Array]:
-    """Return longitudes and latitudes around a cell, dense enough for curved edges."""
+def _cell_outline(west: float, east: float, south: float, north: float) -> Array:
+    """Return the (N, 2) outline of a cell on the map, dense enough for curved edges."""
     along, up = np.linspace(west, east, 8), np.linspace(south, north, 12)
     longitude = np.concatenate([along, np.full(12, east), along[::-1], np.full(12, west)])
     latitude = np.concatenate([np.full(8, south), up, np.full(8, north), up[::-1]])
-    return longitude, latitude
+    return np.stack(mollweide(longitude, latitude), axis=1)
 
 
 def _short_count(count: int) -> str:

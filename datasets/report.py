@@ -59,6 +59,8 @@ class ReportSettings:
     """Lines of tables that could grow with the set: shards, licences, copies."""
     seed: int = 0
     """Another seed picks other random pictures."""
+    charts: bool = True
+    """Draw the charts, which take most of a report's time."""
     sheets: bool = True
     """Write the sheets and charts as PNGs beside the page."""
 
@@ -94,7 +96,7 @@ def write_report(folder: Path, out: Path | None = None, settings: ReportSettings
     out = folder / "report" if out is None else out
     page = out if out.suffix == ".html" else out / "report.html"
     pictures = Pictures(folder, found.frame)
-    charts = _charts(found)
+    charts = _charts(found) if settings.charts else {}
     context = _context(found, pictures, settings)
     context["charts"] = {name: _embedded(*pair, name) for name, pair in charts.items()}
     for name in ("sphere", "yaw_split", "yaw_source", "roll_split", "roll_source", "scores", "areas"):

@@ -45,7 +45,7 @@ class ViewBalance:
     effective: float
     """Cells that an even spread with the same entropy would fill: exp of the Shannon entropy of the counts."""
     azimuth_ratio: float
-    """Fullest over emptiest degree of azimuth, infinite with an empty one: WildHead's published training list has 914."""
+    """Fullest over emptiest degree of azimuth, infinite with an empty one; the notebooks that prepared WildHead show 914."""
     effective_samples: float
     """Kish's effective sample size, (sum w)^2 / sum w^2, under the manifest's weights."""
 

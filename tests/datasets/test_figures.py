@@ -25,6 +25,19 @@ def of_colour(png: bytes, colour: str, tolerance: int = 2) -> np.ndarray:
     return np.stack([columns, rows], axis=1)
 
 
+@pytest.fixture(scope="module")
+def empty() -> np.ndarray:
+    """The map without pictures."""
+    return pixels(figures.sphere_map(views(0, 0, 0), figures.LIGHT)).astype(np.int16)
+
+
+def painted(empty: np.ndarray, yaw: float, pitch: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of the pixels by which a map with one picture differs from the empty one."""
+    filled = pixels(figures.sphere_map(views(yaw, pitch), figures.LIGHT)).astype(np.int16)
+    rows, columns = np.nonzero((np.abs(empty - filled) > 60).any(axis=2))
+    return rows, columns
+
+
 def views(yaw: float, pitch: float, count: int = 1) -> pd.DataFrame:
     return view_table(pd.Series([yaw] * count), pd.Series([pitch] * count))
 
@@ -32,10 +45,10 @@ def views(yaw: float, pitch: float, count: int = 1) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("yaw", "pitch", "x", "y"), [(0, 0, 0, 0), (90, 0, 0.5, 0), (-90, 0, -0.5, 0), (0, 50, 0, 1), (60, -50, 1, -1)]
 )
-def test_filled_cell_is_coloured_where_its_direction_lies(yaw: float, pitch: float, x: float, y: float) -> None:
-    empty = pixels(figures.sphere_map(views(0, 0, 0), figures.LIGHT)).astype(int)
-    filled = pixels(figures.sphere_map(views(yaw, pitch), figures.LIGHT)).astype(int)
-    rows, columns = np.nonzero(np.abs(empty - filled).max(axis=2) > 60)
+def test_filled_cell_is_coloured_where_its_direction_lies(
+    empty: np.ndarray, yaw: float, pitch: float, x: float, y: float
+) -> None:
+    rows, columns = painted(empty, yaw, pitch)
     globe = of_colour(figures.sphere_map(views(0, 0, 0), figures.LIGHT), figures.LIGHT.hole)
     middle, half = (globe.max(axis=0) + globe.min(axis=0)) / 2, (globe.max(axis=0) - globe.min(axis=0)) / 2
     place = (np.array([columns.mean(), rows.mean()]) - middle) / half * (1, -1)
@@ -45,22 +58,32 @@ def test_filled_cell_is_coloured_where_its_direction_lies(yaw: float, pitch: flo
         assert np.sign(np.round(place, 1)).tolist() == [np.sign(x), np.sign(y)]
 
 
-def test_back_is_drawn_at_both_edges() -> None:
-    empty = pixels(figures.sphere_map(views(0, 0, 0), figures.LIGHT)).astype(int)
-    back = pixels(figures.sphere_map(views(180, 0), figures.LIGHT)).astype(int)
-    columns = np.nonzero(np.abs(empty - back).max(axis=2) > 60)[1]
+def test_projection_keeps_areas() -> None:
+    """By the shoelace formula: a cell's share of the ellipse is its share of the sphere."""
+    generator = np.random.default_rng(1)
+    for _ in range(20):
+        west, east = np.sort(generator.uniform(-np.pi, np.pi, 2))
+        south, north = np.sort(generator.uniform(-np.pi / 2, np.pi / 2, 2))
+        up = np.linspace(south, north, 800)
+        longitude = np.concatenate([np.full(800, west), np.full(800, east)])
+        x, y = figures.mollweide(longitude, np.concatenate([up, up[::-1]]))
+        area = 0.5 * abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))
+        share = (east - west) / (2 * np.pi) * (np.sin(north) - np.sin(south)) / 2
+        assert area / (2 * np.pi) == pytest.approx(share, abs=1e-4)
+    np.testing.assert_allclose(figures.mollweide(np.array([np.pi, -np.pi, 0, 1]), np.array([0, 0, np.pi / 2, -np.pi / 2])),
+                               ([2, -2, 0, 0], [0, 0, 1, -1]), atol=1e-6)  # fmt: skip
+
+
+def test_back_is_drawn_at_both_edges(empty: np.ndarray) -> None:
+    columns = painted(empty, 180, 0)[1]
     width = empty.shape[1]
     assert (columns < 0.2 * width).sum() == pytest.approx((columns > 0.8 * width).sum(), rel=0.05)
     assert not ((columns > 0.2 * width) & (columns < 0.8 * width)).any()
 
 
-def test_cells_of_equal_count_cover_equal_area() -> None:
+def test_cells_of_equal_count_cover_equal_area(empty: np.ndarray) -> None:
     """Mollweide is an equal-area projection, so a cell at the front covers what one high up at the side does."""
-    areas = []
-    for yaw, pitch in ((0, 0), (90, 0), (60, 30)):
-        empty = pixels(figures.sphere_map(views(0, 0, 0), figures.LIGHT)).astype(int)
-        filled = pixels(figures.sphere_map(views(yaw, pitch), figures.LIGHT)).astype(int)
-        areas.append((np.abs(empty - filled).max(axis=2) > 60).sum())
+    areas = [len(painted(empty, yaw, pitch)[0]) for yaw, pitch in ((0, 0), (90, 0), (60, 30))]
     np.testing.assert_allclose(areas, np.mean(areas), rtol=0.03)
 
 

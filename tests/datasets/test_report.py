@@ -21,7 +21,7 @@ from spherehead.datasets.report import ReportSettings, write_report
 from spherehead.datasets.report_parts import visible
 from spherehead.manifests.store import HEADER, MANIFEST, ORIGINS, ManifestError, write_json, write_table
 
-SMALL = ReportSettings(random=4, overlays=2, worst=3, worst_scores=2, sheets=False)
+SMALL = ReportSettings(random=4, overlays=2, worst=3, worst_scores=2, charts=False, sheets=False)
 VOID = frozenset(("meta", "img", "br", "source"))
 
 
@@ -138,7 +138,7 @@ def test_hostile_names_stay_text(finished_sets: ModuleType, tmp_path: Path) -> N
     plain = json.loads((folder / HEADER).read_bytes())
     plain["recipe"]["name"] = plain["environment"]["</pre><script>"] = "</title><script>alert(3)</script>"
     write_json(folder / HEADER, plain)
-    page = Page(write_report(folder, tmp_path / "out", SMALL))
+    page = Page(write_report(folder, tmp_path / "out", dataclasses.replace(SMALL, charts=True)))
     assert page.open == [] and page.wrong == []
     assert all(tag != "script" and "onerror" not in attrs for tag, attrs in page.tags)
     raw = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -166,8 +166,8 @@ def test_set_of_refusals_alone_has_a_report(finished_sets: ModuleType, tmp_path:
 
 
 def test_single_sample_has_a_report(finished_sets: ModuleType, tmp_path: Path) -> None:
-    page = Page(write_report(finished_sets.build(tmp_path / "one", views=finished_sets.VIEWS[:1], lost=()), settings=SMALL))
-    assert "1 inputs" not in page.text or "1 kept" in page.text
+    page = Page(write_report(finished_sets.build(tmp_path / "one", views=finished_sets.VIEWS[:1], lost=())))
+    assert "1 input = 1 kept + 0 dropped" in page.text and "1 kept head." in page.text
     assert "1 of 84" in page.text and len(page.pictures()) > 5
 
 
@@ -180,7 +180,7 @@ def test_missing_columns_files_and_cameras_are_left_out(finished_set: Path, tmp_
     write_table(folder / MANIFEST, [table], table.schema)
     (folder / "run.json").write_text("{ not JSON")
     shutil.rmtree(folder / "quarantine")
-    page = Page(write_report(folder, settings=SMALL))
+    page = Page(write_report(folder))
     assert "there is no map" in page.text and "No scores" in page.text and "No timing" in page.text
     assert page.open == [] and len(page.pictures()) > 5
 
@@ -189,7 +189,7 @@ def test_damaged_shard_is_told_not_raised(finished_set: Path, tmp_path: Path) ->
     folder = Path(shutil.copytree(finished_set, tmp_path / "set"))
     for path in folder.glob("*.tar"):
         path.write_bytes(path.read_bytes()[:300])
-    page = Page(write_report(folder))
+    page = Page(write_report(folder, settings=dataclasses.replace(SMALL, sheets=True)))
     assert "could not be read; run verify" in page.text and "not readable" in page.text
 
 
