@@ -175,7 +175,8 @@ class Listener:
         self._open()
 
     def _open(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        with tempfile.TemporaryFile() as file:
+            self._descriptor = os.dup(file.fileno())  # lives as long as the process
         self._pid = os.getpid()
 
     @contextlib.contextmanager
@@ -191,7 +192,7 @@ class Listener:
                 yield heard
                 return
             try:
-                os.dup2(self._file.fileno(), 2)
+                os.dup2(self._descriptor, 2)
                 yield heard
             finally:
                 os.dup2(saved, 2)
@@ -200,7 +201,7 @@ class Listener:
 
     def _collect(self, heard: list[str]) -> None:
         """Sort what was written into lines of the decoders and lines of others, and pass the others on."""
-        descriptor = self._file.fileno()
+        descriptor = self._descriptor
         size = os.lseek(descriptor, 0, os.SEEK_CUR)
         if not size:
             return
