@@ -38,10 +38,10 @@ class GuidedFilter:
             raise ValueError(f"expected an (H, W, 3) guide, got shape {guide.shape}")
         if subsample < 1 or radius < subsample:
             raise ValueError(f"expected 1 <= subsample <= radius, got subsample {subsample} and radius {radius}")
-        scaled = guide.astype(np.float32) * np.float32(1 / 255) if guide.dtype == np.uint8 else guide.astype(np.float32)
-        self._guide, self._subsample = scaled, subsample
+        self._guide, self._subsample = guide, subsample
+        self._unit = 1.0 / 255.0 if guide.dtype == np.uint8 else 1.0
         self._window = (2 * (radius // subsample) + 1,) * 2
-        self._small = self._shrink(scaled)
+        self._small = self._shrink(guide).astype(np.float32) * np.float32(self._unit)
         self.reduced_size = self._small.shape[1::-1]
         """(width, height) of the grid on which the affine functions are fitted."""
         self._mean = self._box(self._small)
@@ -61,8 +61,8 @@ class GuidedFilter:
         if self._subsample > 1:
             weights = cv2.resize(weights, (width, height), interpolation=cv2.INTER_LINEAR)
             offset = cv2.resize(offset, (width, height), interpolation=cv2.INTER_LINEAR)
-        products = cv2.multiply(np.ascontiguousarray(weights), self._guide)
-        return np.asarray(cv2.transform(products, np.ones((1, 3), dtype=np.float32)) + offset)
+        products = cv2.multiply(np.ascontiguousarray(weights), self._guide, scale=self._unit, dtype=cv2.CV_32F)
+        return np.asarray(cv2.add(cv2.transform(products, np.ones((1, 3), dtype=np.float32)), offset))
 
     def coefficients(self, source: Array) -> tuple[Array, Array]:
         """Return the (h, w, 3) slopes and (h, w) offsets of the affine functions at the reduced size.

@@ -68,9 +68,10 @@ def parse(image: Pixels, mask: Pixels, mesh: Array | None, camera: Camera, model
     small = np.asarray(cv2.convertScaleAbs(small, alpha=gain), dtype=np.uint8)
     features = PixelFeatures(small, gain * _texture(image))
     prior = layout.prior
-    if _is_bald(layout, region, skin, small):
+    shaded = _shaded_likeness(small, skin)
+    if _is_bald(layout, region, skin, shaded, small):
         prior = prior * np.array([1.0, 1.0, 0.01, 1.0], dtype=np.float32)[:, None, None]
-    seeds = _seeds(features, layout, region, skin, small)
+    seeds = _seeds(features, layout, region, skin, shaded)
     posterior = classify(features, prior, seeds, region, model)
     posterior = _tidied(_without_hidden_ears(posterior, prior, layout, region, camera), layout, region)
     kinds = _full_size(image, posterior)
@@ -113,7 +114,7 @@ def _gain(small: Pixels, skin: Array) -> float:
     return float(np.clip(_ORDINARY_SKIN / max(1.0, float(np.median(small[skin].max(axis=1)))), 0.8, 3.0))
 
 
-def _is_bald(layout: Layout, region: Array, skin: Array, small: Pixels) -> bool:
+def _is_bald(layout: Layout, region: Array, skin: Array, shaded: Array, small: Pixels) -> bool:
     """Say whether the places of hair show nothing but skin: its chromaticity, and no less than two thirds of its light.
 
     Of the 26 heads with hair that this was tried on, at least half of these places differ; of bald ones under a tenth.
@@ -122,19 +123,19 @@ def _is_bald(layout: Layout, region: Array, skin: Array, small: Pixels) -> bool:
     total = float(weight.sum())
     if total < 10.0 or skin.sum() < 20:
         return False
-    unlike = float((weight * (1.0 - _shaded_likeness(small, skin))).sum()) / total
-    light = small.sum(axis=2, dtype=np.float32)
+    unlike = float((weight * (1.0 - shaded)).sum()) / total
+    light = cv2.transform(small, np.ones((1, 3), dtype=np.float32) / 3.0)
     return unlike < _BALD_UNLIKE and float((weight * light).sum()) / total > _BALD_LIGHT * float(np.median(light[skin]))
 
 
-def _seeds(features: PixelFeatures, layout: Layout, region: Array, skin: Array, small: Pixels) -> Array:
+def _seeds(features: PixelFeatures, layout: Layout, region: Array, skin: Array, shaded: Array) -> Array:
     """Return (4, g, g) weights of cells that show what skin, neck, hair and clothes look like in this picture.
 
     Skin is given; a neck is skin in the shade; hair and clothes are where they are likely, less what looks like skin.
     """
     not_skin = 1.0 - _likeness(features, skin.astype(np.float32))
     hair = layout.hair_seed * region * not_skin
-    neck = layout.prior[NECK] ** 2 * region * _shaded_likeness(small, skin)
+    neck = layout.prior[NECK] ** 2 * region * shaded
     not_skin = np.minimum(not_skin, 1.0 - _likeness(features, neck))
     cloth = layout.prior[CLOTH] * layout.below * region * not_skin * (1.0 - _likeness(features, hair))
     return np.stack([skin, neck, hair, cloth]).astype(np.float32)
@@ -144,11 +145,11 @@ def _shaded_likeness(small: Pixels, skin: Array) -> Array:
     """Return (g, g): 1 where a pixel has the chromaticity of the skin cells and at least a fifth of their brightness."""
     if not skin.any():
         return np.zeros(small.shape[:2], dtype=np.float32)
-    colours = small.astype(np.float32) + np.float32(4.0)
-    chromaticity = colours[:, :, :2] / colours.sum(axis=2, keepdims=True)
-    middle = np.median(chromaticity[skin], axis=0)
-    distance = ((chromaticity - middle) ** 2).sum(axis=2)
-    brightness = colours.sum(axis=2) / np.median(colours.sum(axis=2)[skin])
+    red, green, blue = (small[:, :, channel].astype(np.float32) + np.float32(4.0) for channel in range(3))
+    light = red + green + blue
+    red, green = red / light, green / light
+    distance = (red - np.median(red[skin])) ** 2 + (green - np.median(green[skin])) ** 2
+    brightness = light / np.median(light[skin])
     return np.asarray(np.exp(-distance / np.float32(2.0 * 0.025**2)) * np.clip((brightness - 0.2) / 0.15, 0.0, 1.0))
 
 

@@ -159,7 +159,7 @@ class OpenMatte(OpenStage):
             chance, source = alpha, "alpha"
         else:
             chance, source = self._chance(sample, image), self.source
-        matte = matting.keep_head(chance, outline)
+        matte = matting.keep_head(chance, outline * (chance.shape[0] / image.shape[0]))
         if source != "alpha":
             matte = self._refined(image, matte)
         mask = matting.quantise(matte)
@@ -168,16 +168,15 @@ class OpenMatte(OpenStage):
         return mask, source
 
     def _chance(self, sample: Sample, image: Pixels) -> Array:
-        """Return the (S, S) float32 map of the segmenter."""
-        size = image.shape[0]
+        """Return the (s, s) float32 map of the segmenter, at its own resolution."""
         if self.stage.segmenter != "selfie":
             return self._segment(image)
-        side = min(size, _SEGMENTER_SIDE)
+        side = min(image.shape[0], _SEGMENTER_SIDE)
         reduced: Pixels = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
         chance = self._segment(reduced)
         if self.stage.context > 1.0 and sample.crop is not None:
             chance = matting.veto(chance, self._wide_chance(sample, side))
-        return np.asarray(cv2.resize(chance, (size, size), interpolation=cv2.INTER_LINEAR))
+        return chance
 
     def _wide_chance(self, sample: Sample, side: int) -> Array:
         """Return the map of a view wider than the crop, brought back to the crop at `side` pixels."""
@@ -191,8 +190,11 @@ class OpenMatte(OpenStage):
         return seen.astype(np.float32) * np.float32(1 / 255)
 
     def _refined(self, image: Pixels, chance: Array) -> Array:
+        """Return the (S, S) float32 matte of a map of any size."""
         if self.stage.refine == "guided":
             return matting.refine(image, chance)
+        if chance.shape != image.shape[:2]:
+            chance = np.asarray(cv2.resize(chance, image.shape[1::-1], interpolation=cv2.INTER_LINEAR))
         if self.stage.refine == "pymatting":
             return closed_form.matte(image, matting.trimap(chance))
         return chance
