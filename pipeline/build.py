@@ -16,7 +16,6 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from ..datasets.sample import Drop, Rights, SourceImage
@@ -30,8 +29,9 @@ from .lock import writer_lock
 from .progress import Observer, Silent
 from .recipe import Recipe
 from .rows import file_row
+from .signals import StopSignals
 from .state import FileResult, State
-from .worker import Task, WorkOrder, work_key_of
+from .work import Task, WorkOrder, work_key_of
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,6 @@ STATE = ".state"
 """Folder in the data set with what only builds need: it may be deleted, at the cost of doing all work again."""
 REQUEST = "build.json"
 _GUARD_WINDOW = 200
-_GRACE_SECONDS = 10.0
 _FLUSH_SECONDS = 1.0
 
 
@@ -143,7 +142,7 @@ def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
     books = _Books()
     _check(request)
     request.out.mkdir(parents=True, exist_ok=True)
-    with writer_lock(request.out / STATE / "lock"), _Signals() as signals:
+    with writer_lock(request.out / STATE / "lock"), StopSignals() as signals:
         sweep(request.out)
         sources = open_all(request)
         recipe = request.recipe.resolved()
@@ -222,37 +221,6 @@ def _claim(request: BuildRequest) -> None:
     store.write_json(path, {**now, **options, "max_memory": request.max_memory, "abort_share": request.abort_share})
 
 
-class _Signals:
-    """Turns the first SIGINT or SIGTERM into a wish to stop, and lets a second one through."""
-
-    def __init__(self) -> None:
-        self.signum = 0
-        self.at = 0.0
-        self._before: dict[int, Any] = {}
-
-    def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum:
-            raise KeyboardInterrupt
-        self.signum, self.at = signum, time.monotonic()
-
-    def __enter__(self) -> _Signals:
-        try:
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                self._before[signum] = signal.signal(signum, self._note)
-        except ValueError:  # not the main thread: whoever runs us there deals with signals
-            log.debug("signals are left alone outside the main thread")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-
-    @property
-    def overdue(self) -> bool:
-        """Whether files in work have had their time to finish."""
-        return bool(self.signum) and time.monotonic() - self.at > _GRACE_SECONDS
-
-
 @dataclass
 class _Work:
     """The part of a build that looks at files."""
@@ -264,7 +232,7 @@ class _Work:
     tombstones: Tombstones
     observer: Observer
     books: _Books
-    signals: _Signals
+    signals: StopSignals
 
     def list_inputs(self) -> None:
         """Note every input, and which of them earlier runs have answered."""

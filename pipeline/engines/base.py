@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..state import FileResult
-from ..worker import Task, WorkOrder
+from ..work import Task, WorkOrder
 
 
 class EngineError(RuntimeError):

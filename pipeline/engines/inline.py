@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ...datasets.sample import Drop
 from ..state import FileResult
-from ..worker import Task, Worker, WorkOrder
+from ..work import Task, WorkOrder
+from ..worker import Worker
 from .base import Engine, Limits
 
 

@@ -22,7 +22,8 @@ from typing import Any
 
 from ...datasets.sample import Drop
 from ..state import FileResult
-from ..worker import Task, Worker, WorkOrder
+from ..work import Task, WorkOrder
+from ..worker import Worker
 from .base import Engine, EngineError, Limits, failure
 
 log = logging.getLogger(__name__)

@@ -30,7 +30,8 @@ from spherehead.pipeline.plan import make_plan  # noqa: E402
 from spherehead.pipeline.presets import preset  # noqa: E402
 from spherehead.pipeline.recipe import Recipe  # noqa: E402
 from spherehead.pipeline.state import State  # noqa: E402
-from spherehead.pipeline.worker import Task, Worker, WorkOrder  # noqa: E402
+from spherehead.pipeline.work import Task, WorkOrder  # noqa: E402
+from spherehead.pipeline.worker import Worker  # noqa: E402
 
 BARS = {"frames": 35.0, "crops": 16.0, "heads": 8.0}
 """Images a second and core that each preset must reach."""
