@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import cv2
@@ -189,10 +190,11 @@ def pixel_scores(sample: Sample) -> tuple[dict[str, float], bool]:
     upscale = 1.0 if sample.crop is None else sample.crop.upscale
     head, face = regions(sample)
     box = _box(head if face is None else head | face)
-    picture = measures.luma(measures.at_source_scale(np.ascontiguousarray(sample.require("image")[box]), upscale))
+    picture = measures.at_source_scale(measures.luma(sample.require("image")[box]), upscale)
     head, face = _scaled(head[box], upscale), None if face is None else _scaled(face[box], upscale)
     edges = measures.Edges.of(picture)
-    scores = {"blur_px": measures.blur_sigma(edges, head), "halo": measures.halo(edges, head)}
+    places = edges.strongest(head)
+    scores = {"blur_px": measures.blur_sigma(edges, head, places), "halo": measures.halo(edges, head, places)}
     exposure = measures.exposure(picture, head if face is None else face)
     if exposure is not None:
         scores["clipped_low"], scores["clipped_high"] = exposure.clipped_low, exposure.clipped_high
@@ -238,11 +240,14 @@ def regions(sample: Sample) -> tuple[Region, Region | None]:
     return _drawn_in(head), None if face is None else _drawn_in(face)
 
 
+@cache
 def expected_head(size: int) -> Region:
-    """Return the (size, size) ellipse in which the head frame puts the head."""
+    """Return the (size, size) ellipse in which the head frame puts the head; read-only."""
     axis = (np.arange(size) + 0.5) / size
     x, y = (axis - _HEAD_CENTRE[0]) / _HEAD_RADII[0], (axis - _HEAD_CENTRE[1]) / _HEAD_RADII[1]
-    return np.asarray(x[None, :] ** 2 + y[:, None] ** 2 <= 1.0)
+    inside: Region = x[None, :] ** 2 + y[:, None] ** 2 <= 1.0
+    inside.setflags(write=False)
+    return inside
 
 
 def source_region(sample: Sample) -> Pixels:
@@ -272,19 +277,20 @@ def _face(sample: Sample, size: int) -> Region | None:
 
 
 def _is_class(parsing: Pixels, names: tuple[str, ...]) -> Region:
-    table = np.zeros(256, dtype=bool)
-    table[[INDEX[name] for name in names]] = True
-    return np.asarray(table[parsing])
+    table = np.zeros(256, dtype=np.uint8)
+    table[[INDEX[name] for name in names]] = 1
+    return np.asarray(cv2.LUT(parsing, table)).view(bool)
 
 
 def _drawn_in(region: Region) -> Region:
     reach = 2 * round(region.shape[0] * _MARGIN / 2) + 1
-    eroded = cv2.erode(region.astype(np.uint8), np.ones((reach, reach), dtype=np.uint8), borderValue=0)
-    return np.asarray(eroded > 0)
+    eroded = cv2.erode(region.view(np.uint8), np.ones((reach, reach), dtype=np.uint8), borderValue=0)
+    return np.asarray(eroded).view(bool)
 
 
 def _scaled(region: Region, upscale: float) -> Region:
-    return np.asarray(measures.at_source_scale(region.astype(np.uint8), upscale) > 0)
+    whole = np.ascontiguousarray(region).view(np.uint8)
+    return np.ascontiguousarray(measures.at_source_scale(whole, upscale, nearest=True)).view(bool)
 
 
 def _box(region: Region) -> tuple[slice, slice]:
