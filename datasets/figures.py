@@ -100,7 +100,15 @@ def sphere_map(views: pd.DataFrame, theme: Theme) -> bytes:
             x, y = mollweide(np.array((west + east) / 2), np.arcsin((np.sin(south) + np.sin(north)) / 2))
             dark = float(np.dot(face[:3], (0.299, 0.587, 0.114))) < 0.5
             size = 7.5 if east - west < 0.9 * 2 * math.pi / SECTORS else 9
-            axes.text(x, y, _short_count(count), ha="center", va="center", fontsize=size, color="white" if dark else "black")
+            axes.text(
+                float(x),
+                float(y),
+                _short_count(count),
+                ha="center",
+                va="center",
+                fontsize=size,
+                color="white" if dark else "black",
+            )
     for place, text in ((0.03, "back"), (0.265, "right profile"), (0.5, "front"), (0.735, "left profile"), (0.97, "back")):
         align = "left" if place < 0.1 else "right" if place > 0.9 else "center"
         figure.text(place, 0.125, text, ha=align, color=theme.ink, fontsize=9)

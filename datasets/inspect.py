@@ -202,6 +202,12 @@ def refused_pictures(folder: Path, per_reason: int = 8) -> dict[str, list[Path]]
     return {reason: pictures for reason, pictures in found.items() if pictures}
 
 
-def record_text(record: dict[str, Any]) -> str:
-    """Return a record as indented JSON for reading."""
-    return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False)
+def record_text(record: Any, margin: str = "") -> str:
+    """Return plain data as JSON for reading: keys sorted, one a line, and lists of numbers on one line."""
+    inner = margin + " "
+    if isinstance(record, dict) and record:
+        items = [f"{inner}{json.dumps(str(key))}: {record_text(record[key], inner)}" for key in sorted(record, key=str)]
+        return "{\n" + ",\n".join(items) + f"\n{margin}}}"
+    if isinstance(record, list | tuple) and any(isinstance(item, dict | list | tuple) for item in record):
+        return "[\n" + ",\n".join(inner + record_text(item, inner) for item in record) + f"\n{margin}]"
+    return json.dumps(record, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -105,3 +106,10 @@ def test_refused_pictures_are_listed_by_reason(finished_set: Path, tmp_path: Pat
 def test_empty_set_lists_nothing(finished_sets: ModuleType, tmp_path: Path) -> None:
     folder = finished_sets.build(tmp_path / "none", views=(), lost=())
     assert inspect.list_shards(folder) == [] and list(inspect.iterate(folder)) == [] and inspect.find(folder, "") == []
+
+
+def test_record_text_is_json_with_short_lists_on_one_line() -> None:
+    record = {"b": [1.5, 2.0], "a": {"x": [], "d": {}, "s": "é\n"}, "c": [{"k": None}, [1, 2]]}
+    text = inspect.record_text(record)
+    assert json.loads(text) == record
+    assert ' "b": [1.5, 2.0],' in text.splitlines() and text.index('"a"') < text.index('"b"') < text.index('"c"')
