@@ -14,7 +14,7 @@ from .guided_filter import GuidedFilter
 GRID = 128
 """Side of the coarse grid on which regions are told apart: a cell is 4 px of a 512 px crop."""
 
-_SURE = 0.8
+_SURE = 0.9
 """Chance from which a cell counts as a person when regions are numbered."""
 _REACH = (0.04, 0.11)
 """Faint foreground fades out between these distances from the head's own region, in sides of the crop."""
@@ -48,7 +48,7 @@ def keep_head(chance: Array, outline: Floats) -> Array:
     """Keep the person whose head this is: other people and stray patches go, gaps within the head are filled.
 
     Touching people are told apart where the segmenter doubts or a narrow bridge joins them: regions of sure foreground are
-    opened by 5 x 5 cells before they are numbered, and every pixel then belongs to the nearest region.
+    opened by 7 x 7 cells before they are numbered, and every pixel then belongs to the nearest region.
 
     Args:
         chance: (H, W) float32 map, 0 to 1.
@@ -63,7 +63,7 @@ def keep_head(chance: Array, outline: Floats) -> Array:
     face = np.zeros((GRID, GRID), dtype=np.uint8)
     corners = np.round(outline * [16.0 * GRID / width, 16.0 * GRID / height]).astype(np.int32)
     cv2.fillPoly(face, [corners], 1, shift=4)
-    opened = cv2.morphologyEx((coarse > _SURE).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), dtype=np.uint8))
+    opened = cv2.morphologyEx((coarse > _SURE).astype(np.uint8), cv2.MORPH_OPEN, np.ones((7, 7), dtype=np.uint8))
     _, labels = cv2.connectedComponents(opened, connectivity=4)
     overlap = np.bincount(labels[face > 0], minlength=labels.max() + 1)
     overlap[0] = 0
