@@ -81,7 +81,7 @@ class OpenAlign(OpenStage):
             raise Drop("upscaled_too_much", f"{upscale:.2f} crop pixels a source pixel > {stage.max_upscale:.2f}", upscale)
         padding = warping.padding(width, height, matrix, stage.size)
         share = float(np.count_nonzero(padding)) / padding.size
-        if share > stage.max_padding:
+        if share > stage.max_padding or share == 1.0:
             raise Drop("head_cut", f"{share:.1%} of the crop lies outside the photograph > {stage.max_padding:.1%}", share)
         return padding
 

@@ -30,6 +30,8 @@ FIRST_GROWTH = 1.6
 """Side of the square in which the mesh is first sought, in sides of the detector's box: where looks settle, on average."""
 REGION_GROWTH = 1.5
 """Side of the square for a closer look, in extents of the mesh found before (the network's training had the same)."""
+BODY_SCORE = 0.2
+"""Least score of a body's detection; what it is worth is judged by its points."""
 SETTLED = 0.025
 """A square that moves, grows or turns by less than this share of its side is not looked at again."""
 REGION_PIXELS = 192
@@ -197,7 +199,7 @@ class OpenDetect(OpenStage):
 
         Where body and face tell of the same head the body is believed: from behind, BlazeFace sees faces in hair.
         """
-        self.poser = self.poser or models.PoseFinder()
+        self.poser = self.poser or models.PoseFinder(BODY_SCORE)
         body = self.poser.body(reduced)
         found = []
         if body is not None:

@@ -22,7 +22,7 @@ from ..coarse_pose import CoarseHead, head_of_body, head_of_face
 from ..face_shape import eye_distance
 from ..head_fit import HeadFit, camera_of
 from ..stage import Backend, OpenStage, Stage
-from .detect import factor_to, mesh_in_region, reduce_by, region_of_mesh
+from .detect import BODY_SCORE, factor_to, mesh_in_region, reduce_by, region_of_mesh
 
 DIGITS = 6
 """Angles of a label are rounded to this many digits, so that the last bits of a sum cannot change a data set."""
@@ -170,7 +170,7 @@ class OpenEstimateCamera(OpenStage):
 
     def _mirrored_body(self, pixels: Pixels, head: Head) -> CoarseHead | None:
         """Look for the body in the mirrored photograph; None unless it is the same one."""
-        self.poser = self.poser or models.PoseFinder()
+        self.poser = self.poser or models.PoseFinder(BODY_SCORE)
         factor = factor_to(pixels, BODY_PIXELS)
         reduced = reduce_by(pixels, factor)
         body = self.poser.body(np.ascontiguousarray(reduced[:, ::-1]))

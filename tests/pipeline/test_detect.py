@@ -1,0 +1,218 @@
+"""Heads in real photographs and in pictures made from them: what is found, in which order, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spherehead.datasets.sample import Drop, Head, Photo, Sample
+from spherehead.manifests.identity import rng, sample_id
+from spherehead.pipeline.mediapipe_models import Face, Region
+from spherehead.pipeline.stages.detect import (
+    Detect,
+    OpenDetect,
+    distance,
+    distinct,
+    factor_to,
+    in_order,
+    overlap,
+    pick,
+    reduce_by,
+)
+
+DRAW = rng(0, "0" * 16, "detect")
+SHA = "5a" * 32
+
+
+@pytest.fixture(scope="module")
+def every() -> Iterator[OpenDetect]:
+    stage = Detect(faces="all", landmarks="mediapipe").open()
+    yield stage
+    stage.close()
+
+
+def detect(stage: OpenDetect, pixels: np.ndarray) -> list[Sample]:
+    return list(stage.one(Sample("", Photo.of_pixels(np.ascontiguousarray(pixels), SHA)), DRAW))
+
+
+@pytest.fixture(scope="module")
+def pair(astronaut: np.ndarray) -> np.ndarray:
+    """The portrait beside its mirror image at three quarters of the size."""
+    small = cv2.resize(astronaut[:, ::-1], (384, 384), interpolation=cv2.INTER_AREA)
+    canvas = np.full((512, 896, 3), 128, np.uint8)
+    canvas[:, :512], canvas[128:, 512:] = astronaut, small
+    return canvas
+
+
+def test_the_portrait_has_one_head_from_hair_to_chin(every: OpenDetect, astronaut: np.ndarray) -> None:
+    (found,) = detect(every, astronaut)
+    head = found.require("head")
+    x, y, width, height = head.box
+    assert head.kind == "mesh" and head.confidence > 0.8 and head.num_heads == 1
+    assert abs(x + width / 2 - 226) < 12 and 15 < y < 45 and 165 < y + height < 190
+    assert abs(head.yaw) < 0.1 and abs(head.roll) < 0.12
+    assert head.mesh is not None and np.hypot(*(head.mesh[468, :2] - (203.5, 101.1))) < 3
+
+
+def test_identity_comes_from_content_and_place_in_the_order(every: OpenDetect, pair: np.ndarray) -> None:
+    first, second = detect(every, pair)
+    assert (first.id, second.id) == (sample_id(SHA, 0), sample_id(SHA, 1))
+    assert (first.head_index, second.head_index) == (0, 1)
+    large, small = first.require("head").box, second.require("head").box
+    assert large[2] * large[3] > small[2] * small[3] and small[0] > 512
+    assert first.require("head").num_heads == 2 and first.scores["num_heads"] == 2
+
+
+@pytest.mark.parametrize(("faces", "expected"), [("largest", [0]), ("all", [0, 1]), ("center", [1])])
+def test_policies_pick_without_renumbering(pair: np.ndarray, faces: str, expected: list[int]) -> None:
+    stage = dataclasses.replace(Detect(landmarks="mediapipe"), faces=faces)
+    with_more_on_the_left = np.concatenate([np.full((512, 300, 3), 128, np.uint8), pair[:, ::-1]], axis=1)
+    picture = with_more_on_the_left if faces == "center" else pair
+    opened = stage.open()
+    found = detect(opened, picture)
+    opened.close()
+    assert [sample.head_index for sample in found] == expected
+    assert [sample.id for sample in found] == [sample_id(SHA, index) for index in expected]
+
+
+def test_reject_refuses_several_faces(pair: np.ndarray) -> None:
+    opened = Detect(faces="reject", landmarks="mediapipe").open()
+    with pytest.raises(Drop) as caught:
+        detect(opened, pair)
+    opened.close()
+    assert caught.value.reason == "several_faces" and caught.value.value == 2
+
+
+@pytest.mark.parametrize("shape", [(300, 400), (1, 1), (9, 2000), (3000, 3)])
+def test_a_picture_without_people_is_refused_and_never_a_crash(every: OpenDetect, shape: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    with pytest.raises(Drop) as caught:
+        detect(every, noise)
+    assert caught.value.reason == "no_head"
+
+
+@pytest.fixture(scope="module")
+def hidden(shared: Path) -> np.ndarray:
+    """A standing man whose face and hair are painted over: only his body tells where the head is."""
+    picture = cv2.imread(str(shared / "photos" / "obama-blue-room.jpg"))[::4, ::4, ::-1].copy()
+    cv2.ellipse(picture, (192, 107), (44, 56), 0, 0, 360, (60, 45, 35), -1)
+    return picture
+
+
+def test_a_hidden_face_is_found_by_its_body(every: OpenDetect, hidden: np.ndarray) -> None:
+    (found,) = detect(every, hidden)
+    head = found.require("head")
+    x, y, width, height = head.box
+    assert head.kind == "pose" and head.mesh is None and head.body is not None
+    assert np.hypot(x + width / 2 - 192, y + height / 2 - 107) < 25 and 80 < height < 150
+    assert abs(head.yaw) < 0.6
+
+
+def test_without_the_pose_model_a_hidden_face_is_no_head(hidden: np.ndarray) -> None:
+    stage = Detect(use_pose=False, landmarks="mediapipe")
+    opened = stage.open()
+    with pytest.raises(Drop, match="no_head"):
+        detect(opened, hidden)
+    opened.close()
+    assert not any("pose" in name for name, _ in stage.backend().weights)
+
+
+def test_the_same_pixels_give_the_same_bits_whatever_came_before(
+    every: OpenDetect, astronaut: np.ndarray, pair: np.ndarray
+) -> None:
+    (first,) = detect(every, astronaut)
+    detect(every, pair)
+    (second,) = detect(every, astronaut)
+    assert np.array_equal(first.require("head").mesh, second.require("head").mesh)
+    assert first.require("head").box == second.require("head").box
+
+
+def test_a_large_photograph_is_placed_in_its_own_pixels(every: OpenDetect, astronaut: np.ndarray) -> None:
+    large = cv2.resize(astronaut, (2304, 2304), interpolation=cv2.INTER_CUBIC)
+    (small_head,), (large_head,) = detect(every, astronaut), detect(every, large)
+    a, b = small_head.require("head").mesh, large_head.require("head").mesh
+    assert np.abs(4.5 * a[:, :2] - b[:, :2]).mean() < 3.5  # under 0.8 px of the small picture
+
+
+def test_the_real_photographs_have_their_person_and_no_ghosts(every: OpenDetect, photos: list[Path]) -> None:
+    for path in photos:
+        found = detect(every, np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1]))
+        assert [sample.require("head").kind for sample in found] == ["mesh"], path.name
+
+
+def test_auto_takes_face_alignment_only_where_its_weights_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert Detect().resolved().landmarks == "mediapipe"
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "2DFAN4-11f355bf06.pth.tar").write_bytes(b"x")
+    resolved = Detect().resolved()
+    assert resolved.landmarks == "face-alignment"
+    assert resolved.backend().name == "mediapipe+face-alignment"
+    assert resolved.key("up") != dataclasses.replace(resolved, landmarks="mediapipe").key("up")
+
+
+def test_asking_for_absent_weights_says_where_they_belong(tmp_path: Path) -> None:
+    stage = Detect(landmarks="face-alignment", face_alignment_weights=str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="2DFAN4"):
+        stage.open()
+
+
+boxes = st.tuples(st.floats(0, 100), st.floats(0, 100), st.floats(1, 60), st.floats(1, 60))
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.lists(boxes, min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_the_order_of_heads_does_not_depend_on_how_they_came(places: list[tuple[float, ...]], random: object) -> None:
+    heads = [Head(box, 0.9, "mesh", 0.0) for box in places]  # type: ignore[arg-type]
+    shuffled = list(heads)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    keys = [tuple(round(v) for v in head.box) for head in in_order(heads)]
+    assert keys == [tuple(round(v) for v in head.box) for head in in_order(shuffled)] or len(
+        {(k[2] * k[3], k[0], k[1]) for k in keys}
+    ) < len(keys)
+    areas = [k[2] * k[3] for k in keys]
+    assert areas == sorted(areas, reverse=True)
+
+
+def test_distinct_keeps_the_best_of_faces_that_overlap() -> None:
+    def face(x: float, score: float) -> Face:
+        return Face((x, 0.0, 10.0, 10.0), score, np.zeros((6, 2)))
+
+    kept = distinct([face(0, 0.6), face(2, 0.9), face(30, 0.7)])
+    assert [k.score for k in kept] == [0.9, 0.7]
+    assert overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)
+    assert overlap((0, 0, 10, 10), (20, 0, 10, 10)) == 0
+
+
+def test_center_picks_the_head_nearest_to_the_middle() -> None:
+    heads = [Head((0, 0, 50, 50), 1, "mesh", 0), Head((90, 90, 20, 20), 1, "mesh", 0)]
+    assert pick(heads, "center", 200, 200) == [1]
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 7])
+def test_reduction_is_the_mean_of_whole_blocks(factor: int) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (50, 71, 3), dtype=np.uint8)
+    height, width = 50 // factor, 71 // factor
+    blocks = image[: height * factor, : width * factor].reshape(height, factor, width, factor, 3).mean(axis=(1, 3))
+    assert np.abs(reduce_by(image, factor) - blocks).max() <= 0.5001 + (factor == 2) * 0.5
+
+
+def test_the_factor_brings_the_longest_side_down_and_leaves_a_pixel() -> None:
+    assert factor_to(np.zeros((640, 480, 3), np.uint8), 640) == 1
+    assert factor_to(np.zeros((641, 480, 3), np.uint8), 640) == 2
+    assert factor_to(np.zeros((3000, 3, 3), np.uint8), 640) == 3
+
+
+def test_squares_differ_by_place_size_or_angle() -> None:
+    square = Region(50, 50, 100, 0.1)
+    assert distance(square, square) == 0
+    assert distance(square, dataclasses.replace(square, x=53)) == pytest.approx(0.03)
+    assert distance(square, dataclasses.replace(square, side=105)) == pytest.approx(np.log(1.05))
+    assert distance(square, dataclasses.replace(square, angle=0.1 + 2 * np.pi + 0.04)) == pytest.approx(0.04)
