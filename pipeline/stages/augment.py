@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar, Literal
 
+import cv2
 import numpy as np
 
 from ...datasets import warp
@@ -32,6 +33,9 @@ from ...manifests.identity import derived_id
 from .. import matting
 from ..photometry import Darkroom, Photometry, version
 from ..stage import Backend, OpenStage, Stage
+
+_SHOULDERS = 0.75
+"""Share of the crop's height below which what touches its sides is shoulders."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +194,7 @@ class _OpenAugment(OpenStage):
 def move(sample: Sample, geometry: Geometry) -> Sample:
     """Return a sample under a geometric change, all but its image, which `Augment.picture` draws; its id stays.
 
-    Mask and class map are known in the crop only and are warped from there; where the change brings pixels in from beside the
-    crop, they continue the crop's edge.
+    Mask and class map are known in the crop only and are warped from there.
     """
     crop: Crop = sample.require("crop")
     size, change = crop.size, geometry.pixel_matrix(crop.size)
@@ -228,8 +231,16 @@ def backdrop_of(sample: Sample) -> tuple[int, int, int] | None:
 
 
 def _moved_map(values: Pixels, change: Floats, size: int, padding: Pixels, nearest: bool) -> Pixels:
-    """Warp a mask or class map from the crop; nothing stands where the photograph has no pixel."""
-    moved = warp.warp(values, change, size, border="replicate", nearest=nearest)
+    """Warp a mask or class map from the crop; nothing stands where the photograph has no pixel.
+
+    Beside the crop nothing is known: from its bottom and the lowest quarter of its sides the map continues, since shoulders
+    do; a head that the crop cuts off ends there.
+    """
+    framed = np.asarray(cv2.copyMakeBorder(values, 1, 1, 1, 1, cv2.BORDER_REPLICATE), dtype=np.uint8)
+    framed[0] = 0
+    framed[: round(_SHOULDERS * size), [0, -1]] = 0
+    shift = np.array([[1.0, 0.0, -1.0], [0.0, 1.0, -1.0], [0.0, 0.0, 1.0]])
+    moved = warp.warp(framed, change @ shift, size, border="replicate", nearest=nearest)
     moved[padding > 0] = 0
     return moved
 

@@ -85,7 +85,7 @@ class Quality(Stage):
     max_halo: float = 0.075
     """Largest overshoot on both sides of edges, as a share of their height."""
     max_blockiness: float = 2.8
-    """Largest extra step on the compression grid in grey levels, less where the crop shrinks its source."""
+    """Largest extra step on the compression grid in grey levels, times the cube root of how much the crop enlarges it."""
     min_skin_texture: float = 1.4
     """Least fine texture of the smoothest part of the face in grey levels."""
     hashes: bool = True
@@ -203,7 +203,7 @@ def pixel_scores(sample: Sample) -> tuple[dict[str, float], bool]:
         scores["face_highlights"] = exposure.highlights
         scores["skin_texture"] = measures.skin_texture(picture, face, scores["blur_px"])
     if sample.crop is not None:
-        scores["blockiness"] = min(1.0, upscale) * measures.blockiness(source_region(sample))
+        scores["blockiness"] = math.cbrt(upscale) * measures.blockiness(source_region(sample))
     return scores, face is not None
 
 

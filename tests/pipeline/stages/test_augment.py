@@ -123,6 +123,18 @@ def test_what_the_photograph_does_not_show_is_padding_and_no_head(sample):
     assert not moved.mask[moved.padding > 0].any() and not moved.parsing[moved.padding > 0].any()
 
 
+def test_beside_the_crop_shoulders_go_on_and_a_cut_head_does_not(sample):
+    shifts = {"up": (0.0, -0.1), "down": (0.0, 0.1), "left": (-0.1, 0.0), "right": (0.1, 0.0)}
+    whole = np.full((256, 256), 255, dtype=np.uint8)
+    photo = Photo.of_pixels(np.zeros((900, 900, 3), dtype=np.uint8))
+    inside = sample.with_(photo=photo, crop=Crop(warp.similarity(1.0, 0.0, [450, 450], [128, 128]), 256, 0.0, 1.0))
+    moved = {name: move(inside.with_(mask=whole), Geometry(shift=shift)).mask > 127 for name, shift in shifts.items()}
+    assert moved["up"].all()
+    assert not moved["down"][:25].any() and moved["down"][27:].all()
+    for name, new in (("left", slice(231, 256)), ("right", slice(0, 25))):
+        assert not moved[name][:190, new].any() and moved[name][194:, new].all()
+
+
 def test_copies_do_not_depend_on_what_was_done_before_nor_on_how_many_there_are(sample):
     stage = Augment(copies=3, photometry=EVERYTHING)
     opened = stage.open()
