@@ -27,6 +27,7 @@ class Align(Stage):
     version = 1
     needs = ("head",)
     gives = ("crop", "image", "padding", "mesh", "landmarks")
+    remade = ("image", "padding")
 
     size: int = 512
     """Side of the crop in pixels."""
@@ -40,6 +41,12 @@ class Align(Stage):
     """Largest share of the crop that the photograph does not cover."""
     fit: HeadFit = HeadFit()
     """How the head frame is fitted to a mesh."""
+
+    def remake(self, sample: Sample) -> Sample:
+        """Cut the crop out again."""
+        crop, info = sample.require("crop"), sample.photo.info
+        image = warping.warp(sample.photo.pixels, crop.matrix, crop.size, border=self.border)
+        return sample.with_(image=image, padding=warping.padding(info.width, info.height, crop.matrix, crop.size))
 
     def open(self, device: str = "cpu") -> OpenAlign:
         """Return the working stage; there are no models."""

@@ -312,3 +312,18 @@ def test_a_photograph_of_a_finished_shard_keeps_its_camera(tmp_path: Path, astro
     kept, refused = sorted(rows(tmp_path / "out"), key=lambda row: row["status"] != "kept")
     assert kept["status"] == "kept" and kept["yaw_degrees"] == pytest.approx(np.degrees(0.5), abs=1e-4)
     assert (refused["status"], refused["reason"]) == ("failed", "camera_invalid") and "radius" in refused["detail"]
+
+
+def test_a_resumed_stage_sees_the_same_crop_as_an_undisturbed_one(tmp_path: Path, astronaut: np.ndarray) -> None:
+    from spherehead.pipeline.presets import preset
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "astronaut.png"), astronaut[..., ::-1])
+    before, after = preset("crops"), preset("crops").override(["quality.max_blur_px=1.9", "matte.context=1"])
+    run(folder, tmp_path / "changed", before)
+    run(folder, tmp_path / "changed", after, update=True)
+    seconds = json.loads((tmp_path / "changed" / "run.json").read_bytes())["stages"]
+    assert "detect" not in seconds and "align" not in seconds and "matte" in seconds
+    run(folder, tmp_path / "fresh", after)
+    assert digests(tmp_path / "changed") == digests(tmp_path / "fresh")
