@@ -43,7 +43,7 @@ def encode_image(image: Pixels, encoding: Encoding) -> bytes:
         "webp": [cv2.IMWRITE_WEBP_QUALITY, 101],
         "png": [cv2.IMWRITE_PNG_COMPRESSION, 3],
     }[encoding.image]
-    return _encode(f".{encoding.image}", np.ascontiguousarray(image[..., ::-1]), options)
+    return _encode(f".{encoding.image}", np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), dtype=np.uint8), options)
 
 
 def encode_grey(image: Pixels) -> bytes:

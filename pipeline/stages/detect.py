@@ -62,7 +62,7 @@ class Detect(Stage):
     """With faces = "largest", run the full-range detector even where the short-range one found a face (6 ms more)."""
     use_pose: bool = True
     """Look for bodies where no face is found or a face has no mesh (30 to 60 ms more there)."""
-    max_side: int = 640
+    max_side: int = 800
     """Longest side in pixels of the copy that face and body detectors look at."""
     max_heads: int = 16
     """Most heads that are kept of one photograph, by size."""

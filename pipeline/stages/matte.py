@@ -232,7 +232,7 @@ def _file_alpha(sample: Sample) -> Array | None:
 
 def _view(pixels: Pixels, matrix: Floats, size: int) -> Pixels:
     """Warp a view for the segmenter; a much larger source is first reduced, since exact resampling would buy nothing."""
-    reduction = int(0.5 / warp.magnification(matrix, size))
+    reduction = int(1.0 / warp.magnification(matrix, size))
     if reduction < 2:
         return warp.warp(pixels, matrix, size)
     corners = warp.quad(matrix, size)
