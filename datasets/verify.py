@@ -80,9 +80,8 @@ def _check_manifest(folder: Path) -> Iterator[Problem]:
     try:
         table = store.read(folder).table
         frame = read_frame(folder, [name for name in COLUMNS if name not in ("head_box", "crop", "quad")])
-        origins = read_origins(folder)
     except ManifestError as error:
-        yield Problem("manifest", MANIFEST, "", "readable tables", str(error))
+        yield Problem("manifest", MANIFEST, "", "a readable table", str(error))
         return
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
@@ -90,9 +89,13 @@ def _check_manifest(folder: Path) -> Iterator[Problem]:
         return
     frame = frame.assign(**{name: frame[name].fillna("") for name in frame.columns if _is_text(name)})
     kept = frame[frame["status"] == "kept"]
-    yield from _check_counts(header, frame, origins)
+    try:
+        origins = read_origins(folder)
+        yield from _check_counts(header, frame, origins)
+        yield from _check_origins(kept, origins)
+    except ManifestError as error:
+        yield Problem("origin", ORIGINS, "", "a readable table of inputs", str(error))
     yield from _check_rows(frame, header)
-    yield from _check_origins(kept, origins)
     yield from _check_cameras(kept, free_intrinsics(header))
     yield from _check_weights(kept)
     yield from _check_leakage(kept)

@@ -67,7 +67,9 @@ class Difference:
         for title, ids in (("added", self.added), ("removed", self.removed)):
             lines += [f"  {title} {key}" for key in ids[:limit]] + _more(len(ids), limit)
         if self.changed:
-            lines.append("changed columns: " + ", ".join(f"{name} {count:,}" for name, count in self.columns.items()))
+            named = [f"{name} {count:,}" for name, count in self.columns.items()]
+            rest = [f"and {len(named) - 2 * limit} more"] if len(named) > 2 * limit else []
+            lines.append("changed columns: " + ", ".join(named[: 2 * limit] + rest))
             for key, changes in self.changed[:limit]:
                 lines += [f"  {key} {change}" for change in changes[:limit]] + _more(len(changes), limit)
             lines += _more(len(self.changed), limit)

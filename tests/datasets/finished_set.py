@@ -188,6 +188,7 @@ def build(
     shard_size: int = 5,
     run: Mapping[str, Any] | None = None,
     repeat: int = 1,
+    encoding: Encoding = Encoding(),  # noqa: B008  (frozen)
 ) -> Path:
     """Write a finished set and return its folder.
 
@@ -199,6 +200,7 @@ def build(
         shard_size: samples a shard.
         run: content of run.json; None writes none.
         repeat: rows a picture: above 1 only the first is drawn and packed, the others are table rows (for speed tests).
+        encoding: how pictures are stored.
     """
     import cv2
 
@@ -236,16 +238,17 @@ def build(
     for split, members in sorted(by_split.items()):
         for start in range(0, len(members), shard_size):
             part = members[start : start + shard_size]
-            entries.append(_write_part(folder, f"{split}-{start // shard_size:06d}.tar", split, part))
+            entries.append(_write_part(folder, f"{split}-{start // shard_size:06d}.tar", split, part, encoding))
     finish(folder, rows, origins, entries, run)
     return folder
 
 
-def _write_part(folder: Path, name: str, split: str, part: list[tuple[dict[str, Any], Sample]]) -> Any:
+def _write_part(folder: Path, name: str, split: str, part: list[tuple[dict[str, Any], Sample]], encoding: Encoding) -> Any:
     packed = []
     for index, (row, sample) in enumerate(part):
-        encoded = encode_members(sample, Encoding())
-        row.update(shard=name, index_in_shard=index, image_sha256=content_sha256(encoded["jpg"]))
+        encoded = encode_members(sample, encoding)
+        row.update(shard=name, index_in_shard=index, image_sha256=content_sha256(encoded[encoding.image]))
+        row["pixel_sha256"] = content_sha256(sample.require("image").tobytes())
         landmarks = (
             {} if sample.landmarks is None else {"landmarks": np.round(sample.landmarks, 2).astype(float).ravel().tolist()}
         )

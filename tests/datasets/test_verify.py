@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from spherehead.datasets.camera import Camera
-from spherehead.datasets.codec import camera_json, encode_grey
+from spherehead.datasets.codec import Encoding, camera_json, encode_grey, encode_image
 from spherehead.datasets.shards import ShardReader, write_shard
 from spherehead.datasets.verify import LIMIT, Problem, limited, verify, verify_manifest
 from spherehead.manifests.store import HEADER, MANIFEST, ORIGINS, file_sha256, read, write_json, write_table
@@ -381,6 +381,24 @@ def test_damaged_members_are_found(folder: Path) -> None:
     )
 
 
+def test_pixels_of_lossless_pictures_are_compared_deep(finished_sets: ModuleType, tmp_path: Path) -> None:
+    folder = finished_sets.build(tmp_path / "set", views=finished_sets.VIEWS[:1], encoding=Encoding("png"))
+    assert verify(folder, deep=True) == []
+    row = kept(folder)[0]
+    other = np.zeros((96, 96, 3), np.uint8)
+    data = encode_image(other, Encoding("png"))
+    digest = hashlib.sha256(data).hexdigest()
+
+    def put(samples: dict[str, dict[str, bytes]]) -> None:
+        sample = samples[row["id"]]
+        sample.update(png=data, json=sample["json"].replace(row["image_sha256"].encode(), digest.encode()))
+
+    repack(folder, "train-000000.tar", put)
+    edit_rows(folder, lambda rows: next(r for r in rows if r["id"] == row["id"]).update(image_sha256=digest))
+    assert kinds(folder) == []
+    assert [(p.kind, p.found) for p in verify(folder, deep=True)] == [("image", hashlib.sha256(other.tobytes()).hexdigest())]
+
+
 def test_mask_that_does_not_decode_is_found_deep(folder: Path) -> None:
     key = kept(folder)[0]["id"]
 
@@ -405,6 +423,93 @@ def test_missing_column_is_found(folder: Path) -> None:
     edit_header(folder, lambda header: header.update(manifest_sha256=digest))
     (problem,) = verify(folder)
     assert (problem.kind, problem.found) == ("columns", "no weight")
+
+
+def test_unreadable_tables_are_found(folder: Path) -> None:
+    (folder / ORIGINS).write_bytes(b"PAR1")
+    assert kinds(folder) == [("origin", ORIGINS, "")]
+    (folder / MANIFEST).unlink()
+    assert kinds(folder) == [("manifest", MANIFEST, "")] * 2
+
+
+def test_outcome_that_does_not_exist_is_found(folder: Path) -> None:
+    edit_rows(folder, lambda rows: next(row for row in rows if row["outcome"] == "failed").update(outcome="lost"), ORIGINS)
+    problems = verify(folder)
+    assert [(p.file, p.found) for p in problems] == [(HEADER, "1"), (ORIGINS, "'lost'")]
+
+
+def test_rows_in_another_order_are_found(folder: Path) -> None:
+    edit_rows(folder, lambda rows: rows.reverse())
+    assert kinds(folder) == [("id", MANIFEST, "")]
+
+
+def test_reason_that_does_not_exist_is_found(folder: Path) -> None:
+    rows = pq.read_table(folder / MANIFEST).to_pylist()
+    at = next(k for k, row in enumerate(rows) if row["reason"] == "blurred")
+    edit_rows(folder, lambda rows: rows[at].update(reason="ugly"))
+    edit_header(folder, lambda header: header["reasons"].update(blurred=0, ugly=1))
+    assert [(p.kind, p.id, p.found) for p in verify(folder)] == [("status", rows[at]["id"], "'ugly'")]
+
+
+def test_kept_input_without_a_row_is_found(folder: Path) -> None:
+    def keep(rows: list[dict[str, Any]]) -> None:
+        rows[0]["outcome"], dropped = "kept", rows[0]["outcome"]
+        next(row for row in rows[1:] if row["outcome"] == "kept")["outcome"] = dropped
+
+    edit_rows(folder, lambda rows: rows.sort(key=lambda row: row["outcome"] != "dropped"), ORIGINS)
+    edit_rows(folder, keep, ORIGINS)
+    assert sorted((p.kind, p.file) for p in verify(folder)) == [("origin", MANIFEST), ("origin", ORIGINS)]
+
+
+def test_row_in_an_unknown_shard_is_found(folder: Path) -> None:
+    row = kept(folder)[4]
+    at = row_number(folder, row["id"])
+    edit_rows(folder, lambda rows: rows[at].update(shard="train-000007.tar"))
+    assert kinds(folder) == [
+        ("placement", MANIFEST, row["id"]), ("member", "train-000000.tar", row["id"]), ("placement", "train-000000.tar", ""),
+    ]  # fmt: skip
+
+
+def test_row_of_another_split_than_its_shard_is_found(folder: Path) -> None:
+    row = next(row for row in kept(folder) if not row["parent"])
+    at = row_number(folder, row["id"])
+    before = read(folder).header.counts
+    edit_rows(folder, lambda rows: rows[at].update(split="val"))
+    counts = {"samples_train": before["samples_train"] - 1, "samples_val": before["samples_val"] + 1}
+    edit_header(folder, lambda header: header["counts"].update(counts))
+    (problem,) = (p for p in verify(folder) if p.kind == "placement")
+    assert (problem.file, problem.expected, problem.found) == ("train-000000.tar", "rows of split train", "train, val")
+
+
+def test_positions_that_do_not_follow_the_ids_are_found(folder: Path) -> None:
+    pair = [row_number(folder, row["id"]) for row in kept(folder)[:2]]
+
+    def swap(rows: list[dict[str, Any]]) -> None:
+        first, second = (rows[at] for at in pair)
+        first["index_in_shard"], second["index_in_shard"] = second["index_in_shard"], first["index_in_shard"]
+
+    edit_rows(folder, swap)
+    assert {(p.kind, p.expected[:9]) for p in verify_manifest(folder)} == {
+        ("placement", "positions"),
+        ("placement", "offsets t"),
+    }
+
+
+def test_shard_that_is_no_tar_is_found(folder: Path) -> None:
+    path = folder / "val-000000.tar"
+    path.write_bytes(b"\x01" * path.stat().st_size)
+    found = [(p.kind, p.expected[:6]) for p in verify(folder) if p.kind == "shard"]
+    assert found == [("shard", "a whole"[:6]), ("shard", "sha256")]
+
+
+def test_labels_and_records_of_another_form_are_found(folder: Path) -> None:
+    first, second = kept(folder)[:2]
+    repack(folder, "train-000000.tar", lambda samples: samples[first["id"]].update(json=b"[1]"))
+    at = row_number(folder, second["id"])
+    edit_rows(folder, lambda rows: rows[at].update(camera=second["camera"][:24]))
+    found = {(p.id, p.kind) for p in verify(folder) if p.file == "train-000000.tar"}
+    assert found == {(first["id"], "record"), (second["id"], "label"), (second["id"], "record")}
+    assert {p.kind for p in verify_manifest(folder)} == {"camera"}
 
 
 def test_many_problems_of_a_kind_are_cut_with_a_count() -> None:
