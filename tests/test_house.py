@@ -140,7 +140,7 @@ def test_data_files_are_packaged() -> None:
     globs = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     homes = {path.parent for path in FILES if path.name == "__init__.py"} - {ROOT}
     for path in (file for home in homes for file in home.rglob("*") if file.is_file()):
-        if path.suffix in (".py", ".pyc", ".md"):
+        if path.suffix in (".py", ".md") or "__pycache__" in path.parts:
             continue
         home = next(parent for parent in path.parents if parent in homes)
         package = ".".join(["spherehead", *home.relative_to(ROOT).parts])
