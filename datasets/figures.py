@@ -181,7 +181,8 @@ def score_histograms(scores: pd.DataFrame, theme: Theme, columns: int = 4) -> by
         axes.axvline(median, color=SERIES[5], linewidth=1.2)
         _plain_axes(axes, theme, "")
         axes.set_yticks([])
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=3)
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_title(f"{name}  {median:.3g}", fontsize=8.5, color=theme.ink, loc="left", pad=3, parse_math=False)
     figure.subplots_adjust(
         left=0.015, right=0.985, top=1 - 0.24 / (1.62 * rows), bottom=0.26 / (1.62 * rows), hspace=0.62, wspace=0.16
