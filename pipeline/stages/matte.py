@@ -38,6 +38,7 @@ class Matte(Stage):
     version = 1
     needs = ("image",)
     gives = ("mask", "image")
+    remade = ("image",)
 
     segmenter: Literal["auto", "selfie", "rembg", "onnx"] = "auto"
     """MediaPipe's selfie network, a session of rembg, or an ONNX file; auto = rembg if the weights of `model` are here."""
@@ -101,6 +102,22 @@ class Matte(Stage):
         """Leave out where the weights lie: `backend` names their content."""
         return {name: value for name, value in super().settings().items() if name != "weights"}
 
+    def laid(self, image: Pixels, mask: Pixels, padding: Pixels | None) -> Pixels:
+        """Return the head on the background that `composite` asks for."""
+        if self.composite == "keep":
+            return image
+        if self.composite == "mean":
+            colour = matting.background_colour(image, mask, padding)
+        else:
+            colour = np.full(3, 255.0 if self.composite == "white" else 0.0, dtype=np.float32)
+        return matting.composite(image, mask, colour)
+
+    def remake(self, sample: Sample) -> Sample:
+        """Lay the crop, as it was cut out again, on its background once more."""
+        if self.composite == "keep" or sample.mask is None:
+            return sample
+        return sample.with_(image=self.laid(sample.require("image"), sample.mask, sample.padding))
+
     def open(self, device: str = "cpu") -> OpenMatte:
         """Load the segmenter."""
         return OpenMatte(self.resolved(), device)
@@ -144,7 +161,7 @@ class OpenMatte(OpenStage):
         soft = float(np.count_nonzero((mask > 12) & (mask < 243))) / mask.size
         yield sample.with_(
             mask=mask,
-            image=self._composite(image, mask, sample.padding),
+            image=self.stage.laid(image, mask, sample.padding),
             scores={"matte_share": round(share, 6), "matte_soft_share": round(soft, 6)},
             notes={"matte_source": source, "composite": self.stage.composite},
         )
@@ -198,15 +215,6 @@ class OpenMatte(OpenStage):
         if self.stage.refine == "pymatting":
             return closed_form.matte(image, matting.trimap(chance))
         return chance
-
-    def _composite(self, image: Pixels, mask: Pixels, padding: Pixels | None) -> Pixels:
-        if self.stage.composite == "keep":
-            return image
-        if self.stage.composite == "mean":
-            colour = matting.background_colour(image, mask, padding)
-        else:
-            colour = np.full(3, 255.0 if self.stage.composite == "white" else 0.0, dtype=np.float32)
-        return matting.composite(image, mask, colour)
 
 
 def head_outline(sample: Sample, size: int) -> Floats:

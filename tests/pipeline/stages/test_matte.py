@@ -96,6 +96,15 @@ def test_padding_is_background(selfie, astronaut_crop: Sample) -> None:
     assert run(selfie, dataclasses.replace(astronaut_crop, padding=padding)).mask[400:].max() == 0
 
 
+@pytest.mark.parametrize("composite", ["keep", "white", "mean"])
+def test_the_picture_is_made_again_from_crop_and_mask(astronaut_crop: Sample, composite) -> None:
+    stage = Matte(segmenter="selfie", composite=composite)
+    opened = stage.open()
+    out = run(opened, astronaut_crop)
+    opened.close()
+    assert np.array_equal(stage.remake(out.with_(image=astronaut_crop.image)).image, out.image)
+
+
 @pytest.mark.parametrize(("composite", "colour"), [("white", 255), ("black", 0)])
 def test_composite_lays_the_colour_behind_the_head(astronaut_crop: Sample, composite, colour: int) -> None:
     stage = Matte(segmenter="selfie", composite=composite).open()
