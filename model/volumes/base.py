@@ -30,7 +30,6 @@ class Volume(nn.Module, ABC):
     box_size: float
     """Side of the cube that the planes span, in world units (`box_warp` in the published code)."""
 
-    @abstractmethod
     def prepare(self, backbone_output: Tensor) -> Tensor:
         """Turn the backbone's output into planes; done once a head, so its result is what an orbit keeps.
 
@@ -39,7 +38,28 @@ class Volume(nn.Module, ABC):
 
         Returns:
             (B, ...) planes in the volume's own layout, only good for its own `sample`; index the first axis to pick heads.
+
+        Raises:
+            VolumeError: the output has another shape.
         """
+        if backbone_output.ndim != 4 or tuple(backbone_output.shape[1:]) != self.plane_shape:
+            expected, got = ("B", *self.plane_shape), tuple(backbone_output.shape)
+            raise VolumeError(f"{type(self).__name__} expected a backbone output of shape {expected}, got {got}")
+        mix = self.mixing()
+        if mix is not None:
+            backbone_output = nn.functional.conv2d(backbone_output, mix[..., None, None].to(backbone_output.dtype))
+        return self.arrange(backbone_output)
+
+    def mixing(self) -> Tensor | None:
+        """Return the (P, plane_shape[0]) matrix that turns channels of the backbone into those of planes; None for none.
+
+        Without gradients it may be folded into the backbone's last layers, whose output then goes to `arrange`.
+        """
+        return None
+
+    @abstractmethod
+    def arrange(self, maps: Tensor) -> Tensor:
+        """Lay (B, P, H, W) maps, mixed already, out as planes: the rest of `prepare`."""
 
     @abstractmethod
     def sample(self, planes: Tensor, points: Tensor) -> Tensor:
@@ -52,12 +72,6 @@ class Volume(nn.Module, ABC):
         Returns:
             (B, N, F) features, already averaged over planes and fused over spheres: what the decoder reads.
         """
-
-    def _check_output(self, backbone_output: Tensor) -> None:
-        """Refuse a backbone output of another shape."""
-        if backbone_output.ndim != 4 or tuple(backbone_output.shape[1:]) != self.plane_shape:
-            expected, got = ("B", *self.plane_shape), tuple(backbone_output.shape)
-            raise VolumeError(f"{type(self).__name__} expected a backbone output of shape {expected}, got {got}")
 
     @staticmethod
     def _check_points(planes: Tensor, points: Tensor) -> None:
