@@ -114,7 +114,8 @@ class Camera:
 
     def label(self) -> Array:
         """Return the (25,) float32 label: row-major cam2world, then row-major normalised intrinsics."""
-        return np.concatenate([self.cam2world.reshape(16), self.intrinsics.reshape(9)]).astype(np.float32)
+        flat = np.concatenate([self.cam2world.reshape(16), self.intrinsics.reshape(9)])
+        return flat.astype(np.float32) + np.float32(0)  # no negative zeros: equal labels have equal bits
 
     @property
     def position(self) -> Floats:

@@ -179,6 +179,34 @@ def replace_at(config: T, path: Sequence[str], value: Any, where: str = "") -> T
         raise error if isinstance(error, ConfigError) else ConfigError(f"{where}.{head}: {error}") from error
 
 
+def replace_many(config: T, changes: Mapping[str, Any], where: str = "") -> T:
+    """Return a copy of a nested dataclass with several fields set at once, so that settings which need each other may come.
+
+    Args:
+        config: a dataclass.
+        changes: dotted path -> value.
+        where: name shown in errors.
+    """
+    where = where or type(config).__name__
+    hints = typing.get_type_hints(type(config))
+    whole: dict[str, Any] = {}
+    for name, value in changes.items():
+        head, _, rest = name.partition(".")
+        if head not in {field.name for field in dataclasses.fields(config)}:  # type: ignore[arg-type]
+            raise ConfigError(unknown(head, [field.name for field in dataclasses.fields(config)], where))  # type: ignore[arg-type]
+        if not rest:
+            whole[head] = _convert(hints[head], value, f"{where}.{head}")
+            continue
+        child = whole.get(head, getattr(config, head))
+        if not dataclasses.is_dataclass(child):
+            raise ConfigError(f"{where}.{head} is a plain value; it has no field '{rest.split('.')[0]}'")
+        whole[head] = replace_at(child, rest.split("."), value, f"{where}.{head}")
+    try:
+        return dataclasses.replace(config, **whole)  # type: ignore[type-var]
+    except ValueError as error:
+        raise error if isinstance(error, ConfigError) else ConfigError(f"{where}: {error}") from error
+
+
 def override(config: T, assignments: Sequence[str]) -> T:
     """Apply `--set a.b=c` texts in order and return the changed copy."""
     for text in assignments:

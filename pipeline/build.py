@@ -109,7 +109,7 @@ class _Books:
     """What a running build counts; none of it reaches the manifest."""
 
     started: float = field(default_factory=time.perf_counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
     runs: Counter[str] = field(default_factory=Counter)
     worked: int = 0
     peak_rss: int = 0
@@ -182,6 +182,7 @@ def _check(request: BuildRequest) -> None:
         raise ConfigError("expected at least one source: a folder, zip, CSV or parquet list, or a shard set")
     if request.workers < 1 or request.limit < 0 or request.time_limit <= 0:
         raise ConfigError("expected workers >= 1, limit >= 0 and time_limit > 0")
+    open_engine(request.engine)
     if request.out.exists() and not request.out.is_dir():
         raise ConfigError(f"{request.out} is a file; expected a folder to write into")
 
@@ -204,12 +205,9 @@ def _claim(request: BuildRequest) -> None:
             raise ConfigError(f"{path} is damaged ({error}); pass --update to take the present settings") from error
         asked = {key: before.get(key) for key in now}
         if asked != json.loads(canonical_json(now)):
-            lines = [json.dumps(side, indent=1, sort_keys=True).splitlines() for side in (asked, to_plain(now))]
-            changed = [
-                line
-                for line in difflib.unified_diff(*lines, lineterm="", n=0)
-                if line[:1] in "+-" and line[:3] not in ("+++", "---")
-            ]
+            old, new = (json.dumps(side, indent=1, sort_keys=True).splitlines() for side in (asked, to_plain(now)))
+            lines = difflib.unified_diff(old, new, lineterm="", n=0)
+            changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
             raise ConfigError(
                 f"{request.out} was built with other settings or sources:\n  "
                 + "\n  ".join(changed[:40])
@@ -301,7 +299,7 @@ class _Work:
         books.worked += 1
         books.peak_rss = max(books.peak_rss, result.rss)
         for name, spent in result.seconds:
-            books.seconds[name] += spent
+            books.seconds[name] = books.seconds.get(name, 0.0) + spent
             books.runs[name] += 1
         self.observer.done(result.outcome, result.reason, dict(result.seconds))
         books.last.append(result.reason if result.outcome == "failed" else "")

@@ -112,13 +112,13 @@ def commit(out: Path, recipe: Recipe, state: State, tombstones: Tombstones, obse
     counts, reasons = _counts(state, decisions)
     origins_sha = _write_origins(out, state)
     facts = fingerprint(
-        [entries, counts, reasons, chain, recipe.to_plain(), environment(), decisions.fingerprint(), origins_sha], 64
+        [entries, counts, reasons, chain, recipe.provenance(), environment(), decisions.fingerprint(), origins_sha], 64
     )
     if state.fact("header") != facts or not header_path.is_file() or not table_path.is_file():
         _unlink_header(out)
         sha256 = store.write_table(table_path, _tables(state, decisions, placed, chain), decisions.schema())
         header = store.Header(
-            SCHEMA_VERSION, __version__, recipe.to_plain(), {chain: recipe.chain()}, environment(), counts, reasons,
+            SCHEMA_VERSION, __version__, recipe.provenance(), {chain: recipe.chain()}, environment(), counts, reasons,
             tuple(entries), sha256, tuple(sorted(tombstones.ids)),
         )  # fmt: skip
         _write_quarantine(out, state, decisions, cache, final_key)

@@ -12,7 +12,16 @@ from ..datasets.codec import Encoding
 from ..datasets.decode import DecodePolicy
 from ..datasets.duplicates import DuplicateSettings
 from ..datasets.splits import SplitSettings
-from ..manifests.config import ConfigError, fingerprint, from_plain, parse_assignment, replace_at, to_plain, unknown
+from ..manifests.config import (
+    ConfigError,
+    fingerprint,
+    from_plain,
+    parse_assignment,
+    replace_at,
+    replace_many,
+    to_plain,
+    unknown,
+)
 from .packing import FORMAT
 from .stage import Stage
 
@@ -90,38 +99,47 @@ class Recipe:
         ]
 
     def override(self, assignments: Sequence[str]) -> Recipe:
-        """Apply `--set` texts such as `detect.faces=all`, `shard_size=500` or `splits.fractions.val=0.1`.
+        """Apply `--set` texts such as `detect.faces=all`, `shard_size=500` or `splits.fractions={train: 0.9, val: 0.1}`.
 
         Raises:
             ConfigError: no such stage or setting (with a suggestion), or a value that does not fit.
         """
-        recipe = self
+        recipe, stages = self, {stage.name: dict[str, Any]() for stage in self.stages}
         for text in assignments:
             path, value = parse_assignment(text)
-            recipe = recipe._set(path, value)
-        return recipe
+            if path[0] not in stages:
+                recipe = recipe._set(path, value)
+            elif len(path) < 2:
+                raise ConfigError(
+                    f"'{path[0]}' is a stage; name one of its settings, such as {path[0]}.{self._a_field(path[0])}"
+                )
+            else:
+                stages[path[0]][".".join(path[1:])] = value
+        changed = [replace_many(stage, stages[stage.name], f"stage {stage.name}") for stage in self.stages]
+        return dataclasses.replace(recipe, stages=tuple(changed))
 
     def _set(self, path: list[str], value: Any) -> Recipe:
-        names = [stage.name for stage in self.stages]
-        if path[0] in names:
-            index = names.index(path[0])
-            if len(path) < 2:
-                raise ConfigError(
-                    f"'{path[0]}' is a stage; name one of its settings, such as {path[0]}.{_first_field(self, index)}"
-                )
-            stage = replace_at(self.stages[index], path[1:], value, f"stage {path[0]}")
-            return dataclasses.replace(self, stages=(*self.stages[:index], stage, *self.stages[index + 1 :]))
         fields = [field.name for field in dataclasses.fields(self) if field.name != "stages"]
         if path[0] not in fields:
-            raise ConfigError(unknown(path[0], [*fields, *names], f"recipe {self.name}"))
+            known = [*fields, *(stage.name for stage in self.stages)]
+            raise ConfigError(unknown(path[0], known, f"recipe {self.name}"))
         return replace_at(self, path, value, f"recipe {self.name}")
+
+    def _a_field(self, name: str) -> str:
+        stage = next(stage for stage in self.stages if stage.name == name)
+        return next((field.name for field in dataclasses.fields(stage)), "...")  # type: ignore[arg-type]
 
     def to_plain(self) -> dict[str, Any]:
         """Return the recipe as plain data; `from_plain` reads it back."""
-        plain = {
-            field.name: to_plain(getattr(self, field.name)) for field in dataclasses.fields(self) if field.name != "stages"
-        }
-        return {**plain, "stages": [{"stage": stage.name, **stage.settings()} for stage in self.stages]}
+        return self._plain([{"stage": stage.name, **to_plain(stage)} for stage in self.stages])
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what of the recipe decides the bytes: as `to_plain`, without where files of this machine lie."""
+        return self._plain([{"stage": stage.name, **stage.settings()} for stage in self.stages])
+
+    def _plain(self, stages: list[dict[str, Any]]) -> dict[str, Any]:
+        names = [field.name for field in dataclasses.fields(self) if field.name != "stages"]
+        return {**{name: to_plain(getattr(self, name)) for name in names}, "stages": stages}
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any], known: Mapping[str, type[Stage]]) -> Recipe:
@@ -138,9 +156,9 @@ class Recipe:
             raise ConfigError("recipe: expected a mapping with a list 'stages'")
         stages = []
         for item in data["stages"]:
-            name = item.get("stage") if isinstance(item, Mapping) else None
+            name = str(item.get("stage")) if isinstance(item, Mapping) else str(item)
             if name not in known:
-                raise ConfigError(unknown(str(name), known, "recipe stages"))
+                raise ConfigError(unknown(name, known, "recipe stages"))
             settings = {key: value for key, value in item.items() if key != "stage"}
             stages.append(from_plain(known[name], settings, f"stage {name}"))
         fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -152,7 +170,3 @@ class Recipe:
         for key, value in rest.items():
             recipe = replace_at(recipe, [key], value, f"recipe {recipe.name}")
         return recipe
-
-
-def _first_field(recipe: Recipe, index: int) -> str:
-    return next((field.name for field in dataclasses.fields(recipe.stages[index])), "...")  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..manifests.config import ConfigError
+from ..manifests.config import ConfigError, fingerprint
 from ..manifests.store import read, read_header
 from .build import REQUEST, STATE, BuildRequest
 from .cache import StageCache
@@ -88,7 +88,9 @@ def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
         ConfigError: nothing in the data set has that name.
         ManifestError: the set is not finished; run its build-dataset line first.
     """
-    recipe = Recipe.from_plain(read_header(out).recipe, known)
+    recipe = load_request(out, known).recipe.resolved()
+    if fingerprint(recipe.chain()) not in read_header(out).chains:
+        raise ConfigError(f"settings or models differ from those that {out} was built with; run its build-dataset line first")
     tombstones = Tombstones.read(out)
     splits = {row["id"]: row["split"] for row in read(out, ["id", "split"]).table.to_pylist()}
     with _held(out) as (state, cache):

@@ -65,7 +65,7 @@ def kept_row(sample: Sample, members: Mapping[str, bytes]) -> dict[str, Any]:
         **_common(sample),
         "status": "kept",
         "image_sha256": hashlib.sha256(image).hexdigest(),
-        "pixel_sha256": hashlib.sha256(np.ascontiguousarray(sample.image)).hexdigest(),
+        "pixel_sha256": hashlib.sha256(np.ascontiguousarray(sample.image).data).hexdigest(),
     }
 
 

@@ -67,3 +67,16 @@ def test_a_recipe_that_cannot_run_is_refused() -> None:
         Recipe.from_plain({"stages": [{"stage": "fraem"}]}, STAGES)
     with pytest.raises(ConfigError, match="unknown field 'shard_sise'"):
         Recipe.from_plain({"stages": [{"stage": "frame"}], "shard_sise": 3}, STAGES)
+
+
+def test_settings_that_need_each_other_may_come_in_any_order(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    weights = tmp_path / "m.onnx"
+    weights.write_bytes(b"x")
+    texts = ["matte.segmenter=onnx", f"matte.weights={weights}"]
+    assert preset("heads").override(texts) == preset("heads").override(texts[::-1])
+
+
+def test_where_weights_lie_is_kept_for_the_next_run_but_not_told() -> None:
+    recipe = preset("heads").override(["matte.weights=/somewhere/m.onnx", "matte.segmenter=onnx"])
+    assert Recipe.from_plain(recipe.to_plain(), STAGES) == recipe
+    assert "/somewhere" not in json.dumps(recipe.provenance())
