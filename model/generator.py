@@ -1,0 +1,261 @@
+"""The generator: a latent and a camera to a portrait of a head, by whichever volume its settings name.
+
+It puts the parts together and knows no method by name; training terms, checkpoints and videos are left to their folders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+
+from .march import MarchSettings, Randomness, render
+from .nets.backbone import SynthesisNetwork, SynthesisSettings
+from .nets.background import Background, BackgroundSettings
+from .nets.decoder import Decoder, DecoderSettings
+from .nets.layers import Noise, ToMap
+from .nets.mapping import Mapping, MappingSettings, spread
+from .nets.parsing import ParsingHead, ParsingSettings
+from .nets.upsampler import Upsampler, UpsamplerSettings
+from .ops.modulation import Modulation
+from .portrait import Portrait
+from .rays import LABEL_SIZE, camera_rays, check_labels
+from .volumes import VolumeSettings
+from .volumes.base import Volume
+
+TRANSLATION = (3, 7, 11)
+"""Entries of the label that hold the camera's position."""
+
+
+@dataclass(frozen=True)
+class ComputeSettings:
+    """How the same numbers are worked out; none of these changes a parameter."""
+
+    backbone_precision: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the convolutions of backbone and background; their sums stay in fp32."""
+    upsampler_precision: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the convolutions of the super-resolution."""
+    channels_last: bool = True
+    """Keep channels next to each other in memory; faster on CPU and on tensor cores."""
+    compile: bool = False
+    """Run backbone, background and super-resolution through torch.compile; slow at the first call of each shape."""
+    modulation: Modulation = "auto"
+    """Where styles are applied (see `ops.modulation`)."""
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """Everything that decides a generator's parameters and pictures."""
+
+    volume: VolumeSettings
+    """How features lie in space: EG3D, PanoHead, SphereHead and HyPlaneHead differ here."""
+    z_dim: int = 512
+    """Numbers of a latent."""
+    w_dim: int = 512
+    """Numbers of a style vector."""
+    condition_dim: int = LABEL_SIZE
+    """Numbers of the condition that the mapping network sees: the camera label, or any other vector; 0 for none."""
+    condition_scale: float = 1.0
+    """Factor on the condition; 0 hides it from the mapping network."""
+    neural_resolution: int = 64
+    """Rays a side of the raw picture, unless the caller says otherwise."""
+    mapping: MappingSettings = field(default_factory=MappingSettings)
+    """Mapping network."""
+    backbone: SynthesisSettings = field(default_factory=SynthesisSettings)
+    """Widths of the network that makes the planes."""
+    decoder: DecoderSettings = field(default_factory=DecoderSettings)
+    """Features to density and colour features."""
+    march: MarchSettings = field(default_factory=MarchSettings)
+    """Samples along rays."""
+    background: BackgroundSettings | None = field(default_factory=BackgroundSettings)
+    """Network behind the head; null leaves black."""
+    raw: Literal["first_three", "modulated"] = "modulated"
+    """Raw picture: the first three features (EG3D) or a modulated layer (PanoHead and its successors)."""
+    upsampler: UpsamplerSettings = field(default_factory=UpsamplerSettings)
+    """Super-resolution."""
+    parsing: ParsingSettings | None = None
+    """Head for semantic classes (SphereHead), or null."""
+    camera_shift: bool = True
+    """Learn a small shift of the camera from latent and label (PanoHead's self-adaptive camera)."""
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+    """How the numbers are worked out."""
+
+
+class Generator(nn.Module):
+    """Latents (B, z_dim) and cameras (B, 25) to portraits."""
+
+    def __init__(self, settings: GeneratorSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        how, w_dim = settings.compute.modulation, settings.w_dim
+        self.volume: Volume = settings.volume.open()
+        channels, height, width = self.volume.plane_shape
+        if height != width:
+            raise ValueError(f"expected a volume with square planes, got {height} x {width}")
+        self.mapping = Mapping(settings.z_dim, settings.condition_dim, w_dim, settings.mapping)
+        self.backbone = SynthesisNetwork(height, channels, w_dim, settings.backbone, how)
+        self.decoder = Decoder(self.volume.num_features, settings.decoder)
+        num_features = settings.decoder.features
+        self.background = Background(num_features, w_dim, settings.background, how) if settings.background else None
+        self.to_raw = ToMap(num_features, 3, w_dim, modulation=how) if settings.raw == "modulated" else None
+        parsing = settings.parsing
+        self.parsing = ParsingHead(num_features, w_dim, parsing, settings.neural_resolution, how) if parsing else None
+        self.upsampler = Upsampler(
+            num_features,
+            w_dim,
+            settings.upsampler,
+            guide_channels=parsing.guide_channels if parsing else 0,
+            guide_blocks=parsing.feedback if parsing else (),
+            modulation=how,
+        )
+        shift = MappingSettings(layers=2, lr_multiplier=1.0)
+        self.camera_shift = (
+            Mapping(settings.z_dim, LABEL_SIZE, 3, shift, linear_end=True, keeps_mean=False) if settings.camera_shift else None
+        )
+        self.num_ws = self.backbone.num_ws
+        self._apply_compute(settings.compute)
+
+    def forward(
+        self,
+        z: torch.Tensor,
+        camera: torch.Tensor,
+        condition: torch.Tensor | None = None,
+        *,
+        psi: float = 1.0,
+        cutoff: int | None = None,
+        resolution: int | None = None,
+        noise: Noise = "const",
+        random: torch.Generator | None = None,
+    ) -> Portrait:
+        """Make one portrait a latent, seen by the learned shift of its camera.
+
+        Args:
+            z: (B, z_dim) latents, normal.
+            camera: (B, 25) labels to render.
+            condition: (B, condition_dim) what the mapping network sees; None for `camera`.
+            psi: truncation; 1 for none.
+            cutoff: number of truncated layers; None for all.
+            resolution: rays a side; None for the settings'.
+            noise: per-pixel noise of the backbone.
+            random: source of drawn noise and of jitter along rays; None marches deterministically.
+        """
+        ws = self.styles(z, camera if condition is None else condition, psi=psi, cutoff=cutoff)
+        shifted = self.shifted(z, camera)
+        return self.synthesise(ws, shifted, resolution=resolution, noise=noise, random=random)
+
+    def styles(
+        self, z: torch.Tensor, condition: torch.Tensor | None, *, psi: float = 1.0, cutoff: int | None = None
+    ) -> torch.Tensor:
+        """Map latents to (B, num_ws, w_dim) style vectors, truncated towards the running mean."""
+        if condition is not None:
+            condition = condition * self.settings.condition_scale
+        return spread(self.mapping(z, condition), self.num_ws, self.mapping.w_mean, psi, cutoff)
+
+    def shifted(self, z: torch.Tensor, camera: torch.Tensor) -> torch.Tensor:
+        """Return the (B, 25) cameras moved by the learned shift; unchanged if there is none (An et al. 2023, sec. 3.3)."""
+        if self.camera_shift is None:
+            return camera
+        index = torch.tensor(TRANSLATION, device=camera.device)
+        return camera.index_add(1, index, self.camera_shift(z, camera).to(camera.dtype))
+
+    def planes(self, ws: torch.Tensor, *, noise: Noise = "const", random: torch.Generator | None = None) -> torch.Tensor:
+        """Return the volume's planes for style vectors: what an orbit around one head keeps.
+
+        Without gradients, linear heads of the volume are folded into the backbone's own last layers.
+        """
+        self._check_styles(ws)
+        if torch.is_grad_enabled():
+            return self.volume.prepare(self.backbone(ws, noise=noise, random=random))
+        mix = self.volume.mixing()
+        return self.volume.arrange(self.backbone(ws, noise=noise, random=random, mix=mix))
+
+    def field(self, planes: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (B, N, F) features and (B, N, 1) raw densities at world points (B, N, 3)."""
+        features, density = self.decoder(self.volume.sample(planes, points))
+        return features, density
+
+    def synthesise(
+        self,
+        ws: torch.Tensor,
+        camera: torch.Tensor,
+        *,
+        planes: torch.Tensor | None = None,
+        background_ws: torch.Tensor | None = None,
+        resolution: int | None = None,
+        noise: Noise = "const",
+        random: torch.Generator | None = None,
+        density_noise: float = 0.0,
+        randomness: Randomness | None = None,
+    ) -> Portrait:
+        """Render style vectors from cameras.
+
+        Args:
+            ws: (B, num_ws, w_dim) style vectors.
+            camera: (B, 25) labels, used as they are.
+            planes: what `planes` returned for these ws, to spare the backbone.
+            background_ws: (B, num_ws, w_dim) style vectors of the background; None for `ws`.
+            resolution: rays a side; None for the settings'.
+            noise: per-pixel noise of backbone and background.
+            random: source of drawn noise and jitter; None marches deterministically.
+            density_noise: standard deviation of noise on densities, for the start of training; needs `random`.
+            randomness: the march's numbers themselves, instead of drawing them.
+
+        Raises:
+            LabelError: cameras do not fit the contract or the batch.
+            ValueError: style vectors do not fit.
+        """
+        self._check_styles(ws)
+        check_labels(camera, batch=len(ws))
+        resolution = resolution or self.settings.neural_resolution
+        planes = self.planes(ws, noise=noise, random=random) if planes is None else planes
+        origins, directions = camera_rays(camera.float(), resolution)
+        if randomness is None and random is not None:
+            randomness = Randomness.draw(origins, self.settings.march, random, density_noise)
+        seen = render(lambda points: self.field(planes, points), origins, directions, self.settings.march, randomness)
+        features, depth, weight = (_picture(part, resolution) for part in (seen.features, seen.depth, seen.weight))
+        features = self.decoder.composed(features)
+        if self.background is not None:
+            behind = ws if background_ws is None else background_ws
+            features = features + (1.0 - weight) * self.background(behind, resolution, noise, random)
+        return self._finish(features, depth, weight, ws[:, -1], camera, random)
+
+    def _finish(
+        self,
+        features: torch.Tensor,
+        depth: torch.Tensor,
+        weight: torch.Tensor,
+        w: torch.Tensor,
+        camera: torch.Tensor,
+        random: torch.Generator | None,
+    ) -> Portrait:
+        """Turn composed features into raw picture, parsing and final picture."""
+        raw = features[:, :3] if self.to_raw is None else self.to_raw(features, w)
+        parsing, guide = (None, None) if self.parsing is None else self.parsing(features, w)
+        image = self.upsampler(features, raw, w, guide, random)
+        return Portrait(image, raw, camera, weight * 1.002 - 0.001, parsing, depth, features)
+
+    def _check_styles(self, ws: torch.Tensor) -> None:
+        expected = (self.num_ws, self.settings.w_dim)
+        if ws.dim() != 3 or tuple(ws.shape[1:]) != expected:
+            raise ValueError(f"expected style vectors of shape (B, {expected[0]}, {expected[1]}), got {tuple(ws.shape)}")
+
+    def _apply_compute(self, compute: ComputeSettings) -> None:
+        """Set precision, memory layout and compilation of the parts."""
+        precision = {"fp32": torch.float32, "bf16": torch.bfloat16}
+        self.backbone.dtype = precision[compute.backbone_precision]
+        self.upsampler.dtype = precision[compute.upsampler_precision]
+        if self.background is not None:
+            self.background.network.dtype = precision[compute.backbone_precision]
+        if compute.channels_last:
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if compute.compile:
+            for part in (self.backbone, self.upsampler, self.background):
+                if part is not None:
+                    part.compile()
+
+
+def _picture(rays: torch.Tensor, resolution: int) -> torch.Tensor:
+    """Lay (B, M, C) values of rays out as a (B, C, r, r) picture."""
+    return rays.transpose(1, 2).unflatten(2, (resolution, resolution))

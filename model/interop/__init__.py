@@ -1,0 +1,1 @@
+"""Published checkpoints into this toolkit's, without running their code."""

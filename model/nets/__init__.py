@@ -1,0 +1,1 @@
+"""The networks that a generator and a critic are put together from."""
