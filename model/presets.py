@@ -1,0 +1,170 @@
+"""Named settings of generator and critic: the published systems, their ablations and two sizes for small machines.
+
+A method is a set of values here; nothing else in the toolkit knows it by name. Training settings are left to `train`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..manifests.config import ConfigError
+from .discriminator import CriticSettings
+from .generator import GeneratorSettings
+from .march import MarchSettings
+from .nets.backbone import SynthesisSettings
+from .nets.background import BackgroundSettings
+from .nets.decoder import DecoderSettings
+from .nets.parsing import ParsingSettings
+from .nets.upsampler import UpsamplerSettings
+from .volumes import DualSphereSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """A generator and the critic that judges it."""
+
+    generator: GeneratorSettings
+    """The generator."""
+    critic: CriticSettings
+    """The critic."""
+
+    def __post_init__(self) -> None:
+        made, judged = self.generator.upsampler.resolution, self.critic.resolution
+        if made != judged:
+            raise ConfigError(f"expected generator and critic of one resolution, got {made} and {judged}")
+        parsing = self.generator.parsing.channels if self.generator.parsing else 0
+        if self.critic.parsing_channels not in (0, parsing):
+            raise ConfigError(f"the critic sees {self.critic.parsing_channels} parsing channels, the generator makes {parsing}")
+
+
+def spherehead_512() -> ModelSettings:
+    """SphereHead (Li et al. 2024): two spheres, background, parsing head, critic of pictures, mask and parsing."""
+    parsing = ParsingSettings()
+    generator = GeneratorSettings(volume=DualSphereSettings(), parsing=parsing)
+    return ModelSettings(generator, CriticSettings(parsing_channels=parsing.channels))
+
+
+def panohead_512() -> ModelSettings:
+    """PanoHead (An et al. 2023): tri-grid of depth 3, background, critic of pictures and mask."""
+    return ModelSettings(GeneratorSettings(volume=TriGridSettings()), CriticSettings())
+
+
+def eg3d_512() -> ModelSettings:
+    """EG3D (Chan et al. 2022) as published, with its XZ plane twice; no background, critic of pictures only."""
+    generator = GeneratorSettings(
+        volume=TriPlaneSettings(axes="xy_xz_zx"),
+        decoder=DecoderSettings(activation="sigmoid"),
+        march=MarchSettings(crop=None),
+        background=None,
+        raw="first_three",
+        camera_shift=False,
+    )
+    return ModelSettings(generator, CriticSettings(mask=False))
+
+
+def hyplanehead_512() -> ModelSettings:
+    """HyPlaneHead (NeurIPS 2025): three planes and a near-equal-area sphere cut evenly from one map."""
+    return ModelSettings(GeneratorSettings(volume=HyPlaneSettings()), CriticSettings())
+
+
+def small_128() -> ModelSettings:
+    """SphereHead at 128 pixels for one small GPU: planes of 128, half the widths, 32 + 32 samples."""
+    parsing = ParsingSettings()
+    generator = GeneratorSettings(
+        volume=DualSphereSettings(resolution=128, in_channels=256, head_channels=128),
+        z_dim=256,
+        w_dim=256,
+        neural_resolution=64,
+        backbone=SynthesisSettings(channel_base=8192, channel_max=256),
+        march=MarchSettings(coarse_samples=32, fine_samples=32),
+        background=BackgroundSettings(64, SynthesisSettings(channel_base=2048, channel_max=128)),
+        parsing=parsing,
+        upsampler=UpsamplerSettings(input_resolution=64, channels=(128, 64), doubles=(False, True)),
+    )
+    critic = CriticSettings(
+        resolution=128, parsing_channels=parsing.channels, widths=SynthesisSettings(channel_base=8192, channel_max=256)
+    )
+    return ModelSettings(generator, critic)
+
+
+def tiny_64() -> ModelSettings:
+    """SphereHead at 64 pixels for one CPU: planes of 64, an eighth of the widths, 16 + 16 samples."""
+    parsing = ParsingSettings()
+    generator = GeneratorSettings(
+        volume=DualSphereSettings(resolution=64, num_features=16, in_channels=64, head_channels=32),
+        z_dim=128,
+        w_dim=128,
+        neural_resolution=32,
+        backbone=SynthesisSettings(channel_base=2048, channel_max=64),
+        decoder=DecoderSettings(hidden=32, features=16),
+        march=MarchSettings(coarse_samples=16, fine_samples=16),
+        background=BackgroundSettings(32, SynthesisSettings(channel_base=512, channel_max=32)),
+        parsing=parsing,
+        upsampler=UpsamplerSettings(input_resolution=32, channels=(32, 32), doubles=(False, True)),
+    )
+    critic = CriticSettings(
+        resolution=64, parsing_channels=parsing.channels, widths=SynthesisSettings(channel_base=2048, channel_max=64)
+    )
+    return ModelSettings(generator, critic)
+
+
+def with_volume(settings: ModelSettings, **changes: Any) -> ModelSettings:
+    """Return the settings with another volume, or with fields of the present one changed, and nothing else touched.
+
+    Args:
+        settings: a model.
+        changes: `volume` for another one, or fields of the present volume's settings.
+    """
+    volume = changes.pop("volume", settings.generator.volume)
+    volume = dataclasses.replace(volume, **changes)
+    return dataclasses.replace(settings, generator=dataclasses.replace(settings.generator, volume=volume))
+
+
+def with_feedback(settings: ModelSettings) -> ModelSettings:
+    """Return the settings with the parsing head's features fed to every block of the super-resolution."""
+    blocks = tuple(range(len(settings.generator.upsampler.channels)))
+    parsing = dataclasses.replace(settings.generator.parsing or ParsingSettings(), feedback=blocks)
+    return dataclasses.replace(settings, generator=dataclasses.replace(settings.generator, parsing=parsing))
+
+
+def _tiny_planes() -> TriPlaneSettings:
+    return TriPlaneSettings(resolution=64, num_features=16)
+
+
+PRESETS: dict[str, Callable[[], ModelSettings]] = {
+    "spherehead-512": spherehead_512,
+    "spherehead-512-feedback": lambda: with_feedback(spherehead_512()),
+    "spherehead-512-single": lambda: with_volume(spherehead_512(), spheres="a"),
+    "spherehead-512-planar": lambda: with_volume(spherehead_512(), volume=TriPlaneSettings()),
+    "panohead-512": panohead_512,
+    "eg3d-512": eg3d_512,
+    "eg3d-512-corrected": lambda: with_volume(eg3d_512(), axes="xy_xz_yz"),
+    "hyplanehead-512": hyplanehead_512,
+    "hyplanehead-512-planar": lambda: with_volume(hyplanehead_512(), volume=TriPlaneSettings()),
+    "small-128": small_128,
+    "small-128-planar": lambda: with_volume(small_128(), volume=TriPlaneSettings(resolution=128)),
+    "tiny-64": tiny_64,
+    "tiny-64-feedback": lambda: with_feedback(tiny_64()),
+    "tiny-64-single": lambda: with_volume(tiny_64(), spheres="a"),
+    "tiny-64-planar": lambda: with_volume(tiny_64(), volume=_tiny_planes()),
+    "tiny-64-trigrid": lambda: with_volume(tiny_64(), volume=TriGridSettings(resolution=64, num_features=16)),
+    "tiny-64-hyplane": lambda: with_volume(tiny_64(), volume=HyPlaneSettings(resolution=128, num_features=16)),
+}
+"""Every preset by name; `-single` and `-planar` are the ablations with one sphere and with no spherical plane."""
+
+
+def preset(name: str) -> ModelSettings:
+    """Return the settings of a preset.
+
+    Raises:
+        ConfigError: there is no such preset; the message names the nearest.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(PRESETS)}"
+        raise ConfigError(f"unknown model preset '{name}'; {hint}")
+    return PRESETS[name]()
