@@ -39,7 +39,7 @@ ERRORS: dict[str, int] = {
     "datasets.sources:SourceError": USAGE,
     "datasets.shards:ShardError": MISMATCH,
     "pipeline.weights:WeightsError": USAGE,
-    "pipeline.rembg_models:MissingWeights": USAGE,
+    "pipeline.mattes.rembg_models:MissingWeights": USAGE,
     "pipeline.build:BuildAborted": ABORTED,
     "pipeline.build:AccountingError": MISMATCH,
     "pipeline.commit:CacheLost": INTERNAL,

@@ -23,7 +23,8 @@ from typing import IO, Any
 from .. import __version__
 from ..manifests.config import unknown
 from ..manifests.store import write_json
-from . import mediapipe_models, rembg_models
+from . import mediapipe_models
+from .mattes import rembg_models
 from .weights_registry import REGISTRY, WeightFile
 
 PIECE = 1 << 20

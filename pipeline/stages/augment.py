@@ -30,7 +30,7 @@ from ...datasets.geometry import Geometry
 from ...datasets.sample import Crop, Drop, Sample
 from ...manifests.config import canonical_json
 from ...manifests.identity import derived_id
-from .. import matting
+from ..mattes import matting
 from ..photometry import Darkroom, Photometry, version
 from ..stage import Backend, OpenStage, Stage
 

@@ -20,10 +20,10 @@ from ...datasets.arrays import Array, Pixels
 from ...datasets.sample import Drop, Head, Sample
 from ...manifests.identity import sample_id
 from .. import mediapipe_models as models
-from ..coarse_pose import head_of_body, head_of_face
-from ..face_alignment_points import FaceAlignmentPoints, find_weights, weight_files
-from ..face_shape import eye_centres, mirror_mesh
-from ..head_fit import coarse_placement
+from ..faces.coarse_pose import head_of_body, head_of_face
+from ..faces.face_alignment_points import FaceAlignmentPoints, find_weights, weight_files
+from ..faces.face_shape import eye_centres, mirror_mesh
+from ..faces.head_fit import coarse_placement
 from ..stage import Backend, OpenStage, Stage
 
 FIRST_GROWTH = 1.6

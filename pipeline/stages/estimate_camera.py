@@ -17,10 +17,10 @@ from ...datasets.camera import Camera, CameraError, canonical_to_world, geodesic
 from ...datasets.canonical_face import canonical_vertices
 from ...datasets.sample import Drop, Head, Sample
 from .. import mediapipe_models as models
-from ..camera_sidecar import file_sha256, look_up, read_cameras
-from ..coarse_pose import CoarseHead, head_of_body, head_of_face
-from ..face_shape import eye_distance
-from ..head_fit import HeadFit, camera_of
+from ..faces.camera_sidecar import file_sha256, look_up, read_cameras
+from ..faces.coarse_pose import CoarseHead, head_of_body, head_of_face
+from ..faces.face_shape import eye_distance
+from ..faces.head_fit import HeadFit, camera_of
 from ..stage import Backend, OpenStage, Stage
 from .detect import BODY_SCORE, factor_to, mesh_in_region, reduce_by, region_of_mesh
 

@@ -21,12 +21,12 @@ from ...datasets.classes import CLASSES
 from ...datasets.sample import Drop, Sample
 from .. import onnx_session
 from .. import weights as model_files
-from ..colour_models import ColourModel
-from ..face_regions import EAR_CENTRE, feature_polygons
-from ..head_fit import HeadFit
-from ..head_layout import project
-from ..mesh_parser import INSIDE, Parsed, parse
-from ..onnx_parser import class_map_path, load_class_map, run, sides_by_place, within_matte
+from ..faces.face_regions import EAR_CENTRE, feature_polygons
+from ..faces.head_fit import HeadFit
+from ..parsers.colour_models import ColourModel
+from ..parsers.head_layout import project
+from ..parsers.mesh_parser import INSIDE, Parsed, parse
+from ..parsers.onnx_parser import class_map_path, load_class_map, run, sides_by_place, within_matte
 from ..stage import Backend, OpenStage, Stage
 
 

@@ -21,7 +21,7 @@ from ...datasets.classes import INDEX
 from ...datasets.measures import Region
 from ...datasets.perceptual_hash import perceptual_hashes
 from ...datasets.sample import Drop, Sample
-from ..face_regions import FACE_OVAL, fill
+from ..faces.face_regions import FACE_OVAL, fill
 from ..stage import OpenStage, Stage
 
 _FACE = ("skin", "left_brow", "right_brow", "left_eye", "right_eye", "nose", "mouth", "upper_lip", "lower_lip")

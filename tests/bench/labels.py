@@ -29,8 +29,8 @@ from spherehead.datasets.canonical_face import canonical_vertices
 from spherehead.datasets.sample import Drop, Photo, Sample
 from spherehead.manifests.identity import rng
 from spherehead.pipeline import mediapipe_models
-from spherehead.pipeline.face_shape import eye_distance
-from spherehead.pipeline.head_fit import NUM_VERTICES, HeadFit
+from spherehead.pipeline.faces.face_shape import eye_distance
+from spherehead.pipeline.faces.head_fit import NUM_VERTICES, HeadFit
 from spherehead.pipeline.stages.align import Align
 from spherehead.pipeline.stages.detect import Detect
 from spherehead.pipeline.stages.estimate_camera import EstimateCamera

@@ -15,7 +15,7 @@ from spherehead.datasets.geometry import Geometry
 from spherehead.datasets.sample import Crop, Drop, Photo, Sample
 from spherehead.manifests.config import ConfigError, from_plain, override
 from spherehead.manifests.identity import derived_id, rng
-from spherehead.pipeline import matting
+from spherehead.pipeline.mattes import matting
 from spherehead.pipeline.photometry import Blur, Compression, Darkroom, Noise, Photometry, Tint, Tone
 from spherehead.pipeline.stages.augment import Augment, Moves, backdrop_of, move
 

@@ -1,0 +1,1 @@
+"""From a crop to a map of the 19 classes."""
