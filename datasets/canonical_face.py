@@ -7,7 +7,7 @@ from importlib import resources
 
 import numpy as np
 
-from .arrays import Floats
+from .arrays import Array, Floats
 
 
 @cache
@@ -20,11 +20,11 @@ def canonical_vertices() -> Floats:
 
 
 @cache
-def mirror_partners() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def mirror_partners() -> Array:
     """Return the (468,) index of each vertex's mirror image, found by symmetry about x = 0; read-only."""
     vertices = canonical_vertices()
     distances = np.linalg.norm(vertices[:, None] - vertices[None] * (-1.0, 1.0, 1.0), axis=2)
-    partners = distances.argmin(axis=1)
+    partners: Array = distances.argmin(axis=1)
     if not (partners[partners] == np.arange(len(vertices))).all():
         raise ValueError("the canonical face model is not symmetric; data/canonical_face.csv is damaged")
     partners.setflags(write=False)
