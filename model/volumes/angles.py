@@ -13,6 +13,8 @@ from torch import Tensor
 
 SOFT = 1e-4
 """Distance, in units of half the box, below which gradients are softened: an eightieth of a texel of a 256-texel plane."""
+CORNER = 1e-2
+"""Distance below which gradients of the square's roots are softened: they are steep only in its corners."""
 TINY = 1e-14
 """Added under square roots whose gradient must exist at 0."""
 
@@ -94,9 +96,11 @@ def square(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     root = math.sqrt(2)
     x = 2 * root * u / (_root((root + u).square() - v.square()) + _root((root - u).square() - v.square()))
     y = 2 * root * v / (_root((root + v).square() - u.square()) + _root((root - v).square() - u.square()))
-    return x, y
+    return x.clamp(-1, 1), y.clamp(-1, 1)
 
 
 def _root(value: Tensor) -> Tensor:
-    """Square root of a number that rounding may have put below 0; gradient bounded by 1 / (2 SOFT)."""
-    return (value.clamp_min(0) + SOFT**2).sqrt()
+    """Square root of a number that rounding may have put below 0: with 1e-8 under it as published, gradient at most 50."""
+    value = value.clamp_min(0)
+    exact = (value.detach() + 1e-8).sqrt()
+    return softened(exact, (value + CORNER**2).sqrt()) if value.requires_grad else exact
