@@ -21,7 +21,7 @@ Field = Callable[[Tensor], tuple[Tensor, Tensor]]
 """points (B, N, 3) -> features (B, N, F) and raw densities (B, N, 1), each point on its own."""
 
 EMPTY = -1e3
-"""Raw density of a sample outside the crop: softplus gives exactly 0 there and at the midpoints beside it."""
+"""Raw density of a sample outside the crop: the density is exactly 0 at midpoints beside it, unless a neighbour passes 700."""
 
 
 class MarchError(ValueError):
