@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from ...datasets.arrays import Array, Pixels
@@ -22,20 +21,16 @@ from ...manifests.identity import sample_id
 from .. import mediapipe_models as models
 from ..faces.coarse_pose import head_of_body, head_of_face
 from ..faces.face_alignment_points import FaceAlignmentPoints, find_weights, weight_files
-from ..faces.face_shape import eye_centres, mirror_mesh
 from ..faces.head_fit import coarse_placement
+from ..faces.looks import REGION_PIXELS, distance, factor_to, mesh_in_region, reduce_by, region_of_mesh
 from ..stage import Backend, OpenStage, Stage
 
 FIRST_GROWTH = 1.6
 """Side of the square in which the mesh is first sought, in sides of the detector's box: where looks settle, on average."""
-REGION_GROWTH = 1.5
-"""Side of the square for a closer look, in extents of the mesh found before (the network's training had the same)."""
 BODY_SCORE = 0.2
 """Least score of a body's detection; what it is worth is judged by its points."""
 SETTLED = 0.025
 """A square that moves, grows or turns by less than this share of its side is not looked at again."""
-REGION_PIXELS = 192
-"""Least side of a region that is reduced before the mesh network sees it: the side of the network's own input."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +140,11 @@ class OpenDetect(OpenStage):
         factor = factor_to(pixels, self.stage.max_side)
         reduced = reduce_by(pixels, factor)
         faces = distinct(self.near.find(reduced))
-        heads, lone = self._with_mesh(pixels, faces, factor)
+        heads, lone = self._with_mesh(pixels, reduced, faces, factor)
         if not heads or lone or self.stage.thorough or self.stage.faces != "largest":
             more = distinct([*faces, *self.far.find(reduced)])
-            more_heads, more_lone = self._with_mesh(
-                pixels, [face for face in more if not any(face is other for other in faces)], factor
-            )
+            unseen = [face for face in more if not any(face is other for other in faces)]
+            more_heads, more_lone = self._with_mesh(pixels, reduced, unseen, factor)
             heads, lone = _without_twins([*heads, *more_heads]), [*lone, *more_lone]
         lone = [face for face in lone if not any(_inside(_middle(face.box), head.box) for head in heads)]
         if self.stage.use_pose and (lone or not heads):
@@ -159,20 +153,23 @@ class OpenDetect(OpenStage):
             heads += [_lone_head(face) for face in lone if face.score >= self.stage.min_lone_confidence]
         return heads
 
-    def _with_mesh(self, pixels: Pixels, faces: Sequence[models.Face], factor: int) -> tuple[list[Head], list[models.Face]]:
+    def _with_mesh(
+        self, pixels: Pixels, reduced: Pixels, faces: Sequence[models.Face], factor: int
+    ) -> tuple[list[Head], list[models.Face]]:
         """Return heads for those faces of the reduced picture on which the mesh fits, and the others in source pixels."""
         heads, lone = [], []
         for face in faces:
             place = _to_source(face, factor)
-            mesh = self._mesh(pixels, place)
+            fine = FIRST_GROWTH * max(face.box[2:]) >= REGION_PIXELS  # the network sees no more than this anyway
+            mesh = self._mesh(reduced, face) if fine else self._mesh(pixels, place)
             if mesh is None:
                 lone.append(place)
             else:
-                heads.append(_mesh_head(mesh, face.score))
+                heads.append(_mesh_head(mesh * np.float32(factor if fine else 1), face.score))
         return heads, lone
 
     def _mesh(self, pixels: Pixels, face: models.Face) -> Array | None:
-        """Fit the mesh to a face; (478, 3) in the photograph's pixels, or None.
+        """Fit the mesh to a face; (478, 3) in the pixels of the given picture, or None.
 
         The detector's box is loose and the mesh leans towards where it was sought, so the network looks again at the square
         around its own answer until that square stays where it is. Every other look is at the mirrored picture, and the mean of
@@ -222,72 +219,6 @@ def _mesh_head(mesh: Array, score: float) -> Head:
 def _lone_head(face: models.Face) -> Head:
     coarse = head_of_face(face.points)
     return Head(coarse.box, face.score, "face", coarse.yaw, roll=coarse.roll)
-
-
-def mesh_in_region(mesher: models.FaceMesher, pixels: Pixels, region: models.Region, mirrored: bool = False) -> Array | None:
-    """Run the mesh on a cut-out around a region, reduced without aliasing.
-
-    Args:
-        mesher: the network.
-        pixels: (H, W, 3) uint8 picture.
-        region: where to look, in its pixels.
-        mirrored: show the network the mirror image, and mirror its answer back.
-
-    Returns:
-        (478, 3) float32 mesh in the picture's pixels, or None.
-    """
-    half = 0.5 * region.side * (abs(math.cos(region.angle)) + abs(math.sin(region.angle))) + 2.0
-    x0, y0 = max(0, math.floor(region.x - half)), max(0, math.floor(region.y - half))
-    x1, y1 = min(pixels.shape[1], math.ceil(region.x + half)), min(pixels.shape[0], math.ceil(region.y + half))
-    if x1 - x0 < 8 or y1 - y0 < 8:
-        return None
-    factor = min(max(1, int(region.side / REGION_PIXELS)), x1 - x0, y1 - y0)
-    cut = reduce_by(pixels[y0:y1, x0:x1], factor)
-    place = models.Region((region.x - x0) / factor, (region.y - y0) / factor, region.side / factor, region.angle)
-    if mirrored:
-        mesh = mesher.mesh(cut[:, ::-1], models.Region(cut.shape[1] - place.x, place.y, place.side, -place.angle))
-        mesh = None if mesh is None else mirror_mesh(mesh, cut.shape[1])
-    else:
-        mesh = mesher.mesh(cut, place)
-    return None if mesh is None else np.asarray(mesh * factor + (x0, y0, 0.0), dtype=np.float32)
-
-
-def region_of_mesh(mesh: Array) -> models.Region:
-    """Return the square for the mesh network around a known mesh: its extent along the eyes' line, grown."""
-    points = np.asarray(mesh, dtype=np.float64)[:, :2]
-    right, left = eye_centres(points)
-    angle = math.atan2(left[1] - right[1], left[0] - right[0])
-    c, s = math.cos(angle), math.sin(angle)
-    axes = np.array([[c, s], [-s, c]])
-    along = points @ axes.T
-    low, high = along.min(axis=0), along.max(axis=0)
-    x, y = axes.T @ (0.5 * (low + high))
-    return models.Region(float(x), float(y), REGION_GROWTH * float((high - low).max()), angle)
-
-
-def distance(first: models.Region, second: models.Region) -> float:
-    """Return by how much two squares differ in place, size and angle, the largest of the three as a share of the side."""
-    moved = math.hypot(second.x - first.x, second.y - first.y) / second.side
-    turned = abs(math.remainder(second.angle - first.angle, 2.0 * math.pi))
-    return max(moved, abs(math.log(second.side / first.side)), turned)
-
-
-def factor_to(pixels: Pixels, max_side: int) -> int:
-    """Return the least whole factor that brings the longest side to `max_side` and leaves every side a pixel."""
-    height, width = int(pixels.shape[0]), int(pixels.shape[1])
-    return min(math.ceil(max(height, width) / max_side), height, width)
-
-
-def reduce_by(pixels: Pixels, factor: int) -> Pixels:
-    """Return the picture reduced by a whole factor, each pixel the mean of factor x factor; a rest at the edges is left out.
-
-    A whole factor keeps coordinates exact (divide by it) and is many times faster than a broken one.
-    """
-    if factor <= 1:
-        return pixels
-    width, height = pixels.shape[1] // factor, pixels.shape[0] // factor
-    whole = pixels[: height * factor, : width * factor]
-    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def distinct(faces: Sequence[models.Face], max_overlap: float = 0.3) -> list[models.Face]:

@@ -21,8 +21,9 @@ from ..faces.camera_sidecar import file_sha256, look_up, read_cameras
 from ..faces.coarse_pose import CoarseHead, head_of_body, head_of_face
 from ..faces.face_shape import eye_distance
 from ..faces.head_fit import HeadFit, camera_of
+from ..faces.looks import factor_to, mesh_in_region, reduce_by, region_of_mesh
 from ..stage import Backend, OpenStage, Stage
-from .detect import BODY_SCORE, factor_to, mesh_in_region, reduce_by, region_of_mesh
+from .detect import BODY_SCORE
 
 DIGITS = 6
 """Angles of a label are rounded to this many digits, so that the last bits of a sum cannot change a data set."""
