@@ -33,6 +33,7 @@ WRAPPERS = {
     "matplotlib": {"datasets/figures.py"},
     "rich": {"pipeline/progress.py"},
     "pillow_heif": {"datasets/formats.py"},
+    "numba": {"pipeline/synthetic/raster.py"},
     "torch": {"pipeline/faces/face_alignment_points.py", "pipeline/doctor.py"},
 }
 """Package -> the modules that may import it; `model` is made of torch and is free to."""
@@ -214,7 +215,7 @@ def _page_of(path: Path) -> Path:
     return next(folder for folder in path.parents if (folder / "README.md").is_file())
 
 
-@pytest.mark.parametrize("folder", ["manifests", "datasets", "pipeline", "pipeline/stages"])
+@pytest.mark.parametrize("folder", ["manifests", "datasets", "pipeline", "pipeline/stages", "pipeline/synthetic"])
 def test_every_module_has_a_row_on_its_folders_page(folder: str) -> None:
     page = (ROOT / folder / "README.md").read_text(encoding="utf-8")
     modules = [path for path in FILES if path.name != "__init__.py" and _page_of(path) == ROOT / folder]

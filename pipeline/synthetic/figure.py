@@ -1,0 +1,279 @@
+"""A person as parts to draw: meshes in the head frame with textures, classes and finishes, put together from the assets.
+
+Who the person is comes from `population`; light, camera and the drawing itself are left to `geometry`, `preview` and `render`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ...datasets.arrays import Array, Floats, Pixels
+from ...datasets.classes import INDEX
+from . import glasses, paint
+from .assets import Assets
+from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
+from .placement import Placement, place
+from .population import Person
+
+TOP_OF_EAR = (0.74, 7.36, 0.50)
+"""Where the temples of glasses rest on the unmorphed left ear (dm)."""
+NOSE_BRIDGE = (0.0, 7.16, 1.56)
+"""Where their bridge rests."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One mesh of one material."""
+
+    name: str
+    points: Floats
+    """(V, 3) in the head frame, world units."""
+    normals: Floats
+    """(V, 3) unit normals for shading."""
+    faces: Array
+    """(F, 3) int32."""
+    uvs: Floats
+    """(T, 2), v down."""
+    face_uvs: Array
+    """(F, 3) int32."""
+    texture: Pixels
+    """(H, W, 4) sRGB and opacity."""
+    labels: Array
+    """(F,) uint8 class of each face."""
+    finish: str
+    """skin, eye, hair, cloth, frame, metal, lens or teeth."""
+    seen_from: float = 0.5
+    """Opacity from which a point counts as this part's in the class map; above 1 it never does."""
+    fields: Floats | None = None
+    """(V, K) one value a vertex: where it is positive, faces of class skin have the class in `field_labels` instead."""
+    field_labels: tuple[int, ...] = ()
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether no texel is transparent."""
+        return bool((self.texture[..., 3] == 255).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A person ready to be drawn."""
+
+    person: Person
+    parts: tuple[Part, ...]
+    placement: Placement
+
+
+@lru_cache(maxsize=4)
+def body_of(assets: Assets) -> Body:
+    """Return the body of some assets, made once."""
+    return Body(assets)
+
+
+def build_figure(assets: Assets, person: Person) -> Figure:
+    """Put a person together.
+
+    Raises:
+        AssetError: one of the assets is damaged or missing.
+    """
+    body = body_of(assets)
+    placement = place(body, body.morph(person.shape))
+    vertices = body.morph({**person.shape, **person.expression})
+    maker = _Maker(assets, body, person, vertices, placement)
+    parts = [*maker.skin(), *maker.eyes(), *maker.worn()]
+    if person.glasses is not None:
+        parts += maker.glasses()
+    return Figure(person, tuple(part for part in parts if len(part.faces)), placement)
+
+
+@dataclass(frozen=True, eq=False)
+class _Maker:
+    assets: Assets
+    body: Body
+    person: Person
+    vertices: Floats
+    placement: Placement
+
+    def part(
+        self, name: str, points: Floats, faces: Array, uvs: Floats, face_uvs: Array, texture: Pixels, labels: Array, finish: str
+    ) -> Part:
+        """Make a part from points in decimetres, leaving out vertices that no face uses."""
+        used, new = np.unique(faces, return_inverse=True)
+        used_uvs, new_uvs = np.unique(face_uvs, return_inverse=True)
+        placed = self.placement.apply(points[used])
+        small = new.reshape(faces.shape).astype(np.int32)
+        return Part(
+            name, placed, vertex_normals(placed, small), small, uvs[used_uvs], new_uvs.reshape(faces.shape).astype(np.int32),
+            texture, labels, finish,
+        )  # fmt: skip
+
+    def skin(self) -> list[Part]:
+        """Make the head and the rest of the bust, which have textures of their own."""
+        bust, person = self.body.bust, self.person
+        points = bust.subdivision.refine(self.vertices)
+        faces, face_uvs = bust.subdivision.faces, bust.subdivision.face_uvs
+        shown = np.full(len(faces), True)
+        if person.clothes:
+            hidden = np.zeros(len(self.vertices), dtype=bool)
+            hidden[self.assets.piece(person.clothes).proxy.hidden] = True
+            shown &= ~np.asarray(hidden[bust.corners]).all(axis=1)
+        left, top, right, bottom = np.array(paint.HEAD_CROP) / 512.0
+        u, v = bust.uvs[face_uvs].transpose(2, 0, 1)
+        head = ((u > left) & (u < right) & (v > top) & (v < bottom)).all(axis=1) & (bust.labels != INDEX["mouth"])
+        normals = vertex_normals(self.placement.apply(points), faces)
+        fields = np.column_stack([bust.below_jaw, self._scalp_field()])
+        labels = (INDEX["neck"], INDEX["hair"])
+        crop_uvs = (bust.uvs - [left, top]) / [right - left, bottom - top]
+        found = []
+        for name, chosen, uvs, texture in (
+            ("head", head & shown, crop_uvs, _opaque(paint.head_skin(self.assets, person))),
+            ("bust", ~head & shown, bust.uvs, _opaque(paint.body_skin(self.assets, person))),
+        ):
+            some = faces[chosen]
+            used, new = np.unique(some, return_inverse=True)
+            part = Part(
+                name, self.placement.apply(points[used]), normals[used], new.reshape(some.shape).astype(np.int32), uvs,
+                face_uvs[chosen], texture, bust.labels[chosen], "skin", 0.5, fields[used], labels,
+            )  # fmt: skip
+            found.append(part)
+        return found
+
+    def _scalp_field(self) -> Floats:
+        """Return one value a fine vertex of the bust: positive where the scalp is painted as hair."""
+        bust = self.body.bust
+        if self.person.scalp == "bare":
+            return np.full(bust.subdivision.matrix.shape[0], -1.0)
+        mask = paint.scalp_mask(self.assets)
+        uv_of = np.zeros(bust.subdivision.matrix.shape[0], dtype=np.int64)
+        uv_of[bust.subdivision.faces.ravel()] = bust.subdivision.face_uvs.ravel()
+        x, y = np.clip(bust.uvs[uv_of] * 512.0, 0, 511).astype(np.int64).T
+        return np.asarray(mask[y, x] - 0.5, dtype=np.float64)
+
+    def eyes(self) -> list[Part]:
+        """Make both eyeballs, turned to where the person looks."""
+        person = self.person
+        if not person.eyes:
+            return []
+        piece = self.assets.piece(person.eyes)
+        points = piece.proxy.fit(self.vertices)
+        ball = piece.mesh.uvs[piece.mesh.face_uvs][..., 1].max(axis=1) < 0.87  # the cornea is painted in a corner, clear
+        ball |= piece.mesh.uvs[piece.mesh.face_uvs][..., 0].min(axis=1) < 0.87
+        texture = _opaque(self.assets.picture(person.eye_texture)[..., :3])
+        found = []
+        for side, name in ((1.0, "left_eye"), (-1.0, "right_eye")):
+            faces_of = ball & (side * points[piece.mesh.faces][..., 0].mean(axis=1) > 0)
+            faces = piece.mesh.faces[faces_of]
+            if not len(faces):
+                continue
+            turned = points.copy()
+            used = np.unique(faces)
+            turned[used] = _turn(points[used], *person.gaze)
+            labels = np.full(len(faces), INDEX[name], dtype=np.uint8)
+            found.append(self.part(name, turned, faces, piece.mesh.uvs, piece.mesh.face_uvs[faces_of], texture, labels, "eye"))
+        return found
+
+    def worn(self) -> list[Part]:
+        """Make everything that hangs on the body: brows, lashes, hair, hat and clothes."""
+        person = self.person
+        dark = tuple(0.6 * value for value in person.hair_colour)
+        brow_colour = (dark[0], dark[1], dark[2])
+        wanted = [
+            (person.brows, "brow", "hair", lambda picture: recolour_flat(picture, brow_colour)),
+            (person.lashes, "lashes", "hair", lambda picture: recolour_flat(picture, (0.04, 0.03, 0.03))),
+            (person.hair, "hair", "hair", lambda picture: paint.recoloured(picture, person.hair_colour)),
+            (person.hat, "hat", "cloth", lambda picture: picture),
+            (person.clothes, "cloth", "cloth", lambda picture: paint.tinted(picture, person.clothes_gain)),
+        ]
+        found = []
+        for name, kind, finish, repaint in wanted:
+            if not name:
+                continue
+            piece = self.assets.piece(name)
+            points = piece.proxy.fit(self.vertices)
+            rest = piece.proxy.fit(self.body.base.vertices)[piece.mesh.faces]
+            near = (rest[..., 1] > BUST_BOTTOM - 0.6).all(axis=1) & (np.abs(rest[..., 0]) < BUST_HALF_WIDTH).all(axis=1)
+            texture = piece.texture if kind != "hat" or not person.hat_texture else person.hat_texture
+            picture = repaint(self.assets.picture(texture)) if texture else paint.plain((0.5, 0.5, 0.5))
+            if kind in ("hat", "cloth"):
+                picture = _opaque(picture[..., :3])
+            faces = piece.mesh.faces[near]
+            labels = np.full(len(faces), INDEX.get(kind, INDEX["hair"]), dtype=np.uint8)
+            if kind == "brow":
+                left = points[faces][..., 0].mean(axis=1) > 0
+                labels = np.where(left, INDEX["left_brow"], INDEX["right_brow"]).astype(np.uint8)
+            part = self.part(kind, points, faces, piece.mesh.uvs, piece.mesh.face_uvs[near], picture, labels, finish)
+            if kind == "lashes":
+                part = _unseen(part)
+            found.append(part)
+        return found
+
+    def glasses(self) -> list[Part]:
+        """Make the glasses on this person's nose and ears."""
+        look = self.person.glasses
+        assert look is not None
+        bust, base = self.body.bust, self.body.base.vertices
+        fine = bust.subdivision.refine(self.vertices)
+        skin = fine[np.unique(bust.subdivision.faces[bust.labels == INDEX["skin"]])]
+
+        def follow(place: tuple[float, float, float]) -> Floats:
+            nearest = int(np.argmin(((base[: len(self.vertices)] - place) ** 2).sum(axis=1) + 1e3 * self._not_skin()))
+            return np.asarray(self.vertices[nearest] + (np.array(place) - base[nearest]))
+
+        x, y, z = TOP_OF_EAR
+        seat = glasses.Seat(
+            self.body.centre(self.vertices, "joint-l-eye"), self.body.centre(self.vertices, "joint-r-eye"),
+            follow(NOSE_BRIDGE), follow((x, y, z)), follow((-x, y, z)), skin,
+        )  # fmt: skip
+        frame, lenses = glasses.build(look, seat)
+        lens_colour = (0.03, 0.03, 0.035) if look.lens_opacity > 0.5 else (0.9, 0.95, 1.0)
+        opacity = max(look.lens_opacity, 0.06)
+        found = []
+        for name, solid, texture, finish in (
+            ("frame", frame, paint.plain(look.frame), "metal" if look.metal else "frame"),
+            ("lens", lenses, paint.plain(lens_colour, opacity), "lens"),
+        ):
+            uvs, face_uvs = np.full((1, 2), 0.5), np.zeros_like(solid.faces)
+            labels = np.full(len(solid.faces), INDEX["glasses"], dtype=np.uint8)
+            part = self.part(name, solid.points, solid.faces, uvs, face_uvs, texture, labels, finish)
+            found.append(part if finish != "lens" else _always_seen(part))
+        return found
+
+    def _not_skin(self) -> Array:
+        used = np.zeros(len(self.vertices))
+        used[np.unique(self.body.base.faces[self.body.base.group("body")])] = 1.0
+        return 1.0 - used
+
+
+def _turn(points: Floats, yaw: float, pitch: float) -> Floats:
+    """Turn an eyeball about its middle, front towards the person's left by `yaw` and up by `pitch` radians."""
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2.0
+    c, s = np.cos(yaw), np.sin(yaw)
+    sideways = np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
+    c, s = np.cos(pitch), np.sin(pitch)
+    upwards = np.array([[1.0, 0.0, 0.0], [0.0, c, s], [0.0, -s, c]])
+    return np.asarray((points - middle) @ (sideways @ upwards).T + middle)
+
+
+def recolour_flat(picture: Pixels, colour: tuple[float, float, float]) -> Pixels:
+    """Paint an RGBA picture in one sRGB colour, keeping its alpha."""
+    flat = np.broadcast_to(np.round(255.0 * np.array(colour)).astype(np.uint8), (*picture.shape[:2], 3))
+    return np.dstack([flat, picture[..., 3]])
+
+
+def _opaque(picture: Pixels) -> Pixels:
+    return np.dstack([picture, np.full(picture.shape[:2], 255, dtype=np.uint8)])
+
+
+def _unseen(part: Part) -> Part:
+    """Leave a part out of class map and depth: it only covers what is behind."""
+
+    return dataclasses.replace(part, seen_from=2.0)
+
+
+def _always_seen(part: Part) -> Part:
+    """Count a part in class map and depth however clear it is."""
+
+    return dataclasses.replace(part, seen_from=0.0)
