@@ -76,7 +76,7 @@ def test_only_the_wanted_gradients_are_worked_out() -> None:
 def test_many_points_are_read_in_chunks_and_any_number_of_threads_gives_the_same_bits() -> None:
     random = torch.Generator().manual_seed(1)
     plane = torch.randn(1, 1, 2, 16, 16, generator=random)
-    u, v, weight = 2.2 * torch.rand(3, 1, 1, (1 << 16) + 100, generator=random) - 1.1
+    u, v, weight = 2.2 * torch.rand(3, 1, 1, (1 << 17) + 100, generator=random) - 1.1
     table = PlaneTable([(1, 16, 16)])
     results = []
     for threads in (1, 2):
