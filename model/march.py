@@ -230,30 +230,22 @@ def _ask(
 
 
 def _ask_inside(field: Field, points: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    """Ask the field about the points inside only; the others get zeros.
+    """Ask the field about the points inside only; the others get the answer of some point, which their weight of 0 hides.
 
-    Each head's points move to the front of a shorter list, as long as the longest head's; what fills the rest is dropped again.
+    Each head's points move to the front of a shorter list, as long as the longest head's; what fills it up is never read.
     """
     batch, count = inside.shape
-    head, place = inside.nonzero(as_tuple=True)
+    kept = inside.flatten().nonzero().squeeze(1)
     held = inside.sum(1)
-    if not len(place):
-        head, place, held = (
-            head.new_zeros(1),
-            place.new_zeros(1),
-            held.clamp_min(0) + functional.one_hot(held.new_tensor(0), batch),
-        )
-    slot = torch.arange(len(place), device=place.device) - (held.cumsum(0) - held)[head]
-    index = place.new_zeros(batch, max(1, int(held.max())))
-    index[head, slot] = place
-    features, density = field(points.gather(1, index[..., None].expand(-1, -1, 3)))
-    row, source = head * count + place, head * index.shape[1] + slot
-
-    def spread(values: Tensor) -> Tensor:
-        full = values.new_zeros(batch * count, values.shape[-1])
-        return full.index_copy(0, row, values.flatten(0, 1).index_select(0, source)).view(batch, count, -1)
-
-    return spread(features), spread(density)
+    width = max(1, int(held.max()))
+    start = torch.arange(batch, device=kept.device) * width - (held.cumsum(0) - held)
+    slot = torch.arange(len(kept), device=kept.device) + start[kept // count]
+    rows = points.flatten(0, 1)
+    packed = rows.new_zeros(batch * width, 3).index_copy(0, slot, rows.index_select(0, kept))
+    answers = field(packed.view(batch, width, 3))
+    source = torch.zeros_like(inside, dtype=torch.long).flatten().index_copy(0, kept, slot)
+    features, density = (answer.flatten(0, 1).index_select(0, source).view(batch, count, -1) for answer in answers)
+    return features, density
 
 
 def compose(depths: Tensor, density: Tensor) -> tuple[Tensor, Tensor]:
