@@ -39,8 +39,8 @@ class ComputeSettings:
     """Precision of the convolutions of the super-resolution."""
     channels_last: bool = True
     """Keep channels next to each other in memory; faster on CPU and on tensor cores."""
-    compile: bool = False
-    """Run backbone, background and super-resolution through torch.compile; slow at the first call of each shape."""
+    compile: Literal["off", "inductor", "aot_eager"] = "off"
+    """Backend of torch.compile for backbone, background and super-resolution; slow at the first call of each shape."""
     modulation: Modulation = "auto"
     """Where styles are applied (see `ops.modulation`)."""
 
@@ -250,10 +250,10 @@ class Generator(nn.Module):
             self.background.network.dtype = precision[compute.backbone_precision]
         if compute.channels_last:
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if compute.compile:
+        if compute.compile != "off":
             for part in (self.backbone, self.upsampler, self.background):
                 if part is not None:
-                    part.compile()
+                    part.compile(backend=compute.compile)
 
 
 def _picture(rays: torch.Tensor, resolution: int) -> torch.Tensor:

@@ -31,7 +31,13 @@ def unit_second_moment(x: torch.Tensor) -> torch.Tensor:
 
 
 class Mapping(nn.Module):
-    """Latent (B, z_dim) and label (B, label_dim) to w (B, w_dim); either input may have no numbers."""
+    """Latent (B, z_dim) and label (B, label_dim) to w (B, w_dim); either input may have no numbers.
+
+    Args of the constructor:
+        linear_end: the last layer is linear and starts at zero, so that the camera's shift grows from nothing (the published
+            start is a random shift as large as the head).
+        keeps_mean: hold the running mean that truncation needs.
+    """
 
     w_mean: torch.Tensor
 
@@ -61,6 +67,8 @@ class Mapping(nn.Module):
             )
             for index in range(settings.layers)
         )
+        if linear_end:
+            nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]
         if keeps_mean:
             self.register_buffer("w_mean", torch.zeros(w_dim))
 

@@ -1,0 +1,245 @@
+"""What a generator promises whatever its volume: one seed one picture, cached planes, equal ways to compute, kind refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from spherehead.datasets.camera import Camera
+from spherehead.manifests.config import override
+from spherehead.model.generator import ComputeSettings, Generator, GeneratorSettings
+from spherehead.model.nets.backbone import SynthesisSettings
+from spherehead.model.nets.background import BackgroundSettings
+from spherehead.model.nets.upsampler import Upsampler, UpsamplerSettings
+from spherehead.model.presets import preset
+from spherehead.model.rays import LabelError
+
+
+def shrunk(name: str, **compute: object) -> GeneratorSettings:
+    """A tiny preset made smaller still, with other ways to compute."""
+    settings = override(
+        preset(name),
+        [
+            "generator.z_dim=16", "generator.w_dim=16", "generator.neural_resolution=8",
+            "generator.march.coarse_samples=6", "generator.march.fine_samples=6",
+        ],
+    ).generator  # fmt: skip
+    narrow = SynthesisSettings(channel_base=256, channel_max=8)
+    return dataclasses.replace(
+        settings,
+        backbone=narrow,
+        background=BackgroundSettings(8, narrow),
+        upsampler=UpsamplerSettings(input_resolution=8, channels=(8, 8), doubles=(False, True)),
+        compute=ComputeSettings(**compute),  # type: ignore[arg-type]
+    )
+
+
+def made(settings: GeneratorSettings) -> Generator:
+    torch.manual_seed(0)
+    generator = Generator(settings).eval()
+    with torch.no_grad():
+        for name, parameter in generator.named_parameters():
+            if name.endswith(("noise_strength", "bias")):
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return generator
+
+
+def latents(count: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def cameras(*yaws: float) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(Camera.look_at(yaw, 0.1).label()) for yaw in yaws])
+
+
+TINY = ["tiny-64", "tiny-64-feedback", "tiny-64-single", "tiny-64-planar", "tiny-64-trigrid", "tiny-64-hyplane"]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_portraits_are_whole_and_differentiable(name: str) -> None:
+    generator = made(shrunk(name)).train()
+    portrait = generator(latents(2), cameras(0.0, 1.0), noise="random", random=torch.Generator().manual_seed(0))
+    assert portrait.image.shape == (2, 3, 16, 16)
+    assert portrait.raw.shape == (2, 3, 8, 8)
+    assert portrait.mask is not None and portrait.mask.shape == (2, 1, 8, 8)
+    assert portrait.depth is not None and bool(((portrait.depth > 2.2) & (portrait.depth < 3.6)).all())
+    assert portrait.parsing is not None
+    torch.testing.assert_close(portrait.parsing.sum(1), torch.ones(2, 8, 8))
+    (portrait.image.square().mean() + portrait.mask.mean() + portrait.parsing[:, 1].mean()).backward()
+    grads = {name: parameter.grad for name, parameter in generator.named_parameters()}
+    assert all(grad is None or bool(grad.isfinite().all()) for grad in grads.values())
+    idle = {name for name, grad in grads.items() if grad is None}
+    assert all(name.startswith("upsampler.") and name.endswith("noise_strength") for name in idle)
+
+
+def test_one_seed_gives_one_picture_and_noise_changes_it() -> None:
+    generator, z, camera = made(shrunk("tiny-64")), latents(1), cameras(0.3)
+    with torch.no_grad():
+        first, again = generator(z, camera), generator(z, camera)
+        drawn = [generator(z, camera, noise="random", random=torch.Generator().manual_seed(7)).image for _ in range(2)]
+        bare = generator(z, camera, noise="none").image
+    assert torch.equal(first.image, again.image)
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(first.image, drawn[0])
+    assert not torch.equal(first.image, bare)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_cached_planes_and_folded_heads_give_the_same_picture(name: str) -> None:
+    generator, z, camera = made(shrunk(name)), latents(2), cameras(0.3, -2.0)
+    ws = generator.styles(z, camera)
+    trained = generator.synthesise(ws, camera)
+    with torch.no_grad():
+        cached = generator.synthesise(ws, camera, planes=generator.planes(ws))
+        one = generator.synthesise(ws[1:], camera[1:], planes=generator.planes(ws)[1:])
+    torch.testing.assert_close(cached.image, trained.image.detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(one.image, cached.image[1:], rtol=1e-4, atol=1e-4)
+
+
+def test_truncation_pulls_the_first_layers_towards_the_mean() -> None:
+    generator, z, camera = made(shrunk("tiny-64")), latents(3), cameras(0.0, 0.1, 0.2)
+    full = generator.styles(z, camera)
+    for _ in range(3000):
+        generator.mapping.track(full[:, 0])
+    torch.testing.assert_close(generator.mapping.w_mean, full[:, 0].mean(0), rtol=5e-3, atol=5e-3)
+    half = generator.styles(z, camera, psi=0.5, cutoff=2)
+    torch.testing.assert_close(half[:, :2], (full[:, :2] + generator.mapping.w_mean) / 2)
+    assert torch.equal(half[:, 2:], full[:, 2:])
+    assert torch.equal(generator.styles(z, camera, psi=0.0)[0], generator.styles(z, camera, psi=0.0)[1])
+
+
+def test_condition_and_camera_are_apart() -> None:
+    generator, z = made(shrunk("tiny-64")), latents(1)
+    with torch.no_grad():
+        same = generator.styles(z, cameras(0.0))
+        blind = Generator(dataclasses.replace(generator.settings, condition_scale=0.0))
+        assert torch.equal(blind.styles(z, cameras(0.0)), blind.styles(z, cameras(2.0)))
+        assert not torch.equal(same, generator.styles(z, cameras(2.0)))
+        other = Generator(dataclasses.replace(generator.settings, condition_dim=5))
+        assert other(z, cameras(1.0), torch.randn(1, 5)).image.shape == (1, 3, 16, 16)
+
+
+def test_camera_shift_moves_the_position_only() -> None:
+    generator, camera = made(shrunk("tiny-64")), cameras(0.4)
+    moved = generator.shifted(latents(1), camera) - camera
+    still = [index for index in range(25) if index not in (3, 7, 11)]
+    assert not moved[:, still].any()
+    assert bool((moved[:, [3, 7, 11]] != 0).all())
+    fresh = Generator(generator.settings)
+    assert torch.equal(fresh.shifted(latents(1), camera), camera)
+    fixed = Generator(dataclasses.replace(generator.settings, camera_shift=False))
+    assert torch.equal(fixed.shifted(latents(1), camera), camera)
+
+
+def test_another_background_changes_no_foreground() -> None:
+    generator, camera = made(shrunk("tiny-64")), cameras(0.0)
+    ws, other = generator.styles(latents(1), camera), generator.styles(latents(1, seed=2), camera)
+    with torch.no_grad():
+        mine, theirs = generator.synthesise(ws, camera), generator.synthesise(ws, camera, background_ws=other)
+    assert mine.mask is not None and theirs.mask is not None and mine.depth is not None and theirs.depth is not None
+    assert torch.equal(mine.mask, theirs.mask) and torch.equal(mine.depth, theirs.depth)
+    assert not torch.equal(mine.image, theirs.image)
+
+
+def test_feedback_starts_as_the_published_network_and_then_matters() -> None:
+    generator, camera = made(shrunk("tiny-64-feedback")), cameras(0.0)
+    assert sorted(generator.upsampler.guides) == ["0", "1"]
+    with torch.no_grad():
+        for guide in generator.upsampler.guides.values():
+            guide.weight.zero_()
+            guide.bias.zero_()
+        started = generator(latents(1), camera).image
+        plain = Generator(shrunk("tiny-64"))
+        kept = {name: value for name, value in generator.state_dict().items() if "guides" not in name}
+        plain.load_state_dict(kept)
+        torch.testing.assert_close(plain.eval()(latents(1), camera).image, started)
+        generator.upsampler.guides["1"].weight.fill_(0.5)
+        assert not torch.allclose(generator(latents(1), camera).image, started)
+
+
+def test_hidden_parsing_layer_is_what_is_fed_back() -> None:
+    settings = shrunk("tiny-64-feedback")
+    assert settings.parsing is not None
+    wide = dataclasses.replace(settings, parsing=dataclasses.replace(settings.parsing, hidden=12))
+    generator = made(wide)
+    assert generator.upsampler.guides["0"].weight.shape[1] == 12
+    assert generator(latents(1), cameras(0.0)).image.shape == (1, 3, 16, 16)
+
+
+def relative(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((got - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize(
+    ("compute", "bound"),
+    [
+        ({"channels_last": False}, 1e-5),
+        ({"modulation": "weights"}, 1e-5),
+        ({"modulation": "activations"}, 1e-5),
+        ({"upsampler_precision": "bf16"}, 2e-2),
+        ({"backbone_precision": "bf16", "upsampler_precision": "bf16"}, 5e-2),
+    ],
+)
+def test_ways_to_compute_stay_within_their_error(compute: dict[str, object], bound: float) -> None:
+    usual, other = made(shrunk("tiny-64")), made(shrunk("tiny-64", **compute))
+    other.load_state_dict(usual.state_dict())
+    with torch.no_grad():
+        wanted = usual(latents(2), cameras(0.2, -0.5)).image
+        got = other(latents(2), cameras(0.2, -0.5)).image
+    assert relative(got, wanted) < bound
+    if bound > 1e-3:
+        assert relative(got, wanted) > 1e-5, "the other precision was not used"
+
+
+def test_compiled_networks_stay_within_rounding() -> None:
+    usual, other = made(shrunk("tiny-64")), made(shrunk("tiny-64", compile="aot_eager"))
+    other.load_state_dict(usual.state_dict())
+    with torch.no_grad():
+        wanted, got = (generator(latents(1), cameras(0.2)).image for generator in (usual, other))
+    assert relative(got, wanted) < 1e-5
+
+
+@pytest.mark.slow
+def test_inductor_stays_within_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch.manual_seed(0)
+    network = Upsampler(4, 8, UpsamplerSettings(input_resolution=8, channels=(4,), doubles=(True,)))
+    inputs = torch.randn(1, 4, 8, 8), torch.randn(1, 3, 8, 8), torch.randn(1, 8)
+    with torch.no_grad():
+        wanted = network(*inputs)
+        network.compile(backend="inductor")
+        try:
+            got = network(*inputs)
+        except RuntimeError as error:
+            if "compiler" not in str(error).lower():
+                raise
+            pytest.skip("torch.compile needs a C++ compiler on this machine")
+    assert relative(got, wanted) < 1e-5
+
+
+def test_bad_input_is_named() -> None:
+    generator, z, camera = made(shrunk("tiny-64")), latents(2), cameras(0.0, 1.0)
+    with pytest.raises(ValueError, match=r"latent of shape \(B, 16\), got \(2, 15\)"):
+        generator(z[:, :15], camera)
+    with pytest.raises(ValueError, match=r"label of shape \(B, 25\), got \(2, 24\)"):
+        generator(z, camera[:, :24])
+    with pytest.raises(ValueError, match="as many latents as labels, got 2 and 1"):
+        generator(z, camera[:1])
+    broken = camera.clone()
+    broken[1, 5] = float("nan")
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        generator(z, broken)
+    ws = generator.styles(z, camera)
+    pixels, inside = camera.clone(), camera.clone()
+    pixels[0, 16:22] *= 512
+    inside[0, [3, 7, 11]] *= 0.1
+    for label, words in (
+        (broken, "finite"), (pixels, "divided by the image side"), (inside, "outside the head"), (camera[:1], "2, got 1"),
+        (camera[:, :16], r"\(B, 25\)"),
+    ):  # fmt: skip
+        with pytest.raises(LabelError, match=words):
+            generator.synthesise(ws, label)
+    with pytest.raises(ValueError, match="style vectors of shape"):
+        generator.synthesise(ws[:, :-1], camera)
