@@ -163,11 +163,10 @@ class Generator(nn.Module):
     def planes(self, ws: torch.Tensor, *, noise: Noise = "const", random: torch.Generator | None = None) -> torch.Tensor:
         """Return the volume's planes for style vectors: what an orbit around one head keeps.
 
-        Without gradients, linear heads of the volume are folded into the backbone's own last layers.
+        Linear heads of the volume are folded into the backbone's own last layers: the same function of the same parameters,
+        with the same gradients, in another order of work.
         """
         self._check_styles(ws)
-        if torch.is_grad_enabled():
-            return self.volume.prepare(self.backbone(ws, noise=noise, random=random))
         mix = self.volume.mixing()
         return self.volume.arrange(self.backbone(ws, noise=noise, random=random, mix=mix))
 

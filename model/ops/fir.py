@@ -2,7 +2,8 @@
 
 Modulation, biases and activations are left to `modulation` and `activation`. Nothing here stuffs zeros: up-sampling is worked
 out by phase (bilinear interpolation is exactly the polyphase form of this filter), and the smoothing pass after a strided
-convolution is one depthwise convolution whose adjoint is itself, so that no copy of its input is kept for the backward pass.
+convolution is one depthwise convolution. Each operator's adjoint is another of them, so that no input is kept for the backward
+pass.
 """
 
 from __future__ import annotations
@@ -27,13 +28,12 @@ def upsample(x: torch.Tensor) -> torch.Tensor:
     Returns:
         (B, C, 2H, 2W), with the mean of `x` kept away from the border.
     """
-    doubled = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2.0, mode="bilinear", align_corners=False)
-    return doubled[:, :, 2:-2, 2:-2]
+    return _Upsample.apply(x)  # type: ignore[no-any-return]
 
 
 def downsample(x: torch.Tensor) -> torch.Tensor:
-    """Halve height and width of (B, C, H, W) after smoothing; what lies outside counts as zero."""
-    return F.conv2d(x, _depthwise_taps(x, 1.0), stride=2, padding=1, groups=x.shape[1])
+    """Halve the even height and width of (B, C, H, W) after smoothing; what lies outside counts as zero."""
+    return _Downsample.apply(x)  # type: ignore[no-any-return]
 
 
 def smooth(x: torch.Tensor, padding: int, gain: float = 1.0, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -96,3 +96,28 @@ class _Smooth(torch.autograd.Function):
         wanted = ctx.needs_input_grad
         to_x = _Smooth.apply(grads[0], None, 3 - ctx.padding, ctx.gain) if wanted[0] else None
         return to_x, grads[0].sum(dim=(0, 2, 3)) if wanted[1] else None, None, None
+
+
+class _Upsample(torch.autograd.Function):
+    """Up-sampling; its adjoint is four times down-sampling."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        doubled = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2.0, mode="bilinear", align_corners=False)
+        return doubled[:, :, 2:-2, 2:-2]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        return _Downsample.apply(grads[0]) * 4.0
+
+
+class _Downsample(torch.autograd.Function):
+    """Down-sampling; its adjoint is a quarter of up-sampling."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(x, _depthwise_taps(x, 1.0), stride=2, padding=1, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        return _Upsample.apply(grads[0]) * 0.25

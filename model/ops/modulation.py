@@ -1,7 +1,7 @@
 """Convolutions whose weights are scaled by a style (Karras et al. 2020, sec. 2.2), by either of two equal ways.
 
-At batch one it is cheapest to scale the weights; for larger batches the activations are scaled before and after one common
-convolution. Which is used is a value; resampling is left to `fir`, noise and activation to the layers.
+For one large picture it is cheapest to scale the weights; for small or several pictures the activations are scaled before and
+after one common convolution. Which is used is a value; resampling is left to `fir`, noise and activation to the layers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from .fir import conv_upsample
 
 Modulation = Literal["auto", "weights", "activations"]
-"""Where the style is applied; auto scales weights at batch one and activations otherwise."""
+"""Where the style is applied; auto takes the fewer numbers, and activations for several samples."""
 EPSILON = 1e-8
 """Added to the sum of squares before its root."""
 
@@ -57,7 +57,8 @@ def modulated_conv(
         (B, O, H, W), or (B, O, 2H, 2W) with `up`.
     """
     factors = demodulation(weight, styles) * gain if demodulate else None
-    if how == "weights" or (how == "auto" and x.shape[0] == 1):
+    fewer = x.shape[0] == 1 and weight.numel() < x.numel() + x[:, :1].numel() * weight.shape[0]
+    if how == "weights" or (how == "auto" and fewer):
         return _by_weights(x, weight, styles if demodulate else styles * gain, factors, bias, up)
     return _by_activations(x, weight, styles if demodulate else styles * gain, factors, bias, up)
 
