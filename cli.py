@@ -25,7 +25,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import builds, machine, sets
+from .commands import builds, heads, machine, sets
 from .commands.common import ABORTED, INTERNAL, INTERRUPTED, LOCKED, MISMATCH, OK, USAGE
 
 EXIT_CODES = (
@@ -45,6 +45,8 @@ ERRORS: dict[str, int] = {
     "pipeline.commit:CacheLost": INTERNAL,
     "pipeline.engines.base:EngineError": INTERNAL,
     "pipeline.lock:BuildLocked": LOCKED,
+    "model.interop.unpickle:CheckpointError": USAGE,
+    "model.store:ModelStoreError": USAGE,
 }
 """Errors that speak for themselves, as module:class, and the exit code of each."""
 
@@ -55,12 +57,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report, machine.doctor):
+for command in (builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report, machine.doctor, heads.convert):
     app.command(command.__name__.replace("_", "-"))(command)
 for title, group in (
     ("shards", sets.shards),
     ("manifest", sets.manifest),
     ("models", machine.models),
+    ("model", heads.model),
     ("presets", builds.presets),
 ):
     app.add_typer(group, name=title)

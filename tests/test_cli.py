@@ -95,7 +95,7 @@ def test_help_names_every_promised_command() -> None:
     promised = {
         "build-dataset", "plan", "retry", "forget", "report", "doctor", "presets show", "shards ls", "shards show",
         "shards sheet", "shards verify", "manifest show", "manifest summary", "manifest diff", "manifest verify",
-        "models list", "models fetch", "models verify",
+        "models list", "models fetch", "models verify", "convert", "model show",
     }  # fmt: skip
     assert {name for name, _ in commands()} == promised
 

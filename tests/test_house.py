@@ -33,7 +33,9 @@ WRAPPERS = {
     "matplotlib": {"datasets/figures.py"},
     "rich": {"pipeline/progress.py"},
     "pillow_heif": {"datasets/formats.py"},
+    "safetensors": {"model/store.py"},
     "numba": {"pipeline/synthetic/raster.py"},
+    "mitsuba": {"pipeline/synthetic/render.py"},
     "torch": {"pipeline/faces/face_alignment_points.py", "pipeline/doctor.py"},
 }
 """Package -> the modules that may import it; `model` is made of torch and is free to."""

@@ -28,3 +28,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def published() -> ModuleType:
+    """The writer of checkpoints in the published format."""
+    spec = importlib.util.spec_from_file_location("published", Path(__file__).with_name("published.py"))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

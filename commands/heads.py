@@ -1,0 +1,65 @@
+"""Commands about models of heads: `convert` and `model ...`.
+
+Reading and writing them is `model.store`'s and `model.interop`'s affair; weights of the pipeline's stages are in `machine`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import MISMATCH, Json, table
+
+model = typer.Typer(help="Show models of heads.", no_args_is_help=True)
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="Published .pkl of EG3D or a successor.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for the model.")],
+    no_critic: Annotated[bool, typer.Option("--no-critic", help="Leave the critic out.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Also keep the generator as trained, before averaging.")] = False,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting: --set generator.volume.axes=xy_xz_yz"),
+    ] = None,
+) -> None:
+    """Turn a published checkpoint into safetensors and config.json, without running any code in it.
+
+    Example: spherehead convert spherehead-ckpt-025000.pkl --out spherehead-512
+    """
+    from ..model.interop.convert import convert as run
+
+    done = run(checkpoint, out, critic=not no_critic, live=live, changes=assignments or [])
+    parts = ", ".join(f"{name} {entry.num_numbers:,} numbers" for name, entry in done.config.parts.items())
+    print(f"{done.folder}: {parts}" + (f"; not asked for: {', '.join(done.ignored)}" if done.ignored else ""))
+
+
+@model.command("show")
+def model_show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a model.")], json_: Json = False) -> None:
+    """Print a model's settings, the size of its parts, and whether the files are the ones it was saved with.
+
+    Example: spherehead model show spherehead-512
+    """
+    from ..datasets.inspect import record_text
+    from ..manifests.config import to_plain
+    from ..model.store import part_rows, problems, read_config
+
+    config = read_config(folder)
+    rows = part_rows(config)
+    wrong = problems(folder, config)
+    if json_:
+        print(record_text({"config": to_plain(config), "rows": to_plain(rows), "problems": wrong}))
+    else:
+        settings = {"generator": to_plain(config.generator), "critic": to_plain(config.critic)}
+        print(record_text(settings))
+        lines = [(row.part, row.child or "all", f"{row.num_parameters:,}", f"{row.num_buffers:,}") for row in rows]
+        print(table(("part", "network", "parameters", "buffers"), lines))
+        files = [(entry.file, f"{entry.num_tensors:,}", entry.sha256) for _, entry in sorted(config.parts.items())]
+        print("\n" + table(("file", "tensors", "sha256"), files))
+    for problem in wrong:
+        print(f"error: {problem}", file=sys.stderr)
+    if wrong:
+        raise typer.Exit(MISMATCH)

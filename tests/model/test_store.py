@@ -1,0 +1,134 @@
+"""A model folder gives back the very numbers that were written, and says what is wrong with it otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from spherehead import cli
+from spherehead.model.discriminator import Critic
+from spherehead.model.generator import Generator
+from spherehead.model.presets import preset
+from spherehead.model.store import (
+    CRITIC,
+    GENERATOR,
+    ModelConfig,
+    ModelStoreError,
+    load_critic,
+    load_generator,
+    part_rows,
+    problems,
+    read_config,
+    write_config,
+    write_part,
+)
+
+
+@pytest.fixture(scope="module")
+def networks() -> tuple[Generator, Critic]:
+    torch.manual_seed(0)
+    settings = preset("tiny-64")
+    return Generator(settings.generator), Critic(settings.critic)
+
+
+@pytest.fixture
+def folder(networks: tuple[Generator, Critic], tmp_path: Path) -> Path:
+    settings = preset("tiny-64")
+    parts = {
+        name: write_part(tmp_path, name, net.state_dict()) for name, net in zip((GENERATOR, CRITIC), networks, strict=True)
+    }
+    write_config(tmp_path, ModelConfig(1, settings.generator, settings.critic, parts))
+    return tmp_path
+
+
+def test_networks_come_back_bit_for_bit(folder: Path, networks: tuple[Generator, Critic]) -> None:
+    for loaded, wanted in zip((load_generator(folder), load_critic(folder)), networks, strict=True):
+        state = loaded.state_dict()
+        assert all(torch.equal(state[name], tensor) for name, tensor in wanted.state_dict().items())
+        assert not loaded.training
+    assert read_config(folder).generator == preset("tiny-64").generator
+
+
+def test_loading_draws_no_global_random_numbers(folder: Path) -> None:
+    before = torch.random.get_rng_state()
+    load_generator(folder)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_rows_add_up_to_the_networks(folder: Path, networks: tuple[Generator, Critic]) -> None:
+    rows = part_rows(read_config(folder))
+    for part, network in zip((GENERATOR, CRITIC), networks, strict=True):
+        mine = [row for row in rows if row.part == part]
+        assert mine[0].child == "" and mine[0].num_parameters == sum(tensor.numel() for tensor in network.parameters())
+        assert sum(row.num_parameters for row in mine[1:]) == mine[0].num_parameters
+        assert sum(row.num_buffers for row in mine[1:]) == mine[0].num_buffers
+        assert mine[0].num_parameters + mine[0].num_buffers == read_config(folder).parts[part].num_numbers
+
+
+def test_changed_missing_and_truncated_files_are_named(folder: Path) -> None:
+    path = folder / "generator.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ModelStoreError, match=r"generator\.safetensors changed"):
+        load_generator(folder)
+    assert len(problems(folder, read_config(folder))) == 1
+    assert cli.main(["model", "show", str(folder)]) == 3
+    path.unlink()
+    with pytest.raises(ModelStoreError, match=r"lacks its part 'generator.safetensors'"):
+        load_generator(folder)
+
+
+def test_damaged_safetensors_with_a_fitting_digest_are_refused(folder: Path) -> None:
+    config = read_config(folder)
+    entry = write_part(folder, GENERATOR, {"a": torch.ones(2)})
+    write_config(folder, dataclasses.replace(config, parts={**config.parts, GENERATOR: entry}))
+    with pytest.raises(ModelStoreError, match=r"does not fit config\.json"):
+        load_generator(folder)
+    from spherehead.manifests.store import file_sha256
+
+    path = folder / entry.file
+    path.write_bytes(path.read_bytes()[:-3])
+    broken = dataclasses.replace(entry, sha256=file_sha256(path))
+    write_config(folder, dataclasses.replace(config, parts={GENERATOR: broken}))
+    with pytest.raises(ModelStoreError, match="cannot read"):
+        load_generator(folder)
+
+
+def test_settings_that_do_not_fit_cost_no_memory(folder: Path) -> None:
+    plain = json.loads((folder / "config.json").read_text())
+    plain["generator"]["backbone"].update(channel_base=2**40, channel_max=2**24)
+    (folder / "config.json").write_text(json.dumps(plain))
+    with pytest.raises(ModelStoreError, match="does not fit"):
+        load_generator(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"format": 2}, "expected a model folder of format 1"),
+        ({"generatr": {}}, "did you mean 'generator'"),
+        ({"critic": None}, "no settings for the part 'critic'"),
+        (
+            {"parts": {"critic": {"file": "../critic.safetensors", "sha256": "", "num_tensors": 1, "num_numbers": 1}}},
+            "lacks its",
+        ),
+    ],
+)
+def test_wrong_configs_are_named(folder: Path, change: dict[str, object], part: str) -> None:
+    plain = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**plain, **change}))
+    with pytest.raises(ModelStoreError, match=part):
+        load_critic(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000, "\x00"])
+def test_what_is_no_config_is_refused(folder: Path, text: str) -> None:
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ModelStoreError, match="damaged or of another version"):
+        read_config(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(ModelStoreError, match=r"no config\.json"):
+        read_config(folder)
