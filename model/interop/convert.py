@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ...manifests.config import override
+from ...manifests.config import ConfigError, override
 from ...manifests.store import write_json
 from ..discriminator import CriticSettings
 from ..generator import GeneratorSettings
@@ -198,9 +198,14 @@ def settings_of(networks: Mapping[str, Network], changes: Sequence[str]) -> Mode
     neural = plain(state.get("neural_rendering_resolution", 64))
     if type(neural) is not int or not 1 <= neural <= 4096:
         raise CheckpointError(f"expected a neural_rendering_resolution of 1 to 4096, got {neural!r}")
-    generator = generator_settings(made.shapes, plain(_init_kwargs(made.record)), plain(rendering), neural)
     judge = networks.get(CRITIC)
-    critic = critic_settings(judge.shapes, plain(_init_kwargs(judge.record))) if judge else None
+    try:
+        generator = generator_settings(made.shapes, plain(_init_kwargs(made.record)), plain(rendering), neural)
+        critic = critic_settings(judge.shapes, plain(_init_kwargs(judge.record))) if judge else None
+    except ValueError as error:
+        if isinstance(error, ConfigError | CheckpointError):
+            raise
+        raise CheckpointError(f"the checkpoint's settings make no network here: {error}") from error
     return override(ModelConfig(FORMAT, generator, critic), changes)
 
 

@@ -228,6 +228,15 @@ def test_settings_without_a_counterpart_are_refused_by_name(convert_changed: Cal
         assert name in convert_changed(change), name
 
 
+def test_parsing_heads_of_too_few_classes_are_refused(convert_changed: Callable[..., str], published: ModuleType) -> None:
+    def change(snapshot: dict[str, Any]) -> None:
+        head = published.persistent("ToRGBLayer")
+        head.register_parameter("weight", torch.nn.Parameter(torch.ones(5, 32, 1, 1)))
+        snapshot["G_ema"].add_module("toparsing", head)
+
+    assert "at least 19 parsing channels, got 5" in convert_changed(change)
+
+
 def test_other_filters_and_numbers_that_are_not_finite_are_refused(convert_changed: Callable[..., str]) -> None:
     def other_filter(snapshot: dict[str, Any]) -> None:
         snapshot["G_ema"].backbone.synthesis.b8.resample_filter[0, 0] = 0.5
