@@ -35,7 +35,7 @@ class Portrait:
     def detach(self) -> Portrait:
         """Return the same tensors without their history."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return Portrait(**{name: value if value is None else value.detach() for name, value in values.items()})
+        return dataclasses.replace(self, **{name: value.detach() for name, value in values.items() if value is not None})
 
 
 def real_portrait(

@@ -114,11 +114,14 @@ class SynthesisNetwork(nn.Module):
         self.dtype = torch.float32
         resolutions = [2**power for power in range(2, int(math.log2(resolution)) + 1)]
         widths = [settings.channels(size) for size in resolutions]
-        self.blocks = nn.ModuleList(
+        blocks = [
             SynthesisBlock(num_in, num_out, w_dim, size, map_channels, clamp=settings.clamp, modulation=modulation)
             for num_in, num_out, size in zip([0, *widths[:-1]], widths, resolutions, strict=True)
-        )
-        self.num_ws = sum(block.num_convs for block in self.blocks) + 1
+        ]
+        self.blocks = nn.ModuleList(blocks)
+        self.steps = tuple(block.num_convs for block in blocks)
+        """Style vectors that each block takes for its convolutions."""
+        self.num_ws = sum(self.steps) + 1
         """How many style vectors the network takes: one a convolution and one for the last map."""
 
     def forward(
@@ -135,10 +138,10 @@ class SynthesisNetwork(nn.Module):
         """
         x = total = None
         index = 0
-        for block in self.blocks:
-            share = ws[:, index : index + block.num_convs + 1]
+        for block, step in zip(self.blocks, self.steps, strict=True):
+            share = ws[:, index : index + step + 1]
             x, total = block(x, total, share, noise=noise, random=random, mix=mix, dtype=self.dtype)
-            index += block.num_convs
+            index += step
         assert total is not None
         return total
 

@@ -146,7 +146,8 @@ class ToMap(nn.Module):
             w: style vectors.
             mix: (P, O) matrix that follows this layer, folded into its weights; the result then has P channels.
         """
-        weight, bias = self.weight, self.bias
+        weight: torch.Tensor = self.weight
+        bias: torch.Tensor = self.bias
         if mix is not None:
             weight, bias = (mix @ weight.flatten(1))[:, :, None, None], mix @ bias
         y = modulated_conv(x, weight, self.style(w), bias, gain=self.style_gain, demodulate=False, how=self.modulation)

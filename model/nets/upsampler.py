@@ -76,8 +76,8 @@ class Upsampler(nn.Module):
         for index, double in enumerate(settings.doubles):
             if index in guide_blocks:
                 guides[str(index)] = nn.Conv2d(guide_channels, widths[index], 1)
-                nn.init.zeros_(guides[str(index)].weight)
-                nn.init.zeros_(guides[str(index)].bias)
+                for parameter in guides[str(index)].parameters():
+                    nn.init.zeros_(parameter)
             resolution *= 2 if double else 1
             blocks.append(
                 SynthesisBlock(
@@ -111,7 +111,8 @@ class Upsampler(nn.Module):
             if str(index) in self.guides:
                 if guide is None:
                     raise ValueError("expected the parsing head's features, which this upsampler is fed with, got none")
-                mixed = self.guides[str(index)](guide.to(self.guides[str(index)].weight.dtype))
+                entry = self.guides[str(index)]
+                mixed = entry(guide.to(next(entry.parameters()).dtype))
                 x = x + resize(mixed, x.shape[-1]).to(x.dtype)
             x, total = block(x, total, ws, noise=self.settings.noise, random=random, dtype=self.dtype)
         return total

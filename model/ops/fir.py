@@ -28,12 +28,12 @@ def upsample(x: torch.Tensor) -> torch.Tensor:
     Returns:
         (B, C, 2H, 2W), with the mean of `x` kept away from the border.
     """
-    return _Upsample.apply(x)  # type: ignore[no-any-return]
+    return _Upsample.apply(x)
 
 
 def downsample(x: torch.Tensor) -> torch.Tensor:
     """Halve the even height and width of (B, C, H, W) after smoothing; what lies outside counts as zero."""
-    return _Downsample.apply(x)  # type: ignore[no-any-return]
+    return _Downsample.apply(x)
 
 
 def smooth(x: torch.Tensor, padding: int, gain: float = 1.0, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -45,7 +45,7 @@ def smooth(x: torch.Tensor, padding: int, gain: float = 1.0, bias: torch.Tensor 
         gain: factor on the filtered picture.
         bias: (C,) added last, or None.
     """
-    return _Smooth.apply(x, bias, padding, gain)  # type: ignore[no-any-return]
+    return _Smooth.apply(x, bias, padding, gain)
 
 
 def conv_upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, groups: int = 1) -> torch.Tensor:

@@ -246,9 +246,8 @@ def main() -> None:
         print(json.dumps(bench.rows))
         return
     name = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.processor() or platform.machine()
-    print(
-        f"{arguments.preset} {arguments.set} on {arguments.device} ({name}, {arguments.threads} threads), torch {torch.__version__}"
-    )
+    where = f"{arguments.device} ({name}, {arguments.threads} threads)"
+    print(f"{arguments.preset} {arguments.set} on {where}, torch {torch.__version__}")
     jobs = [(case, size) for case in arguments.cases.split(",") for size in arguments.resolutions.split(",")]
     for case, size in jobs:
         if case in ("step", "operators") and size != arguments.resolutions.split(",")[0]:
