@@ -29,6 +29,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "changed_while_reading": (FAILED, "the file changed between two reads"),
     "sidecar_mismatch": (FAILED, "a mask, map or camera beside the picture does not fit it"),
     "camera_invalid": (FAILED, "a camera outside the label contract"),
+    "bad_asset": (FAILED, "a mesh, morph or texture that this rendered head needs is damaged or missing"),
+    "render_failed": (FAILED, "the renderer gave no usable picture"),
     "too_small": (DROPPED, "fewer pixels than any head needs"),
     "aspect_ratio": (DROPPED, "a strip, not a photograph"),
     "fully_transparent": (DROPPED, "alpha is zero everywhere"),

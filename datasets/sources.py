@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,15 +118,25 @@ def _single(path: Path, label: str) -> Source:
     return FolderSource(label or path.resolve().parent.name, os.fspath(path.parent), only=path.name)
 
 
-def open_sources(texts: Sequence[str], max_bytes: int = MAX_BYTES) -> list[Source]:
+def open_sources(
+    texts: Sequence[str], max_bytes: int = MAX_BYTES, schemes: Mapping[str, Callable[[str], Source]] | None = None
+) -> list[Source]:
     """Open several sources in the given order; a label that comes again gets its number, as in "photos#2".
+
+    Args:
+        texts: paths, or texts that begin with a scheme.
+        max_bytes: larger files are refused before they are read.
+        schemes: beginning of a text such as "makehuman:" -> what opens such a source.
 
     Raises:
         SourceError: none is given, or one cannot be opened.
     """
     if not texts:
         raise SourceError("expected at least one source: a folder, zip, list or shard set")
-    sources = [open_source(text, max_bytes=max_bytes) for text in texts]
+    sources = []
+    for text in texts:
+        opener = next((opener for scheme, opener in (schemes or {}).items() if text.startswith(scheme)), None)
+        sources.append(opener(text) if opener else open_source(text, max_bytes=max_bytes))
     used: dict[str, int] = {}
     for source in sources:
         used[source.label] = used.get(source.label, 0) + 1

@@ -31,6 +31,7 @@ from .recipe import Recipe
 from .rows import file_row
 from .signals import StopSignals
 from .state import FileResult, State
+from .synthetic.source import SCHEME, MakeHumanSource
 from .work import Task, WorkOrder, work_key_of
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def open_all(request: BuildRequest) -> tuple[Source, ...]:
         ConfigError: one is not there or is nothing that can be read.
     """
     try:
-        return tuple(open_sources(request.sources, request.recipe.decode.max_bytes))
+        return tuple(open_sources(request.sources, request.recipe.decode.max_bytes, {SCHEME: MakeHumanSource}))
     except SourceError as error:
         raise ConfigError(str(error)) from error
 
@@ -317,7 +318,8 @@ def input_rows(sources: tuple[Source, ...], request: BuildRequest) -> Iterator[t
     count = 0
     empty = SourceImage.rights
     for index, source in enumerate(sources):
-        root = Path(request.sources[index]).resolve()
+        text = request.sources[index]
+        root = text.partition(":")[0] if text.startswith(SCHEME) else Path(text).resolve()
         for entry in source.entries():
             if request.limit and count >= request.limit:
                 return

@@ -232,7 +232,7 @@ def _tables(
         if decision.work_key != work_key:
             continue
         row = {key: value for key, value in json.loads(text).items() if key != "landmarks"}
-        row.update(_rights(rights), **decision.columns(), chain=chain, synthetic=False)
+        row.update(_rights(rights), **decision.columns(), chain=chain, synthetic=row.get("synthetic", False))
         if id in placed:
             row["shard"], row["index_in_shard"], row["offset"], row["num_bytes"] = placed[id]
         batch.append(flatten(row))

@@ -145,7 +145,7 @@ class FileRun:
             known.update(
                 id=sample_id(self.sha256, 0),
                 parent=image.sidecar["id"],
-                derivation=canonical_json({"step": "shards"}),
+                derivation=image.sidecar.get("derivation", canonical_json({"step": "shards"})),
                 head_index=0,
                 head=None,
                 mesh=None,
@@ -154,6 +154,8 @@ class FileRun:
                 image=photo.pixels,
                 padding=np.zeros((size[0], size[0]), dtype=np.uint8),
             )
+            if "renderer" in image.sidecar:
+                known["notes"] = {"renderer": image.sidecar["renderer"]}
             self._check_camera(known.get("camera"))
         return known
 

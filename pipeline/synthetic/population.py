@@ -289,6 +289,8 @@ def _head_wear(
     for style in styles:
         long = any(word in style for word in LONG_HAIR)
         weight = (0.04 * male + 1.0 * (1.0 - male)) if long else (1.0 * male + 0.25 * (1.0 - male))
+        if "bob" in style:
+            weight *= 0.5  # its fringe hides an eye
         if "afro" in style:
             weight = 0.05 + 1.6 * african
         elif long and african > 0.6:
@@ -336,7 +338,7 @@ def _glasses(share: float, random: np.random.Generator) -> GlassesLook | None:
         shape,
         frame,
         float(random.uniform(0.9, 1.12)),
-        float(random.uniform(0.018, 0.045)),
+        float(random.uniform(0.008, 0.024)),
         0.88 if dark else 0.0,
         bool(random.random() < 0.35),
     )

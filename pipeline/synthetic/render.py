@@ -1,0 +1,244 @@
+"""Believable pictures of a figure with Mitsuba 3: materials, light and camera, and colours laid on a background.
+
+The only module that imports mitsuba. Labels come from `geometry`, who lies in front of which lamp from `light`. One process
+renders with one variant: scalar_rgb works everywhere; llvm_ad_rgb is faster where a probe in a process of its own succeeded.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ...datasets.arrays import Array, Floats, Pixels
+from ...datasets.camera import Camera
+from .figure import Figure, Part
+from .formats import AssetError
+from .light import Light
+from .paint import srgb_to_linear
+
+log = logging.getLogger(__name__)
+
+VARIANTS = ("scalar_rgb", "llvm_ad_rgb", "cuda_ad_rgb")
+MAX_DEPTH = 9
+"""Longest light path: sheets of hair count each time they are passed."""
+METERED, METERING = 0.22, 0.35
+"""Linear grey that a camera's own meter aims at, and how much of the way it goes."""
+_PROBE = """
+import mitsuba as mi
+mi.set_variant({variant!r})
+scene = mi.load_dict({{"type": "scene", "light": {{"type": "constant"}}, "ball": {{"type": "sphere"}},
+    "integrator": {{"type": "path"}}, "sensor": {{"type": "perspective",
+    "to_world": mi.ScalarTransform4f().look_at([0, 0, 5], [0, 0, 0], [0, 1, 0]),
+    "film": {{"type": "hdrfilm", "width": 8, "height": 8}}}}}})
+import numpy as np
+assert np.isfinite(np.array(mi.render(scene, spp=2))).all()
+"""
+
+
+class RenderError(RuntimeError):
+    """Rendering is not possible on this machine; the message says what to do."""
+
+
+@cache
+def mitsuba(variant: str = "scalar_rgb") -> Any:
+    """Return mitsuba with a variant set; the first call of a process decides.
+
+    Raises:
+        RenderError: it is not installed, or the variant does not run here.
+    """
+    try:
+        import mitsuba as mi
+    except ImportError as error:
+        raise RenderError("Mitsuba is not installed; pip install 'spherehead-toolkit[synthetic]'") from error
+    if mi.variant() not in (None, variant):
+        raise RenderError(f"this process renders with {mi.variant()} already; start another one for {variant}")
+    if variant != "scalar_rgb" and not usable(variant):
+        raise RenderError(f"{variant} does not run on this machine; use scalar_rgb")
+    mi.set_variant(variant)
+    mi.set_log_level(mi.LogLevel.Warn)
+    return mi
+
+
+@cache
+def usable(variant: str) -> bool:
+    """Tell whether a variant runs here, tried in a process of its own: a wrong LLVM aborts instead of raising."""
+    if variant not in VARIANTS:
+        return False
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _PROBE.format(variant=variant)], capture_output=True, timeout=120, env=dict(os.environ)
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def renderer(variant: str) -> str:
+    """Return the renderer's name and version for manifests, such as "mitsuba 3.9.1 scalar_rgb"."""
+    return f"mitsuba {mitsuba(variant).__version__} {variant}"
+
+
+class Studio:
+    """A figure's meshes and materials as Mitsuba's objects, to be photographed from any side under any light."""
+
+    def __init__(self, figure: Figure, variant: str = "scalar_rgb") -> None:
+        """Hand a figure to Mitsuba."""
+        self._mi = mitsuba(variant)
+        self._shapes = {f"part{index}": self._shape(part) for index, part in enumerate(figure.parts)}
+
+    def photograph(self, camera: Camera, light: Light, size: int, samples: int, seed: int) -> Array:
+        """Render (S, S, 4) float32: linear sRGB, multiplied by the opacity in the fourth channel.
+
+        Args:
+            camera: a canonical camera.
+            light: what lights the head.
+            size: side in pixels.
+            samples: samples a pixel.
+            seed: of the sampler.
+
+        Raises:
+            RenderError: Mitsuba gave numbers that are not finite.
+        """
+        mi = self._mi
+        scene = mi.load_dict(
+            {
+                "type": "scene",
+                "integrator": {"type": "path", "max_depth": MAX_DEPTH, "rr_depth": 3, "hide_emitters": True},
+                "sensor": self._sensor(camera, size, samples),
+                "sky": {"type": "envmap", "bitmap": mi.Bitmap(np.ascontiguousarray(light.sky)), "to_world": self._upright()},
+                **self._lamp(light),
+                **self._shapes,
+            }
+        )
+        picture = np.array(mi.render(scene, spp=samples, seed=seed), dtype=np.float32)
+        if not np.isfinite(picture).all():
+            raise RenderError(f"Mitsuba returned {int((~np.isfinite(picture)).sum())} numbers that are not finite")
+        return picture
+
+    def _upright(self) -> Any:
+        """Turn the sky so that its middle column lies in front of the face."""
+        return self._mi.ScalarTransform4f().rotate([0, 1, 0], 180.0)
+
+    def _lamp(self, light: Light) -> dict[str, Any]:
+        if light.key is None:
+            return {}
+        emitter = {"type": "area", "radiance": {"type": "rgb", "value": list(light.key.colour)}}
+        return {"key": {"type": "sphere", "center": list(light.key.place), "radius": light.key.radius, "emitter": emitter}}
+
+    def _sensor(self, camera: Camera, size: int, samples: int) -> dict[str, Any]:
+        pose = camera.cam2world @ np.diag([-1.0, -1.0, 1.0, 1.0])  # Mitsuba's cameras have x to the left and y up
+        return {
+            "type": "perspective",
+            "fov_axis": "x",
+            "fov": 2.0 * math.degrees(math.atan(0.5 / float(camera.intrinsics[0, 0]))),
+            "near_clip": 0.05,
+            "far_clip": 50.0,
+            "to_world": self._mi.ScalarTransform4f(pose),
+            "film": {
+                "type": "hdrfilm", "width": size, "height": size, "pixel_format": "rgba", "component_format": "float32",
+                "rfilter": {"type": "box"},
+            },
+            "sampler": {"type": "independent", "sample_count": samples},
+        }  # fmt: skip
+
+    def _shape(self, part: Part) -> Any:
+        """Make a mesh whose vertices are parted where the texture is cut."""
+        mi = self._mi
+        pairs, faces = np.unique(np.column_stack([part.faces.ravel(), part.face_uvs.ravel()]), axis=0, return_inverse=True)
+        properties = mi.Properties()
+        properties["bsdf"] = mi.load_dict(_material(mi, part))
+        mesh = mi.Mesh(
+            part.name, len(pairs), len(part.faces), has_vertex_normals=True, has_vertex_texcoords=True, props=properties
+        )
+        parameters = mi.traverse(mesh)
+        parameters["vertex_positions"] = part.points[pairs[:, 0]].astype(np.float32).ravel()
+        parameters["vertex_normals"] = part.normals[pairs[:, 0]].astype(np.float32).ravel()
+        parameters["vertex_texcoords"] = part.uvs[pairs[:, 1]].astype(np.float32).ravel()
+        parameters["faces"] = faces.reshape(-1).astype(np.uint32)
+        parameters.update()
+        return mesh
+
+
+FINISHES: dict[str, dict[str, float]] = {
+    "skin": {"roughness": 0.42, "specular": 0.38, "sheen": 0.15},
+    "eye": {"roughness": 0.06, "specular": 0.5, "clearcoat": 1.0, "clearcoat_gloss": 0.97},
+    "hair": {"roughness": 0.5, "specular": 0.12},
+    "cloth": {"roughness": 0.8, "specular": 0.2, "sheen": 0.4},
+    "frame": {"roughness": 0.22, "specular": 0.5, "clearcoat": 0.6},
+    "metal": {"roughness": 0.25, "metallic": 1.0, "specular": 0.5},
+    "lens": {"roughness": 0.12, "specular": 0.5},
+    "teeth": {"roughness": 0.2, "specular": 0.5},
+}
+"""Finish -> settings of Mitsuba's `principled` (Burley 2012)."""
+
+
+def _material(mi: Any, part: Part) -> dict[str, Any]:
+    if part.finish not in FINISHES:
+        raise AssetError(f"part {part.name}: expected a finish of {', '.join(FINISHES)}, got {part.finish!r}")
+    look: dict[str, Any] = {"type": "principled", **FINISHES[part.finish], "base_color": _colour(mi, part)}
+    if part.is_opaque and part.finish in ("skin", "eye"):
+        return look
+    both = {"type": "twosided", "bsdf": look}
+    if part.is_opaque:
+        return both
+    return {"type": "mask", "opacity": _texture(mi, part.texture[..., 3], raw=True), "bsdf": both}
+
+
+def _colour(mi: Any, part: Part) -> dict[str, Any]:
+    if part.texture.shape[0] <= 2:
+        return {"type": "rgb", "value": srgb_to_linear(part.texture[0, 0, :3] / 255.0).tolist()}
+    return _texture(mi, part.texture[..., :3], raw=False)
+
+
+def _texture(mi: Any, picture: Pixels, raw: bool) -> dict[str, Any]:
+    bitmap = mi.Bitmap(np.ascontiguousarray(picture))
+    return {"type": "bitmap", "bitmap": bitmap, "raw": raw, "filter_type": "bilinear", "wrap_mode": "clamp"}
+
+
+def develop(picture: Array, camera: Camera, light: Light, background: Pixels) -> Pixels:
+    """Expose a rendered picture, clean single bright specks away, and lay it on a background.
+
+    Args:
+        picture: (S, S, 4) as from `Studio.photograph`.
+        camera: where it was taken from.
+        light: gives the exposure.
+        background: (S, S, 3) sRGB.
+
+    Returns:
+        (S, S, 3) sRGB.
+    """
+    gain = light.gain(camera.position / camera.radius)
+    solid = picture[..., 3] > 0.9
+    if solid.any():  # cameras meter what they see: a dark head is lightened by a part of what it lacks
+        seen = float(np.mean(np.minimum(picture[solid][:, :3].mean(axis=1) * gain, 1.0)))
+        gain *= (METERED / max(seen, 0.01)) ** METERING
+    exposed = _without_specks(picture[..., :3] * np.float32(gain))
+    return composite(_shoulder(exposed), np.clip(picture[..., 3:4], 0.0, 1.0), background)
+
+
+def _without_specks(linear: Array) -> Array:
+    """Replace pixels far brighter than all their neighbours, which few samples leave behind, by the neighbours' median."""
+    median = np.stack([cv2.medianBlur(np.ascontiguousarray(linear[..., k]), 3) for k in range(3)], axis=-1)
+    specks = linear.max(axis=2) > 2.5 * median.max(axis=2) + 0.08
+    return np.where(specks[..., None], median, linear)
+
+
+def _shoulder(linear: Array) -> Floats:
+    """Compress highlights above 0.7 smoothly towards 1, as cameras do, keeping everything below."""
+    above = np.maximum(linear - 0.7, 0.0)
+    return np.minimum(linear, 0.7) + 0.3 * (1.0 - np.exp(-above / 0.3))
+
+
+def composite(linear: Floats, alpha: Array, background: Pixels) -> Pixels:
+    """Lay premultiplied linear colours over an sRGB background, in linear light, and return sRGB."""
+    mixed = np.clip(linear + (1.0 - alpha) * srgb_to_linear(background / 255.0), 0.0, 1.0)
+    encoded = np.where(mixed <= 0.0031308, 12.92 * mixed, 1.055 * mixed ** (1.0 / 2.4) - 0.055)
+    return np.round(255.0 * encoded).astype(np.uint8)

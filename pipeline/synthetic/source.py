@@ -1,0 +1,227 @@
+"""Rendered people as a source of a build: every view is a picture whose camera, mask and class map are known exactly.
+
+Named on the command line as `makehuman:count=500,views=8,seed=1`. A view is rendered where it is read, in the worker, so that
+building is parallel and goes on after a stop like any other source; its bytes depend on the settings and the assets alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...datasets.arrays import Pixels
+from ...datasets.camera import Camera
+from ...datasets.codec import Encoding, camera_json, encode_grey, encode_image
+from ...datasets.sample import Drop, Rights, SourceImage
+from ...datasets.sources import Refused, Source, SourceError
+from ...manifests.config import ConfigError, canonical_json, from_plain, to_plain
+from ...manifests.identity import rng
+from .assets import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL, Assets, open_assets
+from .figure import Figure, build_figure
+from .formats import AssetError
+from .geometry import Drawing, look
+from .light import KINDS, draw_background, draw_light
+from .population import PopulationSettings, draw_person
+from .render import VARIANTS, RenderError, Studio, develop, renderer
+
+SCHEME = "makehuman:"
+VERSION = 1
+"""Raise it when the same settings would give other pictures."""
+
+
+@dataclass(frozen=True)
+class MakeHumanSettings:
+    """What is rendered, as told after `makehuman:`."""
+
+    count: int = 100
+    """Heads."""
+    views: int = 8
+    """Pictures of each head, spread evenly around it."""
+    seed: int = 0
+    """Seed of people, light and cameras."""
+    first: int = 0
+    """Number of the first head: later sets can go on where an earlier one ended."""
+    size: int = 512
+    """Side of the pictures in pixels."""
+    samples: int = 32
+    """Samples of light a pixel."""
+    pitch_degrees: float = 12.0
+    """Deviation of the cameras' elevation."""
+    roll_degrees: float = 3.0
+    """Deviation of the cameras' roll."""
+    background: str = ""
+    """plain, gradient, blurred or cluttered; empty for all kinds."""
+    variant: str = "scalar_rgb"
+    """Mitsuba's variant."""
+    assets: str = ""
+    """Folder with MakeHuman's data; empty for SPHEREHEAD_ASSETS or the user's cache."""
+    people: PopulationSettings = PopulationSettings()
+    """What kinds of people there are."""
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.views < 1 or self.first < 0 or self.samples < 1 or not 64 <= self.size <= 2048:
+            raise ConfigError("makehuman: expected count, views and samples of 1 or more, first of 0 or more, size 64 to 2048")
+        if self.variant not in VARIANTS:
+            raise ConfigError(f"makehuman: expected a variant of {', '.join(VARIANTS)}, got {self.variant!r}")
+        if self.background and self.background not in KINDS:
+            raise ConfigError(f"makehuman: expected a background of {', '.join(KINDS)}, got {self.background!r}")
+
+
+def parse(text: str) -> MakeHumanSettings:
+    """Read `makehuman:count=500,views=8,people.glasses=0.5`.
+
+    Raises:
+        ConfigError: an unknown setting (with a suggestion) or a value that does not fit.
+    """
+    plain: dict[str, Any] = {}
+    for item in filter(None, text.removeprefix(SCHEME).split(",")):
+        name, found, value = item.partition("=")
+        if not found:
+            raise ConfigError(f"{text}: expected settings as name=value, got {item!r}")
+        place = plain
+        *folders, last = name.strip().split(".")
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = _value(value.strip())
+    return from_plain(MakeHumanSettings, plain, "makehuman")
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+class MakeHumanSource(Source):
+    """People drawn by number, each seen from all around."""
+
+    def __init__(self, text: str) -> None:
+        """Prepare to render what a text asks for; assets and Mitsuba are looked for now, so that a build fails early.
+
+        Raises:
+            ConfigError: the settings are wrong.
+            SourceError: assets or Mitsuba are not there.
+        """
+        self.label = "makehuman"
+        self.settings = parse(text)
+        try:
+            self._fingerprint = self._assets().fingerprint
+            self._renderer = renderer(self.settings.variant)
+        except (AssetError, RenderError) as error:
+            raise SourceError(str(error)) from error
+        told = {key: value for key, value in to_plain(self.settings).items() if key not in ("assets", "count")}
+        self._stamp = hashlib.sha256(canonical_json([VERSION, told, self._fingerprint, self._renderer]).encode()).hexdigest()[
+            :32
+        ]
+
+    def entries(self) -> Iterator[SourceImage | Refused]:
+        """Name every view of every head, in order."""
+        settings = self.settings
+        for head in range(settings.first, settings.first + settings.count):
+            person = draw_person(self._assets(), settings.seed, head, settings.people)
+            rights = Rights(LICENCE, LICENCE_URL, ATTRIBUTION, SOURCE_URL, identity=person.name)
+            for view in range(settings.views):
+                made = {
+                    "step": "makehuman", "version": VERSION, "seed": settings.seed, "head": head, "view": view,
+                    "samples": settings.samples, "assets": list(person.assets), "fingerprint": self._fingerprint[:16],
+                }  # fmt: skip
+                beside = {kind: kind for kind in ("camera", "mask", "parsing")}
+                beside |= {"id": person_id(person.name), "derivation": canonical_json(made), "renderer": self._renderer}
+                yield SourceImage(self.label, f"{person.name}/{view:03d}.png", 0, self._stamp, rights, beside)
+
+    def read(self, image: SourceImage) -> bytes:
+        """Render one view and return it as PNG."""
+        return self._members(image)["picture"]
+
+    def sidecar(self, image: SourceImage, kind: str) -> bytes | None:
+        """Return the exact camera, mask or class map of a view."""
+        if kind == "id":
+            return image.sidecar["id"].encode()
+        return self._members(image).get(kind)
+
+    def _members(self, image: SourceImage) -> dict[str, bytes]:
+        name, _, view = image.path.rpartition("/")
+        head = int(name.rpartition("-")[2])
+        try:
+            return _render(self.settings, self._stamp, head, int(view.removesuffix(".png")))
+        except AssetError as error:
+            raise Drop("bad_asset", str(error)) from error
+        except RenderError as error:
+            raise Drop("render_failed", str(error)) from error
+
+    def _assets(self) -> Assets:
+        return _open(self.settings.assets)
+
+
+def person_id(name: str) -> str:
+    """Return the 16-hex id that all views of a person have as parent."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def camera_of(settings: MakeHumanSettings, name: str, view: int) -> Camera:
+    """Return the camera of a view: evenly spaced azimuths from a random start, with jitter in all three angles."""
+    start = float(rng(settings.seed, name, "start").random())
+    random = rng(settings.seed, name, f"camera-{view}")
+    share = (view + start + float(random.uniform(-0.25, 0.25))) / settings.views
+    yaw = math.remainder(2.0 * math.pi * share, 2.0 * math.pi)
+    pitch = float(np.clip(random.normal(0.03, math.radians(settings.pitch_degrees)), math.radians(-35), math.radians(50)))
+    roll = float(random.normal(0.0, math.radians(settings.roll_degrees)))
+    return Camera.look_at(yaw, pitch, roll)
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One rendered picture with its exact labels."""
+
+    image: Pixels
+    """(S, S, 3) sRGB."""
+    mask: Pixels
+    parsing: Pixels
+    camera: Camera
+
+
+def shoot(settings: MakeHumanSettings, figure: Figure, studio: Studio, drawing: Drawing, camera: Camera, view: int) -> Shot:
+    """Render one view of a figure under light of its own."""
+    name = figure.person.name
+    light = draw_light(rng(settings.seed, name, f"light-{view}"))
+    background = draw_background(rng(settings.seed, name, f"background-{view}"), settings.size, settings.background)
+    seen = look(drawing, camera, settings.size)
+    seed = int(rng(settings.seed, name, f"sampler-{view}").integers(1 << 31))
+    picture = studio.photograph(camera, light, settings.size, settings.samples, seed)
+    return Shot(develop(picture, camera, light, background), seen.mask, seen.parsing, camera)
+
+
+@lru_cache(maxsize=4)
+def _open(folder: str) -> Assets:
+    return open_assets(Path(folder) if folder else None)
+
+
+@lru_cache(maxsize=2)
+def _ready(settings: MakeHumanSettings, head: int) -> tuple[Figure, Studio, Drawing]:
+    """Keep the last people of this process ready, for their other views."""
+    assets = _open(settings.assets)
+    figure = build_figure(assets, draw_person(assets, settings.seed, head, settings.people))
+    return figure, Studio(figure, settings.variant), Drawing(figure)
+
+
+@lru_cache(maxsize=2)
+def _render(settings: MakeHumanSettings, stamp: str, head: int, view: int) -> dict[str, bytes]:
+    """Return the files of a view; a picture is asked for several times in a row."""
+    figure, studio, drawing = _ready(settings, head)
+    shot = shoot(settings, figure, studio, drawing, camera_of(settings, figure.person.name, view), view)
+    return {
+        "picture": encode_image(shot.image, Encoding("png")),
+        "mask": encode_grey(shot.mask),
+        "parsing": encode_grey(shot.parsing),
+        "camera": camera_json(shot.camera),
+    }

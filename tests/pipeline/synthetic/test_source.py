@@ -1,0 +1,149 @@
+"""Rendered people as a source: exact labels, the same bytes whatever the workers, damage told and the rest built."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+from spherehead.datasets.camera import Camera
+from spherehead.datasets.codec import decode_grey, decode_image
+from spherehead.datasets.sample import SourceImage
+from spherehead.datasets.sources import SourceError
+from spherehead.manifests.config import ConfigError
+from spherehead.pipeline import presets
+from spherehead.pipeline.build import BuildRequest, build
+from spherehead.pipeline.synthetic import source as module
+from spherehead.pipeline.synthetic.assets import Assets
+from spherehead.pipeline.synthetic.geometry import Drawing, look
+from spherehead.pipeline.synthetic.light import Light
+from spherehead.pipeline.synthetic.population import draw_person
+from spherehead.pipeline.synthetic.source import MakeHumanSettings, MakeHumanSource, camera_of, parse
+
+pytest.importorskip("mitsuba", reason="mitsuba is not installed")
+
+
+@pytest.fixture(scope="session")
+def text(makehuman_folder: Path) -> str:
+    """A small set."""
+    return f"makehuman:count=2,views=2,seed=3,size=96,samples=2,assets={makehuman_folder}"
+
+
+def views(source: MakeHumanSource) -> list[SourceImage]:
+    return [entry for entry in source.entries() if isinstance(entry, SourceImage)]
+
+
+def test_settings_are_read_and_mistakes_named() -> None:
+    asked = parse("makehuman:count=5,seed=2,people.glasses=0.5,people.children=true,background=plain")
+    assert (asked.count, asked.seed, asked.people.glasses, asked.people.children) == (5, 2, 0.5, True)
+    assert parse("makehuman:") == MakeHumanSettings()
+    for text, words in (
+        ("makehuman:cuont=5", "count"), ("makehuman:count", "name=value"), ("makehuman:count=0", "1 or more"),
+        ("makehuman:variant=fast", "scalar_rgb"), ("makehuman:background=red", "gradient"), ("makehuman:size=big", "size"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=words):
+            parse(text)
+
+
+def test_no_assets_stop_a_build_before_it_starts(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="SPHEREHEAD_ASSETS"):
+        MakeHumanSource(f"makehuman:assets={tmp_path}")
+
+
+def test_cameras_go_around_and_keep_the_contract() -> None:
+    settings = MakeHumanSettings(views=8)
+    cameras = [camera_of(settings, "someone", view) for view in range(8)]
+    for camera in cameras:
+        Camera.from_label(camera.label()).check()
+    yaws = np.sort([camera.yaw for camera in cameras])
+    assert np.diff([*yaws, yaws[0] + 2 * np.pi]).max() < np.radians(70)
+    assert np.std([camera.roll for camera in cameras]) > 0.01
+
+
+def test_a_view_has_exact_labels(text: str) -> None:
+    source = MakeHumanSource(text)
+    image = views(source)[1]
+    picture = decode_image(source.read(image))
+    parsing, mask = (decode_grey(source.sidecar(image, kind) or b"") for kind in ("parsing", "mask"))
+    camera = Camera.from_label(np.array(json.loads(source.sidecar(image, "camera") or b"")))
+    camera.check()
+    assert picture.shape == (96, 96, 3)
+    figure, _, drawing = module._ready(source.settings, 0)
+    again = look(Drawing(figure), camera, 96)
+    assert (again.parsing == parsing).mean() > 0.999  # the label is rounded to float32
+    assert np.abs(again.mask.astype(int) - mask).mean() < 0.2
+    assert drawing.points.shape[1] == 3
+
+
+def test_the_same_numbers_give_the_same_bytes(text: str) -> None:
+    first, second = MakeHumanSource(text), MakeHumanSource(text)
+    before = {image.path: first.read(image) for image in views(first)}
+    module._render.cache_clear()
+    module._ready.cache_clear()
+    for image in reversed(views(second)):  # in another order
+        assert second.read(image) == before[image.path]
+    assert len(set(before.values())) == 4
+
+
+def test_a_longer_set_begins_like_a_shorter_one(makehuman: Assets, text: str) -> None:
+    short, long = views(MakeHumanSource(text)), views(MakeHumanSource(text.replace("count=2", "count=3")))
+    assert long[: len(short)] == short
+    assert draw_person(makehuman, 3, 1).name == short[2].rights.identity
+    assert draw_person(makehuman, 3, 1) == draw_person(makehuman, 3, 1)
+    assert draw_person(makehuman, 4, 1).shape != draw_person(makehuman, 3, 1).shape
+
+
+@pytest.mark.parametrize(("yaw", "roll"), [(0.0, 0.0), (0.8, 0.3), (3.0, -0.2)])
+def test_the_picture_lies_where_the_label_says(text: str, yaw: float, roll: float) -> None:
+    """The shift between Mitsuba's opacity and the exact coverage, by least squares over their gradients: under 0.1 px."""
+    settings = parse(text)
+    _, studio, drawing = module._ready(settings, 0)
+    camera = Camera.look_at(yaw, 0.1, roll)
+    light = Light(np.ones((32, 64, 3), dtype=np.float32), None, 0.4)
+    opacity = studio.photograph(camera, light, 160, 64, 1)[..., 3]
+    mask = look(drawing, camera, 160, 9).mask / 255.0
+    rows, columns = (ndimage.sobel(mask, axis) / 8.0 for axis in (0, 1))
+    gradients = np.column_stack([columns.ravel(), rows.ravel()])
+    shift = np.linalg.lstsq(gradients, (mask - opacity).ravel(), rcond=None)[0]
+    assert np.abs(shift).max() < 0.1
+    assert (np.abs(mask - opacity) > 0.5).mean() < 0.001
+
+
+def test_a_build_is_the_same_for_one_and_two_workers_and_says_that_it_is_rendered(text: str, tmp_path: Path) -> None:
+    shards = {}
+    for workers, engine in ((1, "inline"), (2, "local")):
+        out = tmp_path / str(workers)
+        summary = build(BuildRequest((text,), out, presets.frames(), workers=workers, engine=engine))
+        assert summary.counts["kept"] == 4
+        shards[workers] = {path.name: path.read_bytes() for path in sorted(out.glob("*.tar"))}
+        rows = pd.read_parquet(out / "manifest.parquet")
+        assert rows["synthetic"].all()
+        assert set(rows["license"]) == {"CC0-1.0"}
+        assert rows.groupby("identity")["parent"].nunique().tolist() == [1, 1]
+        assert rows.groupby("identity")["split"].nunique().tolist() == [1, 1]
+        made = json.loads(rows["derivation"][0])
+        assert made["step"] == "makehuman"
+        assert any(name.startswith("skins/") for name in made["assets"])
+    assert shards[1] == shards[2]
+    assert build(BuildRequest((text,), tmp_path / "1", presets.frames(), engine="inline")).worked == 0
+
+
+def test_a_head_with_a_bad_asset_is_refused_and_the_rest_built(
+    makehuman: Assets, makehuman_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "assets"
+    shutil.copytree(makehuman_folder, folder)
+    brows = draw_person(makehuman, 3, 0).brows
+    assert draw_person(makehuman, 3, 1).brows != brows
+    (folder / f"{brows}.obj").write_text("v 0 0 0\n")
+    text = f"makehuman:count=2,views=1,seed=3,size=64,samples=1,assets={folder}"
+    summary = build(BuildRequest((text,), tmp_path / "out", presets.frames(), engine="inline"))
+    assert (summary.counts["kept"], summary.counts["failed"]) == (1, 1)
+    origins = pd.read_parquet(tmp_path / "out" / "origins.parquet")
+    refused = origins[origins["reason"] == "bad_asset"]
+    assert len(refused) == 1
+    assert f"{Path(brows).name}.obj" in refused["detail"].iloc[0]
