@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import nn
@@ -37,6 +38,10 @@ class CriticSettings:
     """Pictures whose spread is compared with each other (Karras et al. 2018, sec. 3)."""
     condition_layers: int = 8
     """Layers of the network that maps the condition."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the convolutions; the spread and what follows it stay in fp32."""
+    channels_last: bool = True
+    """Keep channels next to each other in memory; faster on CPU and on tensor cores."""
 
     @property
     def num_in(self) -> int:
@@ -64,7 +69,8 @@ class Critic(nn.Module):
 
     def __init__(self, settings: CriticSettings) -> None:
         super().__init__()
-        self.settings, self.dtype = settings, torch.float32
+        self.settings = settings
+        self.dtype = torch.float32 if settings.precision == "fp32" else torch.bfloat16
         widths, clamp = settings.widths, settings.widths.clamp
         resolutions = [2**power for power in range(int(math.log2(settings.resolution)), 2, -1)]
         self.from_picture = Conv(settings.num_in, widths.channels(settings.resolution), 1, clamp=clamp)
@@ -78,6 +84,8 @@ class Critic(nn.Module):
         self.condition = Mapping(
             0, settings.label_dim, last, MappingSettings(layers=settings.condition_layers), keeps_mean=False
         )
+        if settings.channels_last:
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, portrait: Portrait, label: torch.Tensor | None = None) -> torch.Tensor:
         """Return (B, 1) scores.
@@ -93,7 +101,8 @@ class Critic(nn.Module):
         x = self.stack(portrait)
         if len(label) != len(x):
             raise ValueError(f"expected {len(x)} conditions, one a picture, got {len(label)}")
-        x = self.from_picture(x.to(self.dtype))
+        layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
+        x = self.from_picture(x.to(self.dtype).contiguous(memory_format=layout))
         for block in self.blocks:
             x = block(x)
         x = self.last_conv(with_spread(x.float(), self.settings.group))

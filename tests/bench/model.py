@@ -147,8 +147,6 @@ def orbit(bench: Bench, settings: ModelSettings, resolution: int) -> None:
 def step(bench: Bench, settings: ModelSettings, resolution: int) -> None:
     generator, (z, camera) = build(settings, bench.device).train(), inputs(settings, bench.device)
     critic = Critic(settings.critic).to(bench.device)
-    if settings.generator.compute.channels_last:
-        critic = critic.to(memory_format=torch.channels_last)
     critic.requires_grad_(False)
     random = torch.Generator().manual_seed(0)
 
@@ -245,9 +243,9 @@ def main() -> None:
         run_case(case, override(preset(arguments.preset), arguments.set), bench, int(resolution))
         print(json.dumps(bench.rows))
         return
-    name = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.processor() or platform.machine()
-    where = f"{arguments.device} ({name}, {arguments.threads} threads)"
-    print(f"{arguments.preset} {arguments.set} on {where}, torch {torch.__version__}")
+    chip = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.processor() or platform.machine()
+    place = f"{arguments.device} ({chip}, {arguments.threads} threads), torch {torch.__version__}"
+    print(f"{arguments.preset} {arguments.set} on {place}")
     jobs = [(case, size) for case in arguments.cases.split(",") for size in arguments.resolutions.split(",")]
     for case, size in jobs:
         if case in ("step", "operators") and size != arguments.resolutions.split(",")[0]:

@@ -55,6 +55,16 @@ def test_second_derivatives_exist_for_gradient_penalties() -> None:
     assert all(grad is not None and bool(grad.isfinite().all()) and float(grad.abs().max()) > 0 for grad in grads)
 
 
+def test_ways_to_compute_stay_within_their_error() -> None:
+    usual, given = critic(), portrait()
+    for changes, bound in (({"channels_last": False}, 1e-5), ({"precision": "bf16"}, 5e-2)):
+        other = critic(**changes)
+        other.load_state_dict(usual.state_dict())
+        wanted, got = usual(given).detach(), other(given).detach()
+        assert float((got - wanted).norm() / wanted.norm()) < bound
+        assert got.dtype == torch.float32 and (bound < 1e-3 or not torch.equal(got, wanted))
+
+
 def test_spread_compares_strided_groups() -> None:
     x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
     got = with_spread(x, 2)[:, 3]
