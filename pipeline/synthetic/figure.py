@@ -53,6 +53,11 @@ class Part:
     field_labels: tuple[int, ...] = ()
 
     @property
+    def is_clear(self) -> bool:
+        """Whether every texel is wholly transparent: there in the class map, but not to be seen."""
+        return not self.texture[..., 3].any()
+
+    @property
     def is_opaque(self) -> bool:
         """Whether no texel is transparent."""
         return bool((self.texture[..., 3] == 255).all())
@@ -229,11 +234,10 @@ class _Maker:
         )  # fmt: skip
         frame, lenses = glasses.build(look, seat)
         lens_colour = (0.03, 0.03, 0.035) if look.lens_opacity > 0.5 else (0.9, 0.95, 1.0)
-        opacity = max(look.lens_opacity, 0.06)
         found = []
         for name, solid, texture, finish in (
             ("frame", frame, paint.plain(look.frame), "metal" if look.metal else "frame"),
-            ("lens", lenses, paint.plain(lens_colour, opacity), "lens"),
+            ("lens", lenses, paint.plain(lens_colour, look.lens_opacity), "lens"),
         ):
             uvs, face_uvs = np.full((1, 2), 0.5), np.zeros_like(solid.faces)
             labels = np.full(len(solid.faces), INDEX["glasses"], dtype=np.uint8)

@@ -15,15 +15,16 @@ from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.camera import Camera
 from ...datasets.classes import INDEX
 from .figure import Figure, Part
+from .paint import srgb_to_linear
 from .raster import AlphaMaps, Buffers, compiled_vote, rasterise
 
 
 class Drawing:
     """A figure's meshes end to end, ready to be seen from any side."""
 
-    def __init__(self, figure: Figure) -> None:
-        """Lay the parts of a figure end to end."""
-        self.parts = figure.parts
+    def __init__(self, figure: Figure, with_clear: bool = True) -> None:
+        """Lay the parts of a figure end to end, with or without those that are in the class map but not to be seen."""
+        self.parts = tuple(part for part in figure.parts if with_clear or not part.is_clear)
         starts = np.cumsum([0, *(len(part.points) for part in self.parts)])
         uv_starts = np.cumsum([0, *(len(part.uvs) for part in self.parts)])
         self.points = np.vstack([part.points for part in self.parts])
@@ -43,6 +44,23 @@ class Drawing:
     def _fields(self) -> Floats:
         width = max((part.fields.shape[1] for part in self.parts if part.fields is not None), default=1)
         return np.vstack([np.full((len(p.points), width), -1.0) if p.fields is None else p.fields for p in self.parts])
+
+    def colours(self, seen: Buffers) -> Array:
+        """Return the (S, S, 3) float32 linear texture colour of what is seen, from the nearest texel; zero where nothing is."""
+        colour = np.zeros((*seen.face.shape, 3), dtype=np.float32)
+        part_of = np.where(seen.face >= 0, self.part_of[seen.face], -1)
+        for index, part in enumerate(self.parts):
+            here = part_of == index
+            if not here.any():
+                continue
+            corners = self.uvs[self.face_uvs[seen.face[here]]]
+            second, third = seen.bary[here][:, 0:1], seen.bary[here][:, 1:2]
+            uv = corners[:, 0] * (1.0 - second - third) + corners[:, 1] * second + corners[:, 2] * third
+            height, width = part.texture.shape[:2]
+            x = np.clip(uv[:, 0] * width, 0, width - 1).astype(np.int64)
+            y = np.clip(uv[:, 1] * height, 0, height - 1).astype(np.int64)
+            colour[here] = _LINEAR[part.texture[y, x, :3]]
+        return colour
 
     def classes(self, seen: Buffers) -> Pixels:
         """Return the (S, S) class of what is seen; background where there is nothing."""
@@ -72,9 +90,14 @@ class View:
     """(S, S) float32 distance along the optical axis at the pixel's centre; infinity where there is nothing."""
     normals: Array
     """(S, S, 3) float32 unit normals in the head frame; zero where there is nothing."""
+    albedo: Array | None = None
+    """(S, S, 3) float32 linear colour of the surfaces, mean over what is seen in a pixel, where it was asked for."""
 
 
-def look(drawing: Drawing, camera: Camera, size: int, supersampling: int = 3) -> View:
+_LINEAR = srgb_to_linear(np.arange(256) / 255.0).astype(np.float32)
+
+
+def look(drawing: Drawing, camera: Camera, size: int, supersampling: int = 3, with_albedo: bool = False) -> View:
     """Make the exact labels of a figure from a camera.
 
     Args:
@@ -82,6 +105,7 @@ def look(drawing: Drawing, camera: Camera, size: int, supersampling: int = 3) ->
         camera: who looks.
         size: side of the picture in pixels.
         supersampling: samples a pixel along each axis for class and coverage; odd, so that one lies at the centre.
+        with_albedo: return the surfaces' colours too.
     """
     seen = drawing.see(camera, size * supersampling)
     fine = drawing.classes(seen)
@@ -95,7 +119,16 @@ def look(drawing: Drawing, camera: Camera, size: int, supersampling: int = 3) ->
     parsing[lost] = fine.reshape(size, supersampling, size, supersampling).max(axis=(1, 3))[lost]
     offset = supersampling // 2
     depth = seen.depth[offset::supersampling, offset::supersampling].copy()
-    return View(parsing, mask, depth, _normals(drawing, seen, offset, supersampling))
+    normals = _normals(drawing, seen, offset, supersampling)
+    return View(parsing, mask, depth, normals, _albedo(drawing, seen, supersampling) if with_albedo else None)
+
+
+def _albedo(drawing: Drawing, seen: Buffers, step: int) -> Array:
+    size = seen.face.shape[0] // step
+    cells = (size, step, size, step)
+    total = drawing.colours(seen).reshape(*cells, 3).sum(axis=(1, 3))
+    count = (seen.face >= 0).reshape(cells).sum(axis=(1, 3)).astype(np.float32)
+    return np.asarray(total / np.maximum(count, 1.0)[..., None])
 
 
 def _normals(drawing: Drawing, seen: Buffers, offset: int, step: int) -> Array:

@@ -116,7 +116,7 @@ def _key(random: np.random.Generator) -> KeyLight | None:
     place = 3.2 * np.array(
         [math.sin(azimuth) * math.cos(elevation), math.sin(elevation), math.cos(azimuth) * math.cos(elevation)]
     )
-    radius = float(np.exp(random.uniform(math.log(0.15), math.log(0.9))))
+    radius = float(np.exp(random.uniform(math.log(0.35), math.log(1.1))))
     colour = blackbody(float(random.uniform(3000, 7500))) * float(random.uniform(4.0, 14.0)) / radius**2
     return KeyLight((float(place[0]), float(place[1]), float(place[2])), radius, (*colour.tolist(),))
 

@@ -32,7 +32,7 @@ def head_skin(assets: Assets, person: Person) -> Pixels:
     fine = _fine_texture(person.detail_seed, (size[1], size[0]))
     skin = skin * (1.0 + fine)
     cover = {"bare": 0.04, "stubble": 0.72, "covered": 0.93}[person.scalp]
-    grain = 1.0 + 6.0 * fine[..., 1:2]
+    grain = 1.0 + 7.0 * fine[..., 1:2]
     hair = 255.0 * np.array(person.hair_colour, dtype=np.float32) * (0.8 if person.scalp == "covered" else 0.9) * grain
     share = (cover * scalp)[..., None]
     return np.clip(skin * (1.0 - share) + hair * share, 0.0, 255.0).astype(np.uint8)
@@ -88,8 +88,8 @@ def _fine_texture(seed: int, shape: tuple[int, int]) -> Array:
     redness = cv2.GaussianBlur(random.standard_normal(small, dtype=np.float32), (0, 0), 6.0) * 18.0
     enlarge = (shape[1], shape[0])
     wide, red = (cv2.resize(field, enlarge, interpolation=cv2.INTER_CUBIC) for field in (blotches, redness))
-    base = 0.026 * pores + 0.013 * wide
-    return np.stack([base + 0.006 * red, base - 0.014 * red, base - 0.014 * red], axis=-1)
+    base = 0.020 * pores + 0.008 * wide
+    return np.stack([base + 0.004 * red, base - 0.008 * red, base - 0.008 * red], axis=-1)
 
 
 def recoloured(picture: Pixels, colour: tuple[float, float, float]) -> Pixels:
@@ -118,3 +118,9 @@ def srgb_to_linear(colour: Array) -> Floats:
     """Return linear light of sRGB values from 0 to 1 (IEC 61966-2-1)."""
     value = np.asarray(colour, dtype=np.float64)
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(light: Array) -> Floats:
+    """Return sRGB values from 0 to 1 of linear light, clipped; the inverse of `srgb_to_linear`."""
+    value = np.clip(light, 0.0, 1.0)
+    return np.asarray(np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1.0 / 2.4) - 0.055))

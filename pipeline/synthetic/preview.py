@@ -10,6 +10,7 @@ import numpy as np
 from ...datasets.arrays import Pixels
 from ...datasets.camera import Camera
 from .geometry import Drawing
+from .paint import linear_to_srgb
 
 _LIGHT = np.array([0.35, 0.55, 0.75]) / np.linalg.norm([0.35, 0.55, 0.75])
 
@@ -17,21 +18,13 @@ _LIGHT = np.array([0.35, 0.55, 0.75]) / np.linalg.norm([0.35, 0.55, 0.75])
 def preview(drawing: Drawing, camera: Camera, size: int, background: tuple[int, int, int] = (196, 200, 204)) -> Pixels:
     """Return an (S, S, 3) sRGB picture of a figure, drawn at twice the size and reduced."""
     seen = drawing.see(camera, 2 * size)
-    colour = np.zeros((2 * size, 2 * size, 3))
-    uv = seen.blend(drawing.uvs, drawing.face_uvs)
     normals = seen.blend(drawing.normals, drawing.faces)
     normals /= np.maximum(np.linalg.norm(normals, axis=2, keepdims=True), 1e-9)
     ahead = camera.cam2world[:3, 2]
     facing = np.where(normals @ ahead > 0, -1.0, 1.0)
-    light = 0.45 + 0.55 * np.clip((normals @ (0.6 * _LIGHT - 0.4 * ahead)) * facing, 0.0, 1.0)
-    part_of = np.where(seen.face >= 0, drawing.part_of[seen.face], -1)
-    for index, part in enumerate(drawing.parts):
-        here = part_of == index
-        height, width = part.texture.shape[:2]
-        x = np.clip(uv[here][:, 0] * width, 0, width - 1).astype(np.int64)
-        y = np.clip(uv[here][:, 1] * height, 0, height - 1).astype(np.int64)
-        colour[here] = part.texture[y, x, :3] * light[here][:, None]
+    light = 0.35 + 0.8 * np.clip((normals @ (0.6 * _LIGHT - 0.4 * ahead)) * facing, 0.0, 1.0)
+    colour = linear_to_srgb(drawing.colours(seen) * light[..., None])
     share = np.where(seen.face >= 0, 1.0 - seen.clear, 0.0)[..., None]
-    flat = colour * share + np.array(background) * (1.0 - share)
+    flat = 255.0 * colour * share + np.array(background) * (1.0 - share)
     small = flat.reshape(size, 2, size, 2, 3).mean(axis=(1, 3))
     return np.clip(np.round(small), 0, 255).astype(np.uint8)

@@ -22,7 +22,7 @@ from ...datasets.camera import Camera
 from .figure import Figure, Part
 from .formats import AssetError
 from .light import Light
-from .paint import srgb_to_linear
+from .paint import linear_to_srgb, srgb_to_linear
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,8 @@ class Studio:
     def __init__(self, figure: Figure, variant: str = "scalar_rgb") -> None:
         """Hand a figure to Mitsuba."""
         self._mi = mitsuba(variant)
-        self._shapes = {f"part{index}": self._shape(part) for index, part in enumerate(figure.parts)}
+        shown = [part for part in figure.parts if not part.is_clear]
+        self._shapes = {f"part{index}": self._shape(part) for index, part in enumerate(shown)}
 
     def photograph(self, camera: Camera, light: Light, size: int, samples: int, seed: int) -> Array:
         """Render (S, S, 4) float32: linear sRGB, multiplied by the opacity in the fourth channel.
@@ -170,7 +171,7 @@ class Studio:
 FINISHES: dict[str, dict[str, float]] = {
     "skin": {"roughness": 0.42, "specular": 0.38, "sheen": 0.15},
     "eye": {"roughness": 0.06, "specular": 0.5, "clearcoat": 1.0, "clearcoat_gloss": 0.97},
-    "hair": {"roughness": 0.5, "specular": 0.12},
+    "hair": {"roughness": 0.5, "specular": 0.07},
     "cloth": {"roughness": 0.8, "specular": 0.2, "sheen": 0.4},
     "frame": {"roughness": 0.22, "specular": 0.5, "clearcoat": 0.6},
     "metal": {"roughness": 0.25, "metallic": 1.0, "specular": 0.5},
@@ -203,25 +204,29 @@ def _texture(mi: Any, picture: Pixels, raw: bool) -> dict[str, Any]:
     return {"type": "bitmap", "bitmap": bitmap, "raw": raw, "filter_type": "bilinear", "wrap_mode": "clamp"}
 
 
-def develop(picture: Array, camera: Camera, light: Light, background: Pixels) -> Pixels:
-    """Expose a rendered picture, clean single bright specks away, and lay it on a background.
+def expose(picture: Array, camera: Camera, light: Light) -> Array:
+    """Bring a rendered picture to the exposure that a camera would choose, and clean single bright specks away.
 
     Args:
         picture: (S, S, 4) as from `Studio.photograph`.
         camera: where it was taken from.
         light: gives the exposure.
-        background: (S, S, 3) sRGB.
 
     Returns:
-        (S, S, 3) sRGB.
+        (S, S, 4) float32: premultiplied linear colours with white at 1, and opacity.
     """
     gain = light.gain(camera.position / camera.radius)
     solid = picture[..., 3] > 0.9
     if solid.any():  # cameras meter what they see: a dark head is lightened by a part of what it lacks
         seen = float(np.mean(np.minimum(picture[solid][:, :3].mean(axis=1) * gain, 1.0)))
         gain *= (METERED / max(seen, 0.01)) ** METERING
-    exposed = _without_specks(picture[..., :3] * np.float32(gain))
-    return composite(_shoulder(exposed), np.clip(picture[..., 3:4], 0.0, 1.0), background)
+    colours = _without_specks(picture[..., :3] * np.float32(gain))
+    return np.dstack([colours, np.clip(picture[..., 3], 0.0, 1.0)]).astype(np.float32)
+
+
+def develop(exposed: Array, background: Pixels) -> Pixels:
+    """Lay an exposed (S, S, 4) picture on an (S, S, 3) sRGB background and return (S, S, 3) sRGB."""
+    return composite(_shoulder(exposed[..., :3]), exposed[..., 3:4], background)
 
 
 def _without_specks(linear: Array) -> Array:
@@ -240,5 +245,4 @@ def _shoulder(linear: Array) -> Floats:
 def composite(linear: Floats, alpha: Array, background: Pixels) -> Pixels:
     """Lay premultiplied linear colours over an sRGB background, in linear light, and return sRGB."""
     mixed = np.clip(linear + (1.0 - alpha) * srgb_to_linear(background / 255.0), 0.0, 1.0)
-    encoded = np.where(mixed <= 0.0031308, 12.92 * mixed, 1.055 * mixed ** (1.0 / 2.4) - 0.055)
-    return np.round(255.0 * encoded).astype(np.uint8)
+    return np.round(255.0 * linear_to_srgb(mixed)).astype(np.uint8)

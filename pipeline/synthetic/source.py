@@ -24,12 +24,13 @@ from ...datasets.sources import Refused, Source, SourceError
 from ...manifests.config import ConfigError, canonical_json, from_plain, to_plain
 from ...manifests.identity import rng
 from .assets import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL, Assets, open_assets
+from .denoise import denoise
 from .figure import Figure, build_figure
 from .formats import AssetError
 from .geometry import Drawing, look
 from .light import KINDS, draw_background, draw_light
 from .population import PopulationSettings, draw_person
-from .render import VARIANTS, RenderError, Studio, develop, renderer
+from .render import VARIANTS, RenderError, Studio, develop, expose, renderer
 
 SCHEME = "makehuman:"
 VERSION = 1
@@ -195,10 +196,11 @@ def shoot(settings: MakeHumanSettings, figure: Figure, studio: Studio, drawing: 
     name = figure.person.name
     light = draw_light(rng(settings.seed, name, f"light-{view}"))
     background = draw_background(rng(settings.seed, name, f"background-{view}"), settings.size, settings.background)
-    seen = look(drawing, camera, settings.size)
+    seen = look(drawing, camera, settings.size, with_albedo=True)
     seed = int(rng(settings.seed, name, f"sampler-{view}").integers(1 << 31))
     picture = studio.photograph(camera, light, settings.size, settings.samples, seed)
-    return Shot(develop(picture, camera, light, background), seen.mask, seen.parsing, camera)
+    exposed = denoise(expose(picture, camera, light), seen, math.sqrt(16.0 / settings.samples))
+    return Shot(develop(exposed, background), seen.mask, seen.parsing, camera)
 
 
 @lru_cache(maxsize=4)

@@ -50,7 +50,7 @@ def main() -> None:
                 draw_person(assets, 7, head), hair="", hat="", scalp="stubble", glasses=None, expression={}, gaze=(0.0, 0.0)
             )
             figure = build_figure(assets, person)
-            drawing = Drawing(figure)
+            drawing = Drawing(figure, with_clear=False)
             found = landmarks(body, body.morph(person.shape))
             places.append(figure.placement.apply(np.array([found[name] for name in PLACES])))
             rows, values = [], []

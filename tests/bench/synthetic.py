@@ -1,0 +1,71 @@
+"""Times of rendered heads: making a person, the exact pass, the preview and Mitsuba; medians and spread.
+
+Run: python tests/bench/synthetic.py ASSETS --heads 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from spherehead.datasets.camera import Camera
+from spherehead.manifests.identity import rng
+from spherehead.pipeline.synthetic.assets import open_assets
+from spherehead.pipeline.synthetic.denoise import denoise
+from spherehead.pipeline.synthetic.figure import build_figure
+from spherehead.pipeline.synthetic.geometry import Drawing, look
+from spherehead.pipeline.synthetic.light import draw_light
+from spherehead.pipeline.synthetic.population import draw_person
+from spherehead.pipeline.synthetic.preview import preview
+from spherehead.pipeline.synthetic.render import Studio, renderer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("assets", type=Path)
+    parser.add_argument("--heads", type=int, default=5)
+    parser.add_argument("--variant", default="scalar_rgb")
+    options = parser.parse_args()
+    started = time.perf_counter()
+    assets = open_assets(options.assets)
+    print(f"{renderer(options.variant)}; assets opened in {time.perf_counter() - started:.2f} s")
+    wall: dict[str, list[float]] = {}
+    cpu: dict[str, list[float]] = {}
+
+    def timed(name: str, work: Callable[[], object], warm_up: bool = False) -> object:
+        clock, used = time.perf_counter(), time.process_time()
+        result = work()
+        if not warm_up:
+            wall.setdefault(name, []).append(time.perf_counter() - clock)
+            cpu.setdefault(name, []).append(time.process_time() - used)
+        return result
+
+    for head in range(options.heads + 1):
+        first = head == 0
+        figure = timed("person", lambda head=head: build_figure(assets, draw_person(assets, 1, head)), first)
+        drawing = timed("meshes laid out", lambda figure=figure: Drawing(figure), first)
+        studio = timed("handed to Mitsuba", lambda figure=figure: Studio(figure, options.variant), first)
+        for yaw in (0.4, 2.6):
+            camera, light = Camera.look_at(yaw, 0.1), draw_light(rng(1, str(head), str(yaw)))
+            for size, samples in ((256, 16), (512, 32)):
+                timed(f"exact pass {size}", lambda c=camera, s=size, d=drawing: look(d, c, s), first)
+                timed(f"preview {size}", lambda c=camera, s=size, d=drawing: preview(d, c, s), first)
+                shot = timed(
+                    f"Mitsuba {size} px, {samples} samples",
+                    lambda c=camera, s=size, n=samples, t=studio, lit=light: t.photograph(c, lit, s, n, 0),
+                    first,
+                )
+                seen = look(drawing, camera, size, with_albedo=True)
+                timed(f"denoise {size}", lambda p=shot, v=seen: denoise(p, v), first)
+    for name in wall:
+        spread = np.percentile(wall[name], [10, 90])
+        middle = statistics.median(wall[name])
+        print(f"{name:28s} median {middle:6.3f} s ({spread[0]:.3f}-{spread[1]:.3f}), CPU {statistics.median(cpu[name]):6.3f} s")
+
+
+if __name__ == "__main__":
+    main()
