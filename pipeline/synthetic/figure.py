@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy import sparse
 
 from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.classes import INDEX
 from . import glasses, paint
-from .assets import Assets
+from .assets import Assets, Piece
 from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
 from .placement import Placement, place
 from .population import Person
+from .subdivision import quads_of, subdivide
 
 TOP_OF_EAR = (0.74, 7.36, 0.50)
 """Where the temples of glasses rest on the unmorphed left ear (dm)."""
@@ -183,37 +185,40 @@ class _Maker:
     def worn(self) -> list[Part]:
         """Make everything that hangs on the body: brows, lashes, hair, hat and clothes."""
         person = self.person
-        dark = tuple(0.6 * value for value in person.hair_colour)
-        brow_colour = (dark[0], dark[1], dark[2])
-        wanted = [
-            (person.brows, "brow", "hair", lambda picture: recolour_flat(picture, brow_colour)),
-            (person.lashes, "lashes", "hair", lambda picture: recolour_flat(picture, (0.04, 0.03, 0.03))),
-            (person.hair, "hair", "hair", lambda picture: paint.recoloured(picture, person.hair_colour)),
-            (person.hat, "hat", "cloth", lambda picture: picture),
-            (person.clothes, "cloth", "cloth", lambda picture: paint.tinted(picture, person.clothes_gain)),
-        ]
         found = []
-        for name, kind, finish, repaint in wanted:
+        for name, kind in (
+            (person.brows, "brow"), (person.lashes, "lashes"), (person.hair, "hair"), (person.hat, "hat"),
+            (person.clothes, "cloth"),
+        ):  # fmt: skip
             if not name:
                 continue
             piece = self.assets.piece(name)
-            points = piece.proxy.fit(self.vertices)
-            rest = piece.proxy.fit(self.body.base.vertices)[piece.mesh.faces]
-            near = (rest[..., 1] > BUST_BOTTOM - 0.6).all(axis=1) & (np.abs(rest[..., 0]) < BUST_HALF_WIDTH).all(axis=1)
-            texture = piece.texture if kind != "hat" or not person.hat_texture else person.hat_texture
-            picture = repaint(self.assets.picture(texture)) if texture else paint.plain((0.5, 0.5, 0.5))
-            if kind in ("hat", "cloth"):
-                picture = _opaque(picture[..., :3])
-            faces = piece.mesh.faces[near]
-            labels = np.full(len(faces), INDEX.get(kind, INDEX["hair"]), dtype=np.uint8)
+            cut = _cut(self.assets, name, kind in ("hair", "hat"))
+            points = np.asarray(cut.matrix @ piece.proxy.fit(self.vertices))
+            labels = np.full(len(cut.faces), INDEX.get(kind, INDEX["hair"]), dtype=np.uint8)
             if kind == "brow":
-                left = points[faces][..., 0].mean(axis=1) > 0
+                left = points[cut.faces][..., 0].mean(axis=1) > 0
                 labels = np.where(left, INDEX["left_brow"], INDEX["right_brow"]).astype(np.uint8)
-            part = self.part(kind, points, faces, piece.mesh.uvs, piece.mesh.face_uvs[near], picture, labels, finish)
-            if kind == "lashes":
-                part = _unseen(part)
-            found.append(part)
+            finish = "cloth" if kind in ("hat", "cloth") else "hair"
+            part = self.part(kind, points, cut.faces, cut.uvs, cut.face_uvs, self._picture(piece, kind), labels, finish)
+            found.append(dataclasses.replace(part, seen_from=2.0) if kind == "lashes" else part)
         return found
+
+    def _picture(self, piece: Piece, kind: str) -> Pixels:
+        """Paint what hangs on the body; lashes only cover what is behind and are in no class."""
+        person = self.person
+        texture = person.hat_texture if kind == "hat" and person.hat_texture else piece.texture
+        if not texture:
+            return paint.plain((0.5, 0.5, 0.5))
+        if kind == "hair":
+            return paint.hair(self.assets, texture, person.hair_colour)
+        picture = self.assets.picture(texture)
+        if kind == "brow":
+            red, green, blue = person.hair_colour
+            return paint.flat(picture, (0.6 * red, 0.6 * green, 0.6 * blue))
+        if kind == "lashes":
+            return paint.flat(picture, (0.04, 0.03, 0.03))
+        return _opaque((paint.tinted(picture, person.clothes_gain) if kind == "cloth" else picture)[..., :3])
 
     def glasses(self) -> list[Part]:
         """Make the glasses on this person's nose and ears."""
@@ -242,13 +247,40 @@ class _Maker:
             uvs, face_uvs = np.full((1, 2), 0.5), np.zeros_like(solid.faces)
             labels = np.full(len(solid.faces), INDEX["glasses"], dtype=np.uint8)
             part = self.part(name, solid.points, solid.faces, uvs, face_uvs, texture, labels, finish)
-            found.append(part if finish != "lens" else _always_seen(part))
+            found.append(part if finish != "lens" else dataclasses.replace(part, seen_from=0.0))
         return found
 
     def _not_skin(self) -> Array:
         used = np.zeros(len(self.vertices))
         used[np.unique(self.body.base.faces[self.body.base.group("body")])] = 1.0
         return 1.0 - used
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """What is drawn of a piece: near the head, refined where silhouettes must be round."""
+
+    matrix: sparse.csr_matrix
+    """(V', V) from the piece's vertices to those that are drawn."""
+    faces: Array
+    uvs: Floats
+    face_uvs: Array
+
+
+@lru_cache(maxsize=32)
+def _cut(assets: Assets, name: str, refined: bool) -> _Cut:
+    """Cut a piece to the bust, once for all people."""
+    piece = assets.piece(name)
+    mesh = piece.mesh
+    rest = piece.proxy.fit(assets.base.vertices)[mesh.faces]
+    near = np.asarray((rest[..., 1] > BUST_BOTTOM - 0.6).all(axis=1) & (np.abs(rest[..., 0]) < BUST_HALF_WIDTH).all(axis=1))
+    faces, face_uvs = mesh.faces[near], mesh.face_uvs[near]
+    if not refined:
+        return _Cut(sparse.identity(len(mesh.vertices), format="csr"), faces, mesh.uvs, face_uvs)
+    both = np.repeat(near[0::2] & near[1::2], 2)
+    quads, uv_quads = quads_of(mesh.faces[both]), quads_of(mesh.face_uvs[both])
+    fine = subdivide(len(mesh.vertices), quads, len(mesh.uvs), uv_quads)
+    return _Cut(fine.matrix, fine.faces, np.asarray(fine.uv_matrix @ mesh.uvs), fine.face_uvs)
 
 
 def _turn(points: Floats, yaw: float, pitch: float) -> Floats:
@@ -261,23 +293,5 @@ def _turn(points: Floats, yaw: float, pitch: float) -> Floats:
     return np.asarray((points - middle) @ (sideways @ upwards).T + middle)
 
 
-def recolour_flat(picture: Pixels, colour: tuple[float, float, float]) -> Pixels:
-    """Paint an RGBA picture in one sRGB colour, keeping its alpha."""
-    flat = np.broadcast_to(np.round(255.0 * np.array(colour)).astype(np.uint8), (*picture.shape[:2], 3))
-    return np.dstack([flat, picture[..., 3]])
-
-
 def _opaque(picture: Pixels) -> Pixels:
     return np.dstack([picture, np.full(picture.shape[:2], 255, dtype=np.uint8)])
-
-
-def _unseen(part: Part) -> Part:
-    """Leave a part out of class map and depth: it only covers what is behind."""
-
-    return dataclasses.replace(part, seen_from=2.0)
-
-
-def _always_seen(part: Part) -> Part:
-    """Count a part in class map and depth however clear it is."""
-
-    return dataclasses.replace(part, seen_from=0.0)
