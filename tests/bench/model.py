@@ -2,7 +2,8 @@
 
 Run it alone on the machine: python tests/bench/model.py [--preset spherehead-512] [--device cuda] [--cases forward,step]
 Each case runs in a process of its own, so that its peak memory is its own. Plain rows run the same network through the slow
-twins of the tests: unfused modulation, zero-stuffed filters, per-plane lookups, unfolded heads, every sample asked.
+twins of the tests: unfused modulation, zero-stuffed filters, per-plane lookups, unfolded heads, every sample asked, and
+ordinary memory pages.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from spherehead.model.presets import ModelSettings, preset
 from spherehead.model.volumes.dual_sphere import DualSphere
 
 TESTS = Path(__file__).resolve().parents[1]
-CASES = ("forward", "orbit", "step", "operators", "plain")
+CASES = ("forward", "orbit", "step", "operators", "plain-forward", "plain-step")
 
 
 def twin(name: str) -> ModuleType:
@@ -203,19 +204,19 @@ def use_plain(stack: ExitStack) -> None:
 
 
 def run_case(case: str, settings: ModelSettings, bench: Bench, resolution: int) -> None:
-    if case == "plain":
-        if settings.generator.volume.kind != "dual_sphere":
-            return
+    work = {"forward": forward, "orbit": orbit, "step": step, "operators": operators}[case.removeprefix("plain-")]
+    if not case.startswith("plain-"):
+        work(bench, settings, resolution)
+    elif settings.generator.volume.kind == "dual_sphere":
         march = dataclasses.replace(settings.generator.march, skip_empty=False)
         compute = dataclasses.replace(settings.generator.compute, channels_last=False)
         generator = dataclasses.replace(settings.generator, march=march, compute=compute)
+        critic = dataclasses.replace(settings.critic, channels_last=False)
         with ExitStack() as stack:
             use_plain(stack)
-            forward(bench, dataclasses.replace(settings, generator=generator), resolution)
-    else:
-        {"forward": forward, "orbit": orbit, "step": step, "operators": operators}[case](bench, settings, resolution)
+            work(bench, ModelSettings(generator, critic), resolution)
     for row in bench.rows:
-        row["what"] = f"plain {row['what']}" if case == "plain" else row["what"]
+        row["what"] = f"plain {row['what']}" if case.startswith("plain-") else row["what"]
 
 
 def show(row: dict[str, Any]) -> None:
@@ -248,10 +249,12 @@ def main() -> None:
     print(f"{arguments.preset} {arguments.set} on {place}")
     jobs = [(case, size) for case in arguments.cases.split(",") for size in arguments.resolutions.split(",")]
     for case, size in jobs:
-        if case in ("step", "operators") and size != arguments.resolutions.split(",")[0]:
+        if case in ("step", "operators", "plain-step") and size != arguments.resolutions.split(",")[0]:
             continue
         command = [sys.executable, __file__, *sys.argv[1:], "--one", f"{case},{size}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        pages = "0" if case.startswith("plain-") else os.environ.get("THP_MEM_ALLOC_ENABLE", "1")
+        environment = {**os.environ, "THP_MEM_ALLOC_ENABLE": pages}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             print(f"{case} {size} failed: {done.stderr.strip().splitlines()[-1]}")
             continue
