@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from ..manifests.config import ConfigError
 from .nets.backbone import SynthesisSettings
 from .nets.layers import Conv, Dense
 from .nets.mapping import Mapping, MappingSettings
@@ -42,6 +43,19 @@ class CriticSettings:
     """Precision of the convolutions; the spread and what follows it stay in fp32."""
     channels_last: bool = True
     """Keep channels next to each other in memory; faster on CPU and on tensor cores."""
+    smallest: int | None = None
+    """Smallest side of a picture it can judge, for progressive growing (Karras et al. 2018); null: the full side only."""
+
+    def __post_init__(self) -> None:
+        if self.smallest is not None and not (8 <= self.smallest <= self.resolution and self.smallest in self.sides):
+            raise ConfigError(
+                f"expected smallest of 8 or more that halves {self.resolution} some times over, got {self.smallest}"
+            )
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Sides of the blocks' inputs, falling."""
+        return tuple(2**power for power in range(int(math.log2(self.resolution)), 2, -1))
 
     @property
     def num_in(self) -> int:
@@ -72,10 +86,13 @@ class Critic(nn.Module):
         self.settings = settings
         self.dtype = torch.float32 if settings.precision == "fp32" else torch.bfloat16
         widths, clamp = settings.widths, settings.widths.clamp
-        resolutions = [2**power for power in range(int(math.log2(settings.resolution)), 2, -1)]
         self.from_picture = Conv(settings.num_in, widths.channels(settings.resolution), 1, clamp=clamp)
+        smaller = [side for side in settings.sides[1:] if settings.smallest and side >= settings.smallest]
+        self.from_smaller = nn.ModuleDict(
+            {str(side): Conv(settings.num_in, widths.channels(side), 1, clamp=clamp) for side in smaller}
+        )
         self.blocks = nn.ModuleList(
-            CriticBlock(widths.channels(size), widths.channels(size // 2), clamp) for size in resolutions
+            CriticBlock(widths.channels(side), widths.channels(side // 2), clamp) for side in settings.sides
         )
         last = widths.channels(4)
         self.last_conv = Conv(last + 1, last, 3, clamp=clamp)
@@ -87,35 +104,75 @@ class Critic(nn.Module):
         if settings.channels_last:
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, portrait: Portrait, label: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, portrait: Portrait, label: torch.Tensor | None = None, fade: float = 1.0) -> torch.Tensor:
         """Return (B, 1) scores.
 
         Args:
             portrait: what is judged.
             label: (B, label_dim) condition; None for the portrait's own camera.
+            fade: share of the first block while the critic grows; see `features`.
 
         Raises:
             ValueError: the portrait lacks what this critic sees, or has another size, or batches differ.
         """
-        label = portrait.camera if label is None else label
-        x = self.stack(portrait)
-        if len(label) != len(x):
-            raise ValueError(f"expected {len(x)} conditions, one a picture, got {len(label)}")
-        layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
-        x = self.from_picture(x.to(self.dtype).contiguous(memory_format=layout))
-        for block in self.blocks:
-            x = block(x)
-        x = self.last_conv(with_spread(x.float(), self.settings.group))
-        x = self.out(self.last_dense(x.flatten(1)))
-        condition = self.condition(None, label)
-        return (x * condition).sum(dim=1, keepdim=True) / math.sqrt(x.shape[1])
+        return self.score(self.features(portrait, fade), portrait.camera if label is None else label)
 
-    def stack(self, portrait: Portrait) -> torch.Tensor:
-        """Stack everything this critic sees at full resolution, all in about [-1, 1]: (B, num_in, R, R)."""
-        size = self.settings.resolution
-        if tuple(portrait.image.shape[1:]) != (3, size, size):
-            raise ValueError(f"expected pictures of shape (B, 3, {size}, {size}), got {tuple(portrait.image.shape)}")
-        parts = [portrait.image, resize(portrait.raw, size)]
+    def features(self, portrait: Portrait, fade: float = 1.0) -> torch.Tensor:
+        """Return the (B, F) features of pictures, which know nothing of a label yet.
+
+        Args:
+            portrait: what is judged, of the full side or, if the settings name a `smallest`, of any side down to it.
+            fade: below 1, the first block's output is mixed with that of a critic for half the side (Karras et al. 2018,
+                sec. 2): 0 is the smaller critic, 1 this one.
+        """
+        side = portrait.image.shape[-1]
+        layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
+
+        def enter(size: int) -> torch.Tensor:
+            layer = self.from_picture if size == self.settings.resolution else self.from_smaller[str(size)]
+            return layer(self.stack(portrait, size).to(self.dtype).contiguous(memory_format=layout))
+
+        x = enter(self._checked_side(side))
+        first = self.settings.sides.index(side)
+        for index, block in enumerate(self.blocks[first:]):
+            x = block(x)
+            if index == 0 and fade < 1.0:
+                x = enter(self._checked_side(side // 2)).lerp(x, fade)
+        x = self.last_conv(with_spread(x.float(), self.settings.group))
+        return self.out(self.last_dense(x.flatten(1)))
+
+    def score(self, features: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Return (B, 1) scores: how well features fit a label (Miyato and Koyama 2018).
+
+        Args:
+            features: (B, F) what `features` returned.
+            label: (B, label_dim) condition of each row.
+        """
+        if len(label) != len(features):
+            raise ValueError(f"expected {len(features)} conditions, one a picture, got {len(label)}")
+        condition = self.condition(None, label)
+        return (features * condition).sum(dim=1, keepdim=True) / math.sqrt(features.shape[1])
+
+    def _checked_side(self, side: int) -> int:
+        full = self.settings.resolution
+        if side != full and str(side) not in self.from_smaller:
+            also = f" or a side of {', '.join(self.from_smaller)}" if self.from_smaller else ""
+            raise ValueError(f"expected pictures of shape (B, 3, {full}, {full}){also}, got (B, 3, {side}, {side})")
+        return side
+
+    def stack(self, portrait: Portrait, size: int | None = None) -> torch.Tensor:
+        """Stack everything this critic sees at one size, all in about [-1, 1]: (B, num_in, R, R).
+
+        Args:
+            portrait: what is judged.
+            size: R; None for the picture's own.
+        """
+        shape = tuple(portrait.image.shape[1:])
+        size = size or shape[-1]
+        if shape != (3, shape[-1], shape[-1]):
+            full = self.settings.resolution
+            raise ValueError(f"expected pictures of shape (B, 3, {full}, {full}), got {tuple(portrait.image.shape)}")
+        parts = [resize(portrait.image, size), resize(portrait.raw, size)]
         if self.settings.mask:
             if portrait.mask is None:
                 raise ValueError("this critic sees the mask; the portrait has none")

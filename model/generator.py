@@ -187,6 +187,8 @@ class Generator(nn.Module):
         random: torch.Generator | None = None,
         density_noise: float = 0.0,
         randomness: Randomness | None = None,
+        side: int | None = None,
+        fade: float = 1.0,
     ) -> Portrait:
         """Render style vectors from cameras.
 
@@ -200,6 +202,7 @@ class Generator(nn.Module):
             random: source of drawn noise and jitter; None marches deterministically.
             density_noise: standard deviation of noise on densities, for the start of training; needs `random`.
             randomness: the march's numbers themselves, instead of drawing them.
+            side, fade: side of the final picture while the networks grow, and how far they have; see `Upsampler`.
 
         Raises:
             LabelError: cameras do not fit the contract or the batch.
@@ -218,21 +221,10 @@ class Generator(nn.Module):
         if self.background is not None:
             behind = ws if background_ws is None else background_ws
             features = features + (1.0 - weight) * self.background(behind, resolution, noise, random)
-        return self._finish(features, depth, weight, ws[:, -1], camera, random)
-
-    def _finish(
-        self,
-        features: torch.Tensor,
-        depth: torch.Tensor,
-        weight: torch.Tensor,
-        w: torch.Tensor,
-        camera: torch.Tensor,
-        random: torch.Generator | None,
-    ) -> Portrait:
-        """Turn composed features into raw picture, parsing and final picture."""
+        w = ws[:, -1]
         raw = features[:, :3] if self.to_raw is None else self.to_raw(features, w)
         parsing, guide = (None, None) if self.parsing is None else self.parsing(features, w)
-        image = self.upsampler(features, raw, w, guide, random)
+        image = self.upsampler(features, raw, w, guide, random, side, fade)
         return Portrait(image, raw, camera, weight * 1.002 - 0.001, parsing, depth, features)
 
     def _check_styles(self, ws: torch.Tensor) -> None:

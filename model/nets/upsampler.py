@@ -72,6 +72,7 @@ class Upsampler(nn.Module):
         self.settings, self.dtype = settings, torch.float32
         widths = [num_in, *settings.channels]
         blocks, guides = [], {}
+        self.sides: list[int] = []
         resolution = settings.input_resolution
         for index, double in enumerate(settings.doubles):
             if index in guide_blocks:
@@ -79,6 +80,7 @@ class Upsampler(nn.Module):
                 for parameter in guides[str(index)].parameters():
                     nn.init.zeros_(parameter)
             resolution *= 2 if double else 1
+            self.sides.append(resolution)
             blocks.append(
                 SynthesisBlock(
                     widths[index], widths[index + 1], w_dim, resolution, 3,
@@ -94,6 +96,8 @@ class Upsampler(nn.Module):
         w: torch.Tensor,
         guide: torch.Tensor | None = None,
         random: torch.Generator | None = None,
+        side: int | None = None,
+        fade: float = 1.0,
     ) -> torch.Tensor:
         """Return the final picture, about [-1, 1].
 
@@ -103,11 +107,21 @@ class Upsampler(nn.Module):
             w: (B, w_dim) style vector.
             guide: (B, G, r, r) what is fed in at the entry of the chosen blocks; needed if there are any.
             random: source of drawn noise.
+            side: side of the picture while the networks grow (Karras et al. 2018): blocks of larger sides are left out, and
+                below the input's side there is only the raw picture; None for the full side.
+            fade: below 1, the picture is mixed with the one of half the side: 0 is that one enlarged.
         """
-        size = self.settings.input_resolution
+        size, side = self.settings.input_resolution, side or self.settings.resolution
+        if side <= size // 2 or not self.blocks:
+            return resize(raw, side).float()
         x, total = resize(features, size), resize(raw, size).float()
+        smaller = total
         ws = w[:, None].expand(-1, 3, -1)
         for index, block in enumerate(self.blocks):
+            if self.sides[index] > side:
+                break
+            if self.sides[index] > total.shape[-1]:
+                smaller = total
             if str(index) in self.guides:
                 if guide is None:
                     raise ValueError("expected the parsing head's features, which this upsampler is fed with, got none")
@@ -115,4 +129,5 @@ class Upsampler(nn.Module):
                 mixed = entry(guide.to(next(entry.parameters()).dtype))
                 x = x + resize(mixed, x.shape[-1]).to(x.dtype)
             x, total = block(x, total, ws, noise=self.settings.noise, random=random, dtype=self.dtype)
-        return total
+        total = resize(total, side)
+        return total if fade >= 1.0 else resize(smaller, side).lerp(total, fade)

@@ -91,7 +91,7 @@ def test_a_photograph_becomes_a_portrait_at_the_generators_resolutions() -> None
 
 def test_what_does_not_fit_is_named() -> None:
     judge, given = critic(), portrait()
-    with pytest.raises(ValueError, match=r"\(B, 3, 32, 32\), got \(2, 3, 16, 16\)"):
+    with pytest.raises(ValueError, match=r"\(B, 3, 32, 32\), got \(B, 3, 16, 16\)"):
         judge(dataclasses.replace(given, image=given.raw))
     with pytest.raises(ValueError, match="sees the mask; the portrait has none"):
         judge(dataclasses.replace(given, mask=None))

@@ -1,0 +1,1 @@
+"""Named terms of the players' losses."""

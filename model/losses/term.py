@@ -1,0 +1,268 @@
+"""What a loss term is, and what it is given: one player's update on one micro-batch, where each thing is made once.
+
+The terms are in the modules beside this one; which of them are due, and what becomes of their sum, is left to `train`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..discriminator import Critic
+from ..generator import TRANSLATION, Generator
+from ..march import Randomness
+from ..nets.upsampler import resize
+from ..portrait import Portrait
+from ..rays import camera_rays
+
+Player = Literal["generator", "critic"]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a run stands: everything that its schedules decide for one update."""
+
+    images: int = 0
+    """Pictures of the data shown so far."""
+    side: int = 64
+    """Side of the final picture at present."""
+    fade: float = 1.0
+    """How far the newest blocks have been faded in; 1 when nothing grows."""
+    neural_resolution: int = 32
+    """Rays a side."""
+    blur: float = 0.0
+    """Deviation of the blur of what the critic sees, as a share of the picture's side."""
+    density_noise: float = 0.0
+    """Deviation of the noise on densities."""
+    swap: float = 0.0
+    """Probability that the generator is conditioned on another camera than the one that looks."""
+    augment: float = 0.0
+    """Probability of each augmentation."""
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What is drawn anew for every update."""
+
+    style_mixing: float = 0.0
+    """Probability that later layers take the styles of a second latent (Karras et al. 2019)."""
+    background_swap: float = 0.0
+    """Probability that the background takes another head's styles (An et al. 2023, sec. 3.4)."""
+    noise: Literal["const", "random", "none"] = "random"
+    """Per-pixel noise of the backbone."""
+
+
+@dataclass(frozen=True)
+class LossTerm(ABC):
+    """One named term of a player's loss; its fields are its settings."""
+
+    weight: float = 1.0
+    """Factor on the term."""
+    every: int = 1
+    """Due at every so many updates of its player; its gradient then counts as often (lazy regularisation)."""
+
+    player: ClassVar[Player]
+    """Whose loss it belongs to."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"expected every of 1 or more, got {self.every}")
+
+    @abstractmethod
+    def __call__(self, step: Step) -> Tensor:
+        """Return the term for a micro-batch, a scalar: its mean over the pictures, before the weight."""
+
+
+class Step:
+    """One player's update on one micro-batch; pictures and scores are made when the first due term asks."""
+
+    def __init__(
+        self,
+        player: Player,
+        generator: Generator,
+        critic: Critic,
+        real: Portrait,
+        moment: Moment,
+        habits: Habits,
+        random: torch.Generator,
+        *,
+        subjects: Tensor | None = None,
+        parsing_map: Tensor | None = None,
+        augment: Callable[[Portrait, torch.Generator], Portrait] | None = None,
+        wants_real_gradient: bool = False,
+        networks: dict[str, nn.Module] | None = None,
+    ) -> None:
+        """Draw latents and cameras.
+
+        Args:
+            player: who is updated.
+            generator, critic: the networks.
+            real: the data at the moment's side, not blurred yet; its cameras are also those that the generator is seen from.
+            moment: where the run stands.
+            habits: what is drawn.
+            random: source of every draw, on the networks' device.
+            subjects: (B, D) vectors of the persons in `real`, where they are the generator's condition; None: the camera is.
+            parsing_map: (B, R, R) classes of `real`, 255 where unknown; None where there are none.
+            augment: makes of a portrait what the critic sees; None for no augmentation.
+            wants_real_gradient: whether a due term differentiates by the data.
+            networks: further networks of terms, by name.
+        """
+        self.player, self.generator, self.critic, self.moment, self.habits = player, generator, critic, moment, habits
+        self.real_sharp, self.random, self.augment, self.parsing_map = real, random, augment, parsing_map
+        self.wants_real_gradient, self.networks = wants_real_gradient, networks or {}
+        self.batch = len(real.image)
+        self.z = self._normal(self.batch, generator.settings.z_dim)
+        order = torch.randperm(self.batch, generator=random, device=random.device).to(real.camera.device)
+        self.camera = real.camera[order]
+        self.vectors = None if subjects is None else subjects[order]
+        self.real_vectors = subjects
+        self.condition = self._swapped(self.camera) if subjects is None else self.vectors
+
+    # --- drawing
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self.random, device=self.random.device).to(self.real_sharp.camera.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw numbers in [0, 1) on the networks' device."""
+        return torch.rand(*shape, generator=self.random, device=self.random.device).to(self.real_sharp.camera.device)
+
+    def _swapped(self, camera: Tensor) -> Tensor:
+        """Exchange cameras for their neighbours' with the moment's probability (Chan et al. 2022, sec. 4.4)."""
+        swap = self.uniform(self.batch, 1) < self.moment.swap
+        return torch.where(swap, camera.roll(1, dims=0), camera)
+
+    # --- the generator's pictures
+
+    @cached_property
+    def ws(self) -> Tensor:
+        """(B, num_ws, w_dim) style vectors behind `fake`."""
+        return self._styles(self.z)
+
+    def _styles(self, z: Tensor) -> Tensor:
+        generator = self.generator
+        ws = generator.styles(z, self.condition)
+        if self.player == "generator":
+            generator.mapping.track(ws[:, 0])
+        if self.habits.style_mixing > 0:
+            second = generator.styles(self._normal(*z.shape), self.condition)
+            cut = torch.randint(1, generator.num_ws, (self.batch, 1, 1), generator=self.random, device=self.random.device)
+            mixes = self.uniform(self.batch, 1, 1) < self.habits.style_mixing
+            later = torch.arange(generator.num_ws, device=ws.device)[None, :, None] >= cut.to(ws.device)
+            ws = torch.where(mixes & later, second, ws)
+        return ws
+
+    @cached_property
+    def shift(self) -> Tensor | None:
+        """(B, 3) learned shift of each camera; None where the generator learns none."""
+        if self.generator.camera_shift is None:
+            return None
+        return self.seen_from[:, list(TRANSLATION)] - self.camera[:, list(TRANSLATION)]
+
+    @cached_property
+    def seen_from(self) -> Tensor:
+        """(B, 25) cameras after the learned shift."""
+        return self.generator.shifted(self.z, self.camera)
+
+    @cached_property
+    def planes(self) -> Tensor:
+        """The volume's planes behind `fake`."""
+        return self.generator.planes(self.ws, noise=self.habits.noise, random=self.random)
+
+    @cached_property
+    def fake(self) -> Portrait:
+        """The generator's pictures; without a history in the critic's update."""
+        with torch.set_grad_enabled(self.player == "generator"):
+            generator, ws, moment = self.generator, self.ws, self.moment
+            behind = None
+            if self.habits.background_swap > 0:
+                swap = self.uniform(self.batch, 1, 1) < self.habits.background_swap
+                behind = torch.where(swap, ws.roll(1, dims=0), ws)
+            origins, _ = camera_rays(self.camera, moment.neural_resolution)
+            randomness = Randomness.draw(origins, generator.settings.march, self.random, moment.density_noise)
+            portrait = generator.synthesise(
+                ws, self.seen_from, planes=self.planes, background_ws=behind, resolution=moment.neural_resolution,
+                noise=self.habits.noise, random=self.random, randomness=randomness, side=moment.side, fade=moment.fade,
+            )  # fmt: skip
+        return dataclasses.replace(portrait, camera=self.camera)  # critics know the camera that was asked for
+
+    # --- what the critic sees
+
+    @cached_property
+    def real(self) -> Portrait:
+        """The data as it is to be matched at this moment: grown and blurred like what is generated."""
+        real = self.real_sharp
+        image, raw = real.image, real.raw
+        if self.moment.fade < 1.0:
+            image = resize(resize(image, self.moment.side // 2), self.moment.side).lerp(image, self.moment.fade)
+        return dataclasses.replace(real, image=blurred(image, self.moment.blur), raw=blurred(raw, self.moment.blur))
+
+    @cached_property
+    def real_seen(self) -> Portrait:
+        """The data as the critic sees it; with a gradient where a due term asks for one."""
+        seen = self.real if self.augment is None else self.augment(self.real, self.random)
+        if not self.wants_real_gradient:
+            return seen
+        changes = {}
+        for name in ("image", "raw", "mask", "parsing"):
+            part = getattr(seen, name)
+            if part is not None:
+                changes[name] = part.detach().clone().requires_grad_(True)
+        return dataclasses.replace(seen, **changes)
+
+    @cached_property
+    def fake_seen(self) -> Portrait:
+        """The generator's pictures as the critic sees them."""
+        fake = dataclasses.replace(self.fake, image=blurred(self.fake.image, self.moment.blur))
+        return fake if self.augment is None else self.augment(fake, self.random)
+
+    def label(self, camera: Tensor, vectors: Tensor | None) -> Tensor:
+        """Return the critic's condition: the camera, and the person's vector where the generator is conditioned on one."""
+        return camera if vectors is None else torch.cat([camera, vectors], dim=1)
+
+    @cached_property
+    def real_features(self) -> Tensor:
+        """(B, F) what the critic makes of the data before it sees a label."""
+        return self.critic.features(self.real_seen, self.moment.fade)
+
+    @cached_property
+    def fake_features(self) -> Tensor:
+        """(B, F) what the critic makes of generated pictures before it sees a label."""
+        return self.critic.features(self.fake_seen, self.moment.fade)
+
+    @cached_property
+    def real_score(self) -> Tensor:
+        """(B, 1) scores of the data with their own labels."""
+        return self.critic.score(self.real_features, self.label(self.real_seen.camera, self.real_vectors))
+
+    @cached_property
+    def fake_score(self) -> Tensor:
+        """(B, 1) scores of generated pictures with the cameras that were asked for."""
+        return self.critic.score(self.fake_features, self.label(self.fake_seen.camera, self.vectors))
+
+
+def blurred(picture: Tensor, share: float) -> Tensor:
+    """Blur (B, C, H, W) pictures with a Gaussian, reflecting at the border; unchanged below a hundredth of a pixel.
+
+    Args:
+        picture: any pictures.
+        share: deviation of the Gaussian as a share of the side.
+    """
+    sigma = share * picture.shape[-1]
+    if sigma < 0.01:
+        return picture
+    radius = min(int(3.0 * sigma + 0.5), picture.shape[-1] - 1)
+    taps = torch.arange(-radius, radius + 1, dtype=picture.dtype, device=picture.device)
+    kernel = torch.exp(-0.5 * (taps / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    channels = picture.shape[1]
+    padded = nn.functional.pad(picture, [radius] * 4, mode="reflect")
+    rows = nn.functional.conv2d(padded, kernel.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
+    return nn.functional.conv2d(rows, kernel.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)

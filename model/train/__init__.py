@@ -1,0 +1,1 @@
+"""Training: shards into a generator, on one CPU, one GPU or many machines."""
