@@ -1,1 +1,20 @@
 """Named terms of the players' losses."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from .adversarial import CriticAdversarial, GeneratorAdversarial
+from .density import DensitySmoothness
+from .r1 import R1
+from .shift import CameraShift
+from .term import LossTerm
+from .vico import ViCo
+
+TermSettings = GeneratorAdversarial | CriticAdversarial | ViCo | R1 | DensitySmoothness | CameraShift
+"""Settings of any term, which are the term itself; their `kind` tells them apart in a file."""
+
+
+def terms() -> tuple[type[LossTerm], ...]:
+    """Return the class of every term."""
+    return get_args(TermSettings)

@@ -1,0 +1,42 @@
+"""The adversarial game: the critic tells data from generated pictures, the generator wants its pictures taken for data.
+
+Non-saturating losses (Goodfellow et al. 2014; Karras et al. 2020). Penalties and further negatives are left to `r1` and `vico`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+from torch.nn import functional
+
+from .term import LossTerm, Player, Step
+
+
+@dataclass(frozen=True)
+class GeneratorAdversarial(LossTerm):
+    """The generator's part: softplus(-D(G(z, c), c))."""
+
+    player: ClassVar[Player] = "generator"
+
+    kind: Literal["generator_adversarial"] = "generator_adversarial"
+    """Tells the terms apart in a file."""
+
+    def __call__(self, step: Step) -> Tensor:
+        """Return the mean over generated pictures."""
+        return functional.softplus(-step.fake_score).mean()
+
+
+@dataclass(frozen=True)
+class CriticAdversarial(LossTerm):
+    """The critic's part: softplus(D(G(z, c), c)) + softplus(-D(x, c))."""
+
+    player: ClassVar[Player] = "critic"
+
+    kind: Literal["critic_adversarial"] = "critic_adversarial"
+    """Tells the terms apart in a file."""
+
+    def __call__(self, step: Step) -> Tensor:
+        """Return the sum of both means, over generated pictures and over the data."""
+        return functional.softplus(step.fake_score).mean() + functional.softplus(-step.real_score).mean()

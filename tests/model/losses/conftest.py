@@ -1,0 +1,78 @@
+"""A generator, a critic and a step of the smallest sizes that have every part."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+from spherehead.datasets.camera import Camera
+from spherehead.model.discriminator import Critic, CriticSettings
+from spherehead.model.generator import Generator, GeneratorSettings
+from spherehead.model.losses.term import Habits, Moment, Step
+from spherehead.model.march import MarchSettings
+from spherehead.model.nets.backbone import SynthesisSettings
+from spherehead.model.nets.background import BackgroundSettings
+from spherehead.model.nets.decoder import DecoderSettings
+from spherehead.model.nets.parsing import ParsingSettings
+from spherehead.model.nets.upsampler import UpsamplerSettings
+from spherehead.model.portrait import Portrait, real_portrait
+from spherehead.model.presets import ModelSettings
+from spherehead.model.volumes import TriPlaneSettings
+
+YAWS = (0.0, 0.1, -0.8, 0.8, 1.7, 3.0)
+"""Yaws in radians of the cameras in use: two near ones, a mirrored pair, a side, a back."""
+
+
+@pytest.fixture(scope="session")
+def smallest() -> ModelSettings:
+    """A model at 16 pixels over 8 rays a side."""
+    narrow = SynthesisSettings(channel_base=64, channel_max=8)
+    generator = GeneratorSettings(
+        volume=TriPlaneSettings(resolution=16, num_features=4),
+        z_dim=8, w_dim=8, neural_resolution=8, backbone=narrow,
+        decoder=DecoderSettings(hidden=8, features=6),
+        march=MarchSettings(coarse_samples=4, fine_samples=4),
+        background=BackgroundSettings(8, narrow),
+        parsing=ParsingSettings(),
+        upsampler=UpsamplerSettings(input_resolution=8, channels=(8,), doubles=(True,)),
+    )  # fmt: skip
+    critic = CriticSettings(resolution=16, parsing_channels=20, widths=narrow, group=2, condition_layers=2)
+    return ModelSettings(generator, critic)
+
+
+@pytest.fixture
+def data() -> Callable[..., Portrait]:
+    """A maker of random data seen from given yaws: `data(yaws, side, raw)`."""
+
+    def make(yaws: tuple[float, ...] = YAWS, side: int = 16, raw: int = 8, seed: int = 0) -> Portrait:
+        random = torch.Generator().manual_seed(seed)
+        count = len(yaws)
+        image = torch.rand(count, 3, side, side, generator=random) * 2 - 1
+        mask = (torch.rand(count, 1, side, side, generator=random) > 0.5).float()
+        parsing = torch.randint(0, 19, (count, side, side), generator=random)
+        camera = torch.stack([torch.from_numpy(Camera.look_at(yaw, 0.1).label()) for yaw in yaws])
+        return real_portrait(image, camera, raw, mask, parsing)
+
+    return make
+
+
+@pytest.fixture
+def make_step(smallest: ModelSettings, data: Callable[..., Portrait]) -> Callable[..., Step]:
+    """A maker of steps: `make_step(player, seed=0, double=False, **what Step takes)`."""
+
+    def make(player: str, *, seed: int = 0, double: bool = False, model: ModelSettings = smallest, **given: object) -> Step:
+        torch.manual_seed(3)
+        generator, critic = Generator(model.generator), Critic(model.critic)
+        real = given.pop("real", None) or data()
+        if double:
+            generator, critic = generator.double(), critic.double()
+            critic.dtype = torch.float64
+            parts = {field.name: getattr(real, field.name) for field in dataclasses.fields(real)}
+            real = Portrait(**{name: part if part is None else part.double() for name, part in parts.items()})
+        moment = given.pop("moment", None) or Moment(side=16, neural_resolution=8)
+        random = torch.Generator().manual_seed(seed)
+        return Step(player, generator, critic, real, moment, given.pop("habits", Habits()), random, **given)  # type: ignore[arg-type]
+
+    return make
