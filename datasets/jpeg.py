@@ -26,6 +26,7 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _DECODERS = re.compile(
     rb"Corrupt JPEG data|Premature end of JPEG|Invalid SOS|Inconsistent progression|Unknown Adobe|Warning: unknown JFIF"
     rb"|Application transferred|\[ ?(?:WARN|ERROR|INFO|FATAL):|libpng (?:warning|error)|TIFF\w*(?:Open|Read|Fetch)|OpenCV\("
+    rb"|OpenCV: FFMPEG:"
 )
 """How lines of libjpeg, libpng, libtiff and OpenCV begin."""
 _MORE = re.compile(rb"\s|>|where|$")

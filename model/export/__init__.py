@@ -1,0 +1,1 @@
+"""What a generator makes, for eyes: pictures, sheets and orbits."""
