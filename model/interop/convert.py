@@ -30,7 +30,7 @@ from ..store import (
     write_config,
     write_part,
 )
-from .names import critic_name, generator_name
+from .names import PublishedNameError, critic_name, generator_name
 from .rebuild import NumpyArray, Record, StoredTensor
 from .settings import critic_settings, generator_settings
 from .torch_files import Checkpoint, read_checkpoint
@@ -268,7 +268,7 @@ def _plan(network: Network, config: ModelConfig, part: str) -> Plan:
     for name in sorted(network.tensors):
         try:
             here = rename(name)
-        except (ValueError, KeyError):
+        except PublishedNameError:
             lines.append(f"{name!r} is not known")
             continue
         if here in back:

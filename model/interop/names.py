@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
+from .unpickle import CheckpointError
 
-class PublishedNameError(ValueError):
-    """A published tensor without a place here, a place that stays empty, or one of another shape."""
+
+class PublishedNameError(CheckpointError):
+    """A published tensor without a place here, a place that stays empty or is taken, or one of another shape."""
 
 
 CONSTANTS = re.compile(r"(^|\.)resample_filter$|^t_mapping\.w_avg$|(^|\.)dataset_label_std$")
@@ -26,6 +28,9 @@ _MAPPING = (("fc", "layers."), ("w_avg", "w_mean"))
 _CONVOLUTIONS = {"conv0": "first", "conv1": "second", "torgb": "to_map", "skip": "skip"}
 _DECODER = {"0": "hidden", "2": "out"}
 _EPILOGUE = {"conv": "last_conv", "fc": "last_dense", "out": "out"}
+_SIZE = f"b({'|'.join(str(2**power) for power in range(2, 13))})"
+"""Blocks by their resolution, 4 to 4096; any other is not known."""
+_STYLED = r"(conv0|conv1|torgb)\.(.+)"
 
 
 def _replace(text: str, pairs: tuple[tuple[str, str], ...]) -> str:
@@ -39,26 +44,23 @@ def _synthesis(prefix: str) -> Callable[[re.Match[str]], str]:
 
     def rename(match: re.Match[str]) -> str:
         block = f"{prefix}blocks.{int(math.log2(int(match[1]))) - 2}."
-        if match[2] == "const":
-            return block + "start"
-        layer, rest = match[2].split(".", 1)
-        return f"{block}{_CONVOLUTIONS[layer]}.{_replace(rest, _LAYER)}"
+        return block + (f"{_CONVOLUTIONS[match[2]]}.{_replace(match[3], _LAYER)}" if match[2] else "start")
 
     return rename
 
 
 GENERATOR: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"backbone\.mapping\.(.+)", lambda match: "mapping." + _replace(match[1], _MAPPING)),
-    (r"backbone\.synthesis\.b(\d+)\.(.+)", _synthesis("backbone.")),
-    (r"bcg_synthesis\.b(\d+)\.(.+)", _synthesis("background.network.")),
+    (rf"backbone\.synthesis\.{_SIZE}\.(?:const|{_STYLED})", _synthesis("backbone.")),
+    (rf"bcg_synthesis\.{_SIZE}\.(?:const|{_STYLED})", _synthesis("background.network.")),
     (
-        r"superresolution\.block(\d)\.(\w+)\.(.+)",
+        rf"superresolution\.block([01])\.{_STYLED}",
         lambda match: f"upsampler.blocks.{match[1]}.{_CONVOLUTIONS[match[2]]}.{_replace(match[3], _LAYER)}",
     ),
     (r"torgb\.(.+)", lambda match: "to_raw." + _replace(match[1], _LAYER)),
     (r"toparsing\.(.+)", lambda match: "parsing.to_classes." + _replace(match[1], _LAYER)),
     (r"t_mapping\.(.+)", lambda match: "camera_shift." + _replace(match[1], _MAPPING)),
-    (r"decoder\.net\.(\d)\.(.+)", lambda match: f"decoder.{_DECODER[match[1]]}.{match[2]}"),
+    (r"decoder\.net\.([02])\.(.+)", lambda match: f"decoder.{_DECODER[match[1]]}.{match[2]}"),
     (r"Conv([AB])\.(\d)\.weight", lambda match: f"volume.heads.{'AB'.index(match[1])}.{match[2]}.weight"),
 )
 """Patterns of published generator names, and what each is called here."""
@@ -93,7 +95,7 @@ def critic_name(name: str, resolution: int) -> str | None:
         return None
     if name.startswith("mapping."):
         return "condition." + _replace(name.removeprefix("mapping."), _MAPPING)
-    match = re.fullmatch(r"b(\d+)\.(\w+)\.(weight|bias)", name)
+    match = re.fullmatch(rf"{_SIZE}\.(\w+)\.(weight|bias)", name)
     if match and int(match[1]) == 4 and match[2] in _EPILOGUE:
         return f"{_EPILOGUE[match[2]]}.{match[3]}"
     if match and match[2] == "fromrgb" and int(match[1]) == resolution:
@@ -113,7 +115,8 @@ def load_published(module: nn.Module, tensors: Mapping[str, torch.Tensor], renam
         rename: `generator_name`, or `critic_name` with its resolution.
 
     Raises:
-        PublishedNameError: a tensor has no place, a place stays empty or a shape differs; each is named.
+        PublishedNameError: a tensor has no place or the place of another, a place stays empty, or a shape differs; the
+            tensor is named.
     """
     state = module.state_dict()
     found: dict[str, torch.Tensor] = {}
@@ -123,6 +126,8 @@ def load_published(module: nn.Module, tensors: Mapping[str, torch.Tensor], renam
             continue
         if here not in state:
             raise PublishedNameError(f"published tensor '{name}' would be '{here}', which these settings do not have")
+        if here in found:
+            raise PublishedNameError(f"published tensor '{name}' for '{here}': another one has that place already")
         if state[here].shape != tensors[name].shape:
             expected, got = tuple(state[here].shape), tuple(tensors[name].shape)
             raise PublishedNameError(f"published tensor '{name}' for '{here}': expected shape {expected}, got {got}")

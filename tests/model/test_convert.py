@@ -139,14 +139,14 @@ def test_settings_of_the_published_size_are_the_preset(name: str) -> None:
 
 def published_shapes(module: torch.nn.Module, resolution: int | None = None) -> dict[str, tuple[int, ...]]:
     """Name a network's tensors as published: the inverse of the maps, by asking them about every published spelling."""
-    from spherehead.model.interop.names import critic_name, generator_name
+    from spherehead.model.interop.names import PublishedNameError, critic_name, generator_name
 
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     found = {}
     for name in spellings():
         try:
             here = generator_name(name) if resolution is None else critic_name(name, resolution)
-        except (ValueError, KeyError):
+        except PublishedNameError:
             continue
         if here in shapes:
             found[name] = shapes[here]
