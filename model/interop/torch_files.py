@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import mmap
+import pickle
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ LEGACY_VERSION = 1001
 MAX_MEMBERS = 100_000
 """Members of a torch zip; published networks have some hundreds of tensors."""
 _INNER = "torch.storage._load_from_bytes"
+_ZIP = b"PK\x03\x04"
+_START_BYTES = 60
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,31 @@ def read_checkpoint(path: Path, limits: Limits | None = None) -> Checkpoint:
     """
     limits = limits or Limits()
     if not path.is_file():
-        raise CheckpointError(f"expected a checkpoint file, found none at {path}")
+        found = "a folder" if path.is_dir() else "nothing"
+        raise CheckpointError(f"expected a checkpoint file, found none at {path}: {found} is there")
     size = path.stat().st_size
     if not 0 < size <= limits.file_bytes:
         raise CheckpointError(f"expected a checkpoint of 1 to {limits.file_bytes:,} bytes, {path} has {size:,}")
     with path.open("rb") as file:
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    _check_start(bytes(data[:_START_BYTES]))
     value = _read(data, Budget(limits))
     check_nesting(value, limits.nesting)
     return Checkpoint(value, path.name, size, hashlib.sha256(data).hexdigest())
+
+
+def _check_start(start: bytes) -> None:
+    """Say what a file looks like that is no checkpoint at all: a page, text or pointer saved in its place is common.
+
+    Raises:
+        CheckpointError: it begins neither as a pickle of protocol 2 or later nor as a torch file.
+    """
+    if start[:1] == pickle.PROTO or start[:4] == _ZIP:
+        return
+    text = start.decode("utf-8", "replace")
+    hint = "; it is text, perhaps a web page or a pointer in place of the file: download it again"
+    hint = hint if " ".join(text.split()).isprintable() else ""
+    raise CheckpointError(f"expected a pickle or a torch file, got one that begins with {text[:40]!r}{hint}")
 
 
 def check_nesting(value: Any, limit: int) -> None:
@@ -95,7 +114,7 @@ def check_nesting(value: Any, limit: int) -> None:
 
 def _read(data: memoryview, budget: Budget, inner: bool = False) -> Any:
     """Read a file of any of the three kinds; `inner` is one inside a pickle, which must be torch's."""
-    if bytes(data[:4]) == b"PK\x03\x04":
+    if bytes(data[:4]) == _ZIP:
         return _read_zip(data, budget)
     first = Reader(data, 0, resolve if inner else _outer(budget), budget)
     value = first.load()

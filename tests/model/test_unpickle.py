@@ -331,8 +331,26 @@ def test_packed_or_damaged_zips_are_refused(tmp_path: Path) -> None:
 def test_size_of_the_file_is_bounded_and_missing_files_are_named(tmp_path: Path) -> None:
     assert "1 to 10 bytes" in refusal(tmp_path, pickle.dumps("a long enough text"), Limits(file_bytes=10))
     assert "has 0" in refusal(tmp_path, b"")
-    with pytest.raises(CheckpointError, match="found none at"):
-        read_checkpoint(tmp_path / "absent.pkl")
+    for path, there in ((tmp_path / "absent.pkl", "nothing is there"), (tmp_path, "a folder is there")):
+        with pytest.raises(CheckpointError, match=f"found none at .*: {there}"):
+            read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"<!DOCTYPE html><html><head><title>Sign in</title>", ["begins with '<!DOCTYPE html>", "download it again"]),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", ["begins with 'version https://git-lfs", "a pointer"]),
+        (b"just a note\n", ["begins with 'just a note", "it is text"]),
+        (b"(dp0\nS'a'\np1\nI1\ns.", ["expected a pickle", "(dp0"]),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", ["begins with", "PNG"]),
+        (b'\x98\x00\x00\x00\x00\x00\x00\x00{"a":', ["expected a pickle or a torch file"]),
+    ],
+)
+def test_files_that_are_no_checkpoint_are_called_what_they_look_like(data: bytes, words: list[str], tmp_path: Path) -> None:
+    told = refusal(tmp_path, data)
+    assert all(word in told for word in words) and "\n" not in told
+    assert ("it is text" in told) == data.isascii() and "opcode" not in told
 
 
 def test_digest_and_size_are_those_of_the_file(tmp_path: Path) -> None:
