@@ -36,7 +36,8 @@ WRAPPERS = {
     "safetensors": {"model/store.py"},
     "numba": {"pipeline/synthetic/raster.py"},
     "mitsuba": {"pipeline/synthetic/render.py"},
-    "torch": {"pipeline/faces/face_alignment_points.py", "pipeline/doctor.py"},
+    "torch": {"pipeline/faces/face_alignment_points.py", "pipeline/doctor.py", "datasets/batch.py", "datasets/loader.py"},
+    "fsspec": {"datasets/shard_bytes.py"},
 }
 """Package -> the modules that may import it; `model` is made of torch and is free to."""
 SKIPPED = {"tests", "build", "dist", "demo", "docs"}

@@ -1,0 +1,276 @@
+"""Stream data sets into training: micro-batch number q is the same whoever asks for it, whenever, and wherever the shards lie.
+
+The position in a run is q alone, so that nothing of the stream needs saving. Which samples q holds is left to `stream_order`,
+pixels to `batch`, bytes to `shard_bytes`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .arrays import Array
+from .batch import Batch, Places, Shape, empty_batch, fill, members_of, picture_of, shrink_factor
+from .labels import mirrored_labels
+from .shard_bytes import DataError, Source, open_source
+from .stream_index import Rows, read_rows
+from .stream_order import Mirror, Order, Place, cut_pieces
+from .stream_window import Window, WindowReader
+
+__all__ = ["Batch", "DataError", "ShardStream", "StreamSettings", "open_loader"]
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """What decides, with the sets, every sample of a run."""
+
+    batch: int = 8
+    """Samples a micro-batch."""
+    resolution: int = 64
+    """Side of the pictures in pixels; larger ones are brought to it by averaging whole blocks."""
+    seed: int = 0
+    """Decides the order and which samples are mirrored."""
+    split: str = "train"
+    """Which part of the sets."""
+    balance: bool = True
+    """Show samples as often as the manifest's weights say, which even out the views."""
+    synthetic_weight: float = 1.0
+    """Further weight of rendered heads; 0 leaves them out."""
+    mirror: Mirror = "random"
+    """off, random (a coin for each sample and epoch), or both (every sample plain and mirrored in each epoch)."""
+    lanes: int = 32
+    """Parts of the set that are read side by side, at most; a multiple of ranks times workers reads every byte once."""
+    window: int = 8
+    """Pieces of a lane that are mixed at once; their encoded bytes are kept in memory."""
+    piece: int = 16
+    """Neighbours of one shard that are read in one go, at most."""
+    need_mask: bool = False
+    """Refuse sets without masks."""
+    need_parsing: bool = False
+    """Refuse sets without class maps."""
+    read_mask: bool = True
+    """Decode masks where there are any; False saves their time."""
+    read_parsing: bool = True
+    """Decode class maps where there are any."""
+
+    def __post_init__(self) -> None:
+        low = [name for name in ("batch", "resolution", "lanes", "window", "piece") if getattr(self, name) < 1]
+        if low:
+            raise ValueError(f"expected {low[0]} of 1 or more, got {getattr(self, low[0])}")
+        if not 0.0 <= self.synthetic_weight <= 100.0:
+            raise ValueError(f"expected a synthetic_weight of 0 to 100, got {self.synthetic_weight}")
+        if (self.need_mask and not self.read_mask) or (self.need_parsing and not self.read_parsing):
+            raise ValueError("need_mask and need_parsing go with read_mask and read_parsing; set both or neither")
+
+
+class ShardStream:
+    """Micro-batches of one or several data sets by number."""
+
+    def __init__(self, places: Sequence[str | os.PathLike[str]], settings: StreamSettings) -> None:
+        """Read and check the manifests.
+
+        Args:
+            places: folders or URLs of finished sets.
+            settings: see there.
+
+        Raises:
+            DataError: a set cannot be streamed as asked.
+        """
+        self.settings = settings
+        self._sources: tuple[Source, ...] = tuple(open_source(place) for place in places)
+        self._rows = read_rows(self._sources, settings.split)
+        self._order = _order(self._rows, settings)
+        self._reader = WindowReader(self._sources, self._rows, self._order)
+        self.has_mask, self.has_parsing = _look(self._sources, self._rows, settings)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples that are shown: rows of the split with a weight above 0."""
+        return self._order.num_shown
+
+    @property
+    def epoch_batches(self) -> int:
+        """Micro-batches in an epoch."""
+        return self._order.epoch_batches
+
+    @property
+    def lanes(self) -> int:
+        """Lanes in use: fewer than asked for where the set is small."""
+        return self._order.lanes
+
+    @property
+    def cameras(self) -> Array:
+        """(N, 25) float32 labels of all samples of the split, as they lie in the manifest."""
+        return self._rows.camera
+
+    @property
+    def manifests(self) -> tuple[str, ...]:
+        """sha256 of each set's manifest: with the settings, all that decides the stream."""
+        return self._rows.manifests
+
+    def place(self, number: int) -> Place:
+        """Return epoch, lane and window of a micro-batch, without reading anything."""
+        return self._order.place(number)
+
+    def __getitem__(self, number: int) -> Batch:
+        """Return micro-batch `number`: the same for whoever asks.
+
+        Raises:
+            IndexError: a negative number.
+            DataError: the shards cannot be read, or no sample of a window can be used.
+        """
+        place = self._order.place(number)
+        window = self._reader.window(place)
+        settings, rows = self.settings, self._rows
+        batch = empty_batch(Shape(settings.batch, settings.resolution, self.has_mask, self.has_parsing), number)
+        chosen: list[int] = []
+        skipped: list[str] = []
+        for slot in range(settings.batch):
+            chosen.append(self._fill(window, place.first + slot, Places.of(batch, slot), skipped))
+        picked, mirrored = window.rows[chosen], window.mirrored[chosen]
+        labels = rows.camera[picked]
+        batch.camera.numpy()[...] = np.where(mirrored[:, None], mirrored_labels(labels), labels)
+        batch.subject.numpy()[...] = rows.subject[picked]
+        batch.synthetic.numpy()[...] = rows.synthetic[picked]
+        batch.mirrored.numpy()[...] = mirrored
+        ids = tuple(key.decode() for key in rows.ids[picked].tolist())
+        return dataclasses.replace(batch, ids=ids, skipped=tuple(skipped))
+
+    def _fill(self, window: Window, position: int, into: Places, skipped: list[str]) -> int:
+        """Decode the sample at a position of the window, or the first good one that stands in for it; return its position."""
+        count, rows = len(window.rows), self._rows
+        for candidate in (position, *((position + count // 2 + k) % count for k in range(count))):
+            row = int(window.rows[candidate])
+            key = rows.ids[row].decode()
+            try:
+                members = members_of(self._reader.sample(window, row), key)
+                fill(members, int(rows.digest[row]), bool(window.mirrored[candidate]), into)
+                return candidate
+            except (ValueError, cv2.error) as error:
+                reason = f"{key}: {error}"
+                if reason not in skipped:
+                    skipped.append(reason)
+        raise DataError(
+            f"none of {count} samples of one window can be used, the last: {skipped[-1]}; "
+            f"prove the set with spherehead verify-dataset: {', '.join(source.place for source in self._sources)}"
+        )
+
+
+def _order(rows: Rows, settings: StreamSettings) -> Order:
+    """Return the order of a stream; lanes and pieces shrink with small sets, so that every lane still mixes several pieces."""
+    weights = rows.weight if settings.balance else np.ones(len(rows.ids))
+    weights = np.where(rows.synthetic, weights * settings.synthetic_weight, weights)
+    shown = int((weights > 0).sum())
+    if shown < settings.batch:
+        raise DataError(
+            f"split {settings.split!r} has {shown} samples to show, fewer than one micro-batch of {settings.batch}; "
+            "make the micro-batch smaller or build more"
+        )
+    lanes = settings.lanes
+    while lanes > 1 and lanes * settings.batch > shown:
+        lanes //= 2
+    piece = max(1, min(settings.piece, shown // (lanes * settings.window)))
+    starts = cut_pieces(rows.shard, piece)
+    return Order(starts, weights, settings.batch, lanes, settings.window * piece, settings.seed, settings.mirror)
+
+
+def _look(sources: Sequence[Source], rows: Rows, settings: StreamSettings) -> tuple[bool, bool]:
+    """Read the first sample of each set, and return whether all sets have masks and any has class maps.
+
+    Raises:
+        DataError: pictures of a size that does not fit, or no masks or class maps where they are needed.
+    """
+    masks, maps = [], []
+    set_of = np.array([number for number, _ in rows.shards])[rows.shard]
+    for number, source in enumerate(sources):
+        row = int(np.flatnonzero(set_of == number)[0])
+        key, start = rows.ids[row].decode(), int(rows.offset[row])
+        data = source.read(rows.shards[int(rows.shard[row])][1], start, start + int(rows.num_bytes[row]))
+        try:
+            members = members_of(memoryview(data), key)
+            shrink_factor(picture_of(members).shape[:2], settings.resolution)
+        except ValueError as error:
+            raise DataError(f"{source.place}: sample {key}: {error}") from error
+        masks.append("mask.png" in members)
+        maps.append("seg.png" in members)
+        for what, needed, found in (("masks", settings.need_mask, masks), ("class maps", settings.need_parsing, maps)):
+            if needed and not found[-1]:
+                raise DataError(f"{source.place} has no {what}, which this training needs; build it with their stage")
+    return settings.read_mask and all(masks), settings.read_parsing and any(maps)
+
+
+class _Numbered:
+    """A stream as torch's DataLoader wants it; what goes wrong in a worker comes back as it is, without its traceback."""
+
+    def __init__(self, stream: ShardStream) -> None:
+        self._stream = stream
+
+    def __getitem__(self, number: int) -> Batch | Exception:
+        try:
+            return self._stream[number]
+        except (DataError, ImportError, IndexError) as error:
+            return error
+
+
+def _start_worker(_: int) -> None:
+    """Make a worker use one thread: there is one for each core, and results must not depend on their number."""
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def open_loader(
+    stream: ShardStream,
+    numbers: Iterable[int],
+    workers: int,
+    *,
+    ahead: int = 2,
+    timeout: float = 300.0,
+    pin_memory: bool = False,
+) -> Iterator[Batch]:
+    """Yield the micro-batches of `numbers`, made in worker processes.
+
+    Args:
+        stream: where they come from.
+        numbers: which, in which order; may go on for ever.
+        workers: processes; 0 makes batches in this one, when they are asked for.
+        ahead: batches that each worker prepares in advance.
+        timeout: seconds to wait for one batch before giving up.
+        pin_memory: move batches to page-locked memory, for copies to a GPU.
+
+    Raises:
+        DataError: the stream's own errors; a worker that died; a batch that took longer than `timeout`.
+    """
+    from torch.utils.data import DataLoader
+
+    loader: Any = DataLoader(
+        _Numbered(stream),  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        worker_init_fn=_start_worker,
+        multiprocessing_context="forkserver" if workers else None,
+        prefetch_factor=ahead if workers else None,
+        timeout=timeout if workers else 0,
+        pin_memory=pin_memory,
+    )
+    batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches, None)
+        except RuntimeError as error:
+            if "DataLoader" not in str(error):
+                raise
+            raise DataError(f"the data workers stopped: {error}; look for lack of memory, or run with fewer workers") from error
+        if batch is None:
+            return
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
