@@ -37,7 +37,7 @@ def test_a_term_reaches_its_player_and_following_it_helps(make_step: Callable[..
             parameter -= 1e-3 * (0.0 if parameter.grad is None else parameter.grad)
     after = make_step("critic")
     after.critic.load_state_dict(step.critic.state_dict())
-    assert float(CriticAdversarial()(after)) < float(loss.detach())
+    assert float(CriticAdversarial()(after).detach()) < float(loss.detach())
     step = make_step("generator")
     GeneratorAdversarial()(step).backward()
     reached = {name.split(".")[0] for name, parameter in step.generator.named_parameters() if parameter.grad is not None}

@@ -41,7 +41,7 @@ def test_the_term_follows_the_generators_own_field(make_step: Callable[..., Step
     total = 0.0
     for row in range(6):
         for here, there in zip(points[row], moved[row], strict=True):
-            ends = [float(field(planes[row : row + 1], x[None, None])[1]) for x in (here, there)]
+            ends = [float(field(planes[row : row + 1], x[None, None])[1].detach()) for x in (here, there)]
             total += abs(ends[0] - ends[1])
     assert float(loss) == pytest.approx(total / 300, rel=1e-3)
     loss.backward()

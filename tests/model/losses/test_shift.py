@@ -32,7 +32,7 @@ def test_the_penalty_is_the_squared_mean_over_the_batch(make_step: Callable[...,
             parameter -= 1e-3 * parameter.grad
     again = make_step("generator")
     again.generator.load_state_dict(step.generator.state_dict())
-    assert float(CameraShift()(again)) < float(loss.detach())
+    assert float(CameraShift()(again).detach()) < float(loss.detach())
 
 
 def test_no_shift_no_penalty(make_step: Callable[..., Step], smallest: ModelSettings) -> None:
