@@ -80,39 +80,19 @@ class AugmentSettings:
                 raise ValueError(f"expected {item.name} of 0 or more, got {value}")
 
 
-class Adaptation:
-    """The probability and the scores it has yet to answer to; its state belongs to a checkpoint."""
+def adapted(probability: float, mean_sign: float, images: int, settings: AugmentSettings) -> float:
+    """Return the next probability: up where the critic is too sure of the data, down where it is not, by the pictures shown.
 
-    def __init__(self, settings: AugmentSettings) -> None:
-        self.settings = settings
-        self.probability = settings.start
-        self.totals = torch.zeros(2, dtype=torch.float64)
-        """Sum of the signs and number of the scores since the last `adapt`; processes add theirs up before it."""
-
-    def observe(self, score: Tensor) -> None:
-        """Take in (B, 1) scores of the data."""
-        signs = score.detach().sign().sum(dtype=torch.float64)
-        self.totals = self.totals.to(score.device) + torch.stack([signs, signs.new_tensor(float(score.numel()))])
-
-    def adapt(self) -> float:
-        """Move the probability by the pictures seen since the last time, up where the critic is too sure, and return it."""
-        signs, count = self.totals.tolist()
-        if self.settings.target is not None and count:
-            excess = signs / count - self.settings.target
-            step = math.copysign(count / self.settings.adapt_images, excess) if excess else 0.0
-            self.probability = min(max(self.probability + step, 0.0), self.settings.limit)
-        self.totals = torch.zeros_like(self.totals)
-        return self.probability
-
-    def state(self) -> dict[str, float]:
-        """Return plain numbers for a checkpoint."""
-        signs, count = self.totals.tolist()
-        return {"probability": self.probability, "signs": signs, "count": count}
-
-    def load(self, state: dict[str, float]) -> None:
-        """Continue from what `state` returned."""
-        self.probability = state["probability"]
-        self.totals = torch.tensor([state["signs"], state["count"]], dtype=torch.float64)
+    Args:
+        probability: present one.
+        mean_sign: mean sign of the critic's scores of the data since the last change, of all processes: in [-1, 1].
+        images: pictures of the data since the last change.
+        settings: target, pace and limit.
+    """
+    if settings.target is None or mean_sign == settings.target:
+        return probability
+    step = math.copysign(images / settings.adapt_images, mean_sign - settings.target)
+    return min(max(probability + step, 0.0), settings.limit)
 
 
 @dataclass(frozen=True, eq=False)

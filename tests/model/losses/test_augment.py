@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spherehead.datasets.camera import Camera
 from spherehead.model.losses.augment import (
-    Adaptation,
     Augmentation,
     AugmentSettings,
+    adapted,
     apply,
     augment,
     colour_matrix,
@@ -244,39 +244,19 @@ def test_a_step_shows_the_critic_augmented_pictures_with_their_labels(make_step:
     assert any(p.grad is not None and bool(p.grad.any()) for p in step.generator.backbone.parameters())
 
 
-def test_the_probability_follows_the_sign_of_the_scores() -> None:
-    ada = Adaptation(AugmentSettings(adapt_images=1000, limit=0.03))
-    sure, unsure = torch.ones(10, 1), torch.tensor([1.0, -1.0]).repeat(5)[:, None]
-    ada.observe(sure)
-    assert ada.adapt() == pytest.approx(0.01)
-    ada.observe(sure)
-    ada.observe(sure)
-    ada.observe(sure)
-    assert ada.adapt() == 0.03
-    for _ in range(2):
-        ada.observe(unsure)
-    assert ada.adapt() == pytest.approx(0.01)
-    assert ada.adapt() == pytest.approx(0.01)
-    ada.observe(torch.tensor([1.0] * 8 + [-1.0] * 2)[:, None])
-    assert ada.adapt() == pytest.approx(0.01)
-    ada.observe(unsure)
-    ada.observe(unsure)
-    assert ada.adapt() == 0.0
-    fixed = Adaptation(AugmentSettings(start=0.2, target=None))
-    fixed.observe(sure)
-    assert fixed.adapt() == 0.2
-
-
-def test_adaptation_continues_where_it_was() -> None:
-    first, second = Adaptation(AugmentSettings(adapt_images=100)), Adaptation(AugmentSettings(adapt_images=100))
-    first.observe(torch.ones(7, 1))
-    first.adapt()
-    first.observe(torch.tensor([[1.0], [0.5], [-2.0]]))
-    second.load(first.state())
-    assert second.state() == first.state() == {"probability": 0.07, "signs": 1.0, "count": 3.0}
-    first.observe(torch.ones(9, 1))
-    second.observe(torch.ones(9, 1))
-    assert first.adapt() == second.adapt()
+def test_the_probability_follows_the_mean_sign_of_the_scores() -> None:
+    how = AugmentSettings(adapt_images=1000, limit=0.03)
+    assert adapted(0.0, 1.0, 10, how) == pytest.approx(0.01)
+    assert adapted(0.01, 0.61, 10, how) == pytest.approx(0.02)
+    assert adapted(0.01, 1.0, 30, how) == 0.03
+    assert adapted(0.03, 0.5, 20, how) == pytest.approx(0.01)
+    assert adapted(0.01, -1.0, 20, how) == 0.0
+    assert adapted(0.01, 0.6, 20, how) == 0.01
+    assert adapted(0.2, 1.0, 500, AugmentSettings(start=0.2, target=None)) == 0.2
+    probability = 0.0
+    for _ in range(500_000 // 32 + 1):
+        probability = adapted(probability, 1.0, 32, AugmentSettings())
+    assert probability == 1.0
 
 
 @pytest.mark.parametrize(
