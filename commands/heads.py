@@ -1,6 +1,7 @@
-"""Commands about models of heads: `convert` and `model ...`.
+"""Commands about models of heads: `convert`, `generate` and `model ...`.
 
-Reading and writing them is `model.store`'s and `model.interop`'s affair; weights of the pipeline's stages are in `machine`.
+Reading and writing them is `model.store`'s and `model.interop`'s affair, pictures are `model.export`'s; weights of the
+pipeline's stages are in `machine`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,32 @@ def convert(
     done = run(checkpoint, out, critic=not no_critic, live=live, changes=assignments or [])
     parts = ", ".join(f"{name} {entry.num_numbers:,} numbers" for name, entry in done.config.parts.items())
     print(f"{done.folder}: {parts}" + (f"; not asked for: {', '.join(done.ignored)}" if done.ignored else ""))
+
+
+def generate(
+    run: Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of a training run, or of a model.")],
+    seeds: Annotated[str, typer.Option(metavar="LIST", help="Heads to make, e.g. 0-7,12.")] = "0-7",
+    views: Annotated[int, typer.Option(min=1, max=360, help="Cameras around each head; the first is in front.")] = 8,
+    orbit: Annotated[bool, typer.Option("--orbit", help="Also make a video of a full turn.")] = False,
+    psi: Annotated[float, typer.Option(help="Truncation towards the mean head; 1 for none.")] = 0.7,
+    pitch: Annotated[float, typer.Option(metavar="DEGREES", help="Elevation of the cameras.")] = 0.0,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="For the pictures.  [default: DIR/generated]")
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(metavar="RAYS", help="Rays a side.  [default: the model's]")] = None,
+    device: Annotated[str, typer.Option(help="Where the model runs, e.g. cuda.")] = "cpu",
+) -> None:
+    """Make pictures of a trained model's heads: views, a sheet, and a video of a turn. One seed is one head.
+
+    Example: spherehead generate --run runs/heads --seeds 0-7 --views 8 --orbit
+    """
+    from ..model.export.generate import GenerateSettings, parse_seeds
+    from ..model.export.generate import generate as run_it
+
+    settings = GenerateSettings(parse_seeds(seeds), views, psi, pitch, orbit, resolution=resolution)
+    target = out or run / "generated"
+    done = run_it(run, target, settings, device)
+    print(f"{target}: {len(settings.seeds)} heads of {done.model}, {len(done.files)} files, {done.files[-1]} last")
 
 
 @model.command("show")

@@ -107,7 +107,9 @@ def head_styles(generator: Generator, latents: Tensor, condition: Tensor | None 
 
 
 @torch.no_grad()
-def each_view(generator: Generator, ws: Tensor, cameras: Tensor, look: Look = Look()) -> Iterator[View]:
+def each_view(
+    generator: Generator, ws: Tensor, cameras: Tensor, look: Look = Look(), at_once: int | None = None
+) -> Iterator[View]:
     """Render one head from every camera, a few at a time, with the planes made once.
 
     The cameras are used as they are: the learned shift belongs to single photographs and would make an orbit tremble.
@@ -117,13 +119,14 @@ def each_view(generator: Generator, ws: Tensor, cameras: Tensor, look: Look = Lo
         ws: (1, num_ws, w_dim) style vectors of the head.
         cameras: (F, 25) labels.
         look: how to render.
+        at_once: views worked on together; None for what memory is likely to allow. Other numbers round otherwise.
     """
     if len(ws) != 1:
         raise ViewError(f"expected the style vectors of one head, got {len(ws)}")
     check_labels(cameras)
     planes = generator.planes(ws)
     resolution = look.resolution or generator.settings.neural_resolution
-    for some in cameras.to(ws.device).split(max(1, RAYS // resolution**2)):
+    for some in cameras.to(ws.device).split(at_once or max(1, RAYS // resolution**2)):
         count = len(some)
         seen = generator.synthesise(
             ws.expand(count, -1, -1), some, planes=planes.expand(count, *planes.shape[1:]),

@@ -1,0 +1,195 @@
+"""Pictures of a saved model for eyes: single views by seed, sheets, turns, and a record of how they were made.
+
+Which folder is a model is left to `model.store` and `train.checkpoint`; sheets and turns are those of the modules beside this.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...datasets.arrays import Pixels
+from ...datasets.sheets import write_png
+from ...manifests.config import ConfigError
+from ...manifests.identity import rng
+from ...manifests.store import write_json
+from ..generator import Generator
+from ..rays import LABEL_SIZE
+from ..store import CONFIG, GENERATOR, ModelStoreError, load_generator, read_config
+from ..train.checkpoint import CHECKPOINTS, newest
+from .orbit import orbit_frames, tiles
+from .pictures import heads_sheet
+from .snapshot import SnapshotSettings
+from .video import write_video
+from .views import Look, View, each_view, head_styles, ring, seeded_latents, usual_condition
+
+TOGETHER = 8
+"""Heads on one sheet and in one video."""
+LARGEST_SEED = 2**53
+"""Seeds beyond are no exact numbers in JSON."""
+
+
+@dataclass(frozen=True)
+class GenerateSettings:
+    """What is made of a model."""
+
+    seeds: tuple[int, ...] = tuple(range(8))
+    """One head each."""
+    views: int = 8
+    """Cameras around each head, evenly; the first is in front."""
+    psi: float = 0.7
+    """Truncation towards the mean head; 1 for none."""
+    pitch_degrees: float = 0.0
+    """Elevation of all cameras."""
+    orbit: bool = False
+    """Also make a video of a turn."""
+    frames: int = 72
+    """Pictures of the turn."""
+    fps: int = 24
+    """Pictures a second."""
+    resolution: int | None = None
+    """Rays a side; null for the model's own."""
+    part: str = GENERATOR
+    """Part of the model: the averaged generator, or the one as trained."""
+
+    def __post_init__(self) -> None:
+        if not self.seeds or self.views < 1 or self.frames < 1 or self.fps < 1:
+            raise ConfigError(f"expected a seed and views, frames and fps of 1 or more, got {self}")
+        if not 0.0 <= self.psi <= 2.0 or not abs(self.pitch_degrees) < 90:
+            raise ConfigError(f"expected psi in [0, 2] and a pitch under 90 degrees, got {self.psi} and {self.pitch_degrees}")
+        if self.resolution is not None and not 8 <= self.resolution <= 512:
+            raise ConfigError(f"expected a resolution of 8 to 512 rays a side, got {self.resolution}")
+
+
+@dataclass(frozen=True)
+class GenerateRecord:
+    """What generate.json holds: enough to make the same pictures again."""
+
+    model: str
+    """Name of the model's folder."""
+    part: str
+    sha256: str
+    """Digest of the part's file."""
+    settings: GenerateSettings
+    cameras: tuple[tuple[float, ...], ...]
+    """Labels of the views, in order."""
+    condition: str
+    """What the mapping network saw: frontal camera, seeded vector, or nothing."""
+    look: Look
+    files: tuple[str, ...] = field(default=())
+    """What was written beside, in order."""
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read a list of seeds such as 0-7,12; order is kept, repeats are dropped.
+
+    Raises:
+        ConfigError: it is none, or has more than 10,000 seeds.
+    """
+    seeds: dict[int, None] = {}
+    for part in text.split(","):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        wanted = (first, last) if dash else (first,)
+        if not all(piece.isascii() and piece.isdigit() and int(piece) < LARGEST_SEED for piece in wanted):
+            raise ConfigError(f"expected seeds such as 0-7,12, got {text!r}")
+        low, high = int(wanted[0]), int(wanted[-1])
+        if high < low:
+            raise ConfigError(f"expected the first seed of a span before the last, got {part.strip()!r}")
+        if high - low >= 10_000 or len(seeds) > 10_000:
+            raise ConfigError(f"expected at most 10,000 seeds at a time, got {text!r}")
+        seeds |= dict.fromkeys(range(low, high + 1))
+    return tuple(seeds)
+
+
+def find_model(run: Path) -> Path:
+    """Return the model folder that a path means: a run's newest checkpoint, or the folder itself.
+
+    Raises:
+        ModelStoreError: it is neither.
+    """
+    if (run / CHECKPOINTS).is_dir():
+        return newest(run)
+    if not (run / CONFIG).is_file():
+        raise ModelStoreError(f"no model in {run}: expected a training run's folder or one that `convert` wrote")
+    return run
+
+
+def seeded_condition(generator: Generator, seeds: Sequence[int]) -> tuple[Tensor | None, str]:
+    """Return the condition of seeded heads and its name: the frontal camera, or a normal vector by seed if it is no camera."""
+    size = generator.settings.condition_dim
+    if size in (0, LABEL_SIZE):
+        return usual_condition(generator, len(seeds)), "frontal camera" if size else "nothing"
+    rows = [torch.from_numpy(rng(seed, "condition", "z").standard_normal(size, dtype="float32")) for seed in seeds]
+    return torch.stack(rows), "seeded vector"
+
+
+def generate(run: Path, out: Path, settings: GenerateSettings, device: str = "cpu", look: Look | None = None) -> GenerateRecord:
+    """Write views, sheets and, where asked for, videos of a saved model.
+
+    Args:
+        run: a training run's folder or a model's.
+        out: where seed-0000/view-00.png ..., sheet.png, orbit.webm and generate.json go; further sheets and videos, one for
+            every eight heads, are numbered.
+        settings: what to make.
+        device: where the model runs.
+        look: how far the networks had grown; None for fully. Its resolution gives way to the settings'.
+
+    Raises:
+        ModelStoreError: there is no whole model.
+        ConfigError: the device is not there.
+    """
+    folder = find_model(run)
+    generator = _to_device(load_generator(folder, settings.part), device)
+    look = look or Look()
+    look = Look(settings.resolution or look.resolution, look.side, look.fade)
+    written: list[str] = []
+    for start in range(0, len(settings.seeds), TOGETHER):
+        chosen = slice(start, start + TOGETHER)
+        written += _write_some(generator, settings.seeds[chosen], out, start // TOGETHER, settings, look)
+    cameras = ring(settings.views, math.radians(settings.pitch_degrees))
+    record = GenerateRecord(
+        folder.name, settings.part, read_config(folder).parts[settings.part].sha256, settings,
+        tuple(tuple(row) for row in cameras.tolist()), seeded_condition(generator, settings.seeds[:1])[1], look, tuple(written),
+    )  # fmt: skip
+    write_json(out / "generate.json", record)
+    return record
+
+
+def _to_device(generator: Generator, device: str) -> Generator:
+    try:
+        return generator.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+        raise ConfigError(f"cannot use device {device!r}: {str(error).splitlines()[0]}") from error
+
+
+def _write_some(
+    generator: Generator, seeds: Sequence[int], out: Path, number: int, settings: GenerateSettings, look: Look
+) -> list[str]:
+    """Write the pictures of up to `TOGETHER` heads, and their sheet and video; return the names."""
+    pitch = math.radians(settings.pitch_degrees)
+    side = SnapshotSettings().side(look.side or generator.settings.upsampler.resolution)
+    ending = f"-{number:02d}" if number else ""
+    written: list[str] = []
+    rows: list[list[View]] = []
+    turns: list[list[Pixels]] = []
+    for seed in seeds:
+        # each head alone and each view alone: sums of other sizes round otherwise, and a seed must give one picture
+        latents, condition = seeded_latents([seed], generator.settings.z_dim), seeded_condition(generator, [seed])[0]
+        ws = head_styles(generator, latents, condition, settings.psi)
+        row = list(each_view(generator, ws, ring(settings.views, pitch), look, at_once=1))
+        for index, view in enumerate(row):
+            written.append(f"seed-{seed:04d}/view-{index:02d}.png")
+            write_png(out / written[-1], view.image)
+        rows.append(row)
+        if settings.orbit:
+            turns.append(tiles(each_view(generator, ws, ring(settings.frames, pitch), look), side))
+    written.append(f"sheet{ending}.png")
+    write_png(out / written[-1], heads_sheet(rows, [f"seed {seed}" for seed in seeds], side))
+    if settings.orbit:
+        written.append(write_video(out / f"orbit{ending}.webm", orbit_frames(turns, 4), settings.fps).name)
+    return written
