@@ -25,7 +25,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import builds, heads, machine, sets
+from .commands import assets, builds, heads, machine, sets
 from .commands.common import ABORTED, INTERNAL, INTERRUPTED, LOCKED, MISMATCH, OK, USAGE
 
 EXIT_CODES = (
@@ -38,13 +38,16 @@ ERRORS: dict[str, int] = {
     "manifests.store:ManifestError": USAGE,
     "datasets.sources:SourceError": USAGE,
     "datasets.shards:ShardError": MISMATCH,
+    "datasets.shard_bytes:DataError": USAGE,
     "pipeline.weights:WeightsError": USAGE,
     "pipeline.mattes.rembg_models:MissingWeights": USAGE,
+    "pipeline.synthetic.fetch:FetchError": USAGE,
+    "pipeline.synthetic.formats:AssetError": USAGE,
     "pipeline.build:BuildAborted": ABORTED,
     "pipeline.build:AccountingError": MISMATCH,
     "pipeline.commit:CacheLost": INTERNAL,
     "pipeline.engines.base:EngineError": INTERNAL,
-    "pipeline.lock:BuildLocked": LOCKED,
+    "manifests.lock:BuildLocked": LOCKED,
     "model.interop.unpickle:CheckpointError": USAGE,
     "model.store:ModelStoreError": USAGE,
 }
@@ -57,12 +60,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report, machine.doctor, heads.convert):
+for command in (
+    builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report, machine.doctor, heads.convert, heads.generate,
+):  # fmt: skip
     app.command(command.__name__.replace("_", "-"))(command)
 for title, group in (
     ("shards", sets.shards),
     ("manifest", sets.manifest),
     ("models", machine.models),
+    ("assets", assets.assets),
     ("model", heads.model),
     ("presets", builds.presets),
 ):

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..manifests.config import ConfigError, fingerprint
+from ..manifests.lock import writer_lock
 from ..manifests.store import read, read_header
 from .build import REQUEST, STATE, BuildRequest
 from .cache import StageCache
 from .commit import QUARANTINE, Tombstones, commit
-from .lock import writer_lock
 from .packing import pack, unpack
 from .progress import Silent
 from .recipe import Recipe

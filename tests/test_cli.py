@@ -23,7 +23,7 @@ from spherehead import __version__, cli
 from spherehead.commands.common import parse_size
 from spherehead.pipeline.build import BuildInterrupted
 from spherehead.pipeline.describe import describe, meanings
-from spherehead.pipeline.lock import writer_lock
+from spherehead.manifests.lock import writer_lock
 from spherehead.pipeline.presets import PRESETS, STAGES, preset
 from spherehead.pipeline.recipe import Recipe
 
@@ -95,7 +95,7 @@ def test_help_names_every_promised_command() -> None:
     promised = {
         "build-dataset", "plan", "retry", "forget", "report", "doctor", "presets show", "shards ls", "shards show",
         "shards sheet", "shards verify", "manifest show", "manifest summary", "manifest diff", "manifest verify",
-        "models list", "models fetch", "models verify", "convert", "model show",
+        "models list", "models fetch", "models verify", "convert", "generate", "model show",
     }  # fmt: skip
     assert {name for name, _ in commands()} == promised
 

@@ -24,7 +24,7 @@ from spherehead.manifests import store
 from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.build import BuildAborted, BuildRequest, Summary, build
 from spherehead.pipeline.engines.base import EngineError
-from spherehead.pipeline.lock import BuildLocked, writer_lock
+from spherehead.manifests.lock import BuildLocked, writer_lock
 from spherehead.pipeline.plan import make_plan
 from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.revise import forget, load_request, retry

@@ -1,4 +1,4 @@
-"""A polite end: the first SIGINT or SIGTERM is a wish that the build looks at between two files, the second one is an order."""
+"""A polite end: the first SIGINT or SIGTERM is a wish that is looked at between two pieces of work, the second is an order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 10.0
-"""Time that files in work are given to finish."""
+"""Time that work in hand is given to finish."""
 
 
 class StopSignals:
@@ -43,5 +43,5 @@ class StopSignals:
 
     @property
     def overdue(self) -> bool:
-        """Whether files in work have had their time to finish."""
+        """Whether work in hand has had its time to finish."""
         return bool(self.signum) and time.monotonic() - self.at > _GRACE_SECONDS

@@ -1,4 +1,4 @@
-"""One writer a data set: a lock that the system frees when its holder dies, so that none is ever stale."""
+"""One writer a folder: a lock that the system frees when its holder dies, so that none is ever stale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class BuildLocked(RuntimeError):
-    """Another process is writing this data set."""
+    """Another process is writing this folder."""
 
 
 @contextlib.contextmanager
