@@ -16,22 +16,23 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..datasets.sample import Drop, Rights, SourceImage
-from ..datasets.sources import Refused, Source, SourceError, open_sources
+from ..datasets.sources import Source
 from ..manifests import store
 from ..manifests.config import ConfigError, canonical_json, from_plain, to_plain
 from ..manifests.identity import content_sha256
+from ..manifests.lock import writer_lock
+from ..manifests.signals import StopSignals
+from .cache import StageCache
 from .commit import Committed, Tombstones, commit
+from .derived import DerivedSource, kept_heads
 from .engines.base import Engine, Limits
-from .lock import writer_lock
+from .inputs import derived_rows, input_rows, open_all
 from .progress import Observer, Silent
 from .recipe import Recipe
 from .rows import file_row
-from .signals import StopSignals
 from .state import FileResult, State
-from .synthetic.source import SCHEME, MakeHumanSource
 from .work import Task, WorkOrder, work_key_of
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
     request.out.mkdir(parents=True, exist_ok=True)
     with writer_lock(request.out / STATE / "lock"), StopSignals() as signals:
         sweep(request.out)
-        sources = open_all(request)
+        sources = open_all(request.sources, request.recipe)
         recipe = request.recipe.resolved()
         _claim(request)
         for step in recipe.chain():
@@ -157,6 +158,9 @@ def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
             work = _Work(request, recipe, sources, state, tombstones, observer, books, signals)
             work.list_inputs()
             work.run()
+            if any(isinstance(source, DerivedSource) for source in sources):
+                work.list_derived()
+                work.run()
             observer.phase("deciding and packing")
             committed = commit(request.out, recipe, state, tombstones, observer)
         finally:
@@ -164,18 +168,6 @@ def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
     summary = _summarise(request, committed, books)
     observer.finished(summary.counts, summary.seconds)
     return summary
-
-
-def open_all(request: BuildRequest) -> tuple[Source, ...]:
-    """Open a request's sources.
-
-    Raises:
-        ConfigError: one is not there or is nothing that can be read.
-    """
-    try:
-        return tuple(open_sources(request.sources, request.recipe.decode.max_bytes, {SCHEME: MakeHumanSource}))
-    except SourceError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _check(request: BuildRequest) -> None:
@@ -237,7 +229,15 @@ class _Work:
         """Note every input, and which of them earlier runs have answered."""
         self.observer.phase("listing")
         chain = self.state.chain_id(self.recipe.keys())
-        self.state.list_inputs(input_rows(self.sources, self.request), chain)
+        self.state.list_inputs(input_rows(self.sources, self.request.sources, self.request.limit), chain)
+        self.observer.started(*self.state.count_inputs())
+
+    def list_derived(self) -> None:
+        """Note the inputs that follow from what was kept of the others."""
+        self.observer.phase("looking for missing views")
+        chain = self.state.chain_id(self.recipe.keys())
+        kept = kept_heads(self.state, self.recipe, StageCache(self.request.out / STATE / "cache"))
+        self.state.list_inputs(derived_rows(self.sources, self.request.sources, self.recipe, kept), chain, more=True)
         self.observer.started(*self.state.count_inputs())
 
     def run(self) -> None:
@@ -311,27 +311,6 @@ class _Work:
                     f"{count} of the last {_GUARD_WINDOW} files failed with '{reason}' (last: {result.detail}); mend the cause "
                     f"and run the same line again, with `retry --reason {reason}` for those that failed"
                 )
-
-
-def input_rows(sources: tuple[Source, ...], request: BuildRequest) -> Iterator[tuple[Any, ...]]:
-    """Yield the inputs of all sources in order, as rows for `State.list_inputs`."""
-    count = 0
-    empty = SourceImage.rights
-    for index, source in enumerate(sources):
-        text = request.sources[index]
-        root = text.partition(":")[0] if text.startswith(SCHEME) else Path(text).resolve()
-        for entry in source.entries():
-            if request.limit and count >= request.limit:
-                return
-            count += 1
-            if isinstance(entry, Refused):
-                drop = Drop(entry.reason, entry.detail)
-                yield index, source.label, entry.path, "", 0, "", "", "", drop.outcome, entry.reason, entry.detail
-                continue
-            rights = "" if entry.rights is empty or entry.rights == empty else canonical_json(entry.rights)
-            sidecar = canonical_json(dict(entry.sidecar)) if entry.sidecar else ""
-            place = f"{root}\0{entry.path}\0{sidecar}"
-            yield index, source.label, entry.path, place, entry.num_bytes, entry.stamp, rights, sidecar, "", "", ""
 
 
 def _summarise(request: BuildRequest, committed: Committed, books: _Books) -> Summary:
