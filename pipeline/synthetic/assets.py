@@ -30,6 +30,8 @@ LICENCE = "CC0-1.0"
 LICENCE_URL = "https://creativecommons.org/publicdomain/zero/1.0/"
 ATTRIBUTION = "MakeHuman Community"
 SOURCE_URL = "https://github.com/makehumancommunity/makehuman"
+INVENTORY = "inventory.json"
+"""File that `fetch` leaves beside the assets; none of them."""
 KINDS = ("hair", "eyebrows", "eyelashes", "eyes", "clothes")
 """Folders that hold proxies."""
 
@@ -155,7 +157,8 @@ def _stamp(folder: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in found if path != folder / INVENTORY)
 
 
 @lru_cache(maxsize=4)
