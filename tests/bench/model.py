@@ -57,15 +57,16 @@ class Bench:
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def wait(self) -> None:
+        """Wait until the device has done what it was given, so that the clock is its clock."""
         if self.device.type == "cuda":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)
 
     def measure(self, name: str, work: Callable[[], object], images: int = 1) -> None:
         """Time `work` after one warm-up and keep a row with median, spread, CPU seconds and peak memory so far."""
         work()
         self.wait()
         if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.reset_peak_memory_stats(self.device)
         wall, cpu = [], []
         for _ in range(self.repeats):
             start, used = time.perf_counter(), time.process_time()
@@ -89,7 +90,7 @@ class Bench:
     def peak(self) -> float:
         """Return the peak memory in GiB: of the device, or of this process on a CPU."""
         if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated() / 2**30
+            return torch.cuda.max_memory_allocated(self.device) / 2**30
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
@@ -103,25 +104,29 @@ def build(settings: ModelSettings, device: torch.device) -> Generator:
     return Generator(settings.generator).to(device)
 
 
+class Timed(torch.nn.Module):
+    """A part of a network that adds its seconds to a sum; it stands in front of the part, which stays compiled if it is."""
+
+    def __init__(self, part: torch.nn.Module, name: str, spent: dict[str, float], bench: Bench) -> None:
+        super().__init__()
+        self.part, self.name, self.spent, self.bench = part, name, spent, bench
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        self.bench.wait()
+        start = time.perf_counter()
+        result = self.part(*inputs, **options)
+        self.bench.wait()
+        self.spent[self.name] = self.spent.get(self.name, 0.0) + time.perf_counter() - start
+        return result
+
+
 def parts(bench: Bench, generator: Generator) -> dict[str, float]:
-    """Hook the big parts of a generator; the returned dictionary sums their seconds."""
+    """Put a clock in front of the big parts of a generator; the returned dictionary sums their seconds."""
     spent: dict[str, float] = {}
-    started: dict[str, float] = {}
-    named = {"backbone": generator.backbone, "background": generator.background, "super-resolution": generator.upsampler}
-    for name, module in named.items():
-        if module is None:
-            continue
-
-        def before(*_: object, name: str = name) -> None:
-            bench.wait()
-            started[name] = time.perf_counter()
-
-        def after(*_: object, name: str = name) -> None:
-            bench.wait()
-            spent[name] = spent.get(name, 0.0) + time.perf_counter() - started[name]
-
-        module.register_forward_pre_hook(before)
-        module.register_forward_hook(after)
+    for attribute, name in (("backbone",) * 2, ("background",) * 2, ("upsampler", "super-resolution")):
+        part = getattr(generator, attribute)
+        if part is not None:
+            setattr(generator, attribute, Timed(part, name, spent, bench))
     return spent
 
 
@@ -149,14 +154,27 @@ def step(bench: Bench, settings: ModelSettings, resolution: int) -> None:
     generator, (z, camera) = build(settings, bench.device).train(), inputs(settings, bench.device)
     critic = Critic(settings.critic).to(bench.device)
     critic.requires_grad_(False)
-    random = torch.Generator().manual_seed(0)
+    random = torch.Generator(bench.device).manual_seed(0)
+    spent: dict[str, float] = {}
 
-    def work() -> None:
+    def work(clock: Callable[[str], None] = lambda part: None) -> None:
         generator.zero_grad(set_to_none=True)
+        clock("start")
         portrait = generator(z, camera, resolution=resolution, noise="random", random=random)
-        torch.nn.functional.softplus(-critic(portrait, camera)).mean().backward()
+        clock("generator")
+        loss = torch.nn.functional.softplus(-critic(portrait, camera)).mean()
+        clock("critic")
+        loss.backward()
+        clock("backward")
+
+    def clock(part: str) -> None:
+        bench.wait()
+        spent[part] = time.perf_counter()
 
     bench.measure(f"generator step {resolution}", work)
+    work(clock)  # once more, waiting after each part
+    moments = list(spent.items())
+    bench.rows[-1]["parts"] = {part: now - before for (part, now), (_, before) in zip(moments[1:], moments, strict=False)}
 
 
 def operators(bench: Bench, settings: ModelSettings, resolution: int) -> None:
@@ -166,7 +184,7 @@ def operators(bench: Bench, settings: ModelSettings, resolution: int) -> None:
     last = x.contiguous(memory_format=torch.channels_last), weight.contiguous(memory_format=torch.channels_last)
     smoothed = torch.randn(1, 128, 513, 513, device=bench.device)
     smoothed_last = smoothed.contiguous(memory_format=torch.channels_last)
-    small, planes = torch.randn(1, 128, 256, 256, device=bench.device), torch.randn(1, 192, 256, 256, device=bench.device)
+    small = torch.randn(1, 128, 256, 256, device=bench.device)
     small_last = small.contiguous(memory_format=torch.channels_last)
     points = (torch.rand(1, 48 * resolution**2, 3, device=bench.device) - 0.5) * 0.8
     with torch.inference_mode():
@@ -176,10 +194,11 @@ def operators(bench: Bench, settings: ModelSettings, resolution: int) -> None:
         bench.measure("plain twin of it", lambda: plain.upfirdn(smoothed, 1, 1, (1, 1), 4.0))
         bench.measure("up-sampling convolution 256 to 128 @ 256", lambda: fir.conv_upsample(*last))
         bench.measure("plain twin of it", lambda: plain.conv_upsample(x, weight))
-        volume = settings.generator.volume.open()
-        if isinstance(volume, DualSphere):
-            volume = volume.to(bench.device)
-            table, six = volume.arrange(planes), planes.view(1, 2, 3, 32, 256, 256)
+        chosen = settings.generator.volume
+        if chosen.kind == "dual_sphere" and chosen.spheres == "both":
+            volume = chosen.open().to(bench.device)
+            six = torch.randn(1, 2, 3, chosen.num_features, chosen.resolution, chosen.resolution, device=bench.device)
+            table = volume.arrange(six.flatten(1, 3))
             bench.measure(f"spherical gather, {points.shape[1]} points", lambda: volume.sample(table, points))
             bench.measure("plain twin of it", lambda: volumes.dual_sphere(six, points))
 
@@ -207,7 +226,7 @@ def run_case(case: str, settings: ModelSettings, bench: Bench, resolution: int) 
     work = {"forward": forward, "orbit": orbit, "step": step, "operators": operators}[case.removeprefix("plain-")]
     if not case.startswith("plain-"):
         work(bench, settings, resolution)
-    elif settings.generator.volume.kind == "dual_sphere":
+    elif settings.generator.volume.kind == "dual_sphere" and settings.generator.volume.spheres == "both":
         march = dataclasses.replace(settings.generator.march, skip_empty=False)
         compute = dataclasses.replace(settings.generator.compute, channels_last=False)
         generator = dataclasses.replace(settings.generator, march=march, compute=compute)
@@ -244,7 +263,11 @@ def main() -> None:
         run_case(case, override(preset(arguments.preset), arguments.set), bench, int(resolution))
         print(json.dumps(bench.rows))
         return
-    chip = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.processor() or platform.machine()
+    chip = platform.processor() or platform.machine()
+    if arguments.device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            parser.error(f"expected a CUDA device for --device {arguments.device}, torch {torch.__version__} sees none here")
+        chip = f"{torch.cuda.get_device_name(arguments.device)}, TF32 {'on' if torch.backends.cudnn.allow_tf32 else 'off'}"
     place = f"{arguments.device} ({chip}, {arguments.threads} threads), torch {torch.__version__}"
     print(f"{arguments.preset} {arguments.set} on {place}")
     jobs = [(case, size) for case in arguments.cases.split(",") for size in arguments.resolutions.split(",")]

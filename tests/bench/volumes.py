@@ -37,12 +37,12 @@ def twins() -> ModuleType:
 
 
 def seconds(work: Work, device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
     start = time.perf_counter()
     work()
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
     return time.perf_counter() - start
 
 
@@ -171,7 +171,8 @@ def main() -> None:
     parser.add_argument("--resolutions", default="64,128")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    name = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.processor() or platform.machine()
+    cuda = arguments.device.startswith("cuda")
+    name = torch.cuda.get_device_name(arguments.device) if cuda else platform.processor() or platform.machine()
     print(f"{arguments.device} ({name}, {arguments.threads} threads), torch {torch.__version__}")
     plain = twins()
     for resolution in map(int, arguments.resolutions.split(",")):
