@@ -5,7 +5,9 @@ Which samples those are is left to `stream_order`, where their bytes come from t
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from .arrays import Array, Pixels
-from .classes import mirror_parsing
+from .arrays import Pixels
+from .classes import swap_sides
 from .codec import IMAGE_SUFFIXES, decode_grey
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 UNKNOWN = 255
 """Class of pixels that nobody labelled."""
 _BLOCK = 512
+_NUM_HEADER = 157
+"""Bytes of a tar header up to the kind of the member: name 0 to 99, size in octal digits 124 to 135, kind 156."""
+_OTHER_SIDE = swap_sides(np.arange(256, dtype=np.uint8))
+"""(256,) class after mirroring by class before."""
 _ALIGNMENT = 64
 """Bytes at whose multiples the parts of a batch begin."""
 
@@ -80,26 +86,28 @@ class Shape:
     has_mask: bool
     has_parsing: bool
 
-    def parts(self) -> dict[str, tuple[int, tuple[int, ...], str]]:
-        """Return name -> (first byte, shape, torch dtype) of each tensor."""
-        pixels = (self.batch, self.resolution, self.resolution)
-        wanted: list[tuple[str, tuple[int, ...], str, int]] = [("image", (*pixels, 3), "uint8", 1)]
-        wanted += [("mask", pixels, "uint8", 1)] if self.has_mask else []
-        wanted += [("parsing", pixels, "uint8", 1)] if self.has_parsing else []
-        wanted += [
-            ("camera", (self.batch, 25), "float32", 4), ("subject", (self.batch,), "int64", 8),
-            ("synthetic", (self.batch,), "bool", 1), ("mirrored", (self.batch,), "bool", 1),
-        ]  # fmt: skip
-        found, at = {}, 0
-        for name, shape, kind, size in wanted:
-            found[name] = (at, shape, kind)
-            at += -(-int(np.prod(shape)) * size // _ALIGNMENT) * _ALIGNMENT
-        return found | {"": (at, (), "")}
-
     @property
     def num_bytes(self) -> int:
         """Bytes of the whole batch."""
-        return self.parts()[""][0]
+        return _layout(self)[1]
+
+
+@functools.cache
+def _layout(shape: Shape) -> tuple[dict[str, tuple[slice, tuple[int, ...], str]], int]:
+    """Return name -> (its bytes, shape, torch dtype) of each tensor of a batch, and the bytes of all."""
+    pixels = (shape.batch, shape.resolution, shape.resolution)
+    wanted: list[tuple[str, tuple[int, ...], str, int]] = [("image", (*pixels, 3), "uint8", 1)]
+    wanted += [("mask", pixels, "uint8", 1)] if shape.has_mask else []
+    wanted += [("parsing", pixels, "uint8", 1)] if shape.has_parsing else []
+    wanted += [
+        ("camera", (shape.batch, 25), "float32", 4), ("subject", (shape.batch,), "int64", 8),
+        ("synthetic", (shape.batch,), "bool", 1), ("mirrored", (shape.batch,), "bool", 1),
+    ]  # fmt: skip
+    parts, at = {}, 0
+    for name, size, kind, width in wanted:
+        parts[name] = (slice(at, at + math.prod(size) * width), size, kind)
+        at += -(-math.prod(size) * width // _ALIGNMENT) * _ALIGNMENT
+    return parts, at
 
 
 def empty_batch(shape: Shape, number: int) -> Batch:
@@ -114,11 +122,8 @@ def _rebuilt(memory: Tensor, shape: Shape, ids: tuple[str, ...], number: int, sk
     import torch
 
     views: dict[str, Any] = {"mask": None, "parsing": None}
-    for name, (start, size, kind) in shape.parts().items():
-        if name:
-            dtype: Any = getattr(torch, kind)
-            end = start + int(np.prod(size)) * dtype.itemsize
-            views[name] = memory[start:end].view(dtype).view(size)
+    for name, (part, size, kind) in _layout(shape)[0].items():
+        views[name] = memory[part].view(getattr(torch, kind)).view(size)
     return Batch(**views, ids=ids, number=number, skipped=skipped)
 
 
@@ -133,16 +138,15 @@ def members_of(data: memoryview, key: str) -> dict[str, memoryview]:
         ValueError: something else lies there.
     """
     members: dict[str, memoryview] = {}
-    at = 0
-    while at < len(data):
-        header = bytes(data[at : at + _BLOCK])
-        name = header[:100].rstrip(b"\0").decode("ascii", "replace")
-        stem, _, suffix = name.partition(".")
+    stem, at, size = key.encode() + b".", 0, len(data)
+    while at < size:
+        header = bytes(data[at : at + _NUM_HEADER])
+        name = header[: header.find(b"\0", 0, 100)]
         digits = header[124:136].strip(b" \0")
         end = at + _BLOCK + int(digits, 8) if digits.isdigit() else 0
-        if stem != key or header[156:157] not in (b"0", b"\0") or not at < end <= len(data):
-            raise ValueError(f"the shard holds {name[:40]!r} where the manifest says it lies")
-        members[suffix] = data[at + _BLOCK : end]
+        if not name.startswith(stem) or header[-1:] not in (b"0", b"\0") or not at < end <= size:
+            raise ValueError(f"the shard holds {name[:40]!r} where the manifest says that it lies")
+        members[name[len(stem) :].decode("ascii", "replace")] = data[at + _BLOCK : end]
         at = -(-end // _BLOCK) * _BLOCK
     return members
 
@@ -155,12 +159,6 @@ class Places:
     """(S, S, 3)."""
     mask: Pixels | None
     parsing: Pixels | None
-
-    @classmethod
-    def of(cls, batch: Batch, slot: int) -> Places:
-        """Return the places of one sample of a batch."""
-        mask, parsing = (None if part is None else part[slot].numpy() for part in (batch.mask, batch.parsing))
-        return cls(batch.image[slot].numpy(), mask, parsing)
 
 
 def picture_of(members: dict[str, memoryview], digest: int = 0) -> Pixels:
@@ -205,11 +203,12 @@ def fill(members: dict[str, memoryview], digest: int, mirrored: bool, places: Pl
             raise ValueError("no mask.png, which the other samples of its set have")
         _put(_grey(members["mask.png"], size, "mask.png"), places.mask, mirrored, shrink_image)
     if places.parsing is not None:
-        if "seg.png" not in members:
+        if "seg.png" in members:
+            _put(_grey(members["seg.png"], size, "seg.png"), places.parsing, mirrored, shrink_classes)
+            if mirrored:
+                cv2.LUT(places.parsing, _OTHER_SIDE, dst=places.parsing)
+        else:
             places.parsing[...] = UNKNOWN
-            return
-        parsing = shrink_classes(_grey(members["seg.png"], size, "seg.png"), places.parsing.shape[0])
-        places.parsing[...] = mirror_parsing(parsing) if mirrored else parsing
 
 
 def _grey(data: memoryview, size: tuple[int, int], name: str) -> Pixels:
@@ -272,11 +271,19 @@ def shrink_classes(parsing: Pixels, resolution: int) -> Pixels:
     """
     if shrink_factor((parsing.shape[0], parsing.shape[1]), resolution) == 1:
         return parsing
-    counts: Array = np.bincount(parsing.ravel(), minlength=256)
-    best = np.zeros((resolution, resolution), dtype=np.float32)
-    found = np.zeros((resolution, resolution), dtype=np.uint8)
-    for value in sorted(np.flatnonzero(counts).tolist(), key=lambda value: (counts[value], value)):
-        share = cv2.resize((parsing == value).astype(np.float32), (resolution, resolution), interpolation=cv2.INTER_AREA)
-        wins = share > best + 1e-4  # shares are multiples of 1 / factor^2
-        best[wins], found[wins] = share[wins], value
-    return found
+    factor = shrink_factor((parsing.shape[0], parsing.shape[1]), resolution)
+    kernel, corner = np.ones((factor, factor), dtype=np.uint8), (0, 0)
+    small = np.asarray(
+        cv2.erode(parsing, kernel, anchor=corner)[::factor, ::factor], dtype=np.uint8
+    )  # least class of each block
+    mixed = np.nonzero(small != cv2.dilate(parsing, kernel, anchor=corner)[::factor, ::factor])
+    if len(mixed[0]):
+        counts = np.bincount(parsing.ravel(), minlength=256)
+        by_rarity = np.argsort(np.where(counts, counts, parsing.size), kind="stable")
+        rank = np.empty(256, dtype=np.int64)
+        rank[by_rarity] = np.arange(256)
+        num = int((counts > 0).sum())
+        blocks = parsing.reshape(resolution, factor, resolution, factor)[mixed[0], :, mixed[1]].reshape(len(mixed[0]), -1)
+        shares = np.bincount((rank[blocks] + num * np.arange(len(blocks))[:, None]).ravel(), minlength=num * len(blocks))
+        small[mixed] = by_rarity[shares.reshape(-1, num).argmax(axis=1)]  # the first, so the rarest, of equal ones
+    return np.asarray(small, dtype=np.uint8)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, Floats
 from .camera import LABEL_MIRROR_NEGATES, RADIUS, Camera, CameraError, canonical_intrinsics
 
 _MARGIN = 1.0 - 1e-6
@@ -56,6 +56,22 @@ def label_problems(labels: Array, free_k: bool = False) -> Iterator[tuple[int, s
             Camera.from_label(labels[index]).check(free_k=free_k)
         except CameraError as error:
             yield index, str(error)
+
+
+def label_angles(labels: Array) -> Floats:
+    """Return the (N, 3) yaw, pitch and roll in degrees, as `Camera` defines them, of (N, 25) labels."""
+    flat = np.asarray(labels, dtype=np.float64).reshape(-1, 25)
+    matrix = flat[:, :16].reshape(-1, 4, 4)
+    x, y, z = matrix[:, 0, 3], matrix[:, 1, 3], matrix[:, 2, 3]
+    yaw = np.arctan2(x, z)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pitch = np.arcsin(np.clip(y / np.sqrt(x * x + y * y + z * z), -1.0, 1.0))
+    zero = np.zeros_like(yaw)
+    right = np.stack([np.cos(yaw), zero, -np.sin(yaw)], axis=1)
+    ahead = -np.stack([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)], axis=1)
+    first = matrix[:, :3, 0]
+    roll = np.arctan2(-np.einsum("ni,ni->n", np.cross(ahead, right), first), np.einsum("ni,ni->n", right, first))
+    return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)))
 
 
 def mirrored_labels(labels: Array) -> Array:

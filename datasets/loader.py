@@ -7,7 +7,9 @@ pixels to `batch`, bytes to `shard_bytes`.
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,10 @@ from .stream_order import Mirror, Order, Place, cut_pieces
 from .stream_window import Window, WindowReader
 
 __all__ = ["Batch", "DataError", "ShardStream", "StreamSettings", "open_loader"]
+
+
+_GRACE = 60
+"""Seconds that a worker lives on after SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +135,13 @@ class ShardStream:
         window = self._reader.window(place)
         settings, rows = self.settings, self._rows
         batch = empty_batch(Shape(settings.batch, settings.resolution, self.has_mask, self.has_parsing), number)
+        image = batch.image.numpy()
+        mask, parsing = (None if part is None else part.numpy() for part in (batch.mask, batch.parsing))
         chosen: list[int] = []
         skipped: list[str] = []
         for slot in range(settings.batch):
-            chosen.append(self._fill(window, place.first + slot, Places.of(batch, slot), skipped))
+            into = Places(image[slot], None if mask is None else mask[slot], None if parsing is None else parsing[slot])
+            chosen.append(self._fill(window, place.first + slot, into, skipped))
         picked, mirrored = window.rows[chosen], window.mirrored[chosen]
         labels = rows.camera[picked]
         batch.camera.numpy()[...] = np.where(mirrored[:, None], mirrored_labels(labels), labels)
@@ -158,7 +167,7 @@ class ShardStream:
                     skipped.append(reason)
         raise DataError(
             f"none of {count} samples of one window can be used, the last: {skipped[-1]}; "
-            f"prove the set with spherehead verify-dataset: {', '.join(source.place for source in self._sources)}"
+            f"prove the set with spherehead shards verify: {', '.join(source.place for source in self._sources)}"
         )
 
 
@@ -224,6 +233,8 @@ def _start_worker(_: int) -> None:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C and SIGTERM to the whole group are the trainer's to answer:
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE))  # it may still want batches while it stops
 
 
 def open_loader(
@@ -250,13 +261,16 @@ def open_loader(
     """
     from torch.utils.data import DataLoader
 
+    context = multiprocessing.get_context("forkserver") if workers else None
+    if context:  # its server imports torch once, for all workers; it never saw this process's threads or GPU
+        context.set_forkserver_preload([__name__, DataLoader.__module__])
     loader: Any = DataLoader(
         _Numbered(stream),  # type: ignore[arg-type]
         batch_size=None,
         sampler=numbers,
         num_workers=workers,
         worker_init_fn=_start_worker,
-        multiprocessing_context="forkserver" if workers else None,
+        multiprocessing_context=context,
         prefetch_factor=ahead if workers else None,
         timeout=timeout if workers else 0,
         pin_memory=pin_memory,
@@ -266,7 +280,7 @@ def open_loader(
         try:
             batch = next(batches, None)
         except RuntimeError as error:
-            if "DataLoader" not in str(error):
+            if not str(error).startswith("DataLoader"):
                 raise
             raise DataError(f"the data workers stopped: {error}; look for lack of memory, or run with fewer workers") from error
         if batch is None:
