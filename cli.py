@@ -25,7 +25,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import assets, builds, heads, machine, sets
+from .commands import assets, builds, heads, machine, sets, training
 from .commands.common import ABORTED, INTERNAL, INTERRUPTED, LOCKED, MISMATCH, OK, USAGE
 
 EXIT_CODES = (
@@ -50,6 +50,8 @@ ERRORS: dict[str, int] = {
     "manifests.lock:BuildLocked": LOCKED,
     "model.interop.unpickle:CheckpointError": USAGE,
     "model.store:ModelStoreError": USAGE,
+    "model.train.trainer:TrainDiverged": ABORTED,
+    "model.train.checkpoint:CheckpointWriteError": INTERNAL,
 }
 """Errors that speak for themselves, as module:class, and the exit code of each."""
 
@@ -62,6 +64,7 @@ app = typer.Typer(
 )
 for command in (
     builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report, machine.doctor, heads.convert, heads.generate,
+    training.train,
 ):  # fmt: skip
     app.command(command.__name__.replace("_", "-"))(command)
 for title, group in (

@@ -98,6 +98,7 @@ class Step:
         augment: Callable[[Portrait, torch.Generator], Portrait] | None = None,
         wants_real_gradient: bool = False,
         networks: dict[str, nn.Module] | None = None,
+        fakes: Step | None = None,
     ) -> None:
         """Draw latents and cameras.
 
@@ -113,16 +114,20 @@ class Step:
             augment: makes of a portrait what the critic sees; None for no augmentation.
             wants_real_gradient: whether a due term differentiates by the data.
             networks: further networks of terms, by name.
+            fakes: another player's update whose generated pictures are used, without their history, in place of new ones.
         """
         self.player, self.generator, self.critic, self.moment, self.habits = player, generator, critic, moment, habits
         self.real_sharp, self.random, self.augment, self.parsing_map = real, random, augment, parsing_map
         self.wants_real_gradient, self.networks = wants_real_gradient, networks or {}
-        self.batch = len(real.image)
+        self.batch, self.fakes = len(real.image), fakes
+        self.real_vectors = subjects
+        if fakes is not None:
+            self.z, self.camera, self.vectors, self.condition = fakes.z, fakes.camera, fakes.vectors, fakes.condition
+            return
         self.z = self._normal(self.batch, generator.settings.z_dim)
         order = torch.randperm(self.batch, generator=random, device=random.device).to(real.camera.device)
         self.camera = real.camera[order]
         self.vectors = None if subjects is None else subjects[order]
-        self.real_vectors = subjects
         self.condition = self._swapped(self.camera) if subjects is None else self.vectors
 
     # --- drawing
@@ -179,6 +184,8 @@ class Step:
     @cached_property
     def fake(self) -> Portrait:
         """The generator's pictures; without a history in the critic's update."""
+        if self.fakes is not None:
+            return self.fakes.fake.detach()
         with torch.set_grad_enabled(self.player == "generator"):
             generator, ws, moment = self.generator, self.ws, self.moment
             behind = None

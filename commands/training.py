@@ -1,0 +1,59 @@
+"""The command that trains: `train`.
+
+It turns options into a config, runs it, and words what came of it; the run is `model.train`'s affair.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    data: Annotated[list[str], typer.Option("--data", metavar="DIR_OR_URL", help="A finished data set; may be given again.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the run.")],
+    preset: Annotated[str, typer.Option(help="Name of a model preset; its system's recipe comes with it.")] = "spherehead-512",
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting: --set terms.vico=null")
+    ] = None,
+    condition: Annotated[str, typer.Option(help="The generator's condition: camera, subject or none.")] = "camera",
+    grow: Annotated[int, typer.Option(min=0, help="Grow progressively from so many pixels; 0 for not at all.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Data processes for each training process.")] = 2,
+    save_images: Annotated[int, typer.Option(min=1, help="Save and draw whenever so many pictures were shown.")] = 200_000,
+    log_images: Annotated[int, typer.Option(min=1, help="Write metrics whenever so many pictures were shown.")] = 1_000,
+    keep: Annotated[int, typer.Option(min=1, help="Checkpoints that are kept.")] = 3,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of a process on a CPU; 0 is PyTorch's choice.")] = 0,
+    max_seconds: Annotated[float, typer.Option(min=0, help="Save and stop after so many seconds; 0 for no limit.")] = 0.0,
+    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Draw no grids and orbits.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    plan: Annotated[bool, typer.Option("--plan", help="Print parameters, memory and time on this machine, and exit.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Let the folder go on with changed settings.")] = False,
+) -> None:
+    """Train a generator of heads on data sets; the same line goes on after a stop, under torchrun on several GPUs.
+
+    Example: spherehead train --data heads --preset tiny-64 --out run --set images=100000
+    """
+    from ..manifests.config import from_plain, load_plain, override
+    from ..model.train.config import RunSettings, TrainConfig, configured
+    from ..model.train.distributed import open_world
+    from ..model.train.plan import make_plan
+    from ..model.train.trainer import train as run
+
+    if preset.endswith((".yaml", ".yml", ".json")):
+        config = override(from_plain(TrainConfig, load_plain(Path(preset)), preset), assignments or [])
+    else:
+        config = configured(preset, condition, grow, assignments or [])
+    settings = RunSettings(workers, save_images, keep, log_images, not no_pictures, True, threads, max_seconds)
+    world = open_world(device)
+    try:
+        if plan:
+            print("\n".join(make_plan(data, config, settings, world).lines()))
+            return
+        state = run(data, config, out, settings, world, update)
+    finally:
+        world.close()
+    if world.is_first:
+        print(f"{state.images:,} pictures in {state.step:,} steps; newest checkpoint and pictures in {out}", file=sys.stdout)

@@ -1,0 +1,295 @@
+"""Everything that decides what a run learns, in one frozen dataclass that is saved beside it, and the published recipes.
+
+How a run is run - processes, folders, intervals of saving - is `RunSettings`, which changes no number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from ...manifests.config import ConfigError, override
+from ..losses import (
+    R1,
+    CameraShift,
+    CriticAdversarial,
+    DensitySmoothness,
+    GeneratorAdversarial,
+    LabellerFit,
+    ParsingAgreement,
+    ViCo,
+)
+from ..losses.augment import AugmentSettings
+from ..losses.term import Habits, LossTerm, Player
+from ..presets import ModelSettings, preset
+from ..rays import LABEL_SIZE
+from .schedule import EmaSettings, Growth, Ramp, ScheduleSettings
+
+KIMG = 1_000
+"""Pictures in a kimg, the unit of the literature."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of both players' losses; null leaves one out."""
+
+    generator_adversarial: GeneratorAdversarial | None = GeneratorAdversarial()
+    """The generator's part of the game."""
+    critic_adversarial: CriticAdversarial | None = CriticAdversarial()
+    """The critic's part of the game."""
+    vico: ViCo | None = None
+    """View-image consistency (SphereHead)."""
+    r1: R1 | None = R1()
+    """Penalty on the critic's slope at the data."""
+    camera_shift: CameraShift | None = None
+    """Learned camera shifts cancel (PanoHead)."""
+    density: DensitySmoothness | None = None
+    """Smooth densities (EG3D)."""
+    labeller: LabellerFit | None = None
+    """Trains the labeller, which `parsing` needs, on the data's class maps."""
+    parsing: ParsingAgreement | None = None
+    """The generator's class map agrees with the labeller's labels of its picture."""
+
+    def __post_init__(self) -> None:
+        if self.parsing is not None and self.labeller is None:
+            raise ConfigError("terms.parsing needs a labeller: --set 'terms.labeller={}' beside it")
+
+    def due(self, player: Player, update: int) -> dict[str, LossTerm]:
+        """Return the player's terms that are due at its update of this number, by name."""
+        terms = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {
+            name: term for name, term in terms.items() if term is not None and term.player == player and not update % term.every
+        }
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """Adam for both players."""
+
+    generator_lr: float = 0.002
+    """Learning rate of the generator."""
+    critic_lr: float = 0.002
+    """Learning rate of the critic."""
+    beta1: float = 0.0
+    """Decay of Adam's mean."""
+    beta2: float = 0.99
+    """Decay of Adam's square."""
+    eps: float = 1e-8
+    """Adam's epsilon."""
+
+    def __post_init__(self) -> None:
+        if min(self.generator_lr, self.critic_lr) <= 0 or not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+            raise ConfigError(f"expected positive learning rates and decays in [0, 1), got {self}")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """How the shards are drawn from."""
+
+    split: str = "train"
+    """Split that is trained on."""
+    balance: bool = True
+    """Draw views by the manifest's weights, so that rare ones are seen as often as common ones."""
+    synthetic_weight: float = 1.0
+    """Factor on the weight of rendered heads."""
+    mirror: Literal["off", "random", "both"] = "random"
+    """Mirror none, each picture with probability 1/2, or show each picture both ways in every epoch."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run: model, data, losses, schedules."""
+
+    model: ModelSettings
+    """Generator and critic."""
+    terms: Terms = Terms()
+    """Losses."""
+    optimiser: OptimiserSettings = OptimiserSettings()
+    """Adam."""
+    schedule: ScheduleSettings = ScheduleSettings()
+    """What changes over time."""
+    ema: EmaSettings = EmaSettings()
+    """Average of the generator."""
+    habits: Habits = Habits()
+    """What is drawn anew for every update."""
+    data: DataSettings = DataSettings()
+    """How pictures are drawn."""
+    augment: AugmentSettings | None = None
+    """Adaptive augmentation of what the critic sees (Karras et al. 2020); null for none."""
+    condition: Literal["camera", "subject", "none"] = "camera"
+    """What the generator's mapping network is conditioned on: the camera, a vector of the person that all views of a person
+    share, or nothing. The critic sees the camera in any case, and the person's vector where the generator does."""
+    subject_dim: int = 32
+    """Numbers of a person's vector."""
+    reuse_fakes: bool = False
+    """Let the critic judge the very pictures of the generator's update: one pass of the generator less for each picture. Only
+    where a process has one micro-batch a step."""
+    batch: int = 32
+    """Pictures a step, over all processes."""
+    micro_batch: int = 4
+    """Pictures worked on at once by one process; the critic compares pictures within it."""
+    images: int = 25_000 * KIMG
+    """Pictures after which the run is done."""
+    seed: int = 0
+    """Seed of first weights, data order and every draw."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.micro_batch < 1 or self.batch % self.micro_batch:
+            raise ConfigError(f"expected a batch that micro_batch divides, got {self.batch} and {self.micro_batch}")
+        if self.images < 1 or self.seed < 0 or self.subject_dim < 1:
+            raise ConfigError(f"expected images and subject_dim of 1 or more and a seed of 0 or more, got {self}")
+        critic, growth = self.model.critic, self.schedule.growth
+        group = min(critic.group, self.micro_batch)
+        if self.micro_batch % group:
+            raise ConfigError(
+                f"expected a micro_batch that the critic's group of {critic.group} divides, got {self.micro_batch}; "
+                "set micro_batch or model.critic.group"
+            )
+        if growth is not None and (critic.smallest is None or critic.smallest > growth.start):
+            raise ConfigError(
+                f"progressive growing starts at {growth.start} pixels: set model.critic.smallest={growth.start}, "
+                f"got {critic.smallest}"
+            )
+        width = {"camera": LABEL_SIZE, "subject": self.subject_dim, "none": LABEL_SIZE}[self.condition]
+        label = LABEL_SIZE + (self.subject_dim if self.condition == "subject" else 0)
+        if (self.model.generator.condition_dim, critic.label_dim) != (width, label):
+            raise ConfigError(
+                f"condition '{self.condition}' needs model.generator.condition_dim={width} and model.critic.label_dim={label}, "
+                f"got {self.model.generator.condition_dim} and {critic.label_dim}; `--condition` sets them"
+            )
+
+    @property
+    def side(self) -> int:
+        """Side of the final picture."""
+        return self.model.critic.resolution
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Micro-batches of a step, over all processes."""
+        return self.batch // self.micro_batch
+
+
+def conditioned(model: ModelSettings, condition: str, subject_dim: int) -> ModelSettings:
+    """Return model settings whose widths fit a condition."""
+    width = subject_dim if condition == "subject" else LABEL_SIZE
+    label = LABEL_SIZE + (subject_dim if condition == "subject" else 0)
+    generator = dataclasses.replace(model.generator, condition_dim=width, condition_scale=0.0 if condition == "none" else 1.0)
+    return ModelSettings(generator, dataclasses.replace(model.critic, label_dim=label))
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a run is run; none of it changes what is learned."""
+
+    workers: int = 2
+    """Processes that read and decode, for each training process; 0 reads in the training process."""
+    save_images: int = 200 * KIMG
+    """Save, and draw pictures, whenever so many pictures have been shown; also at the end and when stopped."""
+    keep: int = 3
+    """Checkpoints that are kept."""
+    log_images: int = 1 * KIMG
+    """A line of metrics whenever so many pictures have been shown."""
+    pictures: bool = True
+    """Draw a grid and an orbit at each save."""
+    tensorboard: bool = True
+    """Also write metrics for TensorBoard, where its package is installed."""
+    threads: int = 0
+    """Threads of a process on a CPU; 0 leaves it to PyTorch. Another number gives other roundings."""
+    max_seconds: float = 0.0
+    """Stop, as if finished, after so many seconds of this call; 0 for no limit."""
+
+
+def spherehead(model: ModelSettings) -> TrainConfig:
+    """SphereHead's recipe: Adam at 0.002, batch 32, 25,000 kimg; ViCo; growing from 64 pixels is `schedule.growth`.
+
+    Li et al. (2024) publish no training code; what their text does not fix is PanoHead's.
+    """
+    terms = Terms(vico=ViCo(), r1=R1(), camera_shift=CameraShift())
+    return TrainConfig(model, terms, habits=Habits(background_swap=0.2))
+
+
+def grown(config: TrainConfig, start: int = 64, images: float = 600 * KIMG, fade: float = 300 * KIMG) -> TrainConfig:
+    """Return a recipe that grows from `start` pixels, stage by stage (Karras et al. 2018: 600 and 600 kimg at each)."""
+    critic = dataclasses.replace(config.model.critic, smallest=start)
+    model = ModelSettings(config.model.generator, critic)
+    return dataclasses.replace(
+        config, model=model, schedule=dataclasses.replace(config.schedule, growth=Growth(start, images, fade))
+    )
+
+
+def panohead(model: ModelSettings) -> TrainConfig:
+    """PanoHead's published recipe (An et al. 2023): learning rates 0.0025 and 0.002, R1, background swap, shift penalty."""
+    terms = Terms(camera_shift=CameraShift())
+    return TrainConfig(model, terms, OptimiserSettings(generator_lr=0.0025), habits=Habits(background_swap=0.2))
+
+
+def eg3d(model: ModelSettings) -> TrainConfig:
+    """EG3D's published recipe (Chan et al. 2022): pose swap to 0.8 (rebalanced data), density regularisation, no mask."""
+    terms = Terms(r1=R1(mask=0.0), density=DensitySmoothness())
+    schedule = ScheduleSettings(density_noise=Ramp(0.0, 0.0, 0), swap=Ramp(1.0, 0.8, 1_000 * KIMG))
+    return TrainConfig(model, terms, OptimiserSettings(generator_lr=0.0025), schedule)
+
+
+def for_one_cpu(config: TrainConfig) -> TrainConfig:
+    """Shrink a recipe to a tiny model on one CPU: short fades, one micro-batch of 16 a step, fewer pictures."""
+    generator = config.model.generator
+    schedule = ScheduleSettings(
+        neural_resolution=Ramp(generator.neural_resolution, generator.neural_resolution, 0),
+        blur=Ramp(4 / 64, 0.0, 6_000),
+        density_noise=Ramp(0.5, 0.0, 6_000),
+        swap=Ramp(1.0, 0.7, 10_000),
+    )
+    terms = config.terms
+    if terms.r1 is not None:
+        terms = dataclasses.replace(terms, r1=dataclasses.replace(terms.r1, image=0.3, raw=0.3, mask=min(terms.r1.mask, 0.3)))
+    return dataclasses.replace(
+        config, terms=terms, schedule=schedule, ema=EmaSettings(half_life=2_000), reuse_fakes=True, batch=16, micro_batch=16,
+        images=100 * KIMG,
+    )  # fmt: skip
+
+
+def train_preset(name: str) -> TrainConfig:
+    """Return the training config of a model preset: its system's published recipe, shrunk for the tiny ones.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    model = preset(name)
+    if name.startswith("eg3d"):
+        config = eg3d(model)
+    elif name.startswith(("panohead", "hyplanehead")):
+        config = panohead(model)
+    else:
+        config = spherehead(model)
+    resolution = model.generator.neural_resolution
+    if name.startswith("tiny"):
+        return for_one_cpu(config)
+    schedule = dataclasses.replace(config.schedule, neural_resolution=Ramp(resolution, resolution, 0))
+    return dataclasses.replace(config, schedule=schedule)
+
+
+def configured(name: str, condition: str = "camera", grow: int = 0, assignments: Sequence[str] = ()) -> TrainConfig:
+    """Return a preset's config with choices that touch several settings at once, and then single settings.
+
+    Args:
+        name: of a model preset.
+        condition: see `TrainConfig.condition`; widths of the networks follow.
+        grow: side that progressive growing starts from; 0 for none.
+        assignments: `a.b=c` texts.
+
+    Raises:
+        ConfigError: an unknown name, or settings that do not go together.
+    """
+    if condition not in ("camera", "subject", "none"):
+        raise ConfigError(f"expected a condition of camera, subject or none, got '{condition}'")
+    config = train_preset(name)
+    model = conditioned(config.model, condition, config.subject_dim)
+    config = dataclasses.replace(config, model=model, condition=condition)  # type: ignore[arg-type]
+    if grow:
+        stages = max(1, round(math.log2(config.side / grow)))
+        step = 600 * KIMG if config.images >= 10_000 * KIMG else config.images / (4 * stages)
+        config = grown(config, grow, step, step / 2)
+    return override(config, assignments)

@@ -1,0 +1,141 @@
+"""The processes of one run: who am I, and the few things that ranks tell each other.
+
+Started by `torchrun` or alone; gradients are summed by hand after backward, so that accumulated micro-batches cost one
+exchange and a run on several ranks adds the same numbers as a run on one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, nn
+
+from ...manifests.config import ConfigError
+
+BUCKET = 16 * 2**20
+"""Numbers that are exchanged at once."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those of the run."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes."""
+        return self.rank == 0
+
+    def sum_gradients(self, module: nn.Module) -> None:
+        """Add every rank's gradients; a parameter without one counts as zero where another rank has one.
+
+        Numbers travel in the order of the parameters, in buckets, and are added in fp32.
+        """
+        if self.size == 1:
+            return
+        wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        has = torch.tensor([parameter.grad is not None for parameter in wanted], dtype=torch.int32, device=self.device)
+        torch.distributed.all_reduce(has, op=torch.distributed.ReduceOp.MAX)
+        used = [parameter for parameter, flag in zip(wanted, has.tolist(), strict=True) if flag]
+        for parameter in used:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        for bucket in _buckets(used):
+            flat = torch.cat([parameter.grad.reshape(-1).float() for parameter in bucket if parameter.grad is not None])
+            torch.distributed.all_reduce(flat)
+            start = 0
+            for parameter in bucket:
+                assert parameter.grad is not None
+                count = parameter.numel()
+                parameter.grad.copy_(flat[start : start + count].view_as(parameter))
+                start += count
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of a tensor over all ranks."""
+        if self.size > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def share(self, module: nn.Module) -> None:
+        """Give every rank the first one's parameters and buffers."""
+        if self.size > 1:
+            for tensor in (*module.parameters(), *module.buffers()):
+                torch.distributed.broadcast(tensor.data, src=0)
+
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set on any rank."""
+        if self.size == 1:
+            return flag
+        told = torch.tensor([int(flag)], device=self.device)
+        torch.distributed.all_reduce(told, op=torch.distributed.ReduceOp.MAX)
+        return bool(told.item())
+
+    def same(self, number: int) -> bool:
+        """Return whether every rank gave the same number, 0 to 2^62."""
+        if self.size == 1:
+            return True
+        told = torch.tensor([number, -number], dtype=torch.int64, device=self.device)
+        torch.distributed.all_reduce(told, op=torch.distributed.ReduceOp.MAX)
+        return int(told[0]) == -int(told[1])
+
+    def wait(self) -> None:
+        """Wait for every rank."""
+        if self.size > 1:
+            torch.distributed.barrier()
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self.size > 1 and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _buckets(parameters: Iterable[nn.Parameter]) -> Iterable[list[nn.Parameter]]:
+    """Cut parameters into lists of about `BUCKET` numbers."""
+    bucket: list[nn.Parameter] = []
+    held = 0
+    for parameter in parameters:
+        bucket.append(parameter)
+        held += parameter.numel()
+        if held >= BUCKET:
+            yield bucket
+            bucket, held = [], 0
+    if bucket:
+        yield bucket
+
+
+def open_world(device: str = "auto", timeout_minutes: float = 30.0) -> World:
+    """Join the run that `torchrun` started, or be alone.
+
+    Args:
+        device: "cpu", "cuda", or "auto" for CUDA where there is any.
+        timeout_minutes: how long a rank waits for another before the run fails.
+
+    Raises:
+        ConfigError: CUDA is asked for and not there, or `torchrun` set only some of its variables.
+    """
+    cuda = torch.cuda.is_available()
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"expected a device of auto, cpu or cuda, got '{device}'")
+    if device == "cuda" and not cuda:
+        raise ConfigError("no CUDA device was found; use --device cpu, or install torch's CUDA build (README, Two commands)")
+    kind = "cuda" if cuda and device != "cpu" else "cpu"
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    told = [os.environ.get(name) for name in names]
+    if all(value is None for value in told):
+        return World(0, 1, torch.device(kind))
+    if any(value is None for value in told):
+        raise ConfigError(f"expected {', '.join(names)} from torchrun, got {dict(zip(names, told, strict=True))}")
+    rank, size, local = (int(value or 0) for value in told)
+    place = torch.device(kind, local) if kind == "cuda" else torch.device("cpu")
+    if kind == "cuda":
+        torch.cuda.set_device(place)
+    if size > 1:
+        torch.distributed.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=timedelta(minutes=timeout_minutes))
+    return World(rank, size, place)

@@ -1,0 +1,112 @@
+"""What changes while a model trains, as functions of the number of pictures shown: growth, fades, swaps and averaging.
+
+All of it is linear in pictures and free of state; `moment` gathers it for one update.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ...manifests.config import ConfigError
+from ..losses.term import Moment
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A value that goes linearly from one number to another."""
+
+    start: float
+    """Value until the ramp begins."""
+    end: float
+    """Value after it."""
+    images: float
+    """Pictures over which it goes; 0: it is at its end from the beginning."""
+    begin: float = 0.0
+    """Pictures before it begins."""
+
+    def at(self, images: float) -> float:
+        """Return the value when `images` pictures have been shown."""
+        if self.images <= 0:
+            return self.end if images >= self.begin else self.start
+        share = min(max((images - self.begin) / self.images, 0.0), 1.0)
+        return self.start + (self.end - self.start) * share
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Progressive growing (Karras et al. 2018): the picture's side doubles stage by stage, each new one faded in."""
+
+    start: int
+    """Side of the first stage."""
+    images: float
+    """Pictures of each stage, its fade included."""
+    fade: float
+    """Pictures over which a new stage is faded in."""
+
+    def __post_init__(self) -> None:
+        if self.start < 8 or self.images <= 0 or not 0 <= self.fade <= self.images:
+            raise ConfigError(
+                f"expected growth from 8 pixels or more and 0 <= fade <= images, got {self.start}, {self.fade}, {self.images}"
+            )
+
+    def at(self, images: float, side: int) -> tuple[int, float]:
+        """Return the present side, at most `side`, and how far its fade is, 0 to 1."""
+        stages = round(math.log2(side / self.start))
+        stage = min(int(images // self.images), stages)
+        if stage == 0 or not self.fade:
+            return self.start * 2**stage, 1.0
+        return self.start * 2**stage, min((images - stage * self.images) / self.fade, 1.0)
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """Every schedule of a run; numbers of pictures are counted in single pictures."""
+
+    growth: Growth | None = None
+    """Progressive growing; null trains the full side from the beginning."""
+    neural_resolution: Ramp = Ramp(64, 64, 0)
+    """Rays a side, rounded; never more than the picture's side."""
+    blur: Ramp = Ramp(10 / 512, 0.0, 200_000)
+    """Deviation of the blur on what the critic sees, as a share of the side (Chan et al. 2022: 10 of 512 pixels to 0)."""
+    density_noise: Ramp = Ramp(1.0, 0.0, 200_000)
+    """Deviation of the noise on densities."""
+    swap: Ramp = Ramp(1.0, 0.7, 1_000_000)
+    """Probability that the generator is conditioned on another camera than the one that looks (Chan et al. 2022, sec. 4.4)."""
+
+
+@dataclass(frozen=True)
+class EmaSettings:
+    """The running average of the generator, which is what one keeps."""
+
+    half_life: float = 10_000
+    """Pictures after which old weights count half."""
+    ramp: float | None = 0.05
+    """The half-life is at most this share of the pictures shown so far; null for no such bound."""
+
+    def decay(self, images: float, batch: int) -> float:
+        """Return the share of the average that stays at an update of `batch` pictures (Karras et al. 2020, appendix B)."""
+        half = self.half_life if self.ramp is None else min(self.half_life, self.ramp * images)
+        return 0.5 ** (batch / max(half, 1e-8))
+
+
+def moment(settings: ScheduleSettings, images: int, side: int, augment: float = 0.0) -> Moment:
+    """Return where a run stands.
+
+    Args:
+        settings: the schedules.
+        images: pictures shown so far.
+        side: side of the final picture.
+        augment: present probability of augmentations, which depends on the run itself.
+    """
+    present, fade = (side, 1.0) if settings.growth is None else settings.growth.at(images, side)
+    return Moment(
+        images=images,
+        side=present,
+        fade=fade,
+        neural_resolution=min(round(settings.neural_resolution.at(images)), present),
+        blur=settings.blur.at(images),
+        density_noise=settings.density_noise.at(images),
+        swap=settings.swap.at(images),
+        augment=augment,
+    )

@@ -1,0 +1,89 @@
+"""What training changes: networks, their optimisers, the generator's running average, and how far the run is.
+
+Writing it to a disk is left to `checkpoint`.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..discriminator import Critic
+from ..generator import Generator
+from ..losses.labeller import Labeller
+from .config import OptimiserSettings, TrainConfig
+
+
+class Average:
+    """The running average of a generator's weights; buffers, such as the mean style, are copied."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, generator: Generator, decay: float) -> None:
+        """Move the average: decay of it stays, the rest comes from the present weights."""
+        for kept, new in zip(self.generator.parameters(), generator.parameters(), strict=True):
+            kept.lerp_(new.detach(), 1.0 - decay)
+        for kept, new in zip(self.generator.buffers(), generator.buffers(), strict=True):
+            kept.copy_(new)
+
+
+@dataclass
+class TrainState:
+    """Everything that a checkpoint holds."""
+
+    generator: Generator
+    critic: Critic
+    average: Average
+    generator_optimiser: torch.optim.Adam
+    critic_optimiser: torch.optim.Adam
+    """It also moves the labeller."""
+    labeller: Labeller | None = None
+    """Labels pictures with classes, where a term wants it."""
+    step: int = 0
+    """Steps done."""
+    images: int = 0
+    """Pictures of the data shown; also the position in the stream."""
+    augment: float = 0.0
+    """Present probability of augmentations."""
+    skipped: int = 0
+    """Damaged members of shards met so far."""
+
+    def judges(self) -> nn.ModuleList:
+        """Return what the critic's optimiser moves."""
+        return nn.ModuleList([self.critic] if self.labeller is None else [self.critic, self.labeller])
+
+
+def make_optimiser(module: nn.Module, lr: float, settings: OptimiserSettings) -> torch.optim.Adam:
+    """Return Adam for a network's parameters."""
+    return torch.optim.Adam(module.parameters(), lr=lr, betas=(settings.beta1, settings.beta2), eps=settings.eps)
+
+
+def make_networks(config: TrainConfig, device: torch.device) -> tuple[Generator, Critic, Labeller | None]:
+    """Draw first weights from the run's seed, the same on every rank and device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        generator, critic = Generator(config.model.generator), Critic(config.model.critic)
+        fit, parsing = config.terms.labeller, config.model.generator.parsing
+        labeller = fit.open(parsing.channels).to(device) if fit is not None and parsing is not None else None
+    return generator.to(device).train(), critic.to(device).train(), labeller
+
+
+def new_state(config: TrainConfig, device: torch.device) -> TrainState:
+    """Return the state before the first step."""
+    settings = config.optimiser
+    generator, critic, labeller = make_networks(config, device)
+    judges = nn.ModuleList([critic] if labeller is None else [critic, labeller])
+    return TrainState(
+        generator,
+        critic,
+        Average(generator),
+        make_optimiser(generator, settings.generator_lr, settings),
+        make_optimiser(judges, settings.critic_lr, settings),
+        labeller,
+        augment=0.0 if config.augment is None else config.augment.start,
+    )

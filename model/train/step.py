@@ -1,0 +1,191 @@
+"""One training step: both players' updates over the step's micro-batches, from data to weights.
+
+What a term computes is in `losses`; the loop around the steps, saving and showing, is in `trainer`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ...datasets.batch import Batch
+from ..losses.augment import AugmentSettings, adapted, augment
+from ..losses.parsing import NETWORK
+from ..losses.term import Moment, Player, Step
+from ..portrait import Portrait, real_portrait
+from .config import TrainConfig
+from .distributed import World
+from .state import TrainState
+
+UNKNOWN = 255
+"""Class of pixels about which nothing is known."""
+
+
+class NotFinite(ArithmeticError):
+    """A loss or gradient that is no number; nothing was updated with it."""
+
+
+@dataclass
+class Told:
+    """What a step tells: sums over this process's micro-batches, by name."""
+
+    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    skipped: list[str] = field(default_factory=list)
+
+
+def draw_source(seed: int, number: int, player: Player, device: torch.device) -> torch.Generator:
+    """Return the source of every draw of one player's update on one micro-batch; it depends on these numbers alone."""
+    digest = hashlib.sha256(f"{seed}\x00{number}\x00{player}".encode()).digest()
+    return torch.Generator(device=device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def subject_vectors(subject: Tensor, dim: int) -> Tensor:
+    """Return (B, dim) normal vectors of persons: the same numbers for a person whenever and wherever one of its views comes.
+
+    Args:
+        subject: (B,) int64 numbers of persons, as `Batch.subject`.
+        dim: numbers of a vector.
+    """
+    rows = [torch.randn(dim, generator=torch.Generator().manual_seed(int(number) & (2**62 - 1))) for number in subject.tolist()]
+    return torch.stack(rows)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A micro-batch on the device, as the terms want it."""
+
+    number: int
+    real: Portrait
+    subjects: Tensor | None
+    parsing_map: Tensor | None
+
+
+def prepare(batch: Batch, config: TrainConfig, moment: Moment, device: torch.device) -> Data:
+    """Turn a micro-batch of the stream into what the critic compares with: the moment's sides, [-1, 1], shares of classes."""
+    image = batch.image.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+    mask = None if batch.mask is None else batch.mask.to(device)[:, None].float().div_(255.0)
+    classes = None if batch.parsing is None else batch.parsing.to(device)
+    factor = image.shape[-1] // moment.side
+    if factor > 1:
+        image = nn.functional.avg_pool2d(image, factor)
+        mask = None if mask is None else nn.functional.avg_pool2d(mask, factor)
+    channels = config.model.critic.parsing_channels
+    known = None if classes is None or not channels else torch.where(classes == UNKNOWN, 0, classes)
+    real = real_portrait(image, batch.camera.to(device), moment.neural_resolution, mask, known, channels or 20)
+    subjects = subject_vectors(batch.subject, config.subject_dim).to(device) if config.condition == "subject" else None
+    return Data(batch.number, real, subjects, classes)
+
+
+def train_step(state: TrainState, config: TrainConfig, moment: Moment, batches: Sequence[Batch], world: World) -> Told:
+    """Update critic, generator and the generator's average once.
+
+    Args:
+        state: changed in place.
+        config: the run.
+        moment: where the run stands.
+        batches: this process's micro-batches of the step.
+        world: the processes.
+
+    Raises:
+        NotFinite: on every rank, if a loss or gradient of any rank is no number; weights are as before.
+    """
+    told = Told()
+    data = [prepare(batch, config, moment, world.device) for batch in batches]
+    for batch in batches:
+        told.skipped += batch.skipped
+    generator_steps = [_make(state, config, moment, item, "generator", world) for item in data]
+    reuse = config.reuse_fakes and len(data) == 1
+    if reuse:
+        _set_trained(state, "generator")
+        _ = generator_steps[0].fake
+    _set_trained(state, "critic")
+    critic_steps = [
+        _make(state, config, moment, item, "critic", world, fakes if reuse else None)
+        for item, fakes in zip(data, generator_steps, strict=True)
+    ]
+    _update(state, config, "critic", critic_steps, told, world)
+    _set_trained(state, "generator")
+    _update(state, config, "generator", generator_steps, told, world)
+    state.average.update(state.generator, config.ema.decay(moment.images, config.batch))
+    if config.augment is not None:
+        sign = world.sum(torch.tensor([told.sums["real_sign/sum"], told.sums["real_sign/count"]], device=world.device))
+        state.augment = adapted(state.augment, float(sign[0] / sign[1]), config.batch, config.augment)
+    state.step += 1
+    state.images += config.batch
+    return told
+
+
+def _make(
+    state: TrainState, config: TrainConfig, moment: Moment, data: Data, player: Player, world: World, fakes: Step | None = None
+) -> Step:
+    due = config.terms.due(player, state.step)
+    change = None
+    if config.augment is not None and moment.augment > 0:
+        change = functools.partial(_augmented, settings=config.augment, probability=moment.augment)
+    return Step(
+        player, state.generator, state.critic, data.real, moment, config.habits,
+        draw_source(config.seed, data.number, player, world.device),
+        subjects=data.subjects, parsing_map=data.parsing_map, augment=change,
+        wants_real_gradient=any(getattr(term, "wants_real_gradient", False) for term in due.values()),
+        networks={} if state.labeller is None else {NETWORK: state.labeller},
+        fakes=fakes,
+    )  # fmt: skip
+
+
+def _augmented(portrait: Portrait, random: torch.Generator, settings: AugmentSettings, probability: float) -> Portrait:
+    return augment(portrait, settings, probability, random)
+
+
+def _set_trained(state: TrainState, player: Player) -> None:
+    """Let gradients reach the weights of one player only."""
+    state.generator.requires_grad_(player == "generator")
+    state.judges().requires_grad_(player == "critic")
+
+
+def _update(state: TrainState, config: TrainConfig, player: Player, steps: Sequence[Step], told: Told, world: World) -> None:
+    """Sum the due terms' gradients over micro-batches and ranks, and let Adam move the player's weights."""
+    network, optimiser = (
+        (state.generator, state.generator_optimiser) if player == "generator" else (state.judges(), state.critic_optimiser)
+    )
+    optimiser.zero_grad(set_to_none=True)
+    finite = True
+    for step in steps:
+        total = torch.zeros((), device=world.device)
+        for name, term in config.terms.due(player, state.step).items():
+            value = term(step)
+            told.sums[f"{name}/sum"] += float(value.detach())
+            told.sums[f"{name}/count"] += 1
+            total = total + value * (term.weight * term.every)
+        finite = finite and bool(total.detach().isfinite())
+        if finite and total.requires_grad:
+            (total / config.num_micro_batches).backward()
+        if player == "critic":
+            _tell_scores(step, told)
+    world.sum_gradients(network)
+    norm = gradient_norm(network)
+    told.sums[f"{player}_gradient/sum"] += norm
+    told.sums[f"{player}_gradient/count"] += 1
+    if world.any(not finite or not norm < float("inf")):
+        optimiser.zero_grad(set_to_none=True)
+        raise NotFinite(f"the {player}'s loss or gradient is no finite number at step {state.step} ({state.images:,} pictures)")
+    optimiser.step()
+
+
+def _tell_scores(step: Step, told: Told) -> None:
+    """Note what the critic said of data and of generated pictures, and the signs, which steer the augmentation."""
+    real, fake = step.real_score.detach(), step.fake_score.detach()
+    for name, value in (("real_score", real.mean()), ("fake_score", fake.mean()), ("real_sign", real.sign().mean())):
+        told.sums[f"{name}/sum"] += float(value)
+        told.sums[f"{name}/count"] += 1
+
+
+def gradient_norm(module: nn.Module) -> float:
+    """Return the Euclidean norm of all gradients of a network; not finite if any of them is not."""
+    norms = [parameter.grad.float().norm() for parameter in module.parameters() if parameter.grad is not None]
+    return float(torch.stack(norms).norm()) if norms else 0.0
