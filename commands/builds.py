@@ -21,10 +21,15 @@ if TYPE_CHECKING:
     from ..pipeline.recipe import Recipe
 
 presets = typer.Typer()
+VIEWS = "views:"
+"""Source that --fill-views adds."""
 
 
 def request_from_options(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Folder, zip, CSV or parquet list, or shard set.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Folder, zip, list, shard set, or makehuman:count=50."),
+    ],
     out: Out,
     preset: Annotated[str, typer.Option(help="Name of a preset, or a YAML file as `presets show` prints it.")] = "heads",
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 is one a core.")] = 0,
@@ -39,13 +44,20 @@ def request_from_options(
     abort_share: Annotated[float, typer.Option(help="Stop when this share of the last 200 files failed alike.")] = 0.9,
     update: Annotated[bool, typer.Option("--update", help="Let the folder change to other settings or sources.")] = False,
     device: Annotated[str, typer.Option(help="Where models run, for back ends that can choose.")] = "cpu",
+    fill_views: Annotated[
+        bool,
+        typer.Option("--fill-views", help="Render the views that the kept heads lack; settings: the source views:most=500."),
+    ] = False,
     no_report: NoReport = False,
 ) -> Any:
     """Return the BuildRequest that a command line asks for; the signature is that of `build-dataset` and `plan`."""
     from ..pipeline.build import BuildRequest
 
+    asked = tuple(sources)
+    if fill_views and not any(text.startswith(VIEWS) for text in asked):
+        asked += (VIEWS,)
     return BuildRequest(
-        tuple(sources), out, recipe_from(preset, assignments or []), workers or len(os.sched_getaffinity(0)), limit, engine,
+        asked, out, recipe_from(preset, assignments or []), workers or len(os.sched_getaffinity(0)), limit, engine,
         time_limit, parse_size(max_memory), abort_share, update, device,
     )  # fmt: skip
 

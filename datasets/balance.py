@@ -125,6 +125,36 @@ def balance_views(yaw: Array, pitch: Array, settings: BalanceSettings | None = N
     return Balance(bins, weights, counts, effective)
 
 
+def lacking_views(counts: Array, settings: BalanceSettings, order: Array, most: int, level: float = 0.0) -> Array:
+    """Return the (num_bins,) views to add to each bin so that the emptiest are filled first, to one level, like water.
+
+    Args:
+        counts: (num_bins,) pictures that each bin holds; with `mirror` a bin also shows half of its mirror image's.
+        settings: grid and mirroring.
+        order: the distinct bins that may be filled, in the order in which the topmost, partly filled layer takes them.
+        most: views to add at most.
+        level: what each bin shall show, if `most` allows; 0 for the mean of those that show anything, rounded up.
+    """
+    shown = _shared(np.asarray(counts, dtype=np.float64), settings)[order]
+    everywhere = _shared(np.asarray(counts, dtype=np.float64), settings)
+    occupied = everywhere[everywhere > 0]
+    wanted = math.ceil(level or (float(occupied.mean()) if occupied.size else 0.0))
+
+    def added(height: int) -> Array:
+        return np.maximum(np.ceil(height - shown), 0.0).astype(np.int64)
+
+    low, high = 0, wanted  # the highest whole layer that `most` allows
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if added(middle).sum() <= most else (low, middle - 1)
+    views = added(low)
+    if low < wanted:
+        views[np.flatnonzero(added(low + 1) > views)[: most - int(views.sum())]] += 1
+    found = np.zeros(settings.num_bins, dtype=np.int64)
+    found[order] = views
+    return found
+
+
 def _shared(counts: Floats, settings: BalanceSettings) -> Floats:
     """Return what each bin shows in training: with mirroring, the mean of the bin and its mirror image."""
     return 0.5 * (counts + counts[mirror_bins(settings)]) if settings.mirror else counts

@@ -184,6 +184,11 @@ class Sample:
     known: frozenset[str] = frozenset()
     """Fields whose value is exact because the source gave it: stages that only estimate these are skipped."""
 
+    @property
+    def is_rendered(self) -> bool:
+        """Whether the picture was rendered, not photographed."""
+        return "renderer" in self.notes
+
     def with_(self, **changes: Any) -> Sample:
         """Return a copy with fields replaced; `scores` and `notes` are merged into the present ones."""
         for name in ("scores", "notes"):

@@ -6,14 +6,18 @@ import contextlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..datasets.sources import Source
 from ..manifests.config import ConfigError
-from .build import REQUEST, STATE, BuildRequest, input_rows, open_all
+from .build import REQUEST, STATE, BuildRequest
+from .cache import StageCache
+from .derived import DerivedSource, kept_heads
+from .inputs import InputRow, derived_rows, input_rows, open_all
 from .recipe import Recipe
-from .state import raw
+from .state import State, raw
 
 _PAGE = 20_000
 _VARIABLES = 500
@@ -34,6 +38,12 @@ class Plan:
     """Inputs that are new, or have changed since they were read: every step, unless their content is known."""
     first_step: Counter[str] = field(default_factory=Counter)
     """Inputs read before, by the first step that must run again."""
+    filled: int | None = None
+    """Inputs that follow from what is kept of the others, such as missing views; None where no source asks for that."""
+    kept: int = 0
+    """Heads from which that follows."""
+    unknown: int = 0
+    """Inputs that may still change it, because they are not worked on yet."""
     why: dict[str, str] = field(default_factory=dict)
     """Step -> what about it differs from the earlier build."""
 
@@ -60,7 +70,14 @@ class Plan:
             cached = self.inputs - self.refused - count
             reason = self.why.get(step, "")
             rows.append(f"  {step:<{width}}  run {count:>9}  cached {cached:>9}" + (f"  ({reason})" if reason else ""))
-        return [head, *rows]
+        return [head, *([self._filling()] if self.filled is not None else []), *rows]
+
+    def _filling(self) -> str:
+        """Say what is made for the views of what is kept."""
+        text = f"{self.filled} of them are views to render, from what {self.kept} kept heads lack"
+        if self.unknown:
+            text += f"; {self.unknown} inputs that are not worked on yet will change that"
+        return text
 
 
 def make_plan(request: BuildRequest) -> Plan:
@@ -71,21 +88,27 @@ def make_plan(request: BuildRequest) -> Plan:
     """
     recipe = request.recipe.resolved()
     plan = Plan(("decode", *(stage.name for stage in recipe.stages), "encode"))
+    sources = open_all(request.sources, request.recipe)
     with _reading(request.out) as state:
         seen = _Seen(state, recipe.keys(), plan)
-        page: list[tuple[str, str]] = []
-        for row in input_rows(open_all(request), request):
-            plan.inputs += 1
-            if row[8]:
-                plan.refused += 1
-                continue
-            page.append((row[3], row[5]))
-            if len(page) == _PAGE:
-                seen.count(page)
-                page = []
-        seen.count(page)
+        seen.count(input_rows(sources, request.sources, request.limit))
+        if any(isinstance(source, DerivedSource) for source in sources):
+            before = plan.inputs
+            seen.count(_derived(plan, request, recipe, sources))
+            plan.filled = plan.inputs - before
     _explain(plan, request, recipe)
     return plan
+
+
+def _derived(plan: Plan, request: BuildRequest, recipe: Recipe, sources: tuple[Source, ...]) -> Iterator[InputRow]:
+    """Yield the inputs that follow from what is kept as far as that is known, from a copy of the build's memory."""
+    with contextlib.closing(State(request.out / STATE / "state.sqlite", trial=True)) as trial:
+        rows = input_rows(sources, request.sources, request.limit)
+        trial.list_inputs(rows, trial.chain_id(recipe.keys()))
+        _, plan.unknown = trial.count_inputs()
+        kept = kept_heads(trial, recipe, StageCache(request.out / STATE / "cache"))
+        plan.kept = len(kept)
+        yield from derived_rows(sources, request.sources, recipe, kept)
 
 
 @contextlib.contextmanager
@@ -109,7 +132,21 @@ class _Seen:
             for number, text in db.execute("SELECT id, keys FROM chains"):
                 self._step[number] = _first_difference(text.split(","), keys, plan.steps)
 
-    def count(self, page: list[tuple[str, str]]) -> None:
+    def count(self, rows: Iterable[InputRow]) -> None:
+        """Count inputs."""
+        page: list[tuple[str, str]] = []
+        for row in rows:
+            self._plan.inputs += 1
+            if row[8]:
+                self._plan.refused += 1
+                continue
+            page.append((row[3], row[5]))
+            if len(page) == _PAGE:
+                self._count_page(page)
+                page = []
+        self._count_page(page)
+
+    def _count_page(self, page: list[tuple[str, str]]) -> None:
         """Count a page of (place, stamp)."""
         if self._db is None:
             self._plan.unread += len(page)

@@ -70,6 +70,11 @@ class Recipe:
         """Whether labels may have other than the canonical intrinsics: where a stage's policy is free-k."""
         return any(getattr(stage, "policy", "") == "free-k" for stage in self.stages)
 
+    @property
+    def picture_size(self) -> int:
+        """Side in pixels of the crops that the recipe cuts; 0 where no stage says."""
+        return next((int(getattr(stage, "size", 0)) for stage in self.stages if "crop" in stage.gives), 0)
+
     def resolved(self) -> Recipe:
         """Return the recipe with every `auto` replaced by what it stands for on this machine."""
         return dataclasses.replace(self, stages=tuple(stage.resolved() for stage in self.stages))

@@ -103,7 +103,7 @@ def _common(sample: Sample) -> dict[str, Any]:
         "head_index": sample.head_index,
         "parent": sample.parent,
         "derivation": sample.derivation,
-        "synthetic": "renderer" in sample.notes,
+        "synthetic": sample.is_rendered,
         "scores": {name: round(float(value), 6) for name, value in sorted(sample.scores.items()) if math.isfinite(value)},
         "notes": dict(sorted(sample.notes.items())),
         **_info(sample.photo.info),

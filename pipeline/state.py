@@ -6,6 +6,7 @@ from the stage cache. Nothing in it is needed to read the finished set.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +31,9 @@ CREATE TABLE IF NOT EXISTS origins (
 );
 CREATE INDEX IF NOT EXISTS origins_by_content ON origins (sha256);
 CREATE INDEX IF NOT EXISTS origins_by_key ON origins (work_key);
+CREATE TABLE IF NOT EXISTS looks (
+    work_key TEXT, id TEXT, key TEXT, look TEXT, PRIMARY KEY (work_key, id, key)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS chosen (work_key TEXT PRIMARY KEY, rights TEXT) WITHOUT ROWID;
 """
 _VERSION = 1
@@ -68,12 +72,23 @@ def named(data: bytes) -> str:
 class State:
     """The build's memory."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the file; one of another version is emptied, since all of it can be worked out again."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.db = sqlite3.connect(path, isolation_level=None)
-        self.db.execute("PRAGMA journal_mode=WAL")
-        self.db.execute("PRAGMA synchronous=NORMAL")
+    def __init__(self, path: Path, trial: bool = False) -> None:
+        """Open or create the file; one of another version is emptied, since all of it can be worked out again.
+
+        Args:
+            path: the file.
+            trial: work on a copy in memory and leave the file as it is; it need not exist.
+        """
+        if trial:
+            self.db = sqlite3.connect(":memory:", isolation_level=None)
+            if path.is_file():
+                with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
+                    file.backup(self.db)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.db = sqlite3.connect(path, isolation_level=None)
+            self.db.execute("PRAGMA journal_mode=WAL")
+            self.db.execute("PRAGMA synchronous=NORMAL")
         self.db.executescript(_TABLES)
         version = self.db.execute("SELECT version FROM format").fetchone()
         if version is None:
@@ -120,8 +135,8 @@ class State:
         )
 
     def forget(self, work_key: str) -> None:
-        """Remove a content's results, heads and stamps."""
-        for table in ("results", "heads", "stamps"):
+        """Remove a content's results, heads, looks and stamps."""
+        for table in ("results", "heads", "looks", "stamps"):
             self.db.execute(f"DELETE FROM {table} WHERE work_key=?", (work_key,))
 
     def with_reason(self, reason: str) -> list[str]:
@@ -164,14 +179,16 @@ class State:
 
     def empty(self, work_key: str, sha256: str) -> None:
         """Turn a content's result into the one that a file has which was taken down."""
-        self.db.execute("DELETE FROM heads WHERE work_key=?", (work_key,))
+        for table in ("heads", "looks"):
+            self.db.execute(f"DELETE FROM {table} WHERE work_key=?", (work_key,))
         told = ("dropped", "forgotten", "taken down by request")
         self.db.execute("UPDATE results SET outcome=?, reason=?, detail=?, stage='read' WHERE work_key=?", (*told, work_key))
         self.db.execute("UPDATE origins SET outcome=?, reason=?, detail=? WHERE sha256=?", (*told, sha256))
 
     def remove_heads(self, work_key: str, ids: Sequence[str]) -> None:
         """Remove heads of a content; a file without any other counts as taken down."""
-        self.db.executemany("DELETE FROM heads WHERE work_key=? AND id=?", [(work_key, id) for id in ids])
+        for table in ("heads", "looks"):
+            self.db.executemany(f"DELETE FROM {table} WHERE work_key=? AND id=?", [(work_key, id) for id in ids])
         if not self.head_ids(work_key):
             told = ("dropped", "forgotten", "no stage returned a sample", work_key)
             self.db.execute("UPDATE results SET outcome=?, reason=?, detail=?, stage='' WHERE work_key=?", told)
@@ -186,15 +203,26 @@ class State:
         """Remember a text."""
         self.db.execute("INSERT OR REPLACE INTO facts VALUES (?,?)", (name, value))
 
-    def list_inputs(self, inputs: Iterable[tuple[Any, ...]], chain: int) -> None:
+    def look(self, work_key: str, id: str, key: str) -> str | None:
+        """Return the look of a head as it was noted under a cache key, or None."""
+        row = self.db.execute("SELECT look FROM looks WHERE work_key=? AND id=? AND key=?", (work_key, id, key)).fetchone()
+        return str(row[0]) if row else None
+
+    def set_look(self, work_key: str, id: str, key: str, look: str) -> None:
+        """Note the look of a head."""
+        self.db.execute("INSERT OR REPLACE INTO looks VALUES (?,?,?,?)", (work_key, id, key, look))
+
+    def list_inputs(self, inputs: Iterable[tuple[Any, ...]], chain: int, more: bool = False) -> None:
         """Begin a new list of inputs and fill in at once what earlier runs found out under the same settings.
 
         Args:
             inputs: rows of the origins table from `source` to `sidecar`, then outcome, reason, detail (empty where open).
             chain: number of the recipe's keys.
+            more: add to the present list instead.
         """
         self.begin()
-        self.db.execute("DELETE FROM origins")
+        if not more:
+            self.db.execute("DELETE FROM origins")
         self.db.executemany(
             "INSERT INTO origins (source, label, path, place, num_bytes, stamp, rights, sidecar, outcome, reason, detail,"
             " work_key, sha256) VALUES (?,?,?,?,?,?,?,?,?,?,?,'','')",

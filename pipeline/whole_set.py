@@ -111,8 +111,10 @@ class _Columns:
         self.sha256.append(row["sha256"])
         self.parents.append(row.get("parent", ""))
         self.pixels.append(row.get("pixel_sha256", ""))
-        self.phash.append(notes.get("phash", ""))
-        self.phash_mirror.append(notes.get("phash_mirror", ""))
+        # rendered heads are drawn apart: those that look alike are people of one hair style, seen from one side
+        hashes = ("", "") if row.get("synthetic") else (notes.get("phash", ""), notes.get("phash_mirror", ""))
+        self.phash.append(hashes[0])
+        self.phash_mirror.append(hashes[1])
         self.quality.append(scores.get(QUALITY_SCORE, scores.get("head_px", 0.0)))
         self.identity.append(rights.get("identity", ""))
         self.group.append(rights.get("group", ""))

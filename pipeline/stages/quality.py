@@ -46,10 +46,11 @@ class Quality(Stage):
     """Measure the crop inside the head; mask, parsing, mesh and camera are used where they are there.
 
     The defaults pass ordinary photographs and refuse plain defects. Set a limit to 0, or to a very large number, to only score.
+    Rendered pictures are judged by size and direction alone: limits on pixels speak of lenses, compression and editing.
     """
 
     name: ClassVar[str] = "quality"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("image",)
 
     min_head_px: float = 80.0
@@ -142,7 +143,8 @@ class _OpenQuality(OpenStage):
         placement = placement_scores(sample)
         judge(placement, self._settings.placement_limits())
         pixels, face = pixel_scores(sample)
-        judge(pixels, self._settings.pixel_limits(face))
+        if not sample.is_rendered:  # sharp, exposed and uncompressed by construction; dark or fine hair fools the measures
+            judge(pixels, self._settings.pixel_limits(face))
         notes = {}
         if self._settings.hashes:
             notes["phash"], notes["phash_mirror"] = perceptual_hashes(image)

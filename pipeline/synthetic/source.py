@@ -33,6 +33,8 @@ from .population import PopulationSettings, draw_person
 from .render import VARIANTS, RenderError, Studio, develop, expose, renderer
 
 SCHEME = "makehuman:"
+Turn = tuple[float, float, float]
+"""Yaw, pitch and roll of a camera in radians."""
 VERSION = 1
 """Raise it when the same settings would give other pictures."""
 
@@ -81,8 +83,17 @@ def parse(text: str) -> MakeHumanSettings:
     Raises:
         ConfigError: an unknown setting (with a suggestion) or a value that does not fit.
     """
+    return from_plain(MakeHumanSettings, named_values(text), SCHEME.rstrip(":"))
+
+
+def named_values(text: str) -> dict[str, Any]:
+    """Read `scheme:name=value,folder.name=value` as nested plain data.
+
+    Raises:
+        ConfigError: an item that is no name with a value.
+    """
     plain: dict[str, Any] = {}
-    for item in filter(None, text.removeprefix(SCHEME).split(",")):
+    for item in filter(None, text.partition(":")[2].split(",")):
         name, found, value = item.partition("=")
         if not found:
             raise ConfigError(f"{text}: expected settings as name=value, got {item!r}")
@@ -91,7 +102,7 @@ def parse(text: str) -> MakeHumanSettings:
         for folder in folders:
             place = place.setdefault(folder, {})
         place[last] = _value(value.strip())
-    return from_plain(MakeHumanSettings, plain, "makehuman")
+    return plain
 
 
 def _value(text: str) -> Any:
@@ -152,16 +163,16 @@ class MakeHumanSource(Source):
 
     def _members(self, image: SourceImage) -> dict[str, bytes]:
         name, _, view = image.path.rpartition("/")
-        head = int(name.rpartition("-")[2])
+        number = int(view.removesuffix(".png"))
         try:
-            return _render(self.settings, self._stamp, head, int(view.removesuffix(".png")))
+            return render_view(self.settings, self._stamp, name, number, turn_of(self.settings, name, number))
         except AssetError as error:
             raise Drop("bad_asset", str(error)) from error
         except RenderError as error:
             raise Drop("render_failed", str(error)) from error
 
     def _assets(self) -> Assets:
-        return _open(self.settings.assets)
+        return opened(self.settings.assets)
 
 
 def person_id(name: str) -> str:
@@ -170,14 +181,19 @@ def person_id(name: str) -> str:
 
 
 def camera_of(settings: MakeHumanSettings, name: str, view: int) -> Camera:
-    """Return the camera of a view: evenly spaced azimuths from a random start, with jitter in all three angles."""
+    """Return the camera of a view."""
+    return Camera.look_at(*turn_of(settings, name, view))
+
+
+def turn_of(settings: MakeHumanSettings, name: str, view: int) -> Turn:
+    """Return where a view is seen from: evenly spaced azimuths from a random start, with jitter in all three angles."""
     start = float(rng(settings.seed, name, "start").random())
     random = rng(settings.seed, name, f"camera-{view}")
     share = (view + start + float(random.uniform(-0.25, 0.25))) / settings.views
     yaw = math.remainder(2.0 * math.pi * share, 2.0 * math.pi)
     pitch = float(np.clip(random.normal(0.03, math.radians(settings.pitch_degrees)), math.radians(-35), math.radians(50)))
     roll = float(random.normal(0.0, math.radians(settings.roll_degrees)))
-    return Camera.look_at(yaw, pitch, roll)
+    return yaw, pitch, roll
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,23 +220,29 @@ def shoot(settings: MakeHumanSettings, figure: Figure, studio: Studio, drawing: 
 
 
 @lru_cache(maxsize=4)
-def _open(folder: str) -> Assets:
+def opened(folder: str) -> Assets:
+    """Return the assets in a folder, or where they are looked for when none is named; opened once."""
     return open_assets(Path(folder) if folder else None)
 
 
 @lru_cache(maxsize=2)
 def _ready(settings: MakeHumanSettings, head: int) -> tuple[Figure, Studio, Drawing]:
     """Keep the last people of this process ready, for their other views."""
-    assets = _open(settings.assets)
+    assets = opened(settings.assets)
     figure = build_figure(assets, draw_person(assets, settings.seed, head, settings.people))
     return figure, Studio(figure, settings.variant), Drawing(figure)
 
 
 @lru_cache(maxsize=2)
-def _render(settings: MakeHumanSettings, stamp: str, head: int, view: int) -> dict[str, bytes]:
-    """Return the files of a view; a picture is asked for several times in a row."""
-    figure, studio, drawing = _ready(settings, head)
-    shot = shoot(settings, figure, studio, drawing, camera_of(settings, figure.person.name, view), view)
+def render_view(settings: MakeHumanSettings, stamp: str, name: str, view: int, turn: Turn) -> dict[str, bytes]:
+    """Return the files of a view of a person by name; a picture is asked for several times in a row.
+
+    Raises:
+        AssetError: an asset that the person needs is damaged or missing.
+        RenderError: Mitsuba gave no usable picture.
+    """
+    figure, studio, drawing = _ready(settings, int(name.rpartition("-")[2]))
+    shot = shoot(settings, figure, studio, drawing, Camera.look_at(*turn), view)
     return {
         "picture": encode_image(shot.image, Encoding("png")),
         "mask": encode_grey(shot.mask),

@@ -176,10 +176,10 @@ def bench_plan(scratch: Path, count: int = 1_000_000) -> None:
     recipe: Recipe = preset("frames")
     request = BuildRequest((str(folder),), scratch / "plan", recipe)
     state = State(request.out / ".state" / "state.sqlite")
-    from spherehead.pipeline.build import input_rows, open_all
+    from spherehead.pipeline.inputs import input_rows, open_all
 
     chain = state.chain_id(recipe.resolved().keys())
-    state.list_inputs(input_rows(open_all(request), request), chain)
+    state.list_inputs(input_rows(open_all(request.sources, request.recipe), request.sources, request.limit), chain)
     state.begin()
     state.db.execute("INSERT INTO results SELECT printf('%064x', number), '', ?, 'kept', '', '', '' FROM origins", (chain,))
     state.db.execute("INSERT INTO stamps SELECT place, stamp, printf('%064x', number), '' FROM origins")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spherehead.datasets.balance import BalanceSettings, balance_views, bin_edges, mirror_bins, view_bins
+from spherehead.datasets.balance import BalanceSettings, balance_views, bin_edges, lacking_views, mirror_bins, view_bins
 from spherehead.datasets.camera import Camera
 
 angles = st.tuples(st.floats(-math.pi, math.pi), st.floats(-math.pi / 2, math.pi / 2))
@@ -103,3 +103,30 @@ def test_an_empty_set_has_no_weights_and_bad_settings_are_refused():
             BalanceSettings(**bad)
     with pytest.raises(ValueError, match="finite"):
         balance_views(np.array([math.nan]), np.zeros(1))
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=24, max_size=24), st.integers(0, 200), st.floats(0.0, 40.0), st.booleans(),
+    st.permutations(range(24)), st.integers(1, 24),
+)  # fmt: skip
+def test_lacking_views_fill_the_emptiest_bins_like_water(
+    counts: list[int], most: int, level: float, mirror: bool, order: list[int], num_fillable: int
+) -> None:
+    grid = BalanceSettings(num_azimuths=6, num_elevations=4, mirror=mirror)
+    held = np.array(counts)
+    fillable = np.array(order[:num_fillable])
+    shown = 0.5 * (held + held[mirror_bins(grid)]) if mirror else held.astype(float)
+    added = lacking_views(held, grid, fillable, most, level)
+    assert added.sum() <= most
+    assert (np.delete(added, fillable) == 0).all()
+    assert (added >= 0).all()
+    wanted = math.ceil(level or (shown[shown > 0].mean() if shown.any() else 0.0))
+    after = (shown + added)[fillable]
+    grown = after[added[fillable] > 0]
+    if grown.size:
+        assert grown.max() < wanted + 1  # nothing is filled beyond the level
+        assert after.min() > grown.max() - 2  # nor while another bin is emptier by two
+    if added.sum() < most:
+        assert (after >= wanted).all() or wanted == 0  # nothing is left over while a bin lacks
+    if most:
+        assert (added >= lacking_views(held, grid, fillable, most - 1, level)).all()  # one more moves no other

@@ -82,7 +82,7 @@ def test_a_view_has_exact_labels(text: str) -> None:
 def test_the_same_numbers_give_the_same_bytes(text: str) -> None:
     first, second = MakeHumanSource(text), MakeHumanSource(text)
     before = {image.path: first.read(image) for image in views(first)}
-    module._render.cache_clear()
+    module.render_view.cache_clear()
     module._ready.cache_clear()
     for image in reversed(views(second)):  # in another order
         assert second.read(image) == before[image.path]

@@ -1,0 +1,68 @@
+"""A sheet of rendered people, seen from all around: for the README, and for looking at many heads at once.
+
+Run: python tests/bench/people.py ASSETS docs/people.jpg --heads 6 --views 8 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+from spherehead.datasets.camera import Camera
+from spherehead.pipeline.synthetic.assets import open_assets
+from spherehead.pipeline.synthetic.figure import build_figure
+from spherehead.pipeline.synthetic.geometry import Drawing
+from spherehead.pipeline.synthetic.population import draw_person
+from spherehead.pipeline.synthetic.preview import preview
+from spherehead.pipeline.synthetic.render import Studio
+from spherehead.pipeline.synthetic.source import MakeHumanSettings, shoot
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("assets", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--heads", default="6", help="how many, or their numbers: 3,14,15")
+    parser.add_argument("--views", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--size", type=int, default=256, help="side of a rendered picture")
+    parser.add_argument("--samples", type=int, default=32)
+    parser.add_argument("--cell", type=int, default=0, help="side of a picture on the sheet; 0: as rendered")
+    parser.add_argument("--background", default="", help="plain, gradient, blurred or cluttered; empty for all")
+    parser.add_argument("--columns", type=int, default=0, help="pictures a row; 0: one head a row")
+    parser.add_argument("--quick", action="store_true", help="previews instead of renders")
+    parser.add_argument("--quality", type=int, default=88)
+    parser.add_argument("--turned", action="store_true", help="each head from other sides than the one before")
+    options = parser.parse_args()
+    assets = open_assets(options.assets)
+    settings = MakeHumanSettings(seed=options.seed, size=options.size, samples=options.samples, background=options.background)
+    heads = range(int(options.heads)) if options.heads.isdigit() else [int(text) for text in options.heads.split(",")]
+    cells = []
+    for place, head in enumerate(heads):
+        figure = build_figure(assets, draw_person(assets, options.seed, head))
+        drawing = Drawing(figure)
+        studio = None if options.quick else Studio(figure)
+        start = 0.38197 * place if options.turned else 0.0  # the golden section: no two heads from the same sides
+        for view in range(options.views):
+            yaw = math.remainder(2.0 * math.pi * (start + view / options.views), 2.0 * math.pi)
+            camera = Camera.look_at(yaw, 0.06)
+            if studio is None:
+                picture = preview(drawing, camera, options.size)
+            else:
+                picture = shoot(settings, figure, studio, drawing, camera, 1000 + view).image
+            if options.cell:
+                picture = cv2.resize(picture, (options.cell, options.cell), interpolation=cv2.INTER_AREA)
+            cells.append(picture)
+    columns = options.columns or options.views
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
+    sheet = np.vstack([np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)])
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(options.out), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, options.quality])
+    print(f"{options.out}: {len(cells)} pictures, {options.out.stat().st_size / 1024:.0f} KiB")
+
+
+if __name__ == "__main__":
+    main()
