@@ -28,7 +28,7 @@ from .stream_window import Window, WindowReader
 __all__ = ["Batch", "DataError", "ShardStream", "StreamSettings", "open_loader"]
 
 
-_GRACE = 60
+_GRACE = 30
 """Seconds that a worker lives on after SIGTERM."""
 
 

@@ -31,6 +31,8 @@ class Source(Protocol):
 
     place: str
     """The folder or URL, for messages."""
+    remote: bool
+    """Whether reads wait for a network, so that it pays to have several under way."""
 
     def size(self, name: str) -> int | None:
         """Return a file's size in bytes, or None where there is no such file."""
@@ -60,6 +62,8 @@ def open_source(place: str | os.PathLike[str]) -> Source:
 
 class LocalSource:
     """Files in a folder, read by position."""
+
+    remote = False
 
     def __init__(self, place: str) -> None:
         self.place = str(Path(place))
@@ -108,6 +112,8 @@ class LocalSource:
 
 class RemoteSource:
     """Files behind a URL, read through fsspec in ranges, tried again where the network fails."""
+
+    remote = True
 
     def __init__(self, place: str) -> None:
         self.place = place.rstrip("/")

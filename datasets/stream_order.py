@@ -109,6 +109,12 @@ class Order:
         window = ((step + 1) * self.lane_windows - 1) // self.lane_batches
         return Place(epoch, lane, window, (step - self._bounds(window)[0]) * self.batch)
 
+    def following(self, place: Place) -> Place:
+        """Return the first place of the window that its lane shows after the one of `place`."""
+        if place.window + 1 < self.lane_windows:
+            return Place(place.epoch, place.lane, place.window + 1, 0)
+        return Place(place.epoch + 1, place.lane, 0, 0)
+
     def _bounds(self, window: int) -> tuple[int, int]:
         """Return the first and last + 1 batch of a window in its lane: windows differ by one batch at most."""
         return window * self.lane_batches // self.lane_windows, (window + 1) * self.lane_batches // self.lane_windows
