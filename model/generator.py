@@ -210,7 +210,7 @@ class Generator(nn.Module):
         """
         self._check_styles(ws)
         check_labels(camera, batch=len(ws))
-        resolution = resolution or self.settings.neural_resolution
+        resolution = self.settings.neural_resolution if resolution is None else resolution
         planes = self.planes(ws, noise=noise, random=random) if planes is None else planes
         origins, directions = camera_rays(camera.float(), resolution)
         if randomness is None and random is not None:
@@ -220,6 +220,7 @@ class Generator(nn.Module):
         features = self.decoder.composed(features)
         if self.background is not None:
             behind = ws if background_ws is None else background_ws
+            self._check_styles(behind, len(ws))
             features = features + (1.0 - weight) * self.background(behind, resolution, noise, random)
         w = ws[:, -1]
         raw = features[:, :3] if self.to_raw is None else self.to_raw(features, w)
@@ -227,10 +228,12 @@ class Generator(nn.Module):
         image = self.upsampler(features, raw, w, guide, random, side, fade)
         return Portrait(image, raw, camera, weight * 1.002 - 0.001, parsing, depth, features)
 
-    def _check_styles(self, ws: torch.Tensor) -> None:
-        expected = (self.num_ws, self.settings.w_dim)
-        if ws.dim() != 3 or tuple(ws.shape[1:]) != expected:
-            raise ValueError(f"expected style vectors of shape (B, {expected[0]}, {expected[1]}), got {tuple(ws.shape)}")
+    def _check_styles(self, ws: torch.Tensor, batch: int | None = None) -> None:
+        expected = ("B" if batch is None else batch, self.num_ws, self.settings.w_dim)
+        if ws.dim() != 3 or tuple(ws.shape[1:]) != expected[1:] or len(ws) != (batch or len(ws)):
+            raise ValueError(f"expected style vectors of shape ({', '.join(map(str, expected))}), got {tuple(ws.shape)}")
+        if not ws.isfinite().all():
+            raise ValueError("expected finite style vectors, got NaN or infinity")
 
     def _apply_compute(self, compute: ComputeSettings) -> None:
         """Set precision, memory layout and compilation of the parts."""

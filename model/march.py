@@ -98,6 +98,22 @@ class Randomness:
         noise = torch.randn((*shape, coarse + fine), generator=generator, device=generator.device).to(rays.device)
         return cls(jitter, quantiles, noise * density_noise)
 
+    def check(self, rays: Tensor, settings: MarchSettings) -> None:
+        """Refuse numbers that are not for these rays and samples.
+
+        Raises:
+            MarchError: a part has another shape.
+        """
+        coarse, fine = settings.coarse_samples, settings.fine_samples
+        for name, part, count in (
+            ("coarse", self.coarse, coarse),
+            ("fine", self.fine, fine),
+            ("density", self.density, coarse + fine),
+        ):
+            if part is not None and part.shape != (*rays.shape[:2], count):
+                expected = (*rays.shape[:2], count)
+                raise MarchError(f"expected {name} numbers of shape {expected}, got {tuple(part.shape)}")
+
     def rays(self, start: int, stop: int) -> Randomness:
         """Return the numbers of rays start to stop."""
         return Randomness(*(None if part is None else part[:, start:stop] for part in (self.coarse, self.fine, self.density)))
@@ -128,13 +144,14 @@ def render(
         randomness: numbers of a training march, or None for the deterministic one.
 
     Raises:
-        MarchError: origins and directions differ in shape or are not (B, M, 3).
+        MarchError: origins and directions differ in shape or are not (B, M, 3), or numbers are not for these rays.
     """
     if origins.ndim != 3 or origins.shape[-1] != 3 or origins.shape != directions.shape:
         raise MarchError(
             f"expected origins and directions of one shape (B, M, 3), got {tuple(origins.shape)} and {tuple(directions.shape)}"
         )
     randomness = randomness or Randomness()
+    randomness.check(origins, settings)
     near, far = ray_bounds(origins, directions, settings)
     limits = _limits(near, far, settings, randomness)
     count = origins.shape[1]

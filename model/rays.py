@@ -60,6 +60,8 @@ def check_labels(label: Tensor, batch: int | None = None, head_radius: float = 0
         LabelError: wrong shape or batch, numbers not finite, intrinsics not normalised, no rotation, camera inside the head.
     """
     _check_shape(label)
+    if not len(label):
+        raise LabelError("expected at least one camera label, got none")
     if batch is not None and label.shape[0] != batch:
         raise LabelError(f"expected one camera label a head: {batch}, got {label.shape[0]}")
     rows = label.detach().to(device="cpu", dtype=torch.float64)

@@ -230,6 +230,8 @@ def part_rows(config: ModelConfig) -> list[PartRow]:
         parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
         for child in ["", *dict(module.named_children())]:
             inside = f"{child}." if child else ""
+            if not any(name.startswith(inside) for name in kept):
+                continue
             rows.append(
                 PartRow(
                     part,

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from .base import VolumeError
+
 
 class PlaneTable(nn.Module):
     """K planes, of one or several sizes, as one table of rows with a border of zero texels around each plane.
@@ -73,7 +75,12 @@ class PlaneTable(nn.Module):
 
         Returns:
             (B, N, C) features, differentiable in table, u, v and weight.
+
+        Raises:
+            VolumeError: the table is not one that `pack` returned here.
         """
+        if table.ndim != 3 or table.shape[1] != self.rows:
+            raise VolumeError(f"expected planes as (B, {self.rows:,}, C), as this volume lays them, got {tuple(table.shape)}")
         if first is None:
             return _Read.apply(table, u, v, weight, self.extent, self.stride, self.first)
         return _Read.apply(table, u, v, weight, self.extent[:, :1], self.stride[:1], first)

@@ -10,11 +10,13 @@ import torch
 from spherehead.datasets.camera import Camera
 from spherehead.manifests.config import override
 from spherehead.model.generator import ComputeSettings, Generator, GeneratorSettings
+from spherehead.model.march import MarchError, Randomness
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.upsampler import Upsampler, UpsamplerSettings
 from spherehead.model.presets import preset
 from spherehead.model.rays import LabelError
+from spherehead.model.volumes.base import VolumeError
 
 
 def shrunk(name: str, **compute: object) -> GeneratorSettings:
@@ -173,6 +175,33 @@ def test_feedback_starts_as_the_published_network_and_then_matters() -> None:
         assert not torch.allclose(generator(latents(1), camera).image, started)
 
 
+def test_feedback_acts_at_every_scale_and_carries_gradients_to_the_parsing_head() -> None:
+    settings = shrunk("tiny-64-feedback")
+    wider = dataclasses.replace(settings.upsampler, doubles=(True, True))
+    generator, camera = made(dataclasses.replace(settings, upsampler=wider)), cameras(0.0)
+    entries: dict[str, tuple[int, ...]] = {}
+    for index, block in enumerate(generator.upsampler.blocks):
+        block.register_forward_pre_hook(lambda _, inputs, index=index: entries.update({str(index): inputs[0].shape[2:]}))
+    for guide in generator.upsampler.guides.values():
+        torch.nn.init.zeros_(guide.weight)
+        torch.nn.init.zeros_(guide.bias)
+    assert generator.parsing is not None
+    classes = generator.parsing.to_classes.weight
+    pictures = []
+    for fed in ((), ("0",), ("1",), ("0", "1")):
+        for index, guide in generator.upsampler.guides.items():
+            guide.weight.data.fill_(0.5 if index in fed else 0.0)
+            guide.weight.data[::2] *= -1
+        portrait = generator(latents(1), camera)
+        (grad,) = torch.autograd.grad(portrait.image.square().sum(), classes)
+        assert bool(grad.any()) == bool(fed), "the picture moves the classes only where they are fed to it"
+        pictures.append(portrait.image.detach())
+    assert entries == {"0": (8, 8), "1": (16, 16)}
+    for one in range(4):
+        for other in range(one):
+            assert relative(pictures[one], pictures[other]) > 1e-3
+
+
 def test_hidden_parsing_layer_is_what_is_fed_back() -> None:
     settings = shrunk("tiny-64-feedback")
     assert settings.parsing is not None
@@ -207,12 +236,66 @@ def test_ways_to_compute_stay_within_their_error(compute: dict[str, object], bou
         assert relative(got, wanted) > 1e-5, "the other precision was not used"
 
 
+def slope(generator: Generator) -> torch.Tensor:
+    """Gradients of a loss of the final picture by all parameters that have one, as one vector."""
+    generator.zero_grad()
+    generator(latents(2), cameras(0.2, -0.5)).image.square().mean().backward()
+    return torch.cat([parameter.grad.flatten() for parameter in generator.parameters() if parameter.grad is not None])
+
+
+@pytest.mark.parametrize(
+    ("compute", "bound"),
+    [
+        ({"channels_last": False}, 1e-4),
+        ({"compile": "aot_eager"}, 1e-4),
+        ({"backbone_precision": "bf16", "upsampler_precision": "bf16"}, 0.1),
+    ],
+)
+def test_gradients_of_other_ways_to_compute_stay_within_their_error(compute: dict[str, object], bound: float) -> None:
+    usual, other = made(shrunk("tiny-64")), made(shrunk("tiny-64", **compute))
+    other.load_state_dict(usual.state_dict())
+    assert relative(slope(other), slope(usual)) < bound
+
+
 def test_compiled_networks_stay_within_rounding() -> None:
     usual, other = made(shrunk("tiny-64")), made(shrunk("tiny-64", compile="aot_eager"))
     other.load_state_dict(usual.state_dict())
     with torch.no_grad():
         wanted, got = (generator(latents(1), cameras(0.2)).image for generator in (usual, other))
     assert relative(got, wanted) < 1e-5
+
+
+def test_near_and_far_come_from_the_heads_sphere_so_any_distance_works() -> None:
+    settings = shrunk("tiny-64")
+    march = dataclasses.replace(settings.march, sphere_radius=0.6, coarse_samples=48, fine_samples=48)
+    generator = made(dataclasses.replace(settings, march=march, camera_shift=False))
+    near, z = cameras(0.4), latents(1)
+    ws = generator.styles(z, near)
+    far = near.clone()
+    far[:, [3, 7, 11]] *= 2  # twice as far, with twice the focal length: nearly the same picture
+    far[:, [16, 20]] *= 2
+    with torch.no_grad():
+        one, two = generator.synthesise(ws, near), generator.synthesise(ws, far)
+        fixed = Generator(dataclasses.replace(settings, camera_shift=False)).eval()
+        fixed.load_state_dict(generator.state_dict())
+        usual, lost = fixed.synthesise(ws, near), fixed.synthesise(ws, far)
+    assert one.mask is not None and two.mask is not None and usual.mask is not None and lost.mask is not None
+    assert one.depth is not None and two.depth is not None
+    assert float(lost.mask.max()) < 0.01 < 0.2 < float(two.mask.max())
+    assert float((one.mask - two.mask).abs().mean()) < 0.1
+    assert float(one.depth.min()) >= 2.0 and float(one.depth.max()) <= 3.4
+    assert float(two.depth.min()) >= 4.7 and float(two.depth.max()) <= 6.1
+
+
+def test_radii_of_the_two_spheres_are_settings_that_change_the_picture() -> None:
+    model = override(preset("tiny-64"), ["generator.volume.radii=[1.2, 0.9]"]).generator
+    assert model.volume.radii == (1.2, 0.9)  # type: ignore[union-attr]
+    settings = shrunk("tiny-64")
+    usual, other = made(settings), made(dataclasses.replace(settings, volume=model.volume))
+    other.load_state_dict(usual.state_dict())
+    with torch.no_grad():
+        wanted, got = (generator(latents(1), cameras(0.2)).image for generator in (usual, other))
+    assert bool(got.isfinite().all()) and relative(got, wanted) > 1e-3
 
 
 @pytest.mark.slow
@@ -257,3 +340,26 @@ def test_bad_input_is_named() -> None:
             generator.synthesise(ws, label)
     with pytest.raises(ValueError, match="style vectors of shape"):
         generator.synthesise(ws[:, :-1], camera)
+    with pytest.raises(ValueError, match=r"style vectors of shape \(2, 10, 16\), got \(1, 10, 16\)"):
+        generator.synthesise(ws, camera, background_ws=ws[:1])
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="finite numbers in the latent"):
+            generator(z * bad, camera)
+        with pytest.raises(ValueError, match="finite style vectors"):
+            generator.synthesise(ws * bad, camera)
+
+
+def test_planes_resolutions_and_batches_that_do_not_fit_are_named() -> None:
+    generator, z, camera = made(shrunk("tiny-64")), latents(2), cameras(0.0, 1.0)
+    ws = generator.styles(z, camera)
+    planes = generator.planes(ws)
+    with pytest.raises(VolumeError, match="as many point sets as heads, got 2 and 1"):
+        generator.synthesise(ws, camera, planes=planes[:1])
+    with pytest.raises(VolumeError, match=r"planes as \(B, 26,136, C\), as this volume lays them, got \(2, 9, 16\)"):
+        generator.synthesise(ws, camera, planes=planes[:, :9])
+    with pytest.raises(LabelError, match="at least 1 pixel, got 0"):
+        generator(z, camera, resolution=0)
+    with pytest.raises(LabelError, match="at least one camera label, got none"):
+        generator(z[:0], camera[:0])
+    with pytest.raises(MarchError, match=r"fine numbers of shape \(2, 64, 6\), got \(2, 64, 5\)"):
+        generator.synthesise(ws, camera, randomness=Randomness(fine=torch.rand(2, 64, 5)))

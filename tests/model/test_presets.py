@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 import torch
+from spherehead.datasets.camera import Camera
 from spherehead.manifests.config import ConfigError, canonical_json, from_plain, override
 from spherehead.model.discriminator import Critic
 from spherehead.model.generator import Generator
+from spherehead.model.nets.backbone import SynthesisSettings
+from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.parsing import SEMANTICS
 from spherehead.model.presets import PRESETS, ModelSettings, preset
 
@@ -55,6 +59,57 @@ def test_preset_builds_and_survives_a_file(name: str) -> None:
     generator, critic = built(settings)
     assert count(generator) == GENERATORS.get(name, count(generator))
     assert count(critic) == CRITICS.get(name, count(critic))
+
+
+def shrunk(name: str) -> ModelSettings:
+    """A preset with its parts, kinds and connections, and widths that cost nothing."""
+    settings, narrow = preset(name), SynthesisSettings(channel_base=256, channel_max=8)
+    made = settings.generator
+    volume: Any = dataclasses.replace(made.volume, resolution=32)
+    if volume.kind == "dual_sphere":
+        volume = dataclasses.replace(volume, in_channels=16, head_channels=8)
+    generator = dataclasses.replace(
+        made, volume=volume, z_dim=16, w_dim=16, neural_resolution=8, backbone=narrow,
+        background=BackgroundSettings(16, narrow) if made.background else None,
+        march=dataclasses.replace(made.march, coarse_samples=6, fine_samples=6),
+        upsampler=dataclasses.replace(made.upsampler, input_resolution=16, channels=(8, 8)),
+    )  # fmt: skip
+    critic = dataclasses.replace(settings.critic, resolution=generator.upsampler.resolution, widths=narrow)
+    return ModelSettings(generator, critic)
+
+
+def cameras() -> torch.Tensor:
+    return torch.stack([torch.from_numpy(Camera.look_at(yaw, 0.1).label()) for yaw in (0.0, 2.0)])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_makes_portraits_that_its_critic_judges_and_both_learn(name: str) -> None:
+    torch.manual_seed(0)
+    settings = shrunk(name)
+    generator, critic = Generator(settings.generator), Critic(settings.critic)
+    portrait = generator(torch.randn(2, 16), cameras(), noise="random", random=torch.Generator().manual_seed(0))
+    side = settings.critic.resolution
+    assert portrait.image.shape == (2, 3, side, side) and portrait.raw.shape == (2, 3, 8, 8)
+    assert (portrait.parsing is None) == (settings.generator.parsing is None)
+    assert critic.stack(portrait).shape[1] == settings.critic.num_in
+    score = critic(portrait)
+    assert score.shape == (2, 1) and bool(score.isfinite().all())
+    torch.nn.functional.softplus(-score).sum().backward()
+    for network in (generator, critic):
+        grads = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+        assert all(bool(grad.isfinite().all()) for grad in grads) and any(bool(grad.any()) for grad in grads)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["spherehead-512-feedback", "panohead-512", "eg3d-512", "hyplanehead-512", "small-128"])
+def test_preset_runs_at_its_full_size(name: str) -> None:
+    torch.manual_seed(0)
+    settings = preset(name).generator
+    with torch.inference_mode():
+        portrait = Generator(settings).eval()(torch.randn(1, settings.z_dim), cameras()[1:], resolution=16)
+    side = settings.upsampler.resolution
+    assert portrait.image.shape == (1, 3, side, side)
+    assert bool(portrait.image.isfinite().all()) and float(portrait.image.std()) > 0.05
 
 
 def test_published_sizes_name_presets() -> None:
