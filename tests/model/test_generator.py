@@ -94,6 +94,7 @@ def test_cached_planes_give_the_same_picture(name: str) -> None:
     ws = generator.styles(z, camera)
     with torch.no_grad():
         wanted, planes = generator.synthesise(ws, camera).image, generator.planes(ws)
+        generator.backbone.register_forward_pre_hook(lambda *_: pytest.fail("a further view asked the backbone"))
         torch.testing.assert_close(generator.synthesise(ws, camera, planes=planes).image, wanted)
         one = generator.synthesise(ws[1:], camera[1:], planes=planes[1:]).image
     torch.testing.assert_close(one, wanted[1:], rtol=1e-4, atol=1e-4)
@@ -282,7 +283,7 @@ def test_near_and_far_come_from_the_heads_sphere_so_any_distance_works() -> None
     assert one.mask is not None and two.mask is not None and usual.mask is not None and lost.mask is not None
     assert one.depth is not None and two.depth is not None
     assert float(lost.mask.max()) < 0.01 < 0.2 < float(two.mask.max())
-    assert float((one.mask - two.mask).abs().mean()) < 0.1
+    assert float((one.mask - two.mask).abs().mean()) < 0.02
     assert float(one.depth.min()) >= 2.0 and float(one.depth.max()) <= 3.4
     assert float(two.depth.min()) >= 4.7 and float(two.depth.max()) <= 6.1
 
