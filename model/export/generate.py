@@ -5,6 +5,7 @@ Which folder is a model is left to `model.store` and `train.checkpoint`; sheets 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,12 +17,14 @@ from torch import Tensor
 from ...datasets.arrays import Pixels
 from ...datasets.sheets import write_png
 from ...manifests.config import ConfigError
-from ...manifests.identity import rng
 from ...manifests.store import write_json
 from ..generator import Generator
 from ..rays import LABEL_SIZE
 from ..store import CONFIG, GENERATOR, ModelStoreError, load_generator, read_config
-from ..train.checkpoint import CHECKPOINTS, newest
+from ..train.checkpoint import CHECKPOINTS, POSITION, newest
+from ..train.record import read_record, saved_config
+from ..train.schedule import moment
+from ..train.step import subject_vectors
 from .orbit import orbit_frames, tiles
 from .pictures import heads_sheet
 from .snapshot import SnapshotSettings
@@ -79,7 +82,7 @@ class GenerateRecord:
     cameras: tuple[tuple[float, ...], ...]
     """Labels of the views, in order."""
     condition: str
-    """What the mapping network saw: frontal camera, seeded vector, or nothing."""
+    """What the mapping network saw: frontal camera, vector of a person by seed, or nothing."""
     look: Look
     files: tuple[str, ...] = field(default=())
     """What was written beside, in order."""
@@ -120,15 +123,24 @@ def find_model(run: Path) -> Path:
 
 
 def seeded_condition(generator: Generator, seeds: Sequence[int]) -> tuple[Tensor | None, str]:
-    """Return the condition of seeded heads and its name: the frontal camera, or a normal vector by seed if it is no camera."""
+    """Return the condition of seeded heads and its name: the frontal camera, or a vector of a person by seed."""
     size = generator.settings.condition_dim
     if size in (0, LABEL_SIZE):
         return usual_condition(generator, len(seeds)), "frontal camera" if size else "nothing"
-    rows = [torch.from_numpy(rng(seed, "condition", "z").standard_normal(size, dtype="float32")) for seed in seeds]
-    return torch.stack(rows), "seeded vector"
+    return subject_vectors(torch.tensor(list(seeds)), size), "vector of a person by seed"
 
 
-def generate(run: Path, out: Path, settings: GenerateSettings, device: str = "cpu", look: Look | None = None) -> GenerateRecord:
+def present_look(folder: Path) -> Look:
+    """Return how far a checkpoint's networks had grown, by its run's schedules; fully where it belongs to no run."""
+    run, position = folder.parent.parent, folder / POSITION
+    if read_record(run) is None or not position.is_file():
+        return Look()
+    config = saved_config(run)
+    now = moment(config.schedule, int(json.loads(position.read_bytes())["position"]["images"]), config.side)
+    return Look(now.neural_resolution, now.side, now.fade)
+
+
+def generate(run: Path, out: Path, settings: GenerateSettings, device: str = "cpu") -> GenerateRecord:
     """Write views, sheets and, where asked for, videos of a saved model.
 
     Args:
@@ -137,7 +149,6 @@ def generate(run: Path, out: Path, settings: GenerateSettings, device: str = "cp
             every eight heads, are numbered.
         settings: what to make.
         device: where the model runs.
-        look: how far the networks had grown; None for fully. Its resolution gives way to the settings'.
 
     Raises:
         ModelStoreError: there is no whole model.
@@ -145,7 +156,7 @@ def generate(run: Path, out: Path, settings: GenerateSettings, device: str = "cp
     """
     folder = find_model(run)
     generator = _to_device(load_generator(folder, settings.part), device)
-    look = look or Look()
+    look = present_look(folder)
     look = Look(settings.resolution or look.resolution, look.side, look.fade)
     written: list[str] = []
     for start in range(0, len(settings.seeds), TOGETHER):

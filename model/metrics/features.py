@@ -54,6 +54,8 @@ class RandomConvSettings:
     """Channels of the layers; each but the first halves the picture."""
     size: int = 64
     """Numbers of a feature vector, as Naeem et al.'s R64."""
+    scale: float = 10.0
+    """Factor on features; it only gives distances a comfortable size."""
 
 
 def random_numbers(name: str, count: int) -> Floats:
@@ -95,7 +97,7 @@ class RandomConv(nn.Module):
             weight = getattr(self, f"conv{index}")
             x = nn.functional.conv2d(x, weight, stride=2 if index else 1, padding=1)
             x = nn.functional.leaky_relu(x, 0.2)
-        return x.flatten(1) @ self.projection.T  # type: ignore[operator]
+        return x.flatten(1) @ self.projection.T * self.settings.scale  # type: ignore[operator]
 
 
 class TorchScriptFeatures:

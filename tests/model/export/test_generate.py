@@ -114,7 +114,7 @@ def test_a_run_means_its_newest_whole_checkpoint(tmp_path: Path) -> None:
 def test_heads_without_a_camera_as_condition_have_a_vector_by_seed(tmp_path: Path) -> None:
     model = save(tmp_path / "model", small("generator.condition_dim=7"))
     record = generate(model, tmp_path / "out", GenerateSettings((0, 1), views=1, resolution=8))
-    assert record.condition == "seeded vector"
+    assert record.condition == "vector of a person by seed"
 
 
 @pytest.mark.parametrize(
