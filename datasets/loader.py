@@ -7,6 +7,7 @@ pixels to `batch`, bytes to `shard_bytes`.
 from __future__ import annotations
 
 import dataclasses
+import math
 import multiprocessing
 import os
 import signal
@@ -217,14 +218,17 @@ def _look(sources: Sequence[Source], rows: Rows, settings: StreamSettings) -> tu
 class _Numbered:
     """A stream as torch's DataLoader wants it; what goes wrong in a worker comes back as it is, without its traceback."""
 
-    def __init__(self, stream: ShardStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: ShardStream, limit: int) -> None:
+        self._stream, self._limit = stream, limit
 
     def __getitem__(self, number: int) -> Batch | Exception:
+        signal.alarm(self._limit)  # SIGALRM ends a worker that is stuck, and the trainer hears of its death
         try:
             return self._stream[number]
         except (DataError, ImportError, IndexError) as error:
             return error
+        finally:
+            signal.alarm(0)
 
 
 def _start_worker(_: int) -> None:
@@ -246,43 +250,51 @@ def open_loader(
     timeout: float = 300.0,
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
-    """Yield the micro-batches of `numbers`, made in worker processes.
+    """Start to make the micro-batches of `numbers` in worker processes, and return them one by one.
 
     Args:
         stream: where they come from.
         numbers: which, in which order; may go on for ever.
         workers: processes; 0 makes batches in this one, when they are asked for.
         ahead: batches that each worker prepares in advance.
-        timeout: seconds to wait for one batch before giving up.
+        timeout: seconds that a worker may take for one batch before it is ended.
         pin_memory: move batches to page-locked memory, for copies to a GPU.
 
     Raises:
-        DataError: the stream's own errors; a worker that died; a batch that took longer than `timeout`.
+        DataError: the stream's own errors; a worker that died, found within some seconds; one that was stuck for `timeout`.
     """
     from torch.utils.data import DataLoader
 
-    context = multiprocessing.get_context("forkserver") if workers else None
-    if context:  # its server imports torch once, for all workers; it never saw this process's threads or GPU
-        context.set_forkserver_preload([__name__, DataLoader.__module__])
+    if not workers:
+        return (batch.pin_memory() if pin_memory else batch for batch in map(stream.__getitem__, numbers))
+    context = multiprocessing.get_context("forkserver")
+    # its server imports torch once for all workers, and never saw this process's threads or GPU
+    context.set_forkserver_preload([__name__, DataLoader.__module__])
     loader: Any = DataLoader(
-        _Numbered(stream),  # type: ignore[arg-type]
+        _Numbered(stream, max(1, math.ceil(timeout))),  # type: ignore[arg-type]
         batch_size=None,
         sampler=numbers,
         num_workers=workers,
         worker_init_fn=_start_worker,
         multiprocessing_context=context,
-        prefetch_factor=ahead if workers else None,
-        timeout=timeout if workers else 0,
+        prefetch_factor=ahead,
         pin_memory=pin_memory,
     )
-    batches = iter(loader)
+    return _received(iter(loader), timeout)
+
+
+def _received(batches: Iterator[Batch | Exception], timeout: float) -> Iterator[Batch]:
+    """Yield what workers made, and raise what went wrong in them."""
     while True:
         try:
             batch = next(batches, None)
         except RuntimeError as error:
             if not str(error).startswith("DataLoader"):
                 raise
-            raise DataError(f"the data workers stopped: {error}; look for lack of memory, or run with fewer workers") from error
+            raise DataError(
+                f"a data worker died: {error}. It was killed, ran out of memory (try fewer workers), or was stuck in one batch "
+                f"for {timeout:g} s"
+            ) from error
         if batch is None:
             return
         if isinstance(batch, Exception):

@@ -9,7 +9,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from io import BytesIO
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,9 @@ _COLUMNS = (
     "id", "status", "split", "shard", "offset", "num_bytes", "image_sha256", "camera", "weight", "synthetic", "identity",
     "parent",
 )  # fmt: skip
+
+_SMALL = 1 << 25
+"""Bytes up to which a remote table is fetched whole; of larger ones only the needed columns are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +86,7 @@ def read_rows(sources: Sequence[Source], split: str) -> Rows:
     return Rows(shard=shard, shards=shards, manifests=tuple(digest for part in parts for digest in part.manifests), **together)
 
 
-def read_remote_header(source: Source) -> Header:
+def read_header(source: Source) -> Header:
     """Read a set's header wherever it lies.
 
     Raises:
@@ -105,7 +109,7 @@ def read_remote_header(source: Source) -> Header:
 
 def _read_set(number: int, source: Source, split: str) -> Rows:
     """Read the rows of one set."""
-    header = read_remote_header(source)
+    header = read_header(source)
     entries = [entry for entry in header.shards if entry.split == split]
     if not entries:
         splits = ", ".join(sorted({entry.split for entry in header.shards})) or "no shards at all"
@@ -118,7 +122,7 @@ def _read_set(number: int, source: Source, split: str) -> Rows:
                 f"{source.place}: shard {entry.name} {found}, its manifest says {entry.num_bytes:,}; "
                 "rebuild with the same build-dataset line, or copy the set again"
             )
-    table = _read_table(source, split)
+    table = _read_table(source, header, split)
     index_of = {entry.name: index for index, entry in enumerate(entries)}
     names = table["shard"].to_pylist()
     strange = sorted({str(name) for name in names if name not in index_of})
@@ -145,10 +149,19 @@ def _read_set(number: int, source: Source, split: str) -> Rows:
     )  # fmt: skip
 
 
-def _read_table(source: Source, split: str) -> pa.Table:
-    """Read the needed columns of a split's kept rows."""
+def _read_table(source: Source, header: Header, split: str) -> pa.Table:
+    """Read the needed columns of a split's kept rows; the whole file is proved, but for large remote ones."""
+    size = source.size(MANIFEST)
+    if size is None:
+        raise DataError(f"no {MANIFEST} in {source.place}; rebuild with the same build-dataset line")
     try:
-        with source.open(MANIFEST) as file:
+        with BytesIO(source.read(MANIFEST, 0, size)) if size <= _SMALL else source.open(MANIFEST) as file:
+            if size <= _SMALL or not source.remote:
+                if hashlib.file_digest(cast(Any, file), "sha256").hexdigest() != header.manifest_sha256:
+                    raise DataError(
+                        f"{source.place}/{MANIFEST} is not the table that {HEADER} speaks of; copy the set again, or rebuild it"
+                    )
+                file.seek(0)
             table = pq.read_table(file, columns=list(_COLUMNS), filters=[("status", "=", "kept"), ("split", "=", split)])
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"cannot read {source.place}/{MANIFEST} ({error}); rebuild with the same build-dataset line") from error
