@@ -6,12 +6,15 @@ from typing import get_args
 
 from .adversarial import CriticAdversarial, GeneratorAdversarial
 from .density import DensitySmoothness
+from .parsing import LabellerFit, ParsingAgreement
 from .r1 import R1
 from .shift import CameraShift
 from .term import LossTerm
 from .vico import ViCo
 
-TermSettings = GeneratorAdversarial | CriticAdversarial | ViCo | R1 | DensitySmoothness | CameraShift
+TermSettings = (
+    GeneratorAdversarial | CriticAdversarial | ViCo | R1 | DensitySmoothness | CameraShift | LabellerFit | ParsingAgreement
+)
 """Settings of any term, which are the term itself; their `kind` tells them apart in a file."""
 
 
