@@ -147,7 +147,9 @@ class RemoteSource:
         def ask() -> int | None:
             try:
                 size = system.size(f"{root}/{name}")
-            except FileNotFoundError:
+            except FileNotFoundError as error:  # http says so whatever went wrong
+                if error.__cause__ is not None and getattr(error.__cause__, "status", 0) not in (404, 410):
+                    raise OSError(str(error.__cause__)) from error
                 return None
             if size is None:
                 raise DataError(
@@ -170,7 +172,7 @@ class RemoteSource:
             data = bytes(system.cat_file(f"{root}/{name}", start=start, end=end))
             if len(data) > end - start:
                 raise DataError(
-                    f"{self.place}/{name}: asked for {end - start:,} bytes, got {len(data):,}; this server knows no ranges"
+                    f"{self.place}/{name}: asked for {end - start:,} bytes, got {len(data):,}; this server knows no byte ranges"
                 )
             if len(data) < end - start:
                 raise OSError(f"asked for bytes {start} to {end}, got {len(data):,} of {end - start:,}")
