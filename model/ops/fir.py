@@ -108,7 +108,7 @@ class _Upsample(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
-        return _Downsample.apply(grads[0]) * 4.0  # type: ignore[no-any-return]
+        return _Downsample.apply(grads[0]) * 4.0
 
 
 class _Downsample(torch.autograd.Function):
@@ -120,4 +120,4 @@ class _Downsample(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
-        return _Upsample.apply(grads[0] * 0.25)  # type: ignore[no-any-return]
+        return _Upsample.apply(grads[0] * 0.25)
