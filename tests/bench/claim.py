@@ -122,8 +122,8 @@ def show_pairs(path: Path, pairs: list[list[View]], title: str) -> None:
     write_png(path, heads_sheet(pairs, [f"head {index}" for index in range(len(pairs))], 128, title))
 
 
-def judge_data(folder: Path, yardstick: Yardstick, detector: Detector, most: int = 300) -> Row:
-    """Measure the data against themselves: halves by persons, and the detector on its own views."""
+def judge_data(folder: Path, yardstick: Yardstick, detector: Detector, most: int = 300) -> list[Row]:
+    """Measure the data against themselves: halves by persons, faces where backs should be, and the detector on single views."""
     frame = read_frame(folder, [*PLACE, "yaw_degrees", "identity"])
     frame = frame[frame["status"] == "kept"]
     frame = frame.assign(order=[unit_interval(f"claim/{key}") for key in frame["id"]]).sort_values("order")
@@ -135,7 +135,12 @@ def judge_data(folder: Path, yardstick: Yardstick, detector: Detector, most: int
     people = dict(zip(frame["id"], frame["identity"].astype("string").fillna(frame["id"]), strict=True))
     first = np.array([unit_interval(f"half/{people[key]}") < 0.5 for key in yardstick.ids])
     halves = [Seen(reference.features[part], reference.labels[part]) for part in (first, ~first)]
-    return Row("data: half against half", None, compare(*halves), None, *counts)
+    faces, backs = (reference.chosen(side) for side in ("front", "back"))
+    wrong = Seen(reference.features[faces], reference.labels[backs][np.arange(faces.sum()) % backs.sum()])
+    return [
+        Row("data: half against half", None, compare(*halves), None, *counts),
+        Row("data: fronts where backs should be", None, {"back": compare(wrong, reference)["back"]}),
+    ]
 
 
 Pair = tuple[View, View]
@@ -243,7 +248,7 @@ def main() -> None:
     torch.set_num_threads(1 if asked.device == "cpu" else torch.get_num_threads())
     features, detector = open_features(device=asked.device), Detector()
     yardstick = Yardstick([asked.data], features, YardstickSettings(asked.count))
-    rows = [judge_data(asked.data, yardstick, detector)]
+    rows = judge_data(asked.data, yardstick, detector)
     if asked.pairs:
         pairs = list(rendered_pairs(asked.pairs, 128, 1_000_000))
         show_pairs(asked.out / "pairs-data.png", [list(pair) for pair in pairs[:8]], "rendered heads")

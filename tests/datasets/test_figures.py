@@ -131,3 +131,28 @@ def test_class_that_is_never_seen_has_no_bar() -> None:
 def test_charts_come_out_the_same() -> None:
     table = views(30, 10, 5)
     assert figures.sphere_map(table, figures.DARK) == figures.sphere_map(table, figures.DARK)
+
+
+def test_lines_go_where_their_values_are() -> None:
+    x = np.linspace(0, 10, 20)
+    png = figures.line_charts([figures.Chart("up and down", {"up": (x, x), "down": (x, 10 - x)})], "steps", figures.LIGHT, 1)
+    for colour, sign in zip(figures.SERIES, (-1, 1), strict=False):  # rows count downwards
+        points = of_colour(png, colour)
+        points = points[points[:, 1] > 60]  # below the legend
+        assert np.sign(np.corrcoef(points.T)[0, 1]) == sign and np.ptp(points[:, 0]) > 500
+
+
+def test_a_long_noisy_line_is_smoothed_and_charts_stand_in_rows() -> None:
+    x = np.arange(900.0)
+    y = np.random.default_rng(0).standard_normal(900)
+    chart = figures.Chart("noise $x_1$", {"a_b": (x, y)})
+    charts = [chart, chart, figures.Chart("log", {"e": (x, np.exp(x / 99))}, log=True)]
+    png = figures.line_charts(charts, "n", figures.DARK)
+    assert pixels(png).shape[:2] == (960, 1766)
+    strong = of_colour(png, figures.SERIES[0])
+    strong = strong[(strong[:, 0] < 880) & (strong[:, 1] < 440)]
+    faint = np.argwhere(pixels(png)[80:440, 150:850, 3] > 30)
+    assert np.ptp(strong[:, 1]) < 0.5 * np.ptp(faint[:, 0])
+    assert png == figures.line_charts(
+        [chart, chart, figures.Chart("log", {"e": (x, np.exp(x / 99))}, log=True)], "n", figures.DARK
+    )
