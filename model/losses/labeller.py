@@ -36,20 +36,9 @@ class LabellerSettings:
         return min(self.width * 2**level, self.widest)
 
 
-class Block(nn.Module):
-    """Two 3 x 3 convolutions, each with group norm and leaky ReLU; the first may halve the resolution."""
-
-    def __init__(self, num_in: int, num_out: int, stride: int = 1) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(num_in, num_out, 3, stride, padding=1)
-        self.second = nn.Conv2d(num_out, num_out, 3, padding=1)
-        self.norms = nn.ModuleList(nn.GroupNorm(4, num_out) for _ in range(2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, num_in, H, W) to (B, num_out, H / stride, W / stride)."""
-        for layer, norm in zip((self.first, self.second), self.norms, strict=True):
-            x = functional.leaky_relu(norm(layer(x)), 0.2)
-        return x
+def _layer(num_in: int, num_out: int, stride: int = 1) -> nn.Sequential:
+    """Return a 3 x 3 convolution with group norm and leaky ReLU, which may halve the resolution."""
+    return nn.Sequential(nn.Conv2d(num_in, num_out, 3, stride, padding=1), nn.GroupNorm(4, num_out), nn.LeakyReLU(0.2))
 
 
 class Labeller(nn.Module):
@@ -59,9 +48,9 @@ class Labeller(nn.Module):
         super().__init__()
         self.settings = settings
         widths = [settings.channels(level) for level in range(settings.levels + 1)]
-        self.enter = Block(3, widths[0], stride=2)
-        self.down = nn.ModuleList(Block(fine, coarse, stride=2) for fine, coarse in pairwise(widths))
-        self.up = nn.ModuleList(Block(fine + coarse, fine) for fine, coarse in pairwise(widths))
+        self.enter = nn.Sequential(_layer(3, widths[0], 2), _layer(widths[0], widths[0]))
+        self.down = nn.ModuleList(nn.Sequential(_layer(fine, wide, 2), _layer(wide, wide)) for fine, wide in pairwise(widths))
+        self.up = nn.ModuleList(_layer(fine + wide, fine) for fine, wide in pairwise(widths))
         self.to_classes = nn.Conv2d(widths[0], channels, 1)
 
     def forward(self, image: Tensor, resolution: int) -> Tensor:
@@ -69,20 +58,14 @@ class Labeller(nn.Module):
 
         Args:
             image: (B, 3, S, S) in about [-1, 1].
-            resolution: r, side of the answer; divisible by 2 to the number of levels.
-
-        Raises:
-            ValueError: the resolution cannot be halved so often.
+            resolution: r, side of the answer; one that cannot be halved often enough is rounded up inside.
         """
-        if resolution % 2**self.settings.levels:
-            raise ValueError(
-                f"expected a resolution that {2**self.settings.levels} divides, got {resolution}; set the labeller's levels"
-            )
-        fine = [self.enter(resize(image.float(), 2 * resolution))]
+        step = 2**self.settings.levels
+        size = -(-resolution // step) * step
+        fine = [self.enter(resize(image.float(), 2 * size))]
         for block in self.down:
             fine.append(block(fine[-1]))
         x = fine.pop()
-        for block in reversed(self.up):
-            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = block(torch.cat([fine.pop(), x], dim=1))
-        return self.to_classes(x)
+        for layer in reversed(self.up):
+            x = layer(torch.cat([fine.pop(), functional.interpolate(x, scale_factor=2.0)], dim=1))
+        return resize(self.to_classes(x), resolution)

@@ -141,6 +141,17 @@ def test_teaching_begins_and_learning_ends_when_told(labeller: Labeller, make_st
         assert (float(ParsingAgreement(start=100, confidence=0.0)(step).detach()) > 0) is not runs
 
 
+def test_every_resolution_on_the_way_of_a_schedule_will_do(labeller: Labeller, make_step: Callable[..., Step]) -> None:
+    for resolution in (7, 8, 11):
+        assert labeller(torch.zeros(2, 3, 16, 16), resolution).shape == (2, 20, resolution, resolution)
+        moment = Moment(side=16, neural_resolution=resolution)
+        given = {"networks": {"labeller": labeller}, "parsing_map": random_map(), "moment": moment}
+        assert float(LabellerFit(network=SMALL)(make_step("critic", **given)).detach()) > 0
+        step = make_step("generator", **given)
+        assert float(ParsingAgreement(confidence=0.0)(step).detach()) > 0
+        assert step.fake.parsing is not None and step.fake.parsing.shape[-1] == resolution
+
+
 def test_what_is_missing_is_named(labeller: Labeller, make_step: Callable[..., Step], smallest: ModelSettings) -> None:
     networks = {"labeller": labeller}
     with pytest.raises(ValueError, match="data with class maps"):
@@ -151,8 +162,6 @@ def test_what_is_missing_is_named(labeller: Labeller, make_step: Callable[..., S
     headless = ModelSettings(generator, dataclasses.replace(smallest.critic, parsing_channels=0))
     with pytest.raises(ValueError, match="generator with a parsing head"):
         ParsingAgreement()(make_step("generator", model=headless, networks=networks))
-    with pytest.raises(ValueError, match="resolution that 8 divides, got 12"):
-        Labeller(20, LabellerSettings())(torch.zeros(1, 3, 24, 24), 12)
     with pytest.raises(ConfigError, match="widths divisible by 4"):
         LabellerSettings(width=6)
     with pytest.raises(ValueError, match="confidence in"):
