@@ -83,6 +83,15 @@ class LossTerm(ABC):
 class Step:
     """One player's update on one micro-batch; pictures and scores are made when the first due term asks."""
 
+    z: Tensor
+    """(B, z_dim) latents."""
+    camera: Tensor
+    """(B, 25) cameras that the generator is seen from: the data's, in another order."""
+    vectors: Tensor | None
+    """(B, D) persons' vectors, where they are the generator's condition."""
+    condition: Tensor | None
+    """(B, condition_dim) what the generator's mapping network sees."""
+
     def __init__(
         self,
         player: Player,
