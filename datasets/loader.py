@@ -11,8 +11,10 @@ import math
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import cv2
@@ -239,6 +241,15 @@ def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C and SIGTERM to the whole group are the trainer's to answer:
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE))  # it may still want batches while it stops
+    trainer = multiprocessing.parent_process()
+    if trainer is not None:  # torch watches the fork server instead, which outlives a killed trainer
+        threading.Thread(target=_end_after, args=(trainer,), daemon=True).start()
+
+
+def _end_after(trainer: BaseProcess) -> None:
+    """End this process as soon as the trainer is gone, however it went."""
+    trainer.join()
+    os._exit(1)
 
 
 def open_loader(
@@ -288,9 +299,9 @@ def _received(batches: Iterator[Batch | Exception], timeout: float) -> Iterator[
     while True:
         try:
             batch = next(batches, None)
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader"):
-                raise
+        except (RuntimeError, OSError, EOFError) as error:
+            if (isinstance(error, RuntimeError) and not str(error).startswith("DataLoader")) or str(error).startswith("Caught"):
+                raise  # a mistake in the code, told with the worker's traceback
             raise DataError(
                 f"a data worker died: {error}. It was killed, ran out of memory (try fewer workers), or was stuck in one batch "
                 f"for {timeout:g} s"

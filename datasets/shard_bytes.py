@@ -96,7 +96,10 @@ class LocalSource:
         except OSError as error:
             raise DataError(f"cannot read {Path(self.place, name)}: {error}") from error
         if start < end:
-            raise DataError(f"{Path(self.place, name)} ends at byte {start}, expected {end}; it was changed after it was built")
+            size = os.fstat(handle).st_size
+            raise DataError(
+                f"{Path(self.place, name)} ends at byte {size:,}, expected {end:,}; it was changed after it was built"
+            )
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _handle(self, name: str) -> int:
