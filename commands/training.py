@@ -36,14 +36,14 @@ def train(
 
     Example: spherehead train --data heads --preset tiny-64 --out run --set images=100000
     """
-    from ..manifests.config import from_plain, load_plain, override
-    from ..model.train.config import RunSettings, TrainConfig, configured
+    from ..manifests.config import from_plain, load_plain
+    from ..model.train.config import RunSettings, TrainConfig, configured, with_assignments
     from ..model.train.distributed import open_world
     from ..model.train.plan import make_plan
     from ..model.train.trainer import train as run
 
     if preset.endswith((".yaml", ".yml", ".json")):
-        config = override(from_plain(TrainConfig, load_plain(Path(preset)), preset), assignments or [])
+        config = with_assignments(from_plain(TrainConfig, load_plain(Path(preset)), preset), assignments or [])
     else:
         config = configured(preset, condition, grow, assignments or [])
     settings = RunSettings(workers, save_images, keep, log_images, not no_pictures, True, threads, max_seconds)

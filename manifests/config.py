@@ -221,7 +221,9 @@ def load_plain(path: Path) -> Any:
     Raises:
         ConfigError: the file does not parse; the message names it.
     """
+    kind = "JSON" if path.suffix == ".json" else "YAML"  # YAML 1.1 takes JSON's 1e-08 for a text
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path} as YAML: {error}") from error
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text) if kind == "JSON" else yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"cannot read {path} as {kind}: {error}") from error

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from ...manifests.config import ConfigError, override
+from ...manifests.config import ConfigError, from_plain, parse_assignment, to_plain
 from ..losses import (
     R1,
     CameraShift,
@@ -292,4 +292,25 @@ def configured(name: str, condition: str = "camera", grow: int = 0, assignments:
         stages = max(1, round(math.log2(config.side / grow)))
         step = 600 * KIMG if config.images >= 10_000 * KIMG else config.images / (4 * stages)
         config = grown(config, grow, step, step / 2)
-    return override(config, assignments)
+    return with_assignments(config, assignments)
+
+
+def with_assignments(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
+    """Apply `a.b=c` texts all at once, so that settings which need each other may come in any order.
+
+    A field of something that is null makes it: `terms.density.weight=0.1` brings the term with its other values.
+
+    Raises:
+        ConfigError: an unknown name, or settings that do not go together.
+    """
+    plain = to_plain(config)
+    for text in assignments:
+        path, value = parse_assignment(text)
+        place = plain
+        for name in path[:-1]:
+            inner = place.get(name)
+            if not isinstance(inner, dict):
+                inner = place[name] = {}
+            place = inner
+        place[path[-1]] = value
+    return from_plain(TrainConfig, plain, "train")

@@ -1,0 +1,119 @@
+"""Several processes: they give the gradients of one, and the same run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from spherehead.manifests.config import ConfigError, override, to_plain
+from spherehead.model.train.config import TrainConfig
+from spherehead.model.train.distributed import World, _buckets, open_world
+from spherehead.model.train.progress import read_metrics
+from torch import nn
+
+STEP = """
+import json, sys
+import torch
+from safetensors.torch import save_file
+from spherehead.manifests.config import from_plain
+from spherehead.model.train.config import TrainConfig
+from spherehead.model.train.distributed import open_world
+from spherehead.model.train.schedule import moment
+from spherehead.model.train.state import new_state
+from spherehead.model.train.step import train_step
+from spherehead.model.train.trainer import numbers, open_stream
+
+torch.set_num_threads(1)
+config = from_plain(TrainConfig, json.load(open(sys.argv[1])))
+world = open_world("cpu")
+stream, state = open_stream([sys.argv[2]], config), new_state(config, world.device)
+mine = numbers(config, 0, world)
+batches = [stream[next(mine)] for _ in range(config.num_micro_batches // world.size)]
+train_step(state, config, moment(config.schedule, 40, config.side, 0.2), batches, world)
+if world.is_first:
+    named = [*state.generator.named_parameters("g"), *state.critic.named_parameters("d")]
+    save_file({name: p.grad.contiguous() for name, p in named if p.grad is not None}, sys.argv[3])
+world.close()
+"""
+
+
+def environments(size: int) -> list[dict[str, str]]:
+    """The variables that torchrun sets, for each process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size), "OMP_NUM_THREADS": "1"}
+    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
+
+
+def run_together(line: list[str], size: int) -> None:
+    """Run a command in so many processes of one group."""
+    processes = [
+        subprocess.Popen([sys.executable, *line], env=environment, stderr=subprocess.PIPE, text=True)
+        for environment in environments(size)
+    ]
+    told = [process.communicate(timeout=250)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * size, told
+
+
+def test_two_processes_give_the_gradients_of_one_with_twice_the_batch(config: TrainConfig, heads: str, tmp_path: Path) -> None:
+    # steps too small to move a weight: else Adam's first step, which is a sign, would make much of the last digit
+    still = override(config, ["optimiser.generator_lr=1e-20", "optimiser.critic_lr=1e-20"])
+    (tmp_path / "config.json").write_text(json.dumps(to_plain(still)))
+    for size in (1, 2):
+        run_together(["-c", STEP, str(tmp_path / "config.json"), heads, str(tmp_path / f"{size}.safetensors")], size)
+    one, two = (load_file(tmp_path / f"{size}.safetensors") for size in (1, 2))
+    assert one.keys() == two.keys() and len(one) > 100
+    difference = torch.cat([(one[name] - two[name]).reshape(-1) for name in one]).norm()
+    assert difference / torch.cat([one[name].reshape(-1) for name in one]).norm() < 1e-5
+
+
+def test_a_run_begun_by_two_processes_goes_on_with_one(config: TrainConfig, heads: str, tmp_path: Path) -> None:
+    runs = {}
+    for name, sizes in (("one", (1,)), ("mixed", (2, 1))):
+        for images, size in zip((16, 24)[-len(sizes) :], sizes, strict=True):
+            file = tmp_path / "config.json"
+            file.write_text(json.dumps(to_plain(dataclasses.replace(config, images=images))))
+            run_together(
+                ["-m", "spherehead", "train", "--data", heads, "--preset", str(file), "--out", str(tmp_path / name), "--device",
+                 "cpu", "--workers", "0", "--no-pictures", "--log-images", "8", "--threads", "1"], size,
+            )  # fmt: skip
+        runs[name] = read_metrics(tmp_path / name)
+    assert [row["images"] for row in runs["mixed"]] == [row["images"] for row in runs["one"]] == [8, 16, 24]
+    for mixed, one in zip(runs["mixed"], runs["one"], strict=True):
+        for name in ("critic_adversarial", "vico", "labeller", "real_score"):
+            assert mixed[name] == pytest.approx(one[name], rel=2e-3, abs=2e-3)
+
+
+def test_processes_that_cannot_share_a_step_are_told(config: TrainConfig, heads: str, tmp_path: Path) -> None:
+    from spherehead.model.train.config import RunSettings
+    from spherehead.model.train.trainer import train
+
+    three = World(0, 3, torch.device("cpu"))
+    with pytest.raises(ConfigError, match=r"2 micro-batches .* 3 processes"):
+        train([heads], config, tmp_path / "run", RunSettings(workers=0), three)
+
+
+def test_buckets_hold_every_parameter_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spherehead.model.train.distributed.BUCKET", 10)
+    parameters = [nn.Parameter(torch.zeros(size)) for size in (3, 9, 25, 1, 1)]
+    assert [[len(item) for item in bucket] for bucket in _buckets(parameters)] == [[3, 9], [25], [1, 1]]
+
+
+def test_half_of_torchruns_variables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(ConfigError, match="WORLD_SIZE"):
+        open_world("cpu")
+    monkeypatch.delenv("RANK")
+    assert open_world("cpu") == World(0, 1, torch.device("cpu"))
+    with pytest.raises(ConfigError, match="auto, cpu or cuda"):
+        open_world("tpu")

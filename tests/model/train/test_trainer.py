@@ -1,0 +1,253 @@
+"""A run: that it goes on bit by bit after any stop, keeps what was learned, and says what is wrong before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from spherehead.datasets.shard_bytes import DataError
+from spherehead.manifests.config import ConfigError, override, to_plain
+from spherehead.model.store import load_generator, problems, read_config
+from spherehead.model.train.checkpoint import CheckpointWriteError, checkpoints, newest
+from spherehead.model.train.config import RunSettings, TrainConfig, conditioned
+from spherehead.model.train.distributed import World
+from spherehead.model.train.progress import read_metrics
+from spherehead.model.train.record import read_record
+from spherehead.model.train.trainer import TrainDiverged, numbers, train
+
+ALONE = World(0, 1, torch.device("cpu"))
+LEARNED = ("generator_adversarial", "critic_adversarial", "vico", "labeller", "parsing", "real_score", "generator_gradient")
+
+
+def losses(run: Path) -> list[dict[str, float]]:
+    """The metrics that a clock does not enter."""
+    return [{name: value for name, value in row.items() if name in LEARNED or name == "images"} for row in read_metrics(run)]
+
+
+def bits(run: Path) -> dict[str, str]:
+    """Digest of every file of the newest checkpoint."""
+    folder = newest(run)
+    beside = json.loads((folder / "position.json").read_text())["parts"]
+    return {name: entry.sha256 for name, entry in read_config(folder).parts.items()} | {
+        name: entry["sha256"] for name, entry in beside.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config: TrainConfig, heads: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("run") / "whole"
+    train([heads], config, run, RunSettings(0, 24, 9, 8, False, False), ALONE)
+    return run
+
+
+def test_a_run_leaves_a_model_metrics_and_a_record(undisturbed: Path, config: TrainConfig) -> None:
+    folder = newest(undisturbed)
+    assert folder.name == "step-00000008" and not problems(folder, read_config(folder))
+    generator = load_generator(folder)
+    assert generator.settings == config.model.generator
+    rows = losses(undisturbed)
+    assert [row["images"] for row in rows] == [8, 16, 24, 32, 40, 48, 56, 64]
+    assert all(set(LEARNED) <= set(row) for row in rows)
+    record = read_record(undisturbed)
+    assert record is not None and record.config == to_plain(config) and len(record.manifests[0]) == 64
+    assert record.environment["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize("stops", [(8,), (24, 40), (56,)])
+def test_a_stopped_run_goes_on_bit_by_bit(
+    stops: tuple[int, ...], undisturbed: Path, config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
+) -> None:
+    for images in (*stops, config.images):
+        train([heads], dataclasses.replace(config, images=images), tmp_path / "run", quiet, ALONE)
+    assert losses(tmp_path / "run") == losses(undisturbed)
+    assert bits(tmp_path / "run") == bits(undisturbed)
+
+
+def test_workers_change_no_bit(undisturbed: Path, config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path) -> None:
+    train([heads], config, tmp_path / "run", dataclasses.replace(quiet, workers=2), ALONE)
+    assert bits(tmp_path / "run") == bits(undisturbed)
+
+
+def line_for(config: TrainConfig, heads: str, run: Path, *more: str) -> list[str]:
+    """Write the config beside the run and return the command line that trains it."""
+    file = run.with_suffix(".json")
+    file.write_text(json.dumps(to_plain(config)))
+    start = [sys.executable, "-m", "spherehead", "train", "--data", heads, "--preset", str(file), "--out", str(run)]
+    return [*start, "--device", "cpu", "--threads", "1", "--no-pictures", "--log-images", "8", *more]
+
+
+def wait_for(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 200
+    while not ready() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()[1]
+
+
+def test_a_run_killed_outright_goes_on_bit_by_bit(
+    undisturbed: Path, config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    endless = dataclasses.replace(config, images=10**6)
+    line = line_for(endless, heads, run, "--workers", "1", "--save-images", "8", "--keep", "9999")
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, start_new_session=True, text=True)
+    wait_for(process, lambda: len(checkpoints(run)) >= 3)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    for late in checkpoints(run)[7:]:  # as if it had been killed earlier: the comparison ends at step 8
+        shutil.rmtree(late)
+    train([heads], config, run, quiet, ALONE)
+    assert losses(run) == losses(undisturbed)
+    assert bits(run) == bits(undisturbed)
+
+
+def test_sigterm_saves_and_leaves(config: TrainConfig, heads: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        line_for(dataclasses.replace(config, images=10**6), heads, run), stderr=subprocess.PIPE, text=True
+    )
+    wait_for(process, lambda: bool(read_metrics(run)))
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=200)
+    assert process.returncode == 143, told
+    assert "the same line goes on" in told
+    saved = json.loads((newest(run) / "position.json").read_text())["position"]
+    assert saved["images"] == read_metrics(run)[-1]["images"] > 0
+
+
+def test_another_run_in_the_folder_is_refused_with_the_difference(
+    undisturbed: Path, config: TrainConfig, heads: str, quiet: RunSettings
+) -> None:
+    other = override(config, ["optimiser.critic_lr=0.5"])
+    with pytest.raises(ConfigError, match=r"optimiser\.critic_lr: 0\.002 -> 0\.5"):
+        train([heads], other, undisturbed, quiet, ALONE)
+
+
+def test_other_data_is_refused(
+    undisturbed: Path, config: TrainConfig, quiet: RunSettings, finished_sets: ModuleType, tmp_path: Path
+) -> None:
+    other = finished_sets.build(tmp_path / "other", size=32, shard_size=7)
+    with pytest.raises(ConfigError, match="data: manifests"):
+        train([str(other)], config, undisturbed, quiet, ALONE)
+
+
+def test_with_update_a_folder_goes_on_with_changed_settings(
+    config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
+) -> None:
+    train([heads], dataclasses.replace(config, images=8), tmp_path / "run", quiet, ALONE)
+    state = train(
+        [heads], override(config, ["images=16", "optimiser.critic_lr=0.001"]), tmp_path / "run", quiet, ALONE, update=True
+    )
+    assert state.images == 16 and state.critic_optimiser.param_groups[0]["lr"] == 0.001
+
+
+def test_a_diverging_run_stops_with_the_last_good_checkpoint(
+    config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
+) -> None:
+    train([heads], dataclasses.replace(config, images=16), tmp_path / "run", quiet, ALONE)
+    wild = override(config, ["optimiser.generator_lr=1e30", "optimiser.critic_lr=1e30"])
+    with pytest.raises(TrainDiverged, match=r"step-00000002.*lower optimiser"):
+        train([heads], wild, tmp_path / "run", quiet, ALONE, update=True)
+    generator = load_generator(newest(tmp_path / "run"))
+    assert all(parameter.isfinite().all() for parameter in generator.parameters())
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """Let the system refuse larger files, as a full disk does in the middle of one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_loses_nothing(config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train([heads], dataclasses.replace(config, images=16), run, quiet, ALONE)
+    good = bits(run)
+    with no_file_larger_than(20_000), pytest.raises(CheckpointWriteError, match=r"last good one is .*step-00000002"):
+        train([heads], dataclasses.replace(config, images=24), run, quiet, ALONE)
+    assert bits(run) == good
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-00000002"]
+    assert train([heads], dataclasses.replace(config, images=24), run, quiet, ALONE).images == 24
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(
+    undisturbed: Path, config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    for images in (24, 40):
+        train([heads], dataclasses.replace(config, images=images), run, quiet, ALONE)
+    part = newest(run) / "critic.safetensors"
+    part.write_bytes(part.read_bytes()[:-8])
+    train([heads], config, run, quiet, ALONE)
+    assert "passing over a damaged checkpoint" in caplog.text
+    assert bits(run) == bits(undisturbed) and losses(run) == losses(undisturbed)
+
+
+def test_only_the_last_checkpoints_stay(config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path) -> None:
+    train([heads], config, tmp_path / "run", dataclasses.replace(quiet, save_images=8, keep=2), ALONE)
+    assert [path.name for path in checkpoints(tmp_path / "run")] == ["step-00000007", "step-00000008"]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (["data.split=nowhere"], "nowhere"),
+        (["model.critic.resolution=64", "model.generator.upsampler.input_resolution=32"], "64"),
+    ],
+)
+def test_data_that_does_not_fit_is_told_before_the_first_step(
+    change: list[str], match: str, config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
+) -> None:
+    model = config.model
+    if len(change) > 1:
+        critic = dataclasses.replace(model.critic, resolution=64)
+        upsampler = dataclasses.replace(model.generator.upsampler, input_resolution=32)
+        other = dataclasses.replace(
+            config, model=type(model)(dataclasses.replace(model.generator, upsampler=upsampler), critic)
+        )
+    else:
+        other = override(config, change)
+    with pytest.raises(DataError, match=match):
+        train([heads], other, tmp_path / "run", quiet, ALONE)
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_data_is_told(config: TrainConfig, quiet: RunSettings, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="build-dataset"):
+        train([str(tmp_path / "none")], config, tmp_path / "run", quiet, ALONE)
+
+
+def test_every_micro_batch_belongs_to_one_rank(config: TrainConfig) -> None:
+    many = dataclasses.replace(config, batch=16)
+    streams = [numbers(many, 3, World(rank, 2, torch.device("cpu"))) for rank in range(2)]
+    drawn = [[next(stream) for _ in range(4)] for stream in streams]
+    assert sorted(drawn[0] + drawn[1]) == list(range(12, 20)) and drawn[0] == [12, 14, 16, 18]
+
+
+def test_persons_condition_the_generator_where_asked(
+    config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
+) -> None:
+    model = conditioned(config.model, "subject", 6)
+    subject = dataclasses.replace(config, model=model, condition="subject", subject_dim=6, images=16)
+    state = train([heads], subject, tmp_path / "run", quiet, ALONE)
+    assert state.generator.mapping.label_dim == 6 and state.critic.settings.label_dim == 31
+    with pytest.raises(ConfigError, match=r"condition_dim=6"):
+        dataclasses.replace(subject, model=config.model)
