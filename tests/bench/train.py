@@ -2,8 +2,8 @@
 
     python tests/bench/train.py --data SET [--preset tiny-64] [--steps 40] [--kills 5]
 
-Prints images a second with the share of waiting, for 0, 1 and 2 data workers; then kills a run outright in mid-epoch as often as
-asked, goes on each time, and compares every loss and every bit of the last checkpoint with an undisturbed run's.
+Prints images a second with the share of waiting, for 0, 1 and 2 data workers; then kills runs outright at times of chance, goes on
+each time, and compares every loss and every bit of the last checkpoint with an undisturbed run's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import shutil
 import signal
