@@ -14,12 +14,13 @@ from ..datasets.sources import Refused, Source, SourceError, open_sources
 from ..manifests.config import ConfigError, canonical_json
 from .derived import DerivedSource, KeptHead
 from .recipe import Recipe
-from .synthetic import back_view
+from .synthetic import back_view, mesh_source
 from .synthetic import source as makehuman
 
 SCHEMES: dict[str, Callable[[str], Source]] = {
     makehuman.SCHEME: makehuman.MakeHumanSource,
     back_view.SCHEME: back_view.MissingViews,
+    mesh_source.SCHEME: mesh_source.MeshSource,
 }
 """Beginning of a source's text -> what opens it, where it is no path."""
 InputRow = tuple[Any, ...]

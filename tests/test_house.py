@@ -36,6 +36,7 @@ WRAPPERS = {
     "safetensors": {"model/store.py"},
     "numba": {"pipeline/synthetic/raster.py"},
     "mitsuba": {"pipeline/synthetic/render.py"},
+    "trimesh": {"pipeline/synthetic/meshes.py"},
     "torch": {"pipeline/faces/face_alignment_points.py", "pipeline/doctor.py", "datasets/batch.py", "datasets/loader.py"},
     "fsspec": {"datasets/shard_bytes.py"},
 }

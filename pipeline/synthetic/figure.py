@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from scipy import sparse
@@ -47,7 +48,7 @@ class Part:
     labels: Array
     """(F,) uint8 class of each face."""
     finish: str
-    """skin, eye, hair, cloth, frame, metal, lens or teeth."""
+    """skin, eye, hair, cloth, frame, metal, lens, teeth or scan."""
     seen_from: float = 0.5
     """Opacity from which a point counts as this part's in the class map; above 1 it never does."""
     fields: Floats | None = None
@@ -63,6 +64,15 @@ class Part:
     def is_opaque(self) -> bool:
         """Whether no texel is transparent."""
         return bool((self.texture[..., 3] == 255).all())
+
+
+class Drawable(Protocol):
+    """A head in parts, whoever made it."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What it is made of."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

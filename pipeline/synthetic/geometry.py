@@ -14,7 +14,7 @@ import numpy as np
 from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.camera import Camera
 from ...datasets.classes import INDEX
-from .figure import Figure, Part
+from .figure import Drawable, Part
 from .paint import srgb_to_linear
 from .raster import AlphaMaps, Buffers, compiled_vote, rasterise
 
@@ -22,7 +22,7 @@ from .raster import AlphaMaps, Buffers, compiled_vote, rasterise
 class Drawing:
     """A figure's meshes end to end, ready to be seen from any side."""
 
-    def __init__(self, figure: Figure, with_clear: bool = True) -> None:
+    def __init__(self, figure: Drawable, with_clear: bool = True) -> None:
         """Lay the parts of a figure end to end, with or without those that are in the class map but not to be seen."""
         self.parts = tuple(part for part in figure.parts if with_clear or not part.is_clear)
         starts = np.cumsum([0, *(len(part.points) for part in self.parts)])

@@ -34,10 +34,10 @@ the places were moved by the median turn about x, scale and origin. A second rou
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """A similarity from the body's decimetres to the head frame."""
+    """A similarity from the body's decimetres, or a scan's own unit, to the head frame."""
 
     scale: float
-    """World units a decimetre."""
+    """World units a unit of the source."""
     rotation: Floats
     """(3, 3)."""
     offset: Floats
@@ -55,7 +55,7 @@ def landmarks(body: Body, vertices: Floats) -> dict[str, Floats]:
 
 
 def place(body: Body, vertices: Floats) -> Placement:
-    """Place a body by its landmarks, least squares over all of them (Umeyama 1991).
+    """Place a body by its landmarks, least squares over all of them.
 
     Args:
         body: the base mesh.
@@ -64,6 +64,11 @@ def place(body: Body, vertices: Floats) -> Placement:
     found = landmarks(body, vertices)
     source = np.array([found[name] for name in PLACES])
     target = np.array([PLACES[name] for name in PLACES])
+    return similarity(source, target)
+
+
+def similarity(source: Floats, target: Floats) -> Placement:
+    """Fit the similarity that takes (N, 3) points nearest to others, least squares, never mirrored (Umeyama 1991)."""
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     left, values, right = np.linalg.svd((target - target_mean).T @ (source - source_mean))
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])

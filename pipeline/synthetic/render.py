@@ -19,7 +19,7 @@ import numpy as np
 
 from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.camera import Camera
-from .figure import Figure, Part
+from .figure import Drawable, Part
 from .formats import AssetError
 from .light import Light
 from .paint import linear_to_srgb, srgb_to_linear
@@ -89,7 +89,7 @@ def renderer(variant: str) -> str:
 class Studio:
     """A figure's meshes and materials as Mitsuba's objects, to be photographed from any side under any light."""
 
-    def __init__(self, figure: Figure, variant: str = "scalar_rgb") -> None:
+    def __init__(self, figure: Drawable, variant: str = "scalar_rgb") -> None:
         """Hand a figure to Mitsuba."""
         self._mi = mitsuba(variant)
         shown = [part for part in figure.parts if not part.is_clear]
@@ -177,6 +177,7 @@ FINISHES: dict[str, dict[str, float]] = {
     "metal": {"roughness": 0.25, "metallic": 1.0, "specular": 0.5},
     "lens": {"roughness": 0.12, "specular": 0.5},
     "teeth": {"roughness": 0.2, "specular": 0.5},
+    "scan": {"roughness": 0.6, "specular": 0.25},
 }
 """Finish -> settings of Mitsuba's `principled` (Burley 2012)."""
 
