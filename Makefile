@@ -7,6 +7,9 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 PYTEST_WORKERS ?= 2
 SPHEREHEAD_SHARED ?= ../shared
 DEMO ?= demo
+# a few people from all sides; assets come from ../shared where it is, else from the user's cache
+PEOPLE ?= makehuman:count=24,views=8,size=128,samples=8,background=plain$(if $(wildcard $(SPHEREHEAD_SHARED)/assets/makehuman),$(comma)assets=$(SPHEREHEAD_SHARED)/assets/makehuman)
+comma := ,
 
 .PHONY: help install demo test check lint types tests format clean
 
@@ -16,13 +19,19 @@ help: ## say what can be made
 install: ## make .venv with the pinned packages and this checkout
 	@.ci/install
 
-demo: install ## build, verify and report a data set from real pictures
+demo: install ## a data set from real pictures, one of rendered people, and two minutes of training on it
 	@mkdir -p $(DEMO)/astronaut
 	@.venv/bin/python -c 'from PIL import Image; from skimage import data; Image.fromarray(data.astronaut()).save("$(DEMO)/astronaut/astronaut.png")'
 	.venv/bin/spherehead build-dataset $(DEMO)/astronaut $(wildcard $(SPHEREHEAD_SHARED)/photos) --out $(DEMO)/heads
 	.venv/bin/spherehead shards verify $(DEMO)/heads --deep
 	.venv/bin/spherehead shards ls $(DEMO)/heads
+	@if .venv/bin/spherehead build-dataset '$(PEOPLE)' --out $(DEMO)/people --preset frames --set frame.size=128; then \
+	  .venv/bin/spherehead train --data $(DEMO)/people --preset tiny-64 --grow 32 --set images=6000 --max-seconds 120 \
+	    --workers 1 --save-images 2000 --out $(DEMO)/run && \
+	  .venv/bin/spherehead generate --run $(DEMO)/run --seeds 0-3 --views 8 --orbit --out $(DEMO)/generated; \
+	else echo "no rendered people: run .venv/bin/spherehead assets fetch makehuman, then make demo again"; fi
 	@echo "open $(CURDIR)/$(DEMO)/heads/report/report.html"
+	@ls -d $(CURDIR)/$(DEMO)/people/report/report.html $(CURDIR)/$(DEMO)/run/pictures $(CURDIR)/$(DEMO)/generated 2>/dev/null || true
 
 test: install check tests ## lint, check types and run every test
 
