@@ -87,7 +87,7 @@ def _open_board(folder: Path, images: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=images + 1 if images else None)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=images + 1 if images else None)
 
 
 class Stopwatch:

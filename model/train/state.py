@@ -26,10 +26,10 @@ class Average:
     @torch.no_grad()
     def update(self, generator: Generator, decay: float) -> None:
         """Move the average: decay of it stays, the rest comes from the present weights."""
-        for kept, new in zip(self.generator.parameters(), generator.parameters(), strict=True):
-            kept.lerp_(new.detach(), 1.0 - decay)
-        for kept, new in zip(self.generator.buffers(), generator.buffers(), strict=True):
-            kept.copy_(new)
+        for average, new in zip(self.generator.parameters(), generator.parameters(), strict=True):
+            average.lerp_(new.detach(), 1.0 - decay)
+        for copied, buffer in zip(self.generator.buffers(), generator.buffers(), strict=True):
+            copied.copy_(buffer)
 
 
 @dataclass

@@ -2,8 +2,8 @@
 
     python tests/bench/train.py --data SET [--preset tiny-64] [--steps 40] [--kills 5]
 
-Prints images a second with the share of waiting, for 0, 1 and 2 data workers; then kills runs outright at times of chance, goes on
-each time, and compares every loss and every bit of the last checkpoint with an undisturbed run's.
+Prints images a second with the share of waiting, for 0, 1 and 2 data workers; then kills runs outright at times of chance, goes
+on each time, and compares every loss and every bit of the last checkpoint with an undisturbed run's.
 """
 
 from __future__ import annotations
@@ -100,9 +100,7 @@ def main() -> None:
 
     batch = configured(arguments.preset).batch
     load = os.getloadavg()[0]
-    print(
-        f"{arguments.preset}, batch {batch}, {arguments.threads} threads, torch {torch.__version__}, {platform.machine()}, load {load:.1f}"
-    )
+    print(f"{arguments.preset}, batch {batch}, {arguments.threads} threads, torch {torch.__version__}, load {load:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         if arguments.steps:
             speed(arguments, Path(folder), batch)
