@@ -2,7 +2,8 @@
 
 The unknowns are the camera's rotation, the scale and shift that lead from its picture to the given pixels, and the face's
 shape (`face_shape`). Finding the mesh, and what is done with the placement, is left to the stages. The mesh's own depth is
-weak and serves only as a start: the camera comes from perspective reprojection of the two image coordinates.
+weak and serves only as a start: the camera comes from perspective reprojection of the two image coordinates, to where the
+network is expected to mark the points of a turned face (`mesh_drift`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ...datasets.camera import (
 from ...datasets.canonical_face import canonical_vertices, mirror_partners
 from ...datasets.warp import similarity
 from .face_shape import eye_distance, shape_modes, vertex_normals
+from .mesh_drift import drift, marked
 
 NUM_VERTICES = 468
 HEAD_CENTRE = (0.0, 0.012, -0.035)
@@ -49,7 +51,7 @@ class Placement:
     weights: Floats
     """(K,) weights of the face's shape modes; empty where the canonical face itself was placed."""
     residuals: Floats
-    """(468,) distance of each mesh point from the fitted face, in eye distances; empty where no mesh was fitted."""
+    """(468,) distance of each mesh point from the fitted face's expected mark, in eye distances; empty without a mesh."""
     sigma: Floats
     """(3,) deviation in radians of the rotation about the camera's x, y and z, from the fit's covariance."""
 
@@ -83,6 +85,10 @@ class Placement:
         """Project (N, 3) points of the head frame into the picture: (N, 2) continuous pixels."""
         image, _ = self.camera.project(points)
         return np.asarray(self.centre + self.scale * (image - 0.5))
+
+    def marks(self) -> Floats:
+        """Return the (468, 2) continuous pixels at which the mesh network is expected to mark the fitted face."""
+        return np.asarray(self.centre + self.scale * (marked(self.camera, self.face) - 0.5))
 
 
 def coarse_placement(mesh: Array) -> Placement:
@@ -186,13 +192,17 @@ class _System:
         self.hold = 1.0 / fit.place_deviation**2 if size else 0.0
 
     def look(self, state: _State) -> tuple[Floats, Floats, Floats]:
-        """Return the vertices turned (3, N), their (2, N) image coordinates about the centre, and (2, N) residuals."""
+        """Return the vertices turned (3, N), their expected (2, N) marks about the centre, and (2, N) residuals."""
         turned = state.rotation @ (self.face + (self.modes @ state.weights).reshape(3, -1))
-        image = FOCAL * turned[:2] / (turned[2] + RADIUS)
+        camera = camera_of(state.rotation)
+        image = FOCAL * (turned[:2] + drift(camera.yaw, camera.roll)[self.some].T) / (turned[2] + RADIUS)
         return turned, image, (state.scale * image + (state.centre - self.target).T) / self.eyes
 
     def jacobian(self, state: _State, turned: Floats, image: Floats) -> Floats:
-        """Return (2, N, 6 + K) derivatives by rotation (about the camera's axes), log scale, centre (eye distances), modes."""
+        """Return (2, N, 6 + K) derivatives by rotation (about the camera's axes), log scale, centre (eye distances), modes.
+
+        How the drift changes with the yaw is left out: a tenth of the rest, which costs a step and moves no answer.
+        """
         x, y, z = turned
         count = len(x)
         motion = np.zeros((3, count, 3 + self.num_modes))
@@ -245,7 +255,7 @@ class _System:
         information, _ = self.normal_equations(state)
         sigma = np.sqrt(np.diag(np.linalg.inv(information))[:3])
         placement = Placement(state.rotation, state.scale, state.centre, state.weights, np.zeros(0), sigma)
-        distance = np.linalg.norm(placement.project(placement.face) - self.points, axis=1) / self.eyes
+        distance = np.linalg.norm(placement.marks() - self.points, axis=1) / self.eyes
         return dataclasses.replace(placement, residuals=distance)
 
 

@@ -22,6 +22,7 @@ from ..faces.coarse_pose import CoarseHead, head_of_body, head_of_face
 from ..faces.face_shape import eye_distance
 from ..faces.head_fit import HeadFit, camera_of
 from ..faces.looks import factor_to, mesh_in_region, reduce_by, region_of_mesh
+from ..faces.mesh_drift import marked
 from ..stage import Backend, OpenStage, Stage
 from .detect import BODY_SCORE
 
@@ -44,7 +45,7 @@ class EstimateCamera(Stage):
     """From where the crop shows the head."""
 
     name = "estimate_camera"
-    version = 1
+    version = 2
     needs = ("head", "image")
     gives = ("camera",)
 
@@ -231,8 +232,11 @@ def rounded(rotation: Array) -> Camera:
 
 
 def label_residual(camera: Camera, face: Array, mesh: Array, size: int) -> float:
-    """Return the median distance of a (468+, 3) mesh in crop pixels from a (468, 3) face under a label, in eye distances."""
-    image, _ = camera.project(face)
+    """Return the median distance of a (468+, 3) mesh in crop pixels from a face under a label, in eye distances.
+
+    The (468, 3) face is compared where the mesh network is expected to mark it (`mesh_drift`).
+    """
+    image = marked(camera, face)
     distance = np.linalg.norm(size * image - mesh[: len(image), :2], axis=1)
     return float(np.median(distance)) / eye_distance(mesh[:, :2])
 

@@ -27,6 +27,8 @@ Segment = Callable[[Pixels], Array]
 
 _SEGMENTER_SIDE = 256
 """Side of the selfie network's own input; more pixels only cost time."""
+_FACELESS_VIEWS = (1.0, 1.6)
+"""Wider views of a head without a face mesh, in units of `context`."""
 _HEAD_HIGH = 0.08
 """The wide view holds the head this share of its side above the middle, so that the shoulders are seen."""
 
@@ -36,7 +38,7 @@ class Matte(Stage):
     """Estimate the matte of the head and shoulders, keep this head only, and lay it on a background."""
 
     name = "matte"
-    version = 1
+    version = 2
     needs = ("image",)
     gives = ("mask", "image")
     remade = ("image",)
@@ -54,7 +56,11 @@ class Matte(Stage):
     std: tuple[float, float, float] = onnx_session.IMAGENET_STD
     """Segmenter onnx: standard deviation of RGB in 0..1 to divide by."""
     context: float = 1.4
-    """Segmenter selfie: also look at a view this many times wider and drop what it calls background; 1 does not look."""
+    """Segmenter selfie: also look at a view this many times wider and drop what it calls background; 1 does not look.
+
+    Of a head without a face the crop may show hair only, in which the network sees nobody: there every view, one of them
+    wider still, adds what it sees instead.
+    """
     refine: Literal["none", "guided", "pymatting"] = "guided"
     """How the edge is found: as segmented, by the guided filter (10 ms), by closed-form matting (half a second)."""
     composite: Literal["keep", "white", "black", "mean"] = "keep"
@@ -192,14 +198,17 @@ class OpenMatte(OpenStage):
         side = min(image.shape[0], _SEGMENTER_SIDE)
         reduced: Pixels = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
         chance = self._segment(reduced)
-        if self.stage.context > 1.0 and sample.crop is not None:
-            chance = matting.veto(chance, self._wide_chance(sample, side))
-        return chance
+        if self.stage.context == 1.0 or sample.crop is None:
+            return chance
+        if sample.mesh is not None:
+            return matting.veto(chance, self._wide_chance(sample, side, self.stage.context))
+        wider = [self._wide_chance(sample, side, factor * self.stage.context) for factor in _FACELESS_VIEWS]
+        return np.asarray(np.maximum.reduce([chance, *wider]))
 
-    def _wide_chance(self, sample: Sample, side: int) -> Array:
-        """Return the map of a view wider than the crop, brought back to the crop at `side` pixels."""
+    def _wide_chance(self, sample: Sample, side: int, wider: float) -> Array:
+        """Return the map of a view `wider` times as wide as the crop, brought back to the crop at `side` pixels."""
         assert sample.crop is not None
-        scale = _SEGMENTER_SIDE / (sample.crop.size * self.stage.context)
+        scale = _SEGMENTER_SIDE / (sample.crop.size * wider)
         middle = np.array([0.5, 0.5 - _HEAD_HIGH]) * _SEGMENTER_SIDE
         to_wide = warp.similarity(scale, 0.0, np.full(2, sample.crop.size / 2.0), middle)
         view = _view(sample.photo.pixels, to_wide @ sample.crop.matrix, _SEGMENTER_SIDE)

@@ -35,7 +35,7 @@ class Parse(Stage):
     """Estimate the class map."""
 
     name = "parse"
-    version = 1
+    version = 2
     needs = ("image", "mask")
     gives = ("parsing",)
 

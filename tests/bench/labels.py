@@ -31,6 +31,7 @@ from spherehead.manifests.identity import rng
 from spherehead.pipeline import mediapipe_models
 from spherehead.pipeline.faces.face_shape import eye_distance
 from spherehead.pipeline.faces.head_fit import NUM_VERTICES, HeadFit
+from spherehead.pipeline.faces.mesh_drift import marked
 from spherehead.pipeline.stages.align import Align
 from spherehead.pipeline.stages.detect import Detect
 from spherehead.pipeline.stages.estimate_camera import EstimateCamera
@@ -60,7 +61,7 @@ def _read(path: Path) -> np.ndarray:
 
 def off(camera: Camera, face: np.ndarray, mesh: np.ndarray) -> np.ndarray:
     """Return the (468,) distances of a mesh in a 512-pixel crop from a face under a label, in eye distances."""
-    return np.linalg.norm(512 * camera.project(face)[0] - mesh[:NUM_VERTICES, :2], axis=1) / eye_distance(mesh[:, :2])
+    return np.linalg.norm(512 * marked(camera, face) - mesh[:NUM_VERTICES, :2], axis=1) / eye_distance(mesh[:, :2])
 
 
 def quantiles(values: np.ndarray) -> str:

@@ -1,7 +1,8 @@
 """The photograph stages against truth: rendered heads, whose labels are exact, taken as if they were photographs.
 
-Prints by band of yaw: heads found, rotation, centre and scale errors of the label, IoU and edge error of the matte, and IoU of
-the class map. Run: python tests/bench/truth.py ASSETS --heads 8 --views 12
+Prints by band of yaw: heads found, rotation, centre and scale errors of the label, IoU and edge error of the matte on plain and
+on cluttered backgrounds, and IoU of the class map, as medians with the border of the worst tenth. Views are rendered once into
+a cache folder; delete it after a change of the renderer. Run: python tests/bench/truth.py ASSETS --cache DIR --heads 30
 """
 
 from __future__ import annotations
@@ -9,141 +10,164 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
-from spherehead.datasets.camera import FOCAL, Camera, geodesic
+from spherehead.datasets import warp
+from spherehead.datasets.camera import FOCAL, geodesic
 from spherehead.datasets.classes import CLASSES
 from spherehead.datasets.sample import Drop, Photo, Sample
 from spherehead.manifests.identity import rng
 from spherehead.pipeline.presets import heads as heads_recipe
+from spherehead.pipeline.stage import OpenStage
 from spherehead.pipeline.synthetic.assets import open_assets
-from spherehead.pipeline.synthetic.denoise import denoise
-from spherehead.pipeline.synthetic.figure import build_figure
-from spherehead.pipeline.synthetic.geometry import Drawing, look
-from spherehead.pipeline.synthetic.light import draw_background, draw_light
-from spherehead.pipeline.synthetic.population import draw_person
-from spherehead.pipeline.synthetic.render import Studio, develop, expose
+from truth_pictures import Held, TrueView, held_views
 
 BANDS = ((0, 30), (30, 60), (60, 90), (90, 180.1))
-WIDER = 1.7
-"""Side of the picture in sides of the canonical crop."""
+KINDS = ("plain", "cluttered")
 GROUPS = {
     "skin": ("skin",), "brows": ("left_brow", "right_brow"), "eyes": ("left_eye", "right_eye"), "glasses": ("glasses",),
     "ears": ("left_ear", "right_ear"), "nose": ("nose",), "lips and mouth": ("mouth", "upper_lip", "lower_lip"),
     "neck": ("neck",), "cloth": ("cloth",), "hair": ("hair",), "hat": ("hat",),
 }  # fmt: skip
 """Classes that are counted together; left and right must still agree."""
+LEAST_PIXELS = 30
+"""Classes of which a crop shows less are not counted there."""
+LINES = ("rotation", "centre", "scale", *(f"{what} {kind}" for what in ("matte IoU", "soft edge") for kind in KINDS))
+UNITS = {"rotation": "degrees", "centre": "% of the frame", "scale": "%", "soft edge": "mean error of opacity"}
+
+Row = dict[str, float | str]
 
 
-def wide_camera(camera: Camera) -> Camera:
-    """Return a camera at the same place that sees more around the head."""
-    intrinsics = camera.intrinsics.copy()
-    intrinsics[[0, 1], [0, 1]] = FOCAL / WIDER
-    return Camera(camera.cam2world, intrinsics)
+def through(stages: Sequence[OpenStage], view: TrueView, kind: str, seed: int) -> Row:
+    """Take a picture through the stages and measure what each of them gave, up to the one that refuses it."""
+    picture = view.on(kind, seed)
+    sample = Sample("", Photo.of_pixels(picture, hashlib.sha256(picture.tobytes()).hexdigest()))
+    row: Row = {"name": view.name, "kind": kind, "yaw": float(np.degrees(view.camera.yaw)), "refused": ""}
+    try:
+        for opened in stages:
+            found = list(opened.one(sample, rng(seed, sample.id or sample.photo.sha256, "truth")))
+            if not found:
+                raise Drop("no_head", "a stage returned nothing")
+            sample = found[0]
+            row |= measured(view, sample, opened.stage.name)
+    except Drop as drop:
+        row["refused"], row["detail"] = drop.reason, drop.detail
+    return row
 
 
-def views(seed: int, head: int, count: int) -> Iterator[Camera]:
-    for view in range(count):
-        random = rng(seed, str(head), f"truth-{view}")
-        yaw = -np.pi + 2 * np.pi * (view + random.random()) / count
-        yield wide_camera(Camera.look_at(yaw, float(np.clip(random.normal(0, 0.15), -0.4, 0.4)), float(random.normal(0, 0.08))))
-
-
-def through(stages: list, sample: Sample, seed: int) -> Sample:
-    """Take a sample through stages; the first head counts."""
-    for stage in stages:
-        found = list(stage.one(sample, rng(seed, sample.id or sample.photo.sha256, "truth")))
-        if not found:
-            raise Drop("no_head", "a stage returned nothing")
-        sample = found[0]
-    return sample
-
-
-def measure(sample: Sample, drawing: Drawing, camera: Camera, side: int) -> dict[str, float]:
-    """Compare a finished sample with the exact labels of its own crop."""
+def measured(view: TrueView, sample: Sample, stage: str) -> Row:
+    """Compare what a stage gave with the truth."""
+    side = len(view.linear)
+    if stage == "detect":
+        x, y, width, height = sample.head.box
+        middle = side * view.camera.project(np.zeros((1, 3)))[0][0]
+        here = x < middle[0] < x + width and y < middle[1] < y + height
+        return {"found": float(here), "head": sample.notes["head_kind"]}
     size = sample.crop.size
-    crop = np.diag([1 / size, 1 / size, 1.0]) @ sample.crop.matrix @ np.diag([side, side, 1.0])
-    true = camera.warped(crop)
-    origin, _ = true.project(np.zeros((1, 3)))
-    seen = look(drawing, true, size)
-    solid, found = seen.mask >= 128, sample.mask >= 128
-    edge = (seen.mask > 12) & (seen.mask < 243)
-    numbers = {
-        "rotation": float(np.degrees(geodesic(true.cam2world[:3, :3], sample.camera.cam2world[:3, :3]))),
-        "centre": 100.0 * float(np.linalg.norm(origin[0] - 0.5)),
-        "scale": 100.0 * abs(true.intrinsics[0, 0] / FOCAL - 1.0),
-        "matte IoU": float((solid & found).sum() / max((solid | found).sum(), 1)),
-        "soft edge": float(np.abs(seen.mask[edge] / 255.0 - sample.mask[edge] / 255.0).mean()) if edge.any() else 0.0,
-    }
+    if stage == "matte":
+        return _matte(warp.warp(view.mask, sample.crop.matrix, size, border="black"), sample.mask)
+    if stage == "estimate_camera":
+        true = view.camera.warped(np.diag([1 / size, 1 / size, 1.0]) @ sample.crop.matrix @ np.diag([side, side, 1.0]))
+        origin, _ = true.project(np.zeros((1, 3)))
+        given = {name: np.degrees(getattr(sample.camera, name) - getattr(true, name)) for name in ("pitch", "roll")}
+        turned = np.degrees(np.angle(np.exp(1j * (sample.camera.yaw - true.yaw))))
+        return {
+            "rotation": float(np.degrees(geodesic(true.cam2world[:3, :3], sample.camera.cam2world[:3, :3]))),
+            "centre": 100.0 * float(np.linalg.norm(origin[0] - 0.5)), "scale": 100.0 * abs(true.intrinsics[0, 0] / FOCAL - 1.0),
+            "x off": float(100.0 * (origin[0, 0] - 0.5)), "y off": float(100.0 * (origin[0, 1] - 0.5)),
+            "scale off": float(100.0 * (true.intrinsics[0, 0] / FOCAL - 1.0)), "yaw off": float(turned),
+            "pitch off": float(given["pitch"]), "roll off": float(given["roll"]), "source": sample.notes["pose_source"],
+        }  # fmt: skip
+    return _classes(view, sample) if stage == "parse" else {}
+
+
+def _matte(true: np.ndarray, mask: np.ndarray) -> Row:
+    solid, found = true >= 128, mask >= 128
+    edge = (true > 12) & (true < 243)
+    error = float(np.abs(true[edge] / 255.0 - mask[edge] / 255.0).mean()) if edge.any() else 0.0
+    return {"matte IoU": float((solid & found).sum() / max((solid | found).sum(), 1)), "soft edge": error}
+
+
+def _classes(view: TrueView, sample: Sample) -> Row:
+    growth = len(view.parsing) // len(view.linear)
+    matrix = sample.crop.matrix @ np.diag([1 / growth, 1 / growth, 1.0])
+    true = warp.warp(view.parsing, matrix, sample.crop.size, border="black", nearest=True)
+    row: Row = {}
     for name, members in GROUPS.items():
         ids = [CLASSES.index(member) for member in members]
-        true_map, map_found = (np.where(np.isin(labels, ids), labels, 0) for labels in (seen.parsing, sample.parsing))
-        union = (true_map > 0) | (map_found > 0)
-        if (true_map > 0).sum() >= 30:
-            numbers[f"IoU {name}"] = float(((true_map == map_found) & (true_map > 0)).sum() / union.sum())
-    return numbers
+        wanted, found = (np.where(np.isin(labels, ids), labels, 0) for labels in (true, sample.parsing))
+        if (wanted > 0).sum() >= LEAST_PIXELS:
+            row[f"IoU {name}"] = float(((wanted == found) & (wanted > 0)).sum() / ((wanted > 0) | (found > 0)).sum())
+    return row
+
+
+def in_band(rows: Sequence[Row], band: tuple[float, float]) -> list[Row]:
+    """Return the rows of a band of yaw."""
+    return [row for row in rows if band[0] <= abs(float(row["yaw"])) < band[1]]
+
+
+def values_of(rows: Sequence[Row], line: str) -> np.ndarray:
+    """Return the numbers of a line of the table; its last word may name a background."""
+    name, _, kind = line.rpartition(" ")
+    if kind in KINDS:
+        return np.array([row[name] for row in rows if name in row and row["kind"] == kind])
+    return np.array([row[line] for row in rows if line in row])
+
+
+def cell(rows: Sequence[Row], line: str) -> str:
+    """Return median and border of the worst tenth."""
+    some = values_of(rows, line)
+    if not len(some):
+        return "-"
+    digits = 1 if line in ("rotation", "scale") else 2 if line == "centre" else 3
+    return f"{np.median(some):.{digits}f} ({np.percentile(some, 10 if 'IoU' in line else 90):.{digits}f})"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the whole table as Markdown."""
+    bands = [in_band(rows, band) for band in BANDS]
+    lines = [["yaw, degrees", *(f"{low:.0f}-{high:.0f}" for low, high in BANDS)], ["---"] * (1 + len(BANDS))]
+    lines.append(["pictures", *(str(len(band)) for band in bands)])
+    for title, has in (("head found", lambda row: row.get("found")), ("labelled", lambda row: not row["refused"])):
+        lines.append([title, *(f"{100 * sum(bool(has(row)) for row in band) / max(len(band), 1):.1f} %" for band in bands)])
+    for line in (*LINES, *(f"IoU {name}" for name in GROUPS)):
+        unit = next((unit for name, unit in UNITS.items() if line.startswith(name)), "")
+        lines.append([line + (f", {unit}" if unit else ""), *(cell(band, line) for band in bands)])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("assets", type=Path)
-    parser.add_argument("--heads", type=int, default=8)
+    parser.add_argument("--cache", type=Path, required=True, help="folder that keeps rendered views")
+    parser.add_argument("--heads", type=int, default=30)
+    parser.add_argument("--first", type=int, default=0, help="number of the first head")
     parser.add_argument("--views", type=int, default=12)
-    parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--size", type=int, default=640)
-    parser.add_argument("--samples", type=int, default=9)
-    parser.add_argument("--background", default="")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--seed", type=int, default=9001)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--render-only", action="store_true")
+    parser.add_argument("--json", type=Path, help="write every number of every picture here")
     options = parser.parse_args()
-    assets = open_assets(options.assets)
+    cv2.setNumThreads(1)
+    held = Held(options.seed, options.views, options.size, options.samples)
+    views = held_views(open_assets(options.assets), held, range(options.first, options.first + options.heads), options.cache)
+    if options.render_only:
+        print(f"{sum(1 for _ in views)} views in {options.cache}")
+        return
     stages = [stage.open() for stage in heads_recipe().resolved().stages if stage.name != "quality"]
-    tried: Counter[int] = Counter()
-    reasons: Counter[str] = Counter()
-    values: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for head in range(options.heads):
-        figure = build_figure(assets, draw_person(assets, options.seed, head))
-        studio, drawing = Studio(figure), Drawing(figure)
-        for view, camera in enumerate(views(options.seed, head, options.views)):
-            random = rng(options.seed, str(head), f"truth-light-{view}")
-            light, backdrop = draw_light(random), draw_background(random, options.size, options.background)
-            exact = look(drawing, camera, options.size, with_albedo=True)
-            shot = studio.photograph(camera, light, options.size, options.samples, view)
-            picture = develop(denoise(expose(shot, camera, light), exact), backdrop)
-            band = next(k for k, (low, high) in enumerate(BANDS) if low <= abs(np.degrees(camera.yaw)) < high)
-            tried[band] += 1
-            photo = Photo.of_pixels(picture, hashlib.sha256(picture.tobytes()).hexdigest())
-            try:
-                sample = through(stages, Sample("", photo), options.seed)
-            except Drop as drop:
-                reasons[f"{BANDS[band][0]}-{BANDS[band][1]:.0f} {drop.reason}"] += 1
-                continue
-            for name, value in measure(sample, drawing, camera, options.size).items():
-                values[band][name].append(value)
-    report(tried, reasons, values, options.json)
-
-
-def report(tried: Counter[int], reasons: Counter[str], values: dict[int, dict[str, list[float]]], path: Path | None) -> None:
-    """Print the table: medians, and in brackets the worst tenth's border."""
-    names = ["rotation", "centre", "scale", "matte IoU", "soft edge", *(f"IoU {name}" for name in GROUPS)]
-    heads = [f"{low}-{high:.0f}" for low, high in BANDS]
-    print(f"{'yaw, degrees':16s}" + "".join(f"{head:>18s}" for head in heads))
-    found = [len(values[band]["rotation"]) for band in range(len(BANDS))]
-    shares = "".join(f"{f'{100 * found[k] / max(tried[k], 1):.0f} % of {tried[k]}':>18s}" for k in range(len(BANDS)))
-    print(f"{'labelled':16s}" + shares)
-    for name in names:
-        cells = []
-        for band in range(len(BANDS)):
-            some = values[band][name]
-            worst = 10 if "IoU" in name else 90
-            cells.append(f"{np.median(some):.2f} ({np.percentile(some, worst):.2f})" if some else "-")
-        print(f"{name:16s}" + "".join(f"{cell:>18s}" for cell in cells))
-    print("refused:", dict(reasons))
-    if path is not None:
-        plain = {heads[band]: {name: list(some) for name, some in values[band].items()} for band in values}
-        path.write_text(json.dumps(plain))
+    rows = [through(stages, view, kind, options.seed) for view in views for kind in KINDS]
+    print(table(rows))
+    for band in BANDS:
+        print(
+            f"refused at {band[0]:.0f}-{band[1]:.0f}:", dict(Counter(r["refused"] for r in in_band(rows, band) if r["refused"]))
+        )
+    if options.json is not None:
+        options.json.write_text(json.dumps(rows))
 
 
 if __name__ == "__main__":

@@ -20,15 +20,16 @@ from spherehead.pipeline.faces.head_fit import (
     placement_of_box,
     rotation_vector,
 )
+from spherehead.pipeline.faces.mesh_drift import marked
 
 CANONICAL = HeadFit(num_modes=0)
 FULL = HeadFit()
 
 
 def mesh_of(camera: Camera, scale: float, centre: tuple[float, float], vertices: np.ndarray | None = None) -> np.ndarray:
-    """The mesh that a perfect detector would see: pixels of the label's projection, depth in the same scale."""
+    """The mesh that a faultless network of that kind would mark: the label's projection and the usual drift, with depth."""
     world = canonical_to_world(canonical_vertices() if vertices is None else vertices)
-    image, depth = camera.project(world)
+    image, depth = marked(camera, world), camera.project(world)[1]
     return np.column_stack([scale * (image - 0.5) + centre, (depth - RADIUS) * scale * FOCAL / RADIUS])
 
 

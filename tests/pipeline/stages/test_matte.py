@@ -205,3 +205,27 @@ def test_place_of_the_weights_is_no_part_of_the_settings(tmp_path: Path) -> None
 def test_settings_that_cannot_work_are_refused(settings: dict, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         Matte(**settings)
+
+
+def test_a_head_from_behind_is_cut_out_though_the_crop_shows_hair_only(astronaut_crop: Sample) -> None:
+    """As the network does, this segmenter sees nobody in a picture that hair fills; only wider views tell."""
+
+    def segment(pixels: np.ndarray) -> np.ndarray:
+        dark = (pixels.mean(axis=2) < 100).astype(np.float32)
+        return dark if dark.mean() < 0.95 else np.zeros_like(dark)
+
+    pixels = np.full((512, 512, 3), 200, dtype=np.uint8)
+    cv2.circle(pixels, (256, 256), 150, (40, 30, 20), -1)
+    scale = 512 / 200  # the crop is a square of 200 pixels within the disc
+    matrix = np.array([[scale, 0, -156 * scale], [0, scale, -156 * scale], [0, 0, 1]])
+    image = warp.warp(pixels, matrix, 512)
+    photo = Photo.of_pixels(pixels)
+    behind = dataclasses.replace(
+        astronaut_crop, photo=photo, image=image, crop=Crop(matrix, 512, 0.0, scale), mesh=None, padding=None
+    )
+    stage = Matte(segmenter="selfie").open()
+    stage._segment = segment
+    assert run(stage, behind).mask.min() > 250
+    with pytest.raises(Drop, match="matte covers"):
+        run(stage, dataclasses.replace(behind, mesh=astronaut_crop.mesh))
+    stage.close()
