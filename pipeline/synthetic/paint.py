@@ -18,6 +18,8 @@ HEAD_CROP = (320, 80, 512, 448)
 """Left, top, right, bottom of the head in skin textures of 512 pixels."""
 ENLARGED = 4
 """Pixels of the painted head a pixel of the skin texture."""
+UNSHADED = 0.7
+"""How much of the shade painted into hair is taken out: lamps make their own, and dark patches would look like holes."""
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -134,10 +136,18 @@ def recoloured(picture: Pixels, colour: tuple[float, float, float]) -> Pixels:
     """Paint an RGBA picture of hair in another sRGB colour, keeping its light and dark strands and its alpha."""
     luma = cv2.GaussianBlur(picture[..., :3].astype(np.float32) @ _LUMA.astype(np.float32), (0, 0), 0.7)
     solid = picture[..., 3] > 127
-    mean = float(luma[solid].mean()) if solid.any() else 128.0
-    relative = np.clip(luma / max(mean, 4.0), 0.3, 2.2) ** 0.8
+    mean = max(float(luma[solid].mean()) if solid.any() else 128.0, 4.0)
+    relative = np.clip(luma / mean / _shade(luma / mean, solid) ** UNSHADED, 0.4, 2.2) ** 0.8
     painted = relative[..., None] * np.array(colour, dtype=np.float32) + 0.05 * np.clip(relative - 1.0, 0.0, 1.0)[..., None]
     return np.dstack([np.clip(255.0 * painted, 0.0, 255.0).astype(np.uint8), picture[..., 3]])
+
+
+def _shade(relative: Array, solid: Array) -> Array:
+    """Return the shade that a hair texture has painted on, as a wide mean over what is solid: (H, W) float32, about 1."""
+    sigma = relative.shape[1] / 32.0
+    cover = np.asarray(cv2.GaussianBlur(solid.astype(np.float32), (0, 0), sigma))
+    wide = np.asarray(cv2.GaussianBlur(np.where(solid, relative, 0.0).astype(np.float32), (0, 0), sigma))
+    return np.clip(np.where(cover > 0.02, wide / np.maximum(cover, 0.02), 1.0), 0.2, 3.0)
 
 
 def flat(picture: Pixels, colour: tuple[float, float, float]) -> Pixels:

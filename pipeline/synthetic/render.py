@@ -27,10 +27,14 @@ from .paint import linear_to_srgb, srgb_to_linear
 log = logging.getLogger(__name__)
 
 VARIANTS = ("scalar_rgb", "llvm_ad_rgb", "cuda_ad_rgb")
+Window = tuple[int, int, int, int]
+"""Left, top, right, bottom of a part of a picture in pixels."""
 MAX_DEPTH = 9
 """Longest light path: sheets of hair count each time they are passed."""
 METERED, METERING = 0.22, 0.35
 """Linear grey that a camera's own meter aims at, and how much of the way it goes."""
+BRIGHT, BRIGHT_SHARE = 0.60, 0.85
+"""Linear grey under which a camera keeps this share of the head: pale skin beside dark hair is not washed out."""
 _PROBE = """
 import mitsuba as mi
 mi.set_variant({variant!r})
@@ -95,7 +99,9 @@ class Studio:
         shown = [part for part in figure.parts if not part.is_clear]
         self._shapes = {f"part{index}": self._shape(part) for index, part in enumerate(shown)}
 
-    def photograph(self, camera: Camera, light: Light, size: int, samples: int, seed: int) -> Array:
+    def photograph(
+        self, camera: Camera, light: Light, size: int, samples: int, seed: int, window: Window | None = None
+    ) -> Array:
         """Render (S, S, 4) float32: linear sRGB, multiplied by the opacity in the fourth channel.
 
         Args:
@@ -104,6 +110,7 @@ class Studio:
             size: side in pixels.
             samples: samples a pixel.
             seed: of the sampler.
+            window: the only part that shows anything, where that is known; None for the whole picture.
 
         Raises:
             RenderError: Mitsuba gave numbers that are not finite.
@@ -113,7 +120,7 @@ class Studio:
             {
                 "type": "scene",
                 "integrator": {"type": "path", "max_depth": MAX_DEPTH, "rr_depth": 3, "hide_emitters": True},
-                "sensor": self._sensor(camera, size, samples),
+                "sensor": self._sensor(camera, size, samples, window or (0, 0, size, size)),
                 "sky": {"type": "envmap", "bitmap": mi.Bitmap(np.ascontiguousarray(light.sky)), "to_world": self._upright()},
                 **self._lamp(light),
                 **self._shapes,
@@ -122,7 +129,12 @@ class Studio:
         picture = np.array(mi.render(scene, spp=samples, seed=seed), dtype=np.float32)
         if not np.isfinite(picture).all():
             raise RenderError(f"Mitsuba returned {int((~np.isfinite(picture)).sum())} numbers that are not finite")
-        return picture
+        if window is None:
+            return picture
+        whole = np.zeros((size, size, 4), dtype=np.float32)
+        left, top, right, bottom = window
+        whole[top:bottom, left:right] = picture
+        return whole
 
     def _upright(self) -> Any:
         """Turn the sky so that its middle column lies in front of the face."""
@@ -134,7 +146,8 @@ class Studio:
         emitter = {"type": "area", "radiance": {"type": "rgb", "value": list(light.key.colour)}}
         return {"key": {"type": "sphere", "center": list(light.key.place), "radius": light.key.radius, "emitter": emitter}}
 
-    def _sensor(self, camera: Camera, size: int, samples: int) -> dict[str, Any]:
+    def _sensor(self, camera: Camera, size: int, samples: int, window: Window) -> dict[str, Any]:
+        left, top, right, bottom = window
         pose = camera.cam2world @ np.diag([-1.0, -1.0, 1.0, 1.0])  # Mitsuba's cameras have x to the left and y up
         return {
             "type": "perspective",
@@ -145,9 +158,10 @@ class Studio:
             "to_world": self._mi.ScalarTransform4f(pose),
             "film": {
                 "type": "hdrfilm", "width": size, "height": size, "pixel_format": "rgba", "component_format": "float32",
-                "rfilter": {"type": "box"},
+                "rfilter": {"type": "box"}, "crop_offset_x": left, "crop_offset_y": top, "crop_width": right - left,
+                "crop_height": bottom - top,
             },
-            "sampler": {"type": "independent", "sample_count": samples},
+            "sampler": {"type": "multijitter", "sample_count": samples},  # a quarter less noise than independent samples
         }  # fmt: skip
 
     def _shape(self, part: Part) -> Any:
@@ -205,6 +219,15 @@ def _texture(mi: Any, picture: Pixels, raw: bool) -> dict[str, Any]:
     return {"type": "bitmap", "bitmap": bitmap, "raw": raw, "filter_type": "bilinear", "wrap_mode": "clamp"}
 
 
+def window_of(mask: Pixels, margin: int = 4) -> Window | None:
+    """Return the part of a picture in which an (S, S) mask covers anything, with a margin; None where it covers nothing."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return None
+    left, top = max(int(columns[0]) - margin, 0), max(int(rows[0]) - margin, 0)
+    return left, top, min(int(columns[-1]) + 1 + margin, mask.shape[1]), min(int(rows[-1]) + 1 + margin, mask.shape[0])
+
+
 def expose(picture: Array, camera: Camera, light: Light) -> Array:
     """Bring a rendered picture to the exposure that a camera would choose, and clean single bright specks away.
 
@@ -219,8 +242,9 @@ def expose(picture: Array, camera: Camera, light: Light) -> Array:
     gain = light.gain(camera.position / camera.radius)
     solid = picture[..., 3] > 0.9
     if solid.any():  # cameras meter what they see: a dark head is lightened by a part of what it lacks
-        seen = float(np.mean(np.minimum(picture[solid][:, :3].mean(axis=1) * gain, 1.0)))
-        gain *= (METERED / max(seen, 0.01)) ** METERING
+        grey = picture[solid][:, :3].mean(axis=1) * gain
+        factor = (METERED / max(float(np.mean(np.minimum(grey, 1.0))), 0.01)) ** METERING
+        gain *= min(factor, BRIGHT / max(float(np.quantile(grey, BRIGHT_SHARE)), 0.01))
     colours = _without_specks(picture[..., :3] * np.float32(gain))
     return np.dstack([colours, np.clip(picture[..., 3], 0.0, 1.0)]).astype(np.float32)
 

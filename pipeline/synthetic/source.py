@@ -30,12 +30,12 @@ from .formats import AssetError
 from .geometry import Drawing, look
 from .light import KINDS, draw_background, draw_light
 from .population import PopulationSettings, draw_person
-from .render import VARIANTS, RenderError, Studio, develop, expose, renderer
+from .render import VARIANTS, RenderError, Studio, develop, expose, renderer, window_of
 
 SCHEME = "makehuman:"
 Turn = tuple[float, float, float]
 """Yaw, pitch and roll of a camera in radians."""
-VERSION = 1
+VERSION = 2
 """Raise it when the same settings would give other pictures."""
 
 
@@ -207,15 +207,27 @@ class Shot:
     camera: Camera
 
 
-def shoot(settings: MakeHumanSettings, figure: Figure, studio: Studio, drawing: Drawing, camera: Camera, view: int) -> Shot:
-    """Render one view of a figure under light of its own."""
+def shoot(
+    settings: MakeHumanSettings,
+    figure: Figure,
+    studio: Studio,
+    drawing: Drawing,
+    camera: Camera,
+    view: int,
+    background: Pixels | None = None,
+) -> Shot:
+    """Render one view of a figure under light of its own, before a background that is drawn too where none is given."""
     name = figure.person.name
     light = draw_light(rng(settings.seed, name, f"light-{view}"))
-    background = draw_background(rng(settings.seed, name, f"background-{view}"), settings.size, settings.background)
-    seen = look(drawing, camera, settings.size, with_albedo=True)
+    if background is None:
+        background = draw_background(rng(settings.seed, name, f"background-{view}"), settings.size, settings.background)
+    with_clear = any(part.is_clear for part in drawing.parts)  # glass that hides nothing must not guide the cleaning
+    seen = look(drawing, camera, settings.size, with_albedo=not with_clear)
+    bare = Drawing(figure, with_clear=False) if with_clear else drawing
+    guide = look(bare, camera, settings.size, with_albedo=True) if with_clear else seen
     seed = int(rng(settings.seed, name, f"sampler-{view}").integers(1 << 31))
-    picture = studio.photograph(camera, light, settings.size, settings.samples, seed)
-    exposed = denoise(expose(picture, camera, light), seen, math.sqrt(16.0 / settings.samples))
+    picture = studio.photograph(camera, light, settings.size, settings.samples, seed, window_of(seen.mask))
+    exposed = denoise(expose(picture, camera, light), guide, math.sqrt(16.0 / settings.samples))
     return Shot(develop(exposed, background), seen.mask, seen.parsing, camera)
 
 

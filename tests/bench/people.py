@@ -1,6 +1,6 @@
 """A sheet of rendered people, seen from all around: for the README, and for looking at many heads at once.
 
-Run: python tests/bench/people.py ASSETS docs/people.jpg --heads 6 --views 8 --seed 1
+Run: python tests/bench/people.py ASSETS docs/people.jpg --heads 4,8,15 --views 8 --seed 1 --backdrop --cell 192
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ from spherehead.pipeline.synthetic.render import Studio
 from spherehead.pipeline.synthetic.source import MakeHumanSettings, shoot
 
 
+def studio_wall(size: int) -> np.ndarray:
+    """Return an (S, S, 3) sRGB grey wall, lighter behind the head."""
+    axis = (np.arange(size) + 0.5) / size - 0.5
+    away = np.hypot(axis[None, :], axis[:, None] + 0.05)
+    return np.round(np.array([148, 154, 164]) - 95.0 * np.minimum(away, 0.7)[..., None] ** 1.2).astype(np.uint8)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("assets", type=Path)
@@ -32,6 +39,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=32)
     parser.add_argument("--cell", type=int, default=0, help="side of a picture on the sheet; 0: as rendered")
     parser.add_argument("--background", default="", help="plain, gradient, blurred or cluttered; empty for all")
+    parser.add_argument("--backdrop", action="store_true", help="a grey wall, and one light for all views of a head")
     parser.add_argument("--columns", type=int, default=0, help="pictures a row; 0: one head a row")
     parser.add_argument("--quick", action="store_true", help="previews instead of renders")
     parser.add_argument("--quality", type=int, default=88)
@@ -40,6 +48,7 @@ def main() -> None:
     assets = open_assets(options.assets)
     settings = MakeHumanSettings(seed=options.seed, size=options.size, samples=options.samples, background=options.background)
     heads = range(int(options.heads)) if options.heads.isdigit() else [int(text) for text in options.heads.split(",")]
+    backdrop = studio_wall(options.size) if options.backdrop else None
     cells = []
     for place, head in enumerate(heads):
         figure = build_figure(assets, draw_person(assets, options.seed, head))
@@ -52,15 +61,17 @@ def main() -> None:
             if studio is None:
                 picture = preview(drawing, camera, options.size)
             else:
-                picture = shoot(settings, figure, studio, drawing, camera, 1000 + view).image
+                number = 1000 if options.backdrop else 1000 + view  # before a backdrop all views have one light
+                picture = shoot(settings, figure, studio, drawing, camera, number, backdrop).image
             if options.cell:
                 picture = cv2.resize(picture, (options.cell, options.cell), interpolation=cv2.INTER_AREA)
             cells.append(picture)
     columns = options.columns or options.views
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     sheet = np.vstack([np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)])
+    jpeg = [cv2.IMWRITE_JPEG_QUALITY, options.quality]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(options.out), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, options.quality])
+    cv2.imwrite(str(options.out), sheet[..., ::-1], jpeg if options.out.suffix == ".jpg" else [])
     print(f"{options.out}: {len(cells)} pictures, {options.out.stat().st_size / 1024:.0f} KiB")
 
 

@@ -10,7 +10,7 @@ from spherehead.pipeline.synthetic.denoise import denoise
 from spherehead.pipeline.synthetic.geometry import View
 from spherehead.pipeline.synthetic.light import KINDS, SKY, KeyLight, Light, blackbody, draw_background, draw_light
 from spherehead.pipeline.synthetic.paint import linear_to_srgb, recoloured, srgb_to_linear
-from spherehead.pipeline.synthetic.render import RenderError, composite, expose, mitsuba, usable
+from spherehead.pipeline.synthetic.render import RenderError, composite, expose, mitsuba, usable, window_of
 
 
 def test_an_even_sky_gives_pi_from_every_side() -> None:
@@ -113,3 +113,23 @@ def test_recoloured_hair_has_the_asked_colour_and_its_strands() -> None:
 
 def test_finishes_are_known() -> None:
     assert {"skin", "eye", "hair", "cloth", "frame", "metal", "lens"} <= set(render.FINISHES)
+
+
+def test_a_window_holds_all_that_is_covered() -> None:
+    mask = np.zeros((40, 50), dtype=np.uint8)
+    assert window_of(mask) is None
+    mask[12, 30] = mask[20, 47] = 1
+    left, top, right, bottom = window_of(mask, margin=4) or (0, 0, 0, 0)
+    assert (left, top, right, bottom) == (26, 8, 50, 25)
+
+
+def test_pale_skin_beside_dark_hair_is_not_washed_out() -> None:
+    picture = np.full((10, 10, 4), 0.01, dtype=np.float32)
+    picture[..., 3] = 1.0
+    picture[:3, :, :3] = 0.7
+    light = Light(np.full((*SKY, 3), 1.0, dtype=np.float32), None, 0.4)
+    out = expose(picture, Camera.look_at(0.0, 0.0), light)
+    assert out[0, 0, 0] == pytest.approx(render.BRIGHT, rel=1e-5)
+    dark = picture.copy()
+    dark[..., :3] = 0.02
+    assert expose(dark, Camera.look_at(0.0, 0.0), light)[0, 0, 0] > 1.2 * 0.02 * light.gain(np.array([0.0, 0.0, 1.0]))

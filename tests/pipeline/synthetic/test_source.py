@@ -22,6 +22,7 @@ from spherehead.pipeline.synthetic.assets import Assets
 from spherehead.pipeline.synthetic.geometry import Drawing, look
 from spherehead.pipeline.synthetic.light import Light
 from spherehead.pipeline.synthetic.population import draw_person
+from spherehead.pipeline.synthetic.render import window_of
 from spherehead.pipeline.synthetic.source import MakeHumanSettings, MakeHumanSource, camera_of, parse
 
 pytest.importorskip("mitsuba", reason="mitsuba is not installed")
@@ -104,8 +105,9 @@ def test_the_picture_lies_where_the_label_says(text: str, yaw: float, roll: floa
     _, studio, drawing = module._ready(settings, 0)
     camera = Camera.look_at(yaw, 0.1, roll)
     light = Light(np.ones((32, 64, 3), dtype=np.float32), None, 0.4)
-    opacity = studio.photograph(camera, light, 160, 64, 1)[..., 3]
-    mask = look(drawing, camera, 160, 9).mask / 255.0
+    mask = look(drawing, camera, 160, 9).mask
+    opacity = studio.photograph(camera, light, 160, 64, 1, window_of(mask))[..., 3]
+    mask = mask / 255.0
     rows, columns = (ndimage.sobel(mask, axis) / 8.0 for axis in (0, 1))
     gradients = np.column_stack([columns.ravel(), rows.ravel()])
     shift = np.linalg.lstsq(gradients, (mask - opacity).ravel(), rcond=None)[0]
