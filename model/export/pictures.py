@@ -18,8 +18,8 @@ from ...datasets.overlay import fit
 from ...datasets.sheets import FAINT, INK, PAPER, degrees, stack, text_band
 from .views import View
 
-DEPTHS = (RADIUS - 0.4, RADIUS + 0.4)
-"""Distances drawn brightest and darkest, in world units: the box that the march keeps."""
+DEPTHS = (RADIUS - 0.35, RADIUS + 0.1)
+"""Distances drawn brightest and darkest, in world units: from before the nose to behind the ears."""
 GAP = 4
 """Pixels between tiles."""
 MARGIN = 76

@@ -36,6 +36,7 @@ from spherehead.model.metrics.mirror import MirrorScores, MirrorSummary, mirror_
 from spherehead.model.metrics.yardstick import Distances, Seen, Yardstick, YardstickSettings, compare
 from spherehead.model.store import load_generator
 from spherehead.pipeline.mediapipe_models import FaceFinder
+from spherehead.pipeline.synthetic.source import Shot
 
 FRONT = (0.0, 20.0, -20.0)
 """Yaws in degrees at which a head must show a face."""
@@ -146,7 +147,18 @@ def judge_data(folder: Path, yardstick: Yardstick, detector: Detector, most: int
 Pair = tuple[View, View]
 
 
-def rendered_pairs(count: int, size: int, first: int) -> Iterator[Pair]:
+def kept_pairs(path: Path, count: int) -> list[Pair]:
+    """Return rendered pairs from a file, which is written where it is not there: rendering takes seconds a head."""
+    if not path.is_file():
+        shots = [shot for pair in rendered_pairs(count, 128, 1_000_000) for shot in pair]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, *(part for shot in shots for part in (shot.image, shot.mask, shot.parsing)))
+    with np.load(path) as file:
+        parts = [file[f"arr_{index}"] for index in range(6 * count)]
+    return [(as_view(*parts[at : at + 3]), as_view(*parts[at + 3 : at + 6])) for at in range(0, len(parts), 6)]
+
+
+def rendered_pairs(count: int, size: int, first: int) -> Iterator[tuple[Shot, Shot]]:
     """Render heads from exactly in front and behind, under one light each; people that no training set of `first` heads has."""
     from spherehead.datasets.camera import Camera
     from spherehead.pipeline.synthetic.figure import build_figure
@@ -155,13 +167,12 @@ def rendered_pairs(count: int, size: int, first: int) -> Iterator[Pair]:
     from spherehead.pipeline.synthetic.render import Studio
     from spherehead.pipeline.synthetic.source import opened, parse, shoot
 
-    settings = parse(f"makehuman:size={size},samples=32")
+    settings = parse(f"makehuman:size={size},samples=36")
     assets = opened("")
     for head in range(first, first + count):
         figure = build_figure(assets, draw_person(assets, settings.seed, head, settings.people))
         studio, drawing = Studio(figure, settings.variant), Drawing(figure)
-        shots = [shoot(settings, figure, studio, drawing, Camera.look_at(yaw, 0.0), 0) for yaw in (0.0, math.pi)]
-        front, back = (as_view(shot.image, shot.mask, shot.parsing) for shot in shots)
+        front, back = (shoot(settings, figure, studio, drawing, Camera.look_at(yaw, 0.0), 0) for yaw in (0.0, math.pi))
         yield front, back
 
 
@@ -250,7 +261,7 @@ def main() -> None:
     yardstick = Yardstick([asked.data], features, YardstickSettings(asked.count))
     rows = judge_data(asked.data, yardstick, detector)
     if asked.pairs:
-        pairs = list(rendered_pairs(asked.pairs, 128, 1_000_000))
+        pairs = kept_pairs(asked.out / f"pairs-{asked.pairs}.npz", asked.pairs)
         show_pairs(asked.out / "pairs-data.png", [list(pair) for pair in pairs[:8]], "rendered heads")
         rows.append(judge_pairs("data: front and back", pairs, detector))
         for share in (0.5, 1.0):
