@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import nn
 
 from ..manifests.config import ConfigError
 from .nets.backbone import SynthesisSettings
-from .nets.layers import Conv, Dense
+from .nets.layers import DTYPES, Conv, Dense, Precision, check_clamp
 from .nets.mapping import Mapping, MappingSettings
 from .nets.upsampler import resize
 from .portrait import Portrait
@@ -39,7 +38,7 @@ class CriticSettings:
     """Pictures whose spread is compared with each other (Karras et al. 2018, sec. 3)."""
     condition_layers: int = 8
     """Layers of the network that maps the condition."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """Precision of the convolutions; the spread and what follows it stay in fp32."""
     channels_last: bool = True
     """Keep channels next to each other in memory; faster on CPU and on tensor cores."""
@@ -47,6 +46,7 @@ class CriticSettings:
     """Smallest side of a picture it can judge, for progressive growing (Karras et al. 2018); null: the full side only."""
 
     def __post_init__(self) -> None:
+        check_clamp(self.precision, self.widths.clamp, "widths.clamp")
         if self.smallest is not None and not (8 <= self.smallest <= self.resolution and self.smallest in self.sides):
             raise ConfigError(
                 f"expected smallest of 8 or more that halves {self.resolution} some times over, got {self.smallest}"
@@ -84,7 +84,7 @@ class Critic(nn.Module):
     def __init__(self, settings: CriticSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.dtype = torch.float32 if settings.precision == "fp32" else torch.bfloat16
+        self.dtype = DTYPES[settings.precision]
         widths, clamp = settings.widths, settings.widths.clamp
         self.from_picture = Conv(settings.num_in, widths.channels(settings.resolution), 1, clamp=clamp)
         smaller = [side for side in settings.sides[1:] if settings.smallest and side >= settings.smallest]

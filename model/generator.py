@@ -15,7 +15,7 @@ from .march import MarchSettings, Randomness, render
 from .nets.backbone import SynthesisNetwork, SynthesisSettings
 from .nets.background import Background, BackgroundSettings
 from .nets.decoder import Decoder, DecoderSettings
-from .nets.layers import Noise, ToMap
+from .nets.layers import DTYPES, Noise, Precision, ToMap, check_clamp
 from .nets.mapping import Mapping, MappingSettings, spread
 from .nets.parsing import ParsingHead, ParsingSettings
 from .nets.upsampler import Upsampler, UpsamplerSettings
@@ -33,9 +33,9 @@ TRANSLATION = (3, 7, 11)
 class ComputeSettings:
     """How the same numbers are worked out; none of these changes a parameter."""
 
-    backbone_precision: Literal["fp32", "bf16"] = "fp32"
+    backbone_precision: Precision = "fp32"
     """Precision of the convolutions of backbone and background; their sums stay in fp32."""
-    upsampler_precision: Literal["fp32", "bf16"] = "fp32"
+    upsampler_precision: Precision = "fp32"
     """Precision of the convolutions of the super-resolution."""
     channels_last: bool = True
     """Keep channels next to each other in memory; faster on CPU and on tensor cores."""
@@ -81,6 +81,12 @@ class GeneratorSettings:
     """Learn a small shift of the camera from latent and label (PanoHead's self-adaptive camera)."""
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     """How the numbers are worked out."""
+
+    def __post_init__(self) -> None:
+        check_clamp(self.compute.backbone_precision, self.backbone.clamp, "backbone.clamp")
+        check_clamp(self.compute.upsampler_precision, self.upsampler.clamp, "upsampler.clamp")
+        if self.background is not None:
+            check_clamp(self.compute.backbone_precision, self.background.synthesis.clamp, "background.synthesis.clamp")
 
 
 class Generator(nn.Module):
@@ -237,11 +243,10 @@ class Generator(nn.Module):
 
     def _apply_compute(self, compute: ComputeSettings) -> None:
         """Set precision, memory layout and compilation of the parts."""
-        precision = {"fp32": torch.float32, "bf16": torch.bfloat16}
-        self.backbone.dtype = precision[compute.backbone_precision]
-        self.upsampler.dtype = precision[compute.upsampler_precision]
+        self.backbone.dtype = DTYPES[compute.backbone_precision]
+        self.upsampler.dtype = DTYPES[compute.upsampler_precision]
         if self.background is not None:
-            self.background.network.dtype = precision[compute.backbone_precision]
+            self.background.network.dtype = DTYPES[compute.backbone_precision]
         if compute.channels_last:
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if compute.compile != "off":

@@ -12,13 +12,28 @@ from typing import Literal
 import torch
 from torch import nn
 
+from ...manifests.config import ConfigError
 from ..ops.activation import GAIN, leaky_relu
 from ..ops.fir import conv_downsample
 from ..ops.modulation import Modulation, modulated_conv
 
+Precision = Literal["fp32", "bf16", "fp16"]
+"""How precisely convolutions are worked out."""
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""PyTorch's type of each precision."""
 Noise = Literal["const", "random", "none"]
 """Per-pixel noise of the backbone: the stored picture, a fresh draw, or none."""
 Activation = Literal["linear", "leaky_relu"]
+
+
+def check_clamp(precision: Precision, clamp: float | None, name: str) -> None:
+    """Refuse fp16 without a bound on activations: its largest number is 65,504 (Karras et al. 2020 bound them by 256).
+
+    Raises:
+        ConfigError: fp16 and no bound, or one that a few layers' sum would exceed.
+    """
+    if precision == "fp16" and not (clamp and clamp <= 1024):
+        raise ConfigError(f"fp16 needs activations bounded: set {name}=256, got {clamp}; or take bf16, which needs none")
 
 
 class Dense(nn.Module):

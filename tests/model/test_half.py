@@ -1,0 +1,57 @@
+"""Half precision: near the full one where activations are bounded, refused where they are not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from spherehead.datasets.camera import Camera
+from spherehead.manifests.config import ConfigError
+from spherehead.model.discriminator import Critic
+from spherehead.model.generator import Generator, GeneratorSettings
+from spherehead.model.presets import ModelSettings, preset
+
+CAMERA = torch.tensor(Camera.look_at(0.3, 0.1).label()).repeat(2, 1)
+
+
+def bounded(settings: ModelSettings, precision: str) -> ModelSettings:
+    """Clamp every activation at 256 and compute in a precision."""
+    generator, critic = settings.generator, settings.critic
+    assert generator.background is not None
+    behind = dataclasses.replace(generator.background.synthesis, clamp=256.0)
+    generator = dataclasses.replace(
+        generator,
+        backbone=dataclasses.replace(generator.backbone, clamp=256.0),
+        upsampler=dataclasses.replace(generator.upsampler, clamp=256.0),
+        background=dataclasses.replace(generator.background, synthesis=behind),
+    )
+    compute = dataclasses.replace(generator.compute, backbone_precision=precision, upsampler_precision=precision)
+    critic = dataclasses.replace(critic, precision=precision, widths=dataclasses.replace(critic.widths, clamp=256.0))
+    return ModelSettings(dataclasses.replace(generator, compute=compute), critic)
+
+
+def test_half_precision_gives_nearly_the_same_picture_and_score() -> None:
+    torch.manual_seed(0)
+    full, half = (bounded(preset("tiny-64"), precision) for precision in ("fp32", "fp16"))
+    generators = [Generator(settings.generator).eval() for settings in (full, half)]
+    critics = [Critic(settings.critic).eval() for settings in (full, half)]
+    generators[1].load_state_dict(generators[0].state_dict())
+    critics[1].load_state_dict(critics[0].state_dict())
+    z = torch.randn(2, 128)
+    with torch.no_grad():
+        one, two = (generator(z, CAMERA) for generator in generators)
+        assert (one.image - two.image).norm() / one.image.norm() < 1e-2
+        scores = [critic(one) for critic in critics]
+    assert (scores[0] - scores[1]).norm() / scores[0].norm() < 2e-2
+    critics[1](one).sum().backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in critics[1].parameters())
+
+
+@pytest.mark.parametrize("part", ["backbone_precision", "upsampler_precision"])
+def test_half_precision_without_a_bound_is_refused(part: str) -> None:
+    settings: GeneratorSettings = preset("tiny-64").generator
+    with pytest.raises(ConfigError, match=r"clamp=256.*or take bf16"):
+        dataclasses.replace(settings, compute=dataclasses.replace(settings.compute, **{part: "fp16"}))
+    with pytest.raises(ConfigError, match=r"widths\.clamp=256"):
+        dataclasses.replace(preset("tiny-64").critic, precision="fp16")
