@@ -1,4 +1,4 @@
-"""What each loss term costs beside its player's adversarial term, and how well the labeller labels heads it has not seen.
+"""What each loss term adds to an update, and how well the labeller labels heads it has not seen.
 
 Run it alone on the machine: python tests/bench/losses.py [--preset tiny-64] [--batch 16] [--repeats 5]
 With --data DIR, a finished set with a train and a val split: also train the labeller alone as a run does, and test it.
@@ -7,6 +7,7 @@ With --data DIR, a finished set with a train and a val split: also train the lab
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -23,8 +24,7 @@ from spherehead.model.losses.density import DensitySmoothness
 from spherehead.model.losses.labeller import Labeller, LabellerSettings
 from spherehead.model.losses.parsing import LabellerFit, ParsingAgreement, class_shares, cross_entropy
 from spherehead.model.losses.r1 import R1
-from spherehead.model.losses.shift import CameraShift
-from spherehead.model.losses.term import Habits, LossTerm, Moment, Player, Step
+from spherehead.model.losses.term import Habits, Moment, Player, Step
 from spherehead.model.losses.vico import ViCo
 from spherehead.model.portrait import Portrait, real_portrait
 from spherehead.model.presets import ModelSettings, preset
@@ -42,48 +42,46 @@ def data_like(model: ModelSettings, batch: int) -> tuple[Portrait, Tensor]:
 
 
 def cost(model: ModelSettings, batch: int, repeats: int) -> None:
-    """Print the seconds of each term, forward and backward, on top of the adversarial term of its player."""
+    """Print the processor time that each term adds to an update, whose pictures, features and scores are there already."""
     torch.manual_seed(0)
-    generator, critic = Generator(model.generator), Critic(model.critic)
+    generator, critic, labeller = Generator(model.generator), Critic(model.critic), LabellerFit().open(20)
     real, classes = data_like(model, batch)
-    labeller = LabellerFit().open(20)
     moment = Moment(side=model.critic.resolution, neural_resolution=model.generator.neural_resolution)
 
-    def update(player: Player, terms: list[LossTerm], change: Callable[..., Portrait] | None = None) -> float:
+    def step(player: Player, slope: bool = False) -> Step:
         generator.requires_grad_(player == "generator")
         critic.requires_grad_(player == "critic")
-        step = Step(
+        return Step(
             player, generator, critic, real, moment, Habits(), torch.Generator().manual_seed(1), parsing_map=classes,
-            wants_real_gradient=any(isinstance(term, R1) for term in terms), networks={"labeller": labeller}, augment=change,
+            wants_real_gradient=slope, networks={"labeller": labeller},
         )  # fmt: skip
-        start = time.perf_counter()
-        torch.stack([term(step) for term in terms]).sum().backward()
-        for network in (generator, critic, labeller):
-            network.zero_grad(set_to_none=True)
-        return time.perf_counter() - start
 
-    def augmented(portrait: Portrait, random: torch.Generator) -> Portrait:
-        return augment(portrait, AugmentSettings(), 0.6, random)
+    def told(name: str, work: Callable[[], object], every: int = 1) -> None:
+        work()
+        times = []
+        for _ in range(repeats):
+            start = time.process_time()
+            work()
+            times.append(1e3 * (time.process_time() - start))
+        print(f"{name:42} {statistics.median(times):8.1f} ms ({min(times):.1f} to {max(times):.1f}), every {every}", flush=True)
 
-    game: dict[Player, LossTerm] = {"generator": GeneratorAdversarial(), "critic": CriticAdversarial()}
-    cases: list[tuple[str, Player, list[LossTerm], Callable[..., Portrait] | None]] = [
-        (term.__class__.__name__, term.player, [term], None)
-        for term in (ViCo(), ViCo(source="both"), R1(), LabellerFit(), ParsingAgreement(), CameraShift(), DensitySmoothness())
-    ]
-    cases += [(f"augmentation at 0.6, {player}", player, [], augmented) for player in game]
-    for player in game:
-        update(player, [game[player]])
-    for name, player, terms, change in cases:
-        update(player, [game[player], *terms], change)
-        plain, whole = [], []
-        for _ in range(repeats):  # taking turns, so that neighbours slow both
-            plain.append(update(player, [game[player]]))
-            whole.append(update(player, [game[player], *terms], change))
-        extra, base = statistics.median(whole) - statistics.median(plain), statistics.median(plain)
-        every = terms[0].every if terms else 1
-        print(
-            f"{name:30} {player:10} {1e3 * extra:8.1f} ms of {1e3 * base:8.1f}; {100 * extra / base / every:5.1f} % an update"
-        )
+    told("for scale: the generator's update", lambda: GeneratorAdversarial()(step("generator")).backward())
+    told("for scale: the critic's update", lambda: CriticAdversarial()(step("critic")).backward())
+    judged = step("critic", slope=True)
+    judged.real_score.sum()
+    told("R1", lambda: R1()(judged).backward(retain_graph=True), R1().every)
+    judged.__dict__["real_features"] = judged.real_features.detach().requires_grad_(True)
+    told("ViCo", lambda: ViCo()(judged).backward())
+    told("LabellerFit", lambda: LabellerFit()(judged).backward())
+    made = step("generator")
+    fake, planes = made.fake, made.planes
+    assert fake.parsing is not None
+    made.__dict__["fake"] = dataclasses.replace(fake.detach(), parsing=fake.parsing.detach().requires_grad_(True))
+    made.__dict__["planes"] = planes.detach().requires_grad_(True)
+    told("ParsingAgreement", lambda: ParsingAgreement()(made).backward())
+    told("DensitySmoothness", lambda: DensitySmoothness()(made).backward(), DensitySmoothness().every)
+    random, seen = torch.Generator().manual_seed(0), fake.detach()
+    told("augmentation of pictures at probability 0.6", lambda: augment(seen, AugmentSettings(), 0.6, random))
 
 
 def teach(folder: str, batch: int, steps: int, side: int, resolution: int) -> None:
