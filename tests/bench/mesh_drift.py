@@ -1,8 +1,8 @@
 """Measures how the mesh network's points drift off turned faces, on previews of rendered people with known cameras.
 
-Writes the table that `pipeline/faces/mesh_drift.py` reads. A face of the model's own (canonical face, a similarity, the modes of
-`face_shape`) is fitted to all views of a person at once; what it leaves in a view is that view's drift. The similarities printed
-at the end say how the renderer's placement of heads differs from a placement by all sides at once.
+Writes the table that `pipeline/faces/mesh_drift.py` reads. A face of the model's own (canonical face, a similarity, the modes
+of `face_shape`) is fitted to all views of a person at once; what it leaves in a view is that view's drift. The similarities
+printed at the end say how the renderer's placement of heads differs from a placement by all sides at once.
 Run: python tests/bench/mesh_drift.py ASSETS --out pipeline/faces/data/mesh_drift.npy
 """
 
