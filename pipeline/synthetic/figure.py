@@ -178,7 +178,7 @@ class _Maker:
         points = piece.proxy.fit(self.vertices)
         ball = piece.mesh.uvs[piece.mesh.face_uvs][..., 1].max(axis=1) < 0.87  # the cornea is painted in a corner, clear
         ball |= piece.mesh.uvs[piece.mesh.face_uvs][..., 0].min(axis=1) < 0.87
-        texture = _opaque(self.assets.picture(person.eye_texture)[..., :3])
+        texture = _opaque(paint.eye(self.assets.picture(person.eye_texture)))
         found = []
         for side, name in ((1.0, "left_eye"), (-1.0, "right_eye")):
             faces_of = ball & (side * points[piece.mesh.faces][..., 0].mean(axis=1) > 0)

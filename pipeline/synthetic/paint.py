@@ -18,7 +18,9 @@ HEAD_CROP = (320, 80, 512, 448)
 """Left, top, right, bottom of the head in skin textures of 512 pixels."""
 ENLARGED = 4
 """Pixels of the painted head a pixel of the skin texture."""
-UNSHADED = 0.7
+EYE_GAIN = 0.8
+"""Factor on the sRGB values of eyes."""
+UNSHADED = 0.95
 """How much of the shade painted into hair is taken out: lamps make their own, and dark patches would look like holes."""
 _LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -144,10 +146,15 @@ def recoloured(picture: Pixels, colour: tuple[float, float, float]) -> Pixels:
 
 def _shade(relative: Array, solid: Array) -> Array:
     """Return the shade that a hair texture has painted on, as a wide mean over what is solid: (H, W) float32, about 1."""
-    sigma = relative.shape[1] / 32.0
+    sigma = relative.shape[1] / 40.0
     cover = np.asarray(cv2.GaussianBlur(solid.astype(np.float32), (0, 0), sigma))
     wide = np.asarray(cv2.GaussianBlur(np.where(solid, relative, 0.0).astype(np.float32), (0, 0), sigma))
     return np.clip(np.where(cover > 0.02, wide / np.maximum(cover, 0.02), 1.0), 0.2, 3.0)
+
+
+def eye(picture: Pixels) -> Array:
+    """Return the (H, W, 3) sRGB picture of an eyeball, as dark as one between lids: the assets' white would glow."""
+    return np.round(picture[..., :3] * np.float32(EYE_GAIN)).astype(np.uint8)
 
 
 def flat(picture: Pixels, colour: tuple[float, float, float]) -> Pixels:

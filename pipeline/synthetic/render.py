@@ -27,14 +27,18 @@ from .paint import linear_to_srgb, srgb_to_linear
 log = logging.getLogger(__name__)
 
 VARIANTS = ("scalar_rgb", "llvm_ad_rgb", "cuda_ad_rgb")
+"""From the one that runs everywhere to the fastest. Each gives the same bytes every time, and other bytes than the others."""
+AUTO = "auto"
+"""Choice of the fastest variant that runs here; `resolve` says which that is."""
+CHOICES = (AUTO, *VARIANTS)
 Window = tuple[int, int, int, int]
 """Left, top, right, bottom of a part of a picture in pixels."""
 MAX_DEPTH = 9
 """Longest light path: sheets of hair count each time they are passed."""
 METERED, METERING = 0.22, 0.35
 """Linear grey that a camera's own meter aims at, and how much of the way it goes."""
-BRIGHT, BRIGHT_SHARE = 0.60, 0.85
-"""Linear grey under which a camera keeps this share of the head: pale skin beside dark hair is not washed out."""
+BRIGHT = ((0.85, 0.60), (0.95, 0.72))
+"""Shares of the head and the linear grey under which a camera keeps them: pale skin beside dark hair is not washed out."""
 _PROBE = """
 import mitsuba as mi
 mi.set_variant({variant!r})
@@ -83,6 +87,26 @@ def usable(variant: str) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
+
+
+def resolve(choice: str) -> str:
+    """Return the variant that a choice means on this machine; what is recorded and hashed is this, never "auto".
+
+    A process that renders already stays with its variant.
+    """
+    if choice != AUTO:
+        return choice
+    running = _running()
+    return running or next((variant for variant in reversed(VARIANTS[1:]) if usable(variant)), VARIANTS[0])
+
+
+def _running() -> str:
+    """Return the variant that this process renders with, empty where it has none yet."""
+    try:
+        import mitsuba as mi
+    except ImportError as error:
+        raise RenderError("Mitsuba is not installed; pip install 'spherehead-toolkit[synthetic]'") from error
+    return mi.variant() or ""
 
 
 def renderer(variant: str) -> str:
@@ -244,7 +268,8 @@ def expose(picture: Array, camera: Camera, light: Light) -> Array:
     if solid.any():  # cameras meter what they see: a dark head is lightened by a part of what it lacks
         grey = picture[solid][:, :3].mean(axis=1) * gain
         factor = (METERED / max(float(np.mean(np.minimum(grey, 1.0))), 0.01)) ** METERING
-        gain *= min(factor, BRIGHT / max(float(np.quantile(grey, BRIGHT_SHARE)), 0.01))
+        limits = [most / max(float(np.quantile(grey, share)), 0.01) for share, most in BRIGHT]
+        gain *= min(factor, *limits)
     colours = _without_specks(picture[..., :3] * np.float32(gain))
     return np.dstack([colours, np.clip(picture[..., 3], 0.0, 1.0)]).astype(np.float32)
 
