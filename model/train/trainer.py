@@ -223,7 +223,7 @@ def draw(folder: Path, state: TrainState, config: TrainConfig, world: World) -> 
     if config.condition == "subject":
         conditions = subject_vectors(torch.arange(GRID_HEADS), config.subject_dim).to(world.device)
     now = moment(config.schedule, state.images, config.side)
-    look = Look(side=now.side, resolution=now.neural_resolution)
+    look = Look(side=now.side, resolution=now.neural_resolution, fade=now.fade)
     return snapshot_pictures(
         generator, folder, latents, conditions, step=state.images, look=look, settings=SnapshotSettings(heads_in_orbit=4)
     )
