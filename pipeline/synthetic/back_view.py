@@ -10,6 +10,7 @@ and k alone. Whose colours the person has is told by a ring of hashes (Karger et
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import hashlib
 import json
 import math
@@ -30,7 +31,7 @@ from .assets import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL
 from .formats import AssetError
 from .looks import Look, nearest
 from .population import Person, PopulationSettings, draw_person
-from .render import RenderError, renderer
+from .render import RenderError, renderer, resolve
 from .source import MakeHumanSettings, Turn, named_values, opened, person_id, render_view
 
 SCHEME = "views:"
@@ -69,7 +70,7 @@ class FillSettings:
     background: str = ""
     """plain, gradient, blurred or cluttered; empty for all kinds."""
     variant: str = "scalar_rgb"
-    """Mitsuba's variant."""
+    """Mitsuba's variant; auto takes the fastest that runs here, and gives other noise than scalar_rgb."""
     assets: str = ""
     """Folder with MakeHuman's data; empty for SPHEREHEAD_ASSETS or the user's cache."""
     people: PopulationSettings = PopulationSettings()
@@ -119,6 +120,7 @@ class MissingViews(DerivedSource):
         self.settings = from_plain(FillSettings, named_values(text), self.label)
         try:
             self._fingerprint = opened(self.settings.assets).fingerprint
+            self.settings = dataclasses.replace(self.settings, variant=resolve(self.settings.variant))
             self._renderer = renderer(self.settings.variant)
         except (AssetError, RenderError) as error:
             raise SourceError(str(error)) from error

@@ -6,6 +6,7 @@ rendered with the lights, cameras and backgrounds of `source`, where it is read,
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import re
@@ -30,7 +31,7 @@ from .geometry import Drawing, View, look
 from .light import KINDS, draw_background, draw_light
 from .mesh_head import MeshHead, Sidecar, build_head, place_landmarks, read_sidecar, sidecar_of
 from .meshes import SUFFIXES, MeshLimits, companions
-from .render import VARIANTS, RenderError, Studio, develop, expose, renderer
+from .render import CHOICES, RenderError, Studio, develop, expose, renderer, resolve, window_of
 from .source import named_values, person_id
 
 SCHEME = "mesh:"
@@ -61,7 +62,7 @@ class MeshSettings:
     background: str = ""
     """plain, gradient, blurred or cluttered; empty for all kinds."""
     variant: str = "scalar_rgb"
-    """Mitsuba's variant."""
+    """Mitsuba's variant; auto takes the fastest that runs here, and gives other noise than scalar_rgb."""
     max_residual: float = 0.04
     """World units (an eye's breadth is about 0.07) by which landmarks may miss their places, root mean square."""
     limits: MeshLimits = MeshLimits()
@@ -70,8 +71,8 @@ class MeshSettings:
     def __post_init__(self) -> None:
         if self.views < 1 or self.samples < 1 or not 64 <= self.size <= 2048 or not 0 < self.yaw_degrees <= 180:
             raise ConfigError("mesh: expected views and samples of 1 or more, size 64 to 2048, yaw_degrees over 0 to 180")
-        if self.variant not in VARIANTS:
-            raise ConfigError(f"mesh: expected a variant of {', '.join(VARIANTS)}, got {self.variant!r}")
+        if self.variant not in CHOICES:
+            raise ConfigError(f"mesh: expected a variant of {', '.join(CHOICES)}, got {self.variant!r}")
         if self.background and self.background not in KINDS:
             raise ConfigError(f"mesh: expected a background of {', '.join(KINDS)}, got {self.background!r}")
 
@@ -104,6 +105,7 @@ class MeshSource(Source):
         if not self.root.is_dir() or not self._meshes():
             raise SourceError(f"{text}: expected a folder with {', '.join(SUFFIXES)} files, found none in {self.root}")
         try:
+            self.settings = dataclasses.replace(self.settings, variant=resolve(self.settings.variant))
             self._renderer = renderer(self.settings.variant)
         except RenderError as error:
             raise SourceError(str(error)) from error
@@ -207,7 +209,7 @@ def _render(settings: MeshSettings, path: str, stamp: str, view: int) -> dict[st
     background = draw_background(rng(settings.seed, ready.key, f"background-{view}"), settings.size, settings.background)
     seen: View = look(ready.drawing, camera, settings.size, with_albedo=True)
     seed = int(rng(settings.seed, ready.key, f"sampler-{view}").integers(1 << 31))
-    picture = ready.studio.photograph(camera, light, settings.size, settings.samples, seed)
+    picture = ready.studio.photograph(camera, light, settings.size, settings.samples, seed, window_of(seen.mask))
     exposed = denoise(expose(picture, camera, light), seen, math.sqrt(16.0 / settings.samples))
     found: dict[str, Any] = {
         "picture": encode_image(develop(exposed, background), Encoding("png")),

@@ -6,6 +6,7 @@ building is parallel and goes on after a stop like any other source; its bytes d
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from .formats import AssetError
 from .geometry import Drawing, look
 from .light import KINDS, draw_background, draw_light
 from .population import PopulationSettings, draw_person
-from .render import VARIANTS, RenderError, Studio, develop, expose, renderer, window_of
+from .render import CHOICES, RenderError, Studio, develop, expose, renderer, resolve, window_of
 
 SCHEME = "makehuman:"
 Turn = tuple[float, float, float]
@@ -62,7 +63,7 @@ class MakeHumanSettings:
     background: str = ""
     """plain, gradient, blurred or cluttered; empty for all kinds."""
     variant: str = "scalar_rgb"
-    """Mitsuba's variant."""
+    """Mitsuba's variant; auto takes the fastest that runs here, and gives other noise than scalar_rgb."""
     assets: str = ""
     """Folder with MakeHuman's data; empty for SPHEREHEAD_ASSETS or the user's cache."""
     people: PopulationSettings = PopulationSettings()
@@ -71,8 +72,8 @@ class MakeHumanSettings:
     def __post_init__(self) -> None:
         if self.count < 1 or self.views < 1 or self.first < 0 or self.samples < 1 or not 64 <= self.size <= 2048:
             raise ConfigError("makehuman: expected count, views and samples of 1 or more, first of 0 or more, size 64 to 2048")
-        if self.variant not in VARIANTS:
-            raise ConfigError(f"makehuman: expected a variant of {', '.join(VARIANTS)}, got {self.variant!r}")
+        if self.variant not in CHOICES:
+            raise ConfigError(f"makehuman: expected a variant of {', '.join(CHOICES)}, got {self.variant!r}")
         if self.background and self.background not in KINDS:
             raise ConfigError(f"makehuman: expected a background of {', '.join(KINDS)}, got {self.background!r}")
 
@@ -128,6 +129,7 @@ class MakeHumanSource(Source):
         self.settings = parse(text)
         try:
             self._fingerprint = self._assets().fingerprint
+            self.settings = dataclasses.replace(self.settings, variant=resolve(self.settings.variant))
             self._renderer = renderer(self.settings.variant)
         except (AssetError, RenderError) as error:
             raise SourceError(str(error)) from error
