@@ -147,7 +147,8 @@ def _stamp(folder: Path) -> str:
     if not (folder / BASE).is_file():
         raise AssetError(
             f"expected MakeHuman's data with {BASE} in {folder}, found none; "
-            "set SPHEREHEAD_ASSETS to a folder that has it, or run: spherehead assets fetch makehuman"
+            "set SPHEREHEAD_ASSETS to a folder that has it, or bring it into the cache: spherehead assets fetch makehuman "
+            "(with --from DIR where a folder has it)"
         )
     told = hashlib.sha256()
     for path in _files(folder):

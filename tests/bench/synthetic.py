@@ -21,7 +21,7 @@ from spherehead.pipeline.synthetic.geometry import Drawing, look
 from spherehead.pipeline.synthetic.light import draw_light
 from spherehead.pipeline.synthetic.population import draw_person
 from spherehead.pipeline.synthetic.preview import preview
-from spherehead.pipeline.synthetic.render import Studio, renderer
+from spherehead.pipeline.synthetic.render import Studio, renderer, window_of
 
 
 def main() -> None:
@@ -54,12 +54,14 @@ def main() -> None:
             for size, samples in ((256, 16), (512, 32)):
                 timed(f"exact pass {size}", lambda c=camera, s=size, d=drawing: look(d, c, s), first)
                 timed(f"preview {size}", lambda c=camera, s=size, d=drawing: preview(d, c, s), first)
+                seen = look(drawing, camera, size, with_albedo=True)
                 shot = timed(
                     f"Mitsuba {size} px, {samples} samples",
-                    lambda c=camera, s=size, n=samples, t=studio, lit=light: t.photograph(c, lit, s, n, 0),
+                    lambda c=camera, s=size, n=samples, t=studio, lit=light, w=window_of(seen.mask): t.photograph(
+                        c, lit, s, n, 0, w
+                    ),
                     first,
                 )
-                seen = look(drawing, camera, size, with_albedo=True)
                 timed(f"denoise {size}", lambda p=shot, v=seen: denoise(p, v), first)
     for name in wall:
         spread = np.percentile(wall[name], [10, 90])
