@@ -31,10 +31,6 @@ VARIANTS = ("scalar_rgb", "llvm_ad_rgb", "cuda_ad_rgb")
 AUTO = "auto"
 """Choice of the fastest variant that runs here; `resolve` says which that is."""
 CHOICES = (AUTO, *VARIANTS)
-"""From the one that runs everywhere to the fastest. Each gives the same bytes every time, and other bytes than the others."""
-AUTO = "auto"
-"""Choice of the fastest variant that runs here; `resolve` says which that is."""
-CHOICES = (AUTO, *VARIANTS)
 Window = tuple[int, int, int, int]
 """Left, top, right, bottom of a part of a picture in pixels."""
 MAX_DEPTH = 9
@@ -91,26 +87,6 @@ def usable(variant: str) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
-
-
-def resolve(choice: str) -> str:
-    """Return the variant that a choice means on this machine; what is recorded and hashed is this, never "auto".
-
-    A process that renders already stays with its variant.
-    """
-    if choice != AUTO:
-        return choice
-    running = _running()
-    return running or next((variant for variant in reversed(VARIANTS[1:]) if usable(variant)), VARIANTS[0])
-
-
-def _running() -> str:
-    """Return the variant that this process renders with, empty where it has none yet."""
-    try:
-        import mitsuba as mi
-    except ImportError as error:
-        raise RenderError("Mitsuba is not installed; pip install 'spherehead-toolkit[synthetic]'") from error
-    return mi.variant() or ""
 
 
 def resolve(choice: str) -> str:
