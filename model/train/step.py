@@ -67,7 +67,10 @@ class Data:
 
 
 def prepare(batch: Batch, config: TrainConfig, moment: Moment, device: torch.device) -> Data:
-    """Turn a micro-batch of the stream into what the critic compares with: the moment's sides, [-1, 1], shares of classes."""
+    """Turn a micro-batch of the stream into what the critic compares with: the moment's sides, [-1, 1], shares of classes.
+
+    Pixels that nobody labelled are of the spare class for the critic, so that it is not told that they are background.
+    """
     image = batch.image.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
     mask = None if batch.mask is None else batch.mask.to(device)[:, None].float().div_(255.0)
     classes = None if batch.parsing is None else batch.parsing.to(device)
@@ -76,7 +79,7 @@ def prepare(batch: Batch, config: TrainConfig, moment: Moment, device: torch.dev
         image = nn.functional.avg_pool2d(image, factor)
         mask = None if mask is None else nn.functional.avg_pool2d(mask, factor)
     channels = config.model.critic.parsing_channels
-    known = None if classes is None or not channels else torch.where(classes == UNKNOWN, 0, classes)
+    known = None if classes is None or not channels else torch.where(classes == UNKNOWN, channels - 1, classes)
     real = real_portrait(image, batch.camera.to(device), moment.neural_resolution, mask, known, channels or 20)
     subjects = subject_vectors(batch.subject, config.subject_dim).to(device) if config.condition == "subject" else None
     return Data(batch.number, real, subjects, classes)
