@@ -59,9 +59,8 @@ def test_draws_depend_on_seed_number_and_player_alone() -> None:
 def test_a_step_moves_both_players_and_the_average(config: TrainConfig, heads: str, reuse: bool) -> None:
     config = dataclasses.replace(config, batch=4, reuse_fakes=reuse)
     state = new_state(config, CPU)
-    before = {
-        name: value.clone() for name, value in [*state.generator.named_parameters("g"), *state.critic.named_parameters("d")]
-    }
+    both = [*state.generator.named_parameters("g"), *state.critic.named_parameters("d")]
+    before = {name: value.clone() for name, value in both}
     told = train_step(state, config, moment(config.schedule, 40, config.side, 0.2), [open_stream([heads], config)[0]], ALONE)
     moved = {name for name, value in both if not torch.equal(value, before[name])}
     assert any(name.startswith("g.volume") or name.startswith("g.backbone") for name in moved)
