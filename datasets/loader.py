@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, Pixels
 from .batch import Batch, Places, Shape, empty_batch, fill, members_of, picture_of, shrink_factor
 from .labels import mirrored_labels
 from .shard_bytes import DataError, Source, open_source
@@ -33,6 +33,8 @@ __all__ = ["Batch", "DataError", "ShardStream", "StreamSettings", "open_loader"]
 
 _GRACE = 30
 """Seconds that a worker lives on after SIGTERM."""
+_LOOKS = 16
+"""Samples of a set that may be damaged before it is refused unseen."""
 
 
 @dataclass(frozen=True)
@@ -199,14 +201,10 @@ def _look(sources: Sequence[Source], rows: Rows, settings: StreamSettings) -> tu
         DataError: pictures of a size that does not fit, or no masks or class maps where they are needed.
     """
     masks, maps = [], []
-    set_of = np.array([number for number, _ in rows.shards])[rows.shard]
     for number, source in enumerate(sources):
-        row = int(np.flatnonzero(set_of == number)[0])
-        key, start = rows.ids[row].decode(), int(rows.offset[row])
-        data = source.read(rows.shards[int(rows.shard[row])][1], start, start + int(rows.num_bytes[row]))
+        key, members, image = _first_sound(number, source, rows)
         try:
-            members = members_of(memoryview(data), key)
-            shrink_factor(picture_of(members).shape[:2], settings.resolution)
+            shrink_factor(image.shape[:2], settings.resolution)
         except ValueError as error:
             raise DataError(f"{source.place}: sample {key}: {error}") from error
         masks.append("mask.png" in members)
@@ -215,6 +213,21 @@ def _look(sources: Sequence[Source], rows: Rows, settings: StreamSettings) -> tu
             if needed and not found[-1]:
                 raise DataError(f"{source.place} has no {what}, which this training needs; build it with their stage")
     return settings.read_mask and all(masks), settings.read_parsing and any(maps)
+
+
+def _first_sound(number: int, source: Source, rows: Rows) -> tuple[str, dict[str, memoryview], Pixels]:
+    """Return id, members and picture of the first sample of a set that decodes."""
+    set_of = np.array([number for number, _ in rows.shards])[rows.shard]
+    problem = ""
+    for row in np.flatnonzero(set_of == number)[:_LOOKS].tolist():
+        key, start = rows.ids[row].decode(), int(rows.offset[row])
+        data = source.read(rows.shards[int(rows.shard[row])][1], start, start + int(rows.num_bytes[row]))
+        try:
+            members = members_of(memoryview(data), key)
+            return key, members, picture_of(members, int(rows.digest[row]))
+        except ValueError as error:
+            problem = problem or f"sample {key}: {error}"
+    raise DataError(f"{source.place}: none of the first {_LOOKS} samples decodes; {problem}; copy the set again, or rebuild it")
 
 
 class _Numbered:

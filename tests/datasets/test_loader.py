@@ -255,7 +255,7 @@ def test_damaged_samples_are_skipped_counted_and_stood_in_for(
     folder: Path, streams: ModuleType, member: str, how: Callable[[bytearray, int, int], None], said: str
 ) -> None:
     rows = rows_of(folder)
-    bad = sorted(rows)[7]
+    bad = sorted(rows)[0]  # also the one that is looked at first
     streams.spoil(folder, rows[bad], member, how)
     stream, again = (ShardStream([folder], changed(mirror="random")) for _ in range(2))
     truth = {key: sample.image for key, sample in decoded_of(streams.healed(folder, bad)).items()}
