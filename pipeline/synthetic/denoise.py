@@ -34,7 +34,7 @@ def denoise(picture: Array, view: View, strength: float = 1.0) -> Array:
     facing = view.normals
     total = np.zeros_like(light)
     weight = np.zeros(light.shape[:2], dtype=np.float32)
-    radius = max(1, round(2.5 * strength * picture.shape[0] / 256.0))
+    radius = max(2, round(2.5 * strength * picture.shape[0] / 256.0))
     smooth = np.log1p(light)  # one bright sample must not outweigh its neighbours
     for dy in range(-radius, radius + 1):
         for dx in range(-radius, radius + 1):

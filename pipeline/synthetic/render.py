@@ -185,7 +185,7 @@ class Studio:
                 "rfilter": {"type": "box"}, "crop_offset_x": left, "crop_offset_y": top, "crop_width": right - left,
                 "crop_height": bottom - top,
             },
-            "sampler": {"type": "multijitter", "sample_count": samples},  # a quarter less noise than independent samples
+            "sampler": {"type": sampler_of(samples), "sample_count": samples},
         }  # fmt: skip
 
     def _shape(self, part: Part) -> Any:
@@ -241,6 +241,11 @@ def _colour(mi: Any, part: Part) -> dict[str, Any]:
 def _texture(mi: Any, picture: Pixels, raw: bool) -> dict[str, Any]:
     bitmap = mi.Bitmap(np.ascontiguousarray(picture))
     return {"type": "bitmap", "bitmap": bitmap, "raw": raw, "filter_type": "bilinear", "wrap_mode": "clamp"}
+
+
+def sampler_of(samples: int) -> str:
+    """Return the sampler for so many samples a pixel: strata leave a quarter less noise, but do not divide every count."""
+    return "multijitter" if samples % math.isqrt(samples) == 0 else "independent"
 
 
 def window_of(mask: Pixels, margin: int = 4) -> Window | None:

@@ -6,12 +6,16 @@ Run: python tests/bench/people.py ASSETS docs/people.jpg --heads 4,8,15 --views 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from spherehead.datasets.camera import Camera
+from spherehead.datasets.codec import IMAGE_SUFFIXES, decode_image
+from spherehead.datasets.shards import iterate
 from spherehead.pipeline.synthetic.assets import open_assets
 from spherehead.pipeline.synthetic.figure import build_figure
 from spherehead.pipeline.synthetic.geometry import Drawing
@@ -28,26 +32,24 @@ def studio_wall(size: int) -> np.ndarray:
     return np.round(np.array([148, 154, 164]) - 95.0 * np.minimum(away, 0.7)[..., None] ** 1.2).astype(np.uint8)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("assets", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--heads", default="6", help="how many, or their numbers: 3,14,15")
-    parser.add_argument("--views", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--size", type=int, default=256, help="side of a rendered picture")
-    parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--cell", type=int, default=0, help="side of a picture on the sheet; 0: as rendered")
-    parser.add_argument("--background", default="", help="plain, gradient, blurred or cluttered; empty for all")
-    parser.add_argument("--backdrop", action="store_true", help="a grey wall, and one light for all views of a head")
-    parser.add_argument("--columns", type=int, default=0, help="pictures a row; 0: one head a row")
-    parser.add_argument("--quick", action="store_true", help="previews instead of renders")
-    parser.add_argument("--quality", type=int, default=88)
-    parser.add_argument("--turned", action="store_true", help="each head from other sides than the one before")
-    options = parser.parse_args()
+def finished(folder: Path, heads: Sequence[int], views: int) -> list[np.ndarray]:
+    """Return the pictures of heads in a finished set, each head's by azimuth from the front round its left."""
+    found: dict[int, list[tuple[float, np.ndarray]]] = {head: [] for head in heads}
+    for shard in sorted(folder.glob("*.tar")):
+        with shard.open("rb") as file:
+            for _, members in iterate(file, shard.name):
+                row = json.loads(members["json"])
+                head = json.loads(row["derivation"] or "{}").get("head")
+                if head in found:
+                    picture = decode_image(next(members[suffix] for suffix in IMAGE_SUFFIXES if suffix in members))
+                    found[head].append(((row["yaw_degrees"] + 15.0) % 360.0, picture))
+    return [picture for head in heads for _, picture in sorted(found[head], key=lambda item: item[0])[:views]]
+
+
+def rendered(options: argparse.Namespace, heads: Sequence[int]) -> list[np.ndarray]:
+    """Render the pictures of a sheet."""
     assets = open_assets(options.assets)
     settings = MakeHumanSettings(seed=options.seed, size=options.size, samples=options.samples, background=options.background)
-    heads = range(int(options.heads)) if options.heads.isdigit() else [int(text) for text in options.heads.split(",")]
     backdrop = studio_wall(options.size) if options.backdrop else None
     cells = []
     for place, head in enumerate(heads):
@@ -63,9 +65,32 @@ def main() -> None:
             else:
                 number = 1000 if options.backdrop else 1000 + view  # before a backdrop all views have one light
                 picture = shoot(settings, figure, studio, drawing, camera, number, backdrop).image
-            if options.cell:
-                picture = cv2.resize(picture, (options.cell, options.cell), interpolation=cv2.INTER_AREA)
             cells.append(picture)
+    return cells
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("assets", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--heads", default="6", help="how many, or their numbers: 3,14,15")
+    parser.add_argument("--views", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--size", type=int, default=256, help="side of a rendered picture")
+    parser.add_argument("--samples", type=int, default=32)
+    parser.add_argument("--cell", type=int, default=0, help="side of a picture on the sheet; 0: as rendered")
+    parser.add_argument("--background", default="", help="plain, gradient, blurred or cluttered; empty for all")
+    parser.add_argument("--backdrop", action="store_true", help="a grey wall, and one light for all views of a head")
+    parser.add_argument("--columns", type=int, default=0, help="pictures a row; 0: one head a row")
+    parser.add_argument("--set", type=Path, help="take the pictures from a finished set of makehuman: instead of rendering")
+    parser.add_argument("--quick", action="store_true", help="previews instead of renders")
+    parser.add_argument("--quality", type=int, default=88)
+    parser.add_argument("--turned", action="store_true", help="each head from other sides than the one before")
+    options = parser.parse_args()
+    heads = range(int(options.heads)) if options.heads.isdigit() else [int(text) for text in options.heads.split(",")]
+    cells = finished(options.set, heads, options.views) if options.set else rendered(options, heads)
+    if options.cell:
+        cells = [cv2.resize(cell, (options.cell, options.cell), interpolation=cv2.INTER_AREA) for cell in cells]
     columns = options.columns or options.views
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     sheet = np.vstack([np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)])

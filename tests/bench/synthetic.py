@@ -55,11 +55,10 @@ def main() -> None:
                 timed(f"exact pass {size}", lambda c=camera, s=size, d=drawing: look(d, c, s), first)
                 timed(f"preview {size}", lambda c=camera, s=size, d=drawing: preview(d, c, s), first)
                 seen = look(drawing, camera, size, with_albedo=True)
+                window = window_of(seen.mask)
                 shot = timed(
                     f"Mitsuba {size} px, {samples} samples",
-                    lambda c=camera, s=size, n=samples, t=studio, lit=light, w=window_of(seen.mask): t.photograph(
-                        c, lit, s, n, 0, w
-                    ),
+                    lambda c=camera, s=size, n=samples, t=studio, lit=light, w=window: t.photograph(c, lit, s, n, 0, w),
                     first,
                 )
                 timed(f"denoise {size}", lambda p=shot, v=seen: denoise(p, v), first)

@@ -10,7 +10,7 @@ from spherehead.pipeline.synthetic.denoise import denoise
 from spherehead.pipeline.synthetic.geometry import View
 from spherehead.pipeline.synthetic.light import KINDS, SKY, KeyLight, Light, blackbody, draw_background, draw_light
 from spherehead.pipeline.synthetic.paint import linear_to_srgb, recoloured, srgb_to_linear
-from spherehead.pipeline.synthetic.render import RenderError, composite, expose, mitsuba, usable, window_of
+from spherehead.pipeline.synthetic.render import RenderError, composite, expose, mitsuba, sampler_of, usable, window_of
 
 
 def test_an_even_sky_gives_pi_from_every_side() -> None:
@@ -133,3 +133,13 @@ def test_pale_skin_beside_dark_hair_is_not_washed_out() -> None:
     dark = picture.copy()
     dark[..., :3] = 0.02
     assert expose(dark, Camera.look_at(0.0, 0.0), light)[0, 0, 0] > 1.2 * 0.02 * light.gain(np.array([0.0, 0.0, 1.0]))
+
+
+def test_every_sampler_takes_as_many_samples_as_asked_for() -> None:
+    """Mitsuba would round a count up, with a warning for every picture, where its strata do not divide it."""
+    pytest.importorskip("mitsuba")
+    mi = mitsuba("scalar_rgb")
+    for samples in (1, 2, 7, 12, 16, 30, 32, 64, 100, 128):
+        sampler = mi.load_dict({"type": sampler_of(samples), "sample_count": samples})
+        assert sampler.sample_count() == samples
+    assert [sampler_of(samples) for samples in (16, 30, 32)] == ["multijitter", "multijitter", "independent"]
