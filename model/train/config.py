@@ -246,12 +246,10 @@ def for_one_cpu(config: TrainConfig) -> TrainConfig:
         density_noise=Ramp(config.schedule.density_noise.start / 2, 0.0, 3_000),
         swap=Ramp(1.0, config.schedule.swap.end, 6_000),
     )
-    terms = config.terms
-    if terms.r1 is not None:
-        gammas = {part: 0.1 for part in ("image", "raw", "mask") if getattr(terms.r1, part)}
-        if config.model.critic.parsing_channels:
-            gammas["parsing"] = 0.1
-        terms = dataclasses.replace(terms, r1=dataclasses.replace(terms.r1, **gammas))
+    terms, r1 = config.terms, config.terms.r1
+    if r1 is not None:
+        parsing = 0.1 if config.model.critic.parsing_channels else 0.0
+        terms = dataclasses.replace(terms, r1=R1(image=0.1, raw=0.1, mask=min(r1.mask, 0.1), parsing=parsing))
     return dataclasses.replace(
         config, terms=terms, schedule=schedule, optimiser=OptimiserSettings(generator_lr=0.004, critic_lr=0.004),
         ema=EmaSettings(half_life=2_000), reuse_fakes=True, batch=8, micro_batch=8, images=40 * KIMG,

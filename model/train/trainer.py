@@ -20,6 +20,7 @@ from ...manifests.lock import writer_lock
 from ...manifests.signals import StopSignals
 from ..export.snapshot import SnapshotSettings, snapshot_pictures
 from ..export.views import Look, seeded_latents
+from ..losses.term import Moment
 from .checkpoint import CheckpointWriteError, checkpoints, load_newest, room_needed, save
 from .config import RunSettings, TrainConfig
 from .distributed import World
@@ -148,10 +149,10 @@ def numbers(config: TrainConfig, step: int, world: World) -> Iterator[int]:
             yield number
 
 
-def _guarded_step(state: TrainState, config: TrainConfig, now: object, own: list[Batch], world: World, out: Path) -> Told:
+def _guarded_step(state: TrainState, config: TrainConfig, now: Moment, own: list[Batch], world: World, out: Path) -> Told:
     """Take a step; where it diverges, say which checkpoint is good."""
     try:
-        return train_step(state, config, now, own, world)  # type: ignore[arg-type]
+        return train_step(state, config, now, own, world)
     except NotFinite as error:
         left = checkpoints(out)
         good = f"the last good checkpoint is {left[-1]}" if left else "there is no checkpoint yet"
@@ -187,7 +188,7 @@ class Sums:
         return self.last
 
 
-def _log(metrics: Metrics | None, state: TrainState, now: object, sums: Sums, watch: Stopwatch, world: World) -> float:
+def _log(metrics: Metrics | None, state: TrainState, now: Moment, sums: Sums, watch: Stopwatch, world: World) -> float:
     """Write a line of metrics; return the share of time spent waiting for data."""
     seconds = watch.take()
     waiting = seconds.get("data", 0.0) / max(sum(seconds.values()), 1e-9)
