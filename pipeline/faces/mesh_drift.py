@@ -26,9 +26,9 @@ def coefficients() -> Floats:
 
     Measured by `tests/bench/mesh_drift.py` on previews of 40 rendered people (seed 7) from 13 sides each: a face of their own
     was fitted to all views of a person at once, under the known cameras, and what it left was averaged by yaw. On 15 faces in
-    photographs, of which six are turned by 18 degrees or more, it leaves the median residual of faces in front as it is and lowers
-    that of the six by 12 to 46 per cent; its opposite raises theirs by 33 to 88. A lower residual is not yet a truer camera:
-    `tests/bench/truth.py` measures that.
+    photographs, of which six are turned by 18 degrees or more, it leaves the median residual of faces in front as it is and
+    lowers that of the six by 12 to 46 per cent; its opposite raises theirs by 33 to 88. A lower residual is not yet a truer
+    camera: `tests/bench/truth.py` measures that.
     """
     with resources.files(__package__).joinpath("data/mesh_drift.npy").open("rb") as file:
         table = np.load(file, allow_pickle=False).astype(np.float64)
