@@ -21,9 +21,9 @@ import typer
 import yaml
 from spherehead import __version__, cli
 from spherehead.commands.common import parse_size
+from spherehead.manifests.lock import writer_lock
 from spherehead.pipeline.build import BuildInterrupted
 from spherehead.pipeline.describe import describe, meanings
-from spherehead.manifests.lock import writer_lock
 from spherehead.pipeline.presets import PRESETS, STAGES, preset
 from spherehead.pipeline.recipe import Recipe
 

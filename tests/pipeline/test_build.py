@@ -22,9 +22,9 @@ from spherehead.datasets.shards import iterate
 from spherehead.datasets.splits import SplitSettings
 from spherehead.manifests import store
 from spherehead.manifests.config import ConfigError
+from spherehead.manifests.lock import BuildLocked, writer_lock
 from spherehead.pipeline.build import BuildAborted, BuildRequest, Summary, build
 from spherehead.pipeline.engines.base import EngineError
-from spherehead.manifests.lock import BuildLocked, writer_lock
 from spherehead.pipeline.plan import make_plan
 from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.revise import forget, load_request, retry
