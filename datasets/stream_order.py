@@ -93,8 +93,8 @@ class Order:
 
     @property
     def lane_windows(self) -> int:
-        """Windows of a lane in an epoch."""
-        return max(1, round(self.lane_batches * self.batch / self.window))
+        """Windows of a lane in an epoch; each holds a micro-batch or more."""
+        return min(self.lane_batches, max(1, round(self.lane_batches * self.batch / self.window)))
 
     def place(self, number: int) -> Place:
         """Return where micro-batch `number` stands.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from spherehead.datasets.batch import Batch
+from spherehead.datasets.loader import ShardStream
 from spherehead.manifests.store import HEADER, MANIFEST, write_json, write_table
 
 
@@ -101,3 +103,19 @@ def rename(folder: Path, prefix: str, keep: tuple[str, ...]) -> None:
 
     edit_rows(folder, change)
     edit_header(folder, enter)
+
+
+class Stuck(ShardStream):
+    """A stream whose fifth batch never comes."""
+
+    def __getitem__(self, number: int) -> Batch:
+        while number == 5:
+            time.sleep(1)
+        return super().__getitem__(number)
+
+
+class Broken(ShardStream):
+    """A stream with a mistake in its code."""
+
+    def __getitem__(self, number: int) -> Batch:
+        raise KeyError("a mistake")
