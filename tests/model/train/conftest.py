@@ -52,7 +52,7 @@ def config() -> TrainConfig:
 @pytest.fixture
 def quiet() -> RunSettings:
     """A run without pictures, whose data is read in the process."""
-    return RunSettings(workers=0, save_images=24, log_images=8, pictures=False, tensorboard=False)
+    return RunSettings(workers=0, save_images=24, log_images=8, pictures=False, tensorboard=False, threads=1)
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def bits(run: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def undisturbed(config: TrainConfig, heads: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run") / "whole"
-    train([heads], config, run, RunSettings(0, 24, 9, 8, False, False), ALONE)
+    train([heads], config, run, RunSettings(0, 24, 9, 8, False, False, threads=1), ALONE)
     return run
 
 
