@@ -114,7 +114,12 @@ def empty_batch(shape: Shape, number: int) -> Batch:
     """Return a batch whose memory is not yet filled."""
     import torch
 
-    return _rebuilt(torch.empty(shape.num_bytes, dtype=torch.uint8), shape, (), number, ())
+    if torch.utils.data.get_worker_info() is None:
+        memory = torch.empty(shape.num_bytes, dtype=torch.uint8)
+    else:  # a worker fills the very memory that the trainer reads: no copy on the way, as in torch's own collate
+        storage = torch.UntypedStorage._new_shared(shape.num_bytes)  # type: ignore[no-untyped-call]
+        memory = torch.empty(0, dtype=torch.uint8).set_(storage)
+    return _rebuilt(memory, shape, (), number, ())
 
 
 def _rebuilt(memory: Tensor, shape: Shape, ids: tuple[str, ...], number: int, skipped: tuple[str, ...]) -> Batch:
