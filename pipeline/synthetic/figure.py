@@ -97,7 +97,7 @@ def build_figure(assets: Assets, person: Person) -> Figure:
         AssetError: one of the assets is damaged or missing.
     """
     body = body_of(assets)
-    placement = place(body, body.morph(person.shape))
+    placement = place(body.morph(person.shape))
     vertices = body.morph({**person.shape, **person.expression})
     maker = _Maker(assets, body, person, vertices, placement)
     parts = [*maker.skin(), *maker.eyes(), *maker.worn()]

@@ -43,7 +43,7 @@ class View:
     """(468, 2) normalised image coordinates."""
 
 
-def views_of(head: int, seed: int, assets: object, detect: object) -> list[View]:
+def views_of(head: int, seed: int, assets: object, detect: object, side: int = SIDE) -> list[View]:
     """Draw a person from many sides and let the network mark it."""
     drawing, found = Drawing(build_figure(assets, draw_person(assets, seed, head)), with_clear=False), []
     for view, yaw in enumerate(YAWS):
@@ -53,8 +53,8 @@ def views_of(head: int, seed: int, assets: object, detect: object) -> list[View]
         intrinsics = camera.intrinsics.copy()
         intrinsics[[0, 1], [0, 1]] = FOCAL / WIDER
         camera = Camera(camera.cam2world, intrinsics)
-        meshes = [one.mesh for one in detect.heads(preview(drawing, camera, SIDE)) if one.mesh is not None]
-        found += [View(camera, meshes[0][:468, :2] / SIDE)] if meshes else []
+        meshes = [one.mesh for one in detect.heads(preview(drawing, camera, side)) if one.mesh is not None]
+        found += [View(camera, meshes[0][:468, :2] / side)] if meshes else []
     return found
 
 

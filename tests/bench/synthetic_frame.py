@@ -1,84 +1,81 @@
-"""Where rendered heads lie in the head frame: fits the label's camera to MediaPipe's mesh on previews with known cameras.
+"""Where rendered heads lie in the head frame: fits the photographs' own model of a face to all sides of people at once.
 
-Prints the similarity by which the placement is off on average, and the landmarks' places once it is corrected: the numbers of
-`pipeline/synthetic/placement.py`. Run: python tests/bench/synthetic_frame.py ASSETS --heads 40
+Prints the similarity by which `pipeline/synthetic/placement.py` is off on average, and its constants once that is taken out.
+With --out it also finds, and writes, the vertices of the base mesh that the network's 468 points lie on. The people are those
+of seed 7; held-out people (seed 9001) have no say. Run: python tests/bench/synthetic_frame.py ASSETS --heads 32
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 import numpy as np
+from mesh_drift import TRUSTED_YAW, own_face, views_of
 from scipy.spatial.transform import Rotation
-from spherehead.datasets.camera import FOCAL, RADIUS, Camera
-from spherehead.pipeline.faces.head_fit import HeadFit
-from spherehead.pipeline.faces.looks import mesh_in_region, region_of_mesh
-from spherehead.pipeline.mediapipe_models import FaceFinder, FaceMesher, Region
-from spherehead.pipeline.stages.detect import FIRST_GROWTH
+from spherehead.datasets.camera import canonical_to_world
+from spherehead.datasets.canonical_face import canonical_vertices, mirror_partners
+from spherehead.pipeline.faces.mesh_drift import coefficients
+from spherehead.pipeline.stages.detect import Detect
 from spherehead.pipeline.synthetic.assets import open_assets
-from spherehead.pipeline.synthetic.figure import body_of, build_figure
-from spherehead.pipeline.synthetic.geometry import Drawing
-from spherehead.pipeline.synthetic.placement import PLACES, landmarks
+from spherehead.pipeline.synthetic.body import Body
+from spherehead.pipeline.synthetic.figure import body_of
+from spherehead.pipeline.synthetic.placement import place, places, similarity
 from spherehead.pipeline.synthetic.population import draw_person
-from spherehead.pipeline.synthetic.preview import preview
 
-YAWS = (-40, -20, 0, 20, 40)
+FARTHEST = 0.3
+"""Decimetres: a point farther off a vertex than this counts as that far."""
 
 
-def _mesh(mesher: FaceMesher, picture: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray | None:
-    """Look twice, as `detect` does: the second look is where the first found the face."""
-    x, y, width, height = box
-    region = Region(x + width / 2, y + height / 2, FIRST_GROWTH * max(width, height))
-    first = mesh_in_region(mesher, picture, region)
-    return None if first is None else mesh_in_region(mesher, picture, region_of_mesh(first))
+def vertices_of(body: Body, faces: list[np.ndarray], people: list[np.ndarray]) -> np.ndarray:
+    """Return the (468,) base vertices that are nearest to the points over all people; mirrored points have mirrored vertices.
+
+    Args:
+        body: the base mesh.
+        faces: (468, 3) fitted points of each person, in decimetres.
+        people: (V, 3) vertices of each person, with the expression that the pictures show.
+    """
+    base = body.base
+    used = np.unique(base.faces[base.group("body")])
+    used = used[(base.vertices[used, 1] > 5.6) & (base.vertices[used, 2] > 0.2)]
+    place_of = {tuple(place): index for index, place in enumerate(base.vertices[used].round(3).tolist())}
+    mirrored = np.array([place_of[(-x + 0.0, y, z)] for x, y, z in base.vertices[used].round(3).tolist()])
+    cost = np.zeros((len(mirror_partners()), len(used)))
+    for points, vertices in zip(faces, people, strict=True):
+        cost += np.minimum(((points[:, None] - vertices[used][None]) ** 2).sum(axis=2), FARTHEST**2)
+    return np.asarray(used[(cost + cost[mirror_partners()][:, mirrored]).argmin(axis=1)], dtype=np.int32)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("assets", type=Path)
-    parser.add_argument("--heads", type=int, default=40)
-    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--heads", type=int, default=32)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--out", type=Path, help="write the vertices of the face here")
     options = parser.parse_args()
-    assets = open_assets(options.assets)
-    body, fit = body_of(assets), HeadFit()
-    turns, scales, shifts, places, residuals = [], [], [], [], []
-    with FaceFinder() as finder, FaceMesher() as mesher:
-        for head in range(options.heads):
-            person = dataclasses.replace(
-                draw_person(assets, 7, head), hair="", hat="", scalp="stubble", glasses=None, expression={}, gaze=(0.0, 0.0)
-            )
-            figure = build_figure(assets, person)
-            drawing = Drawing(figure, with_clear=False)
-            found = landmarks(body, body.morph(person.shape))
-            places.append(figure.placement.apply(np.array([found[name] for name in PLACES])))
-            rows, values = [], []
-            for yaw in YAWS:
-                camera = Camera.look_at(np.radians(yaw), 0.0)
-                picture = preview(drawing, camera, options.size)
-                faces = finder.find(picture)
-                mesh = _mesh(mesher, picture, faces[0].box) if faces else None
-                if mesh is None:
-                    continue
-                placed = fit.fit(mesh)
-                turns.append(Rotation.from_matrix(placed.rotation.T @ camera.world2cam).as_rotvec())
-                scales.append(placed.scale / options.size)
-                residuals.append(float(np.median(placed.residuals)))
-                rows.append(camera.world2cam[:2] * FOCAL / RADIUS)
-                values.append((placed.centre - options.size / 2) / options.size)
-            if len(rows) >= 3:
-                shifts.append(np.linalg.lstsq(np.vstack(rows), np.concatenate(values), rcond=None)[0])
-    turn = np.median(turns, axis=0)
-    scale, shift = float(np.median(scales)), np.median(shifts, axis=0)
-    turn[1:], shift[0] = 0.0, 0.0  # people have two sides
-    print(f"views {len(turns)} of {options.heads * len(YAWS)}, median residual {np.median(residuals):.4f} eye distances")
-    print("turn, degrees:", np.degrees(turn).round(2), "spread", np.degrees(np.std(turns, axis=0)).round(2))
-    print(f"scale: {scale:.4f} spread {np.std(scales):.4f}")
-    print("origin, world units:", shift.round(4), "spread", np.std(shifts, axis=0).round(4))
-    corrected = (np.mean(places, axis=0) - shift) @ Rotation.from_rotvec([turn[0], 0.0, 0.0]).as_matrix().T / scale
-    for name, place in zip(PLACES, corrected, strict=True):
-        print(f'    "{name}": ({", ".join(f"{value:.4f}" for value in place)}),')
+    assets, detect = open_assets(options.assets), Detect(landmarks="mediapipe").open()
+    body, found, faces, people = body_of(assets), [], [], []
+    for head in range(options.heads):
+        person = draw_person(assets, 7, head)
+        own = [view for view in views_of(head, 7, assets, detect, options.side) if abs(view.camera.yaw) < TRUSTED_YAW]
+        if len(own) < 6:
+            continue
+        points, placement = own_face(own, coefficients())
+        placed = place(body.morph(person.shape))
+        found.append(placement)
+        faces.append((points - placed.offset) @ placed.rotation / placed.scale)
+        people.append(body.morph({**person.shape, **person.expression}))
+    middle, spread = np.median(found, axis=0), np.std(found, axis=0)
+    print(f"{len(found)} people; turn in degrees (3), scale, shift in world units (3), the median and the spread:")
+    print(middle.round(4), spread.round(4))
+    # where fits say that the canonical face lies is where it ought to lie: move the places the other way
+    back = Rotation.from_euler("x", -middle[0], degrees=True).as_matrix()
+    moved = (places() - [0.0, middle[5], middle[6]]) @ back.T / middle[3]
+    whole = similarity(canonical_to_world(canonical_vertices()), moved)
+    turn = np.degrees(Rotation.from_matrix(whole.rotation).as_rotvec()[0])
+    print(f"TURN_DEGREES {turn:.2f}, GROWTH {whole.scale:.4f}, RISE {whole.offset[1]:.4f}, ADVANCE {whole.offset[2]:.4f}")
+    if options.out is not None:
+        np.save(options.out, vertices_of(body, faces, people), allow_pickle=False)
 
 
 if __name__ == "__main__":
