@@ -36,7 +36,7 @@ from .render import CHOICES, RenderError, Studio, develop, expose, renderer, res
 SCHEME = "makehuman:"
 Turn = tuple[float, float, float]
 """Yaw, pitch and roll of a camera in radians."""
-VERSION = 2
+VERSION = 3
 """Raise it when the same settings would give other pictures."""
 
 
