@@ -28,7 +28,7 @@ from ...datasets.camera import (
 )
 from ...datasets.canonical_face import canonical_vertices, mirror_partners
 from ...datasets.warp import similarity
-from .face_shape import eye_distance, shape_modes, vertex_normals
+from .face_shape import eye_distance, mean_face, shape_modes, vertex_normals
 from .mesh_drift import drift, marked
 
 NUM_VERTICES = 468
@@ -261,9 +261,12 @@ class _System:
 
 @cache
 def _world_model(num_modes: int, num_vertices: int) -> tuple[Floats, Floats]:
-    """Return some vertices of the canonical face (3, N) and its modes (3 * N, K) in the head frame; read-only."""
+    """Return some vertices of the mean face (3, N) and its modes (3 * N, K) in the head frame; read-only.
+
+    Without modes the face is the canonical one.
+    """
     some = _spread_vertices(num_vertices)
-    face = canonical_to_world(canonical_vertices())[some].T.copy()
+    face = canonical_to_world(mean_face() if num_modes else canonical_vertices())[some].T.copy()
     modes = (shape_modes(num_modes) @ (CANONICAL_SCALE * rotation_x(CANONICAL_TILT).T))[:, some]
     modes = modes.transpose(2, 1, 0).reshape(3 * len(some), num_modes).copy()
     face.setflags(write=False)

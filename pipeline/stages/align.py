@@ -24,7 +24,7 @@ class Align(Stage):
     """Cut the head out so that its frame's origin is the centre and its scale the canonical one, upright."""
 
     name = "align"
-    version = 2
+    version = 3
     needs = ("head",)
     gives = ("crop", "image", "padding", "mesh", "landmarks")
     remade = ("image", "padding")

@@ -45,7 +45,7 @@ class EstimateCamera(Stage):
     """From where the crop shows the head."""
 
     name = "estimate_camera"
-    version = 2
+    version = 3
     needs = ("head", "image")
     gives = ("camera",)
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
+import pytest
 from spherehead.datasets.canonical_face import canonical_vertices, mirror_partners
+from spherehead.pipeline.faces import head_fit
 from spherehead.pipeline.faces.face_shape import (
     ASYMMETRY,
     EXPRESSION_LENGTH,
@@ -13,10 +18,12 @@ from spherehead.pipeline.faces.face_shape import (
     expression_deviation,
     eye_centres,
     eye_distance,
+    mean_face,
     mirror_mesh,
     shape_modes,
     vertex_normals,
 )
+from spherehead.pipeline.stages.detect import Detect
 
 
 def test_all_modes_together_are_the_process_without_rigid_motions() -> None:
@@ -82,3 +89,34 @@ def test_mirrored_mesh_twice_is_the_mesh_and_keeps_sides_apart() -> None:
     assert np.allclose(mirror_mesh(once, 100.0), mesh, atol=1e-5)
     assert np.isclose(once[33, 0], 100 - mesh[263, 0]) and np.isclose(once[473, 0], 100 - mesh[468, 0])
     assert sorted(IRIS_PARTNERS) == list(range(468, 478))
+
+
+def test_the_mean_face_has_two_sides_and_is_neither_moved_nor_turned_nor_scaled() -> None:
+    """Against the canonical face: what a similarity could do would be taken for the camera's doing."""
+    apart = mean_face() - canonical_vertices()
+    assert np.abs(apart[mirror_partners()] * [-1, 1, 1] - apart).max() < 1e-5
+    centred = canonical_vertices() - canonical_vertices().mean(axis=0)
+    assert np.abs(apart.mean(axis=0)).max() < 1e-5
+    assert np.abs(np.cross(centred, apart).mean(axis=0)).max() < 1e-4
+    assert abs(float((centred * apart).mean())) < 1e-4
+    assert 0.1 < float(np.sqrt((apart**2).sum(axis=1).mean())) < 1.0
+
+
+def test_faces_in_photographs_lie_nearer_the_mean_face_than_its_opposite(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photographs that had no part in it: residual and prior cost less with it than without, and most with its opposite."""
+    detect = Detect(landmarks="mediapipe").open()
+    learned, costs = mean_face(), {}
+    names = ("biden-blue-room", "obama-address", "obama-blue-room", "obama-portrait")
+    pictures = [cv2.imread(str(shared / "photos" / f"{name}.jpg"))[:, :, ::-1] for name in names]
+    meshes = [detect.heads(np.ascontiguousarray(picture))[0].mesh for picture in pictures]
+    for share in (1.0, 0.0, -1.0):
+        face = canonical_vertices() + share * (learned - canonical_vertices())
+        monkeypatch.setattr(head_fit, "mean_face", lambda face=face: face)
+        head_fit._world_model.cache_clear()
+        fit = head_fit.HeadFit()
+        placed = [fit.fit(mesh) for mesh in meshes]
+        far = [4.0 * (np.sqrt(1.0 + (one.residuals / (2.0 * fit.noise)) ** 2) - 1.0).sum() * 180 / 468 for one in placed]
+        costs[share] = sum(far) + sum(0.5 * float(one.weights @ one.weights) for one in placed)
+    monkeypatch.undo()
+    head_fit._world_model.cache_clear()
+    assert costs[1.0] < 0.98 * costs[0.0] < 0.95 * costs[-1.0]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spherehead.datasets.camera import FOCAL, RADIUS, Camera, canonical_to_world, geodesic
 from spherehead.datasets.canonical_face import canonical_vertices
 from spherehead.datasets.warp import apply
-from spherehead.pipeline.faces.face_shape import mirror_mesh, shape_modes
+from spherehead.pipeline.faces.face_shape import mean_face, mirror_mesh, shape_modes
 from spherehead.pipeline.faces.head_fit import (
     HEAD_HALF_AXES,
     HeadFit,
@@ -35,7 +35,7 @@ def mesh_of(camera: Camera, scale: float, centre: tuple[float, float], vertices:
 
 def person(seed: int, strength: float = 1.0) -> np.ndarray:
     weights = strength * np.random.default_rng(seed).normal(size=40)
-    return canonical_vertices() + np.tensordot(weights, shape_modes(40), 1)
+    return mean_face() + np.tensordot(weights, shape_modes(40), 1)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -62,7 +62,7 @@ def test_a_person_unlike_the_model_is_seen_from_where_he_is(seed: int) -> None:
 
 
 def test_an_open_mouth_turns_the_camera_less_than_it_turns_a_rigid_fit() -> None:
-    vertices = canonical_vertices().copy()
+    vertices = mean_face().copy()
     jaw = vertices[:, 1] < -4.0
     vertices[jaw] += (0.0, -1.5, -0.5)
     truth = Camera.look_at(0.3, 0.0)
