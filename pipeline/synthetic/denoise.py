@@ -6,21 +6,25 @@ textures and outlines stay as sharp as they are (the idea of Schied et al. 2017 
 
 from __future__ import annotations
 
-import cv2
+from typing import Any
+
 import numpy as np
 
 from ...datasets.arrays import Array
 from ...datasets.classes import INDEX
 from .geometry import View
+from .raster import compiled
 
-_FLOOR = 0.012
+_FLOOR = np.float32(0.012)
 """Added to colours before dividing by them: what is nearly black keeps its light as it is."""
-_SHARP = ("left_eye", "right_eye", "glasses")
+_SHARP = np.isin(np.arange(256), [INDEX[name] for name in ("left_eye", "right_eye", "glasses")])
 """Classes whose highlights must not be smeared."""
+_SOLID = 0.9
+"""Opacity above which a pixel is cleaned and helps to clean others."""
 
 
 def denoise(picture: Array, view: View, strength: float = 1.0) -> Array:
-    """Return an (S, S, 4) rendered picture with smoother light.
+    """Return an (S, S, 4) float32 rendered picture with smoother light.
 
     Args:
         picture: premultiplied linear colours and opacity, exposed so that white is near 1.
@@ -28,31 +32,58 @@ def denoise(picture: Array, view: View, strength: float = 1.0) -> Array:
         strength: 1 for 16 samples a pixel; less for more samples.
     """
     assert view.albedo is not None
-    alpha = np.clip(picture[..., 3], 0.0, 1.0)
+    calm = picture.astype(np.float32)
     colour = view.albedo + _FLOOR
-    light = picture[..., :3] / colour
-    facing = view.normals
-    total = np.zeros_like(light)
-    weight = np.zeros(light.shape[:2], dtype=np.float32)
+    smooth = np.zeros_like(view.albedo)  # logarithms: one bright sample must not outweigh its neighbours
     radius = max(2, round(2.5 * strength * picture.shape[0] / 256.0))
-    smooth = np.log1p(light)  # one bright sample must not outweigh its neighbours
-    for dy in range(-radius, radius + 1):
-        for dx in range(-radius, radius + 1):
-            nearby = _shifted(smooth, dy, dx)
-            alike = np.clip((facing * _shifted(facing, dy, dx)).sum(axis=2), 0.0, 1.0) ** 24
-            same = (view.parsing == _shifted(view.parsing, dy, dx)) & (_shifted(alpha, dy, dx) > 0.9)
-            away = float(np.exp(-(dx * dx + dy * dy) / (2.0 * (0.6 * radius) ** 2)))
-            share = away * alike * same
-            total += share[..., None] * nearby
-            weight += share
-    found = np.expm1(total / np.maximum(weight, 1e-6)[..., None])
-    keep = (alpha <= 0.9) | (weight < 1e-3) | np.isin(view.parsing, [INDEX[name] for name in _SHARP])
-    calm = np.where(keep[..., None], light, found) * colour
-    return np.dstack([calm.astype(np.float32), picture[..., 3]])
+    away = np.arange(-radius, radius + 1) ** 2
+    near = np.exp(-(away[:, None] + away) / (2.0 * (0.6 * radius) ** 2)).astype(np.float32)
+    solid = calm[..., 3] > _SOLID
+    smooth[solid] = np.log1p(calm[solid][:, :3] / colour[solid])
+    compiled(spread)(smooth, view.normals, view.parsing, solid, solid & ~_SHARP[view.parsing], near, colour, calm)
+    return calm
 
 
-def _shifted(values: Array, dy: int, dx: int) -> Array:
-    """Return the values `dy` rows below and `dx` columns to the right, edges repeated."""
-    move = np.array([[1, 0, -dx], [0, 1, -dy]], dtype=np.float32)
-    size = (values.shape[1], values.shape[0])
-    return np.asarray(cv2.warpAffine(values, move, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE))
+def spread(smooth: Any, facing: Any, parsing: Any, solid: Any, wanted: Any, near: Any, colour: Any, out: Any) -> None:
+    """Write cleaned colours into `out` (S, S, 4) where `wanted`.
+
+    Args:
+        smooth: (S, S, 3) logarithms of light.
+        facing: (S, S, 3) unit normals.
+        parsing: (S, S) classes.
+        solid: (S, S) pixels that may help others.
+        wanted: (S, S) pixels to clean.
+        near: (2 R + 1, 2 R + 1) weights by distance.
+        colour: (S, S, 3) what light is multiplied by.
+        out: changed in place.
+    """
+    height, width = parsing.shape
+    radius = near.shape[0] // 2
+    for row in range(height):
+        for column in range(width):
+            if not wanted[row, column]:
+                continue
+            red = green = blue = weight = np.float32(0.0)
+            for y in range(max(row - radius, 0), min(row + radius + 1, height)):
+                for x in range(max(column - radius, 0), min(column + radius + 1, width)):
+                    if not solid[y, x] or parsing[y, x] != parsing[row, column]:
+                        continue
+                    alike = (
+                        facing[row, column, 0] * facing[y, x, 0]
+                        + facing[row, column, 1] * facing[y, x, 1]
+                        + facing[row, column, 2] * facing[y, x, 2]
+                    )
+                    if alike <= 0.0:
+                        continue
+                    cube = alike * alike * alike
+                    share = cube * cube
+                    share *= share
+                    share *= share * near[y - row + radius, x - column + radius]
+                    red += share * smooth[y, x, 0]
+                    green += share * smooth[y, x, 1]
+                    blue += share * smooth[y, x, 2]
+                    weight += share
+            if weight >= 1e-3:
+                out[row, column, 0] = np.expm1(red / weight) * colour[row, column, 0]
+                out[row, column, 1] = np.expm1(green / weight) * colour[row, column, 1]
+                out[row, column, 2] = np.expm1(blue / weight) * colour[row, column, 2]

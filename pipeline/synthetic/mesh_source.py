@@ -35,7 +35,7 @@ from .render import CHOICES, RenderError, Studio, develop, expose, renderer, res
 from .source import named_values, person_id
 
 SCHEME = "mesh:"
-VERSION = 1
+VERSION = 2
 """Raise it when the same settings would give other pictures."""
 
 

@@ -66,8 +66,9 @@ class AlphaMaps:
 
 
 def rasterise(
-    points: Floats, faces: Array, uvs: Array, face_uvs: Array, alpha: AlphaMaps, camera: Camera, size: int
-) -> Buffers:
+    points: Floats, faces: Array, uvs: Array, face_uvs: Array, alpha: AlphaMaps, camera: Camera, size: int,
+    order: Array | None = None, onto: Buffers | None = None,
+) -> Buffers:  # fmt: skip
     """Draw triangles, both sides.
 
     Args:
@@ -78,38 +79,41 @@ def rasterise(
         alpha: alpha textures.
         camera: who looks.
         size: side of the picture in pixels.
+        order: indices of the faces to draw, the first of two at one place wins; all of them in their order where None. It is
+            fastest with opaque faces first.
+        onto: buffers to draw on, which are changed; new ones where None.
     """
     image, depth = camera.project(points)
-    out_face = np.full((size, size), -1, dtype=np.int32)
-    out_bary = np.zeros((size, size, 2), dtype=np.float32)
-    out_depth = np.full((size, size), np.inf, dtype=np.float32)
-    out_clear = np.ones((size, size), dtype=np.float32)
-    compiled_fill()(
+    out = onto or Buffers(
+        np.full((size, size), -1, dtype=np.int32), np.zeros((size, size, 2), dtype=np.float32),
+        np.full((size, size), np.inf, dtype=np.float32), np.ones((size, size), dtype=np.float32),
+    )  # fmt: skip
+    compiled(fill)(
         np.ascontiguousarray(image * size), np.ascontiguousarray(depth), np.ascontiguousarray(faces, dtype=np.int32),
         np.ascontiguousarray(uvs), np.ascontiguousarray(face_uvs, dtype=np.int32), alpha.pixels, alpha.places, alpha.of_face,
-        alpha.seen_from, NEAREST, out_face, out_bary, out_depth, out_clear,
+        alpha.seen_from, np.arange(len(faces)) if order is None else order, NEAREST, out.face, out.bary, out.depth, out.clear,
     )  # fmt: skip
-    return Buffers(out_face, out_bary, out_depth, out_clear)
+    return out
 
 
 @cache
-def compiled_fill() -> Callable[..., None]:
-    """Return `fill` compiled; the compiled code is kept beside this file or in the user's cache by numba."""
+def compiled(loop: Callable[..., None]) -> Callable[..., None]:
+    """Return a loop over arrays compiled; numba keeps its code beside the loop's file or in the user's cache."""
     import numba
 
-    compiled: Callable[..., None] = numba.njit(cache=True, fastmath=False)(fill)
-    return compiled
+    fast: Callable[..., None] = numba.njit(cache=True, fastmath=False)(loop)
+    return fast
 
 
 def fill(
     image: Any, depth: Any, faces: Any, uvs: Any, face_uvs: Any, alphas: Any, places: Any, alpha_of: Any, seen_from: Any,
-    nearest: float, out_face: Any, out_bary: Any, out_depth: Any, out_clear: Any,
+    order: Any, nearest: float, out_face: Any, out_bary: Any, out_depth: Any, out_clear: Any,
 ) -> None:  # fmt: skip
     """Fill the four buffers in place; the arguments are the arrays that `rasterise` names, `image` in pixels."""
     size = out_face.shape[0]
-    for index in range(faces.shape[0]):
+    for index in order:
         a, b, c = faces[index, 0], faces[index, 1], faces[index, 2]
-        if depth[a] < nearest or depth[b] < nearest or depth[c] < nearest:
+        if min(depth[a], depth[b], depth[c]) < nearest:
             continue
         ax, ay, bx, by, cx, cy = image[a, 0], image[a, 1], image[b, 0], image[b, 1], image[c, 0], image[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
@@ -120,31 +124,36 @@ def fill(
         top = max(0, int(np.ceil(min(ay, by, cy) - 0.5)))
         bottom = min(size - 1, int(np.floor(max(ay, by, cy) - 0.5)))
         place = alpha_of[index]
+        side = 1.0 if area > 0.0 else -1.0
         for row in range(top, bottom + 1):
             y = row + 0.5
             for column in range(left, right + 1):
                 x = column + 0.5
-                first = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area
-                second = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area
-                third = 1.0 - first - second
-                if first < 0.0 or second < 0.0 or third < 0.0:
+                first = (bx - x) * (cy - y) - (by - y) * (cx - x)
+                second = (cx - x) * (ay - y) - (cy - y) * (ax - x)
+                if first * side < 0.0 or second * side < 0.0:
                     continue
-                inverse = first / depth[a] + second / depth[b] + third / depth[c]
-                z = 1.0 / inverse
+                first, second = first / area, second / area
+                third = 1.0 - first - second
+                if third < 0.0:
+                    continue
+                z = 1.0 / (first / depth[a] + second / depth[b] + third / depth[c])
+                if out_clear[row, column] == 0.0 and z >= out_depth[row, column]:
+                    continue  # hidden
                 second, third = second * z / depth[b], third * z / depth[c]
                 if place < 0:
                     out_clear[row, column] = 0.0
                 else:
                     first = 1.0 - second - third
-                    ua, ub, uc = face_uvs[index, 0], face_uvs[index, 1], face_uvs[index, 2]
-                    height, width = places[place, 1], places[place, 2]
+                    ua, ub, uc = face_uvs[index]
+                    start, height, width = places[place]
                     u = (uvs[ua, 0] * first + uvs[ub, 0] * second + uvs[uc, 0] * third) * width - 0.5
                     v = (uvs[ua, 1] * first + uvs[ub, 1] * second + uvs[uc, 1] * third) * height - 0.5
                     u0, v0 = int(np.floor(u)), int(np.floor(v))
                     fu, fv = u - u0, v - v0
                     x0, x1 = min(max(u0, 0), width - 1), min(max(u0 + 1, 0), width - 1)
-                    upper = places[place, 0] + min(max(v0, 0), height - 1) * width
-                    lower = places[place, 0] + min(max(v0 + 1, 0), height - 1) * width
+                    upper = start + min(max(v0, 0), height - 1) * width
+                    lower = start + min(max(v0 + 1, 0), height - 1) * width
                     opacity = (
                         (alphas[upper + x0] * (1.0 - fu) + alphas[upper + x1] * fu) * (1.0 - fv)
                         + (alphas[lower + x0] * (1.0 - fu) + alphas[lower + x1] * fu) * fv
@@ -155,30 +164,4 @@ def fill(
                 if z < out_depth[row, column]:
                     out_depth[row, column] = z
                     out_face[row, column] = index
-                    out_bary[row, column, 0] = second
-                    out_bary[row, column, 1] = third
-
-
-@cache
-def compiled_vote() -> Callable[..., None]:
-    """Return `vote` compiled."""
-    import numba
-
-    compiled: Callable[..., None] = numba.njit(cache=True)(vote)
-    return compiled
-
-
-def vote(fine: Any, step: int, out: Any) -> None:
-    """Give each pixel of `out` (S, S) the commonest value among its step x step pixels of `fine`; the smallest on a tie."""
-    counts = np.zeros(256, dtype=np.int64)
-    for row in range(out.shape[0]):
-        for column in range(out.shape[1]):
-            counts[:] = 0
-            for y in range(row * step, row * step + step):
-                for x in range(column * step, column * step + step):
-                    counts[fine[y, x]] += 1
-            best = 0
-            for value in range(256):
-                if counts[value] > counts[best]:
-                    best = value
-            out[row, column] = best
+                    out_bary[row, column, 0], out_bary[row, column, 1] = second, third

@@ -51,6 +51,9 @@ assert np.isfinite(np.array(mi.render(scene, spp=2))).all()
 """
 
 
+_LINEAR = srgb_to_linear(np.arange(256) / 255.0)
+
+
 class RenderError(RuntimeError):
     """Rendering is not possible on this machine; the message says what to do."""
 
@@ -281,17 +284,24 @@ def expose(picture: Array, camera: Camera, light: Light) -> Array:
 
 def develop(exposed: Array, background: Pixels) -> Pixels:
     """Lay an exposed (S, S, 4) picture on an (S, S, 3) sRGB background and return (S, S, 3) sRGB."""
-    return composite(_shoulder(exposed[..., :3]), exposed[..., 3:4], background)
+    developed = background.copy()
+    window = window_of((exposed[..., 3] > 0).astype(np.uint8), margin=0)
+    if window is not None:
+        left, top, right, bottom = window
+        part = np.s_[top:bottom, left:right]
+        developed[part] = composite(_shoulder(exposed[part][..., :3]), exposed[part][..., 3:4], background[part])
+    return developed
 
 
 def _without_specks(linear: Array) -> Array:
     """Replace pixels far brighter than all their neighbours, which few samples leave behind, by the neighbours' median."""
-    median = np.stack([cv2.medianBlur(np.ascontiguousarray(linear[..., k]), 3) for k in range(3)], axis=-1)
+    median = np.dstack([cv2.medianBlur(channel, 3) for channel in cv2.split(np.ascontiguousarray(linear))])
     specks = linear.max(axis=2) > 2.5 * median.max(axis=2) + 0.08
-    return np.where(specks[..., None], median, linear)
+    linear[specks] = median[specks]
+    return linear
 
 
-def _shoulder(linear: Array) -> Floats:
+def _shoulder(linear: Array) -> Array:
     """Compress highlights above 0.7 smoothly towards 1, as cameras do, keeping everything below."""
     above = np.maximum(linear - 0.7, 0.0)
     return np.minimum(linear, 0.7) + 0.3 * (1.0 - np.exp(-above / 0.3))
@@ -299,5 +309,5 @@ def _shoulder(linear: Array) -> Floats:
 
 def composite(linear: Floats, alpha: Array, background: Pixels) -> Pixels:
     """Lay premultiplied linear colours over an sRGB background, in linear light, and return sRGB."""
-    mixed = np.clip(linear + (1.0 - alpha) * srgb_to_linear(background / 255.0), 0.0, 1.0)
+    mixed = np.clip(linear + (1.0 - alpha) * _LINEAR[background], 0.0, 1.0)
     return np.round(255.0 * linear_to_srgb(mixed)).astype(np.uint8)

@@ -28,7 +28,7 @@ from .assets import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL, Assets, open_
 from .denoise import denoise
 from .figure import Figure, build_figure
 from .formats import AssetError
-from .geometry import Drawing, look
+from .geometry import Drawing, look_with_guide
 from .light import KINDS, draw_background, draw_light
 from .population import PopulationSettings, draw_person
 from .render import CHOICES, RenderError, Studio, develop, expose, renderer, resolve, window_of
@@ -36,7 +36,7 @@ from .render import CHOICES, RenderError, Studio, develop, expose, renderer, res
 SCHEME = "makehuman:"
 Turn = tuple[float, float, float]
 """Yaw, pitch and roll of a camera in radians."""
-VERSION = 3
+VERSION = 4
 """Raise it when the same settings would give other pictures."""
 
 
@@ -223,10 +223,7 @@ def shoot(
     light = draw_light(rng(settings.seed, name, f"light-{view}"))
     if background is None:
         background = draw_background(rng(settings.seed, name, f"background-{view}"), settings.size, settings.background)
-    with_clear = any(part.is_clear for part in drawing.parts)  # glass that hides nothing must not guide the cleaning
-    seen = look(drawing, camera, settings.size, with_albedo=not with_clear)
-    bare = Drawing(figure, with_clear=False) if with_clear else drawing
-    guide = look(bare, camera, settings.size, with_albedo=True) if with_clear else seen
+    seen, guide = look_with_guide(drawing, camera, settings.size)
     seed = int(rng(settings.seed, name, f"sampler-{view}").integers(1 << 31))
     picture = studio.photograph(camera, light, settings.size, settings.samples, seed, window_of(seen.mask))
     exposed = denoise(expose(picture, camera, light), guide, math.sqrt(16.0 / settings.samples))

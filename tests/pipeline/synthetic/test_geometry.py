@@ -12,9 +12,11 @@ from spherehead.datasets.classes import INDEX, mirror_parsing
 from spherehead.datasets.sidecars import sides_swapped
 from spherehead.pipeline.synthetic.assets import Assets
 from spherehead.pipeline.synthetic.figure import Figure, build_figure
-from spherehead.pipeline.synthetic.geometry import Drawing, look
+from spherehead.pipeline.synthetic.geometry import Drawing, look, look_with_guide, reduce_labels
 from spherehead.pipeline.synthetic.glasses import SHAPES, GlassesLook
+from spherehead.pipeline.synthetic.paint import srgb_to_linear
 from spherehead.pipeline.synthetic.population import Person, draw_person
+from spherehead.pipeline.synthetic.raster import compiled
 
 
 def plain_person(assets: Assets, **changes: object) -> Person:
@@ -131,3 +133,72 @@ def test_every_head_stays_inside_the_volume(makehuman: Assets) -> None:
         points = np.vstack([*parts, skin.points])
         reach.append(np.abs(points[points[:, 1] > -0.2][:, [0, 2]]).max())
     assert max(reach) < 0.42
+
+
+def reduced(fine: np.ndarray, clear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class and coverage of 3 x 3 pixels by numpy over the whole picture."""
+    cells = (fine.shape[0] // 3, 3, fine.shape[1] // 3, 3)
+    coverage = 1.0 - clear.reshape(cells).mean(axis=(1, 3))
+    mask = np.round(255.0 * np.clip(coverage, 0.0, 1.0)).astype(np.uint8)
+    fine = np.where((fine == 0) & (clear < 0.5), np.uint8(INDEX["hair"]), fine)
+    votes = np.where(clear > 0.5, np.uint8(0), fine).reshape(cells).swapaxes(1, 2).reshape(cells[0], cells[2], 9)
+    parsing = np.array([[np.bincount(cell).argmax() for cell in row] for row in votes], dtype=np.uint8)
+    parsing[mask < 128] = 0
+    lost = (parsing == 0) & (mask >= 128)
+    parsing[lost] = fine.reshape(cells).max(axis=(1, 3))[lost]
+    return parsing, mask
+
+
+def test_classes_and_coverage_are_bit_for_bit_those_of_the_slow_twin() -> None:
+    random = np.random.default_rng(2)
+    fine = random.integers(0, 19, (36, 36)).repeat(2, axis=0).repeat(2, axis=1).astype(np.uint8)
+    clear = (random.random((72, 72)) ** random.choice([0.0, 0.3, 3.0], (72, 72))).astype(np.float32)
+    clear[:20] = np.round(clear[:20])
+    expected = reduced(fine, clear)
+    for loop in (reduce_labels, compiled(reduce_labels)):
+        parsing, mask = np.empty((24, 24), np.uint8), np.empty((24, 24), np.uint8)
+        loop(fine, clear, 3, INDEX["background"], INDEX["hair"], parsing, mask)
+        assert np.array_equal(parsing, expected[0])
+        assert np.array_equal(mask, expected[1])
+
+
+def test_classes_and_colours_of_a_picture_are_those_of_the_slow_twin(figure: Figure, drawing: Drawing) -> None:
+    """Pixel by pixel from the parts themselves: the face's class unless a field is positive there, and the nearest texel."""
+    seen = drawing.see(Camera.look_at(0.8, 0.1), 120)
+    found, colours = drawing.classes(seen), drawing.colours(seen)
+    starts = np.cumsum([0, *(len(part.faces) for part in figure.parts)])
+    assert (found[seen.face < 0] == 0).all()
+    assert (colours[seen.face < 0] == 0).all()
+    for row, column in np.argwhere(seen.face >= 0)[::7]:
+        index = np.searchsorted(starts, seen.face[row, column], "right") - 1
+        part, face = figure.parts[index], seen.face[row, column] - starts[index]
+        second, third = seen.bary[row, column].astype(np.float64)
+        weights = np.array([1.0 - second - third, second, third])
+        label = part.labels[face]
+        if part.fields is not None and label == INDEX["skin"]:
+            told = weights @ part.fields[part.faces[face]]
+            label = [label, *(own for value, own in zip(told, part.field_labels, strict=True) if value > 0)][-1]
+            if np.abs(told).min() < 1e-6:
+                continue
+        assert found[row, column] == label
+        height, width = part.texture.shape[:2]
+        u, v = weights @ part.uvs[part.face_uvs[face]] * [width, height]
+        if np.abs(np.array([u, v]) - np.round([u, v])).min() < 1e-3:
+            continue  # on the border of two texels
+        texel = part.texture[int(np.clip(v, 0, height - 1)), int(np.clip(u, 0, width - 1)), :3]
+        assert colours[row, column] == pytest.approx(srgb_to_linear(texel / 255.0), abs=1e-6)
+
+
+def test_glass_that_hides_nothing_is_in_the_labels_but_not_in_the_guide(makehuman: Assets) -> None:
+    bare = plain_person(makehuman)
+    glasses = GlassesLook("square", (0.1, 0.1, 0.1), 1.1, 0.02, 0.0, False)
+    drawing = Drawing(build_figure(makehuman, dataclasses.replace(bare, glasses=glasses)))
+    camera = Camera.look_at(0.2, 0.0)
+    labels, guide = look_with_guide(drawing, camera, 128)
+    alone = look(drawing, camera, 128)
+    assert np.array_equal(labels.parsing, alone.parsing)
+    assert np.array_equal(labels.mask, guide.mask)
+    eyes = [INDEX["left_eye"], INDEX["right_eye"]]
+    assert np.isin(guide.parsing, eyes).sum() > 20
+    assert (labels.parsing[np.isin(guide.parsing, eyes)] == INDEX["glasses"]).all()
+    assert guide.albedo is not None

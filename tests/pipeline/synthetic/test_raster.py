@@ -34,7 +34,7 @@ def test_the_compiled_loop_is_the_plain_one(seed: int) -> None:
     clear = np.ones((24, 24), np.float32)
     raster.fill(
         image * 24, depth, faces, UVS, face_uvs, pixels.astype(np.float64), alpha.places, alpha.of_face, alpha.seen_from,
-        raster.NEAREST, *plain, clear,
+        np.arange(10), raster.NEAREST, *plain, clear,
     )  # fmt: skip
     assert np.array_equal(fast.face, plain[0])
     assert np.allclose(fast.bary, plain[1], atol=1e-6)
@@ -83,9 +83,14 @@ def test_half_clear_sheets_multiply_and_hide_nothing() -> None:
     assert seen.face[16, 16] == -1
 
 
-def test_votes_go_to_the_commonest_value() -> None:
-    fine = np.array([[1, 1, 7, 3], [2, 1, 3, 9], [5, 5, 0, 0], [6, 6, 0, 4]], dtype=np.uint8)
-    for vote in (raster.vote, raster.compiled_vote()):
-        out = np.empty((2, 2), dtype=np.uint8)
-        vote(fine, 2, out)
-        assert out.tolist() == [[1, 3], [5, 0]]
+def test_drawing_in_two_goes_is_drawing_at_once() -> None:
+    random = np.random.default_rng(5)
+    points, faces = random.uniform(-0.4, 0.4, (12, 3)), random.integers(0, 12, (10, 3)).astype(np.int32)
+    alpha = AlphaMaps(np.full(4, 102, np.uint8), np.array([[0, 2, 2]]), np.where(np.arange(10) % 2, 0, -1), np.array([0.3]))
+    camera, none = Camera.look_at(0.4, 0.1), np.zeros_like(faces)
+    whole = rasterise(points, faces, UVS, none, alpha, camera, 48)
+    parts = rasterise(points, faces, UVS, none, alpha, camera, 48, np.arange(0, 10, 2))
+    parts = rasterise(points, faces, UVS, none, alpha, camera, 48, np.arange(1, 10, 2), parts)
+    assert (whole.face >= 0).sum() > 100
+    for name in ("face", "bary", "depth", "clear"):
+        assert np.array_equal(getattr(whole, name), getattr(parts, name))

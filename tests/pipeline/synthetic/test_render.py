@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from spherehead.datasets.camera import Camera
+from spherehead.datasets.classes import INDEX
 from spherehead.pipeline.synthetic import render
-from spherehead.pipeline.synthetic.denoise import denoise
+from spherehead.pipeline.synthetic.denoise import denoise, spread
 from spherehead.pipeline.synthetic.geometry import View
 from spherehead.pipeline.synthetic.light import KINDS, SKY, KeyLight, Light, blackbody, draw_background, draw_light
 from spherehead.pipeline.synthetic.paint import linear_to_srgb, recoloured, srgb_to_linear
@@ -98,6 +99,26 @@ def test_noise_goes_while_texture_and_outline_stay() -> None:
     assert after < 0.45 * before
     step = calm[:, 41].mean() / calm[:, 38].mean()
     assert step == pytest.approx(clean[:, 41].mean() / clean[:, 38].mean(), rel=0.1)
+
+
+def test_the_compiled_cleaning_is_the_plain_one_and_leaves_eyes_alone() -> None:
+    random = np.random.default_rng(6)
+    normals = random.normal([0.0, 0.0, 1.0], 0.2, (20, 20, 3))
+    normals = (normals / np.linalg.norm(normals, axis=2, keepdims=True)).astype(np.float32)
+    parsing = random.choice([1, INDEX["left_eye"], 17], (4, 4)).repeat(5, axis=0).repeat(5, axis=1).astype(np.uint8)
+    albedo = random.uniform(0.05, 0.9, (20, 20, 3)).astype(np.float32)
+    picture = random.uniform(0.0, 1.0, (20, 20, 4)).astype(np.float32)
+    picture[..., 3] = np.where(random.random((20, 20)) < 0.8, 1.0, 0.5)
+    view = View(parsing, np.full((20, 20), 255, np.uint8), np.ones((20, 20), np.float32), normals, albedo)
+    fast = denoise(picture, view)
+    slow, colour, solid = picture.copy(), albedo + np.float32(0.012), picture[..., 3] > 0.9
+    distance = np.hypot(*np.mgrid[-2:3, -2:3])  # radius 2, deviation 0.6 of it
+    near = np.exp(-(distance**2) / (2 * 1.2**2)).astype(np.float32)
+    wanted = solid & (parsing != INDEX["left_eye"])
+    spread(np.log1p(picture[..., :3] / colour), normals, parsing, solid, wanted, near, colour, slow)
+    assert fast == pytest.approx(slow, abs=1e-5)
+    assert np.array_equal(fast[~wanted], picture[~wanted])
+    assert np.abs(fast - picture)[wanted][:, :3].mean() > 0.05
 
 
 def test_recoloured_hair_has_the_asked_colour_and_its_strands() -> None:
