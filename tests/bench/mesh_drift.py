@@ -9,6 +9,7 @@ Run: python tests/bench/mesh_drift.py ASSETS --out pipeline/faces/data/mesh_drif
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,9 @@ class View:
 
 def views_of(head: int, seed: int, assets: object, detect: object, side: int = SIDE) -> list[View]:
     """Draw a person from many sides and let the network mark it."""
-    drawing, found = Drawing(build_figure(assets, draw_person(assets, seed, head)), with_clear=False), []
+    figure, found = build_figure(assets, draw_person(assets, seed, head)), []
+    shown = dataclasses.replace(figure, parts=tuple(part for part in figure.parts if not part.is_clear))
+    drawing = Drawing(shown)
     for view, yaw in enumerate(YAWS):
         random = rng(5, str(head), f"{view}")
         turn, pitch, roll = random.uniform(-4, 4), random.normal(0, 0.15), random.normal(0, 0.08)
