@@ -35,7 +35,7 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A micro-batch, made whole in one worker; all its tensors lie in one piece of memory, which processes share."""
+    """A micro-batch, made whole in one worker; all its tensors lie in one piece of memory."""
 
     image: Tensor
     """(B, S, S, 3) uint8 sRGB."""
@@ -62,12 +62,12 @@ class Batch:
 
     def __reduce__(self) -> tuple[Any, ...]:
         shape = Shape(len(self), self.image.shape[1], self.mask is not None, self.parsing is not None)
-        return _rebuilt, (self._memory(shape), shape, self.ids, self.number, self.skipped)
+        return batch_in, (self._memory(shape), shape, self.ids, self.number, self.skipped)
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory, from which copies to a GPU need not wait."""
         shape = Shape(len(self), self.image.shape[1], self.mask is not None, self.parsing is not None)
-        return _rebuilt(self._memory(shape).pin_memory(), shape, self.ids, self.number, self.skipped)
+        return batch_in(self._memory(shape).pin_memory(), shape, self.ids, self.number, self.skipped)
 
     def _memory(self, shape: Shape) -> Tensor:
         """Return the (n,) uint8 memory that all tensors of the batch are views of."""
@@ -110,26 +110,21 @@ def _layout(shape: Shape) -> tuple[dict[str, tuple[slice, tuple[int, ...], str]]
     return parts, at
 
 
-def empty_batch(shape: Shape, number: int) -> Batch:
-    """Return a batch whose memory is not yet filled."""
-    import torch
-
-    if torch.utils.data.get_worker_info() is None:
-        memory = torch.empty(shape.num_bytes, dtype=torch.uint8)
-    else:  # a worker fills the very memory that the trainer reads: no copy on the way, as in torch's own collate
-        storage = torch.UntypedStorage._new_shared(shape.num_bytes)  # type: ignore[no-untyped-call]
-        memory = torch.empty(0, dtype=torch.uint8).set_(storage)
-    return _rebuilt(memory, shape, (), number, ())
-
-
-def _rebuilt(memory: Tensor, shape: Shape, ids: tuple[str, ...], number: int, skipped: tuple[str, ...]) -> Batch:
-    """Return the batch whose tensors lie in `memory`."""
+def batch_in(memory: Tensor, shape: Shape, ids: tuple[str, ...], number: int, skipped: tuple[str, ...]) -> Batch:
+    """Return the batch whose tensors lie in `memory`, (n,) uint8 of the shape's bytes."""
     import torch
 
     views: dict[str, Any] = {"mask": None, "parsing": None}
     for name, (part, size, kind) in _layout(shape)[0].items():
         views[name] = memory[part].view(getattr(torch, kind)).view(size)
     return Batch(**views, ids=ids, number=number, skipped=skipped)
+
+
+def empty_memory(shape: Shape) -> Tensor:
+    """Return memory for a batch, not yet filled."""
+    import torch
+
+    return torch.empty(shape.num_bytes, dtype=torch.uint8)
 
 
 def members_of(data: memoryview, key: str) -> dict[str, memoryview]:
@@ -206,19 +201,20 @@ def fill(members: dict[str, memoryview], digest: int, mirrored: bool, places: Pl
     if places.mask is not None:
         if "mask.png" not in members:
             raise ValueError("no mask.png, which the other samples of its set have")
-        _put(_grey(members["mask.png"], size, "mask.png"), places.mask, mirrored, shrink_image)
+        _put(_grey(members["mask.png"], size, "mask.png", places.mask), places.mask, mirrored, shrink_image)
     if places.parsing is not None:
         if "seg.png" in members:
-            _put(_grey(members["seg.png"], size, "seg.png"), places.parsing, mirrored, shrink_classes)
+            _put(_grey(members["seg.png"], size, "seg.png", places.parsing), places.parsing, mirrored, shrink_classes)
             if mirrored:
                 cv2.LUT(places.parsing, _OTHER_SIDE, dst=places.parsing)
         else:
             places.parsing[...] = UNKNOWN
 
 
-def _grey(data: memoryview, size: tuple[int, int], name: str) -> Pixels:
+def _grey(data: memoryview, size: tuple[int, int], name: str, place: Pixels) -> Pixels:
+    """Decode a mask or class map, into its place where that has its size."""
     try:
-        pixels = decode_grey(data)  # type: ignore[arg-type]
+        pixels = decode_grey(data, place)
     except ValueError as error:
         raise ValueError(f"its {name} does not decode: {error}") from error
     if pixels.shape != size:
@@ -230,7 +226,7 @@ def _put(pixels: Pixels, place: Pixels, mirrored: bool, shrink: Callable[[Pixels
     small = shrink(pixels, place.shape[0])
     if mirrored:
         cv2.flip(small, 1, dst=place)
-    else:
+    elif small is not place:
         place[...] = small
 
 

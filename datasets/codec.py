@@ -16,6 +16,7 @@ import numpy as np
 from ..manifests.config import canonical_json
 from .arrays import Pixels
 from .camera import Camera
+from .grey_png import open_grey
 from .sample import Sample
 
 IMAGE_SUFFIXES = ("jpg", "webp", "png")
@@ -70,12 +71,21 @@ def decode_image(data: bytes) -> Pixels:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def decode_grey(data: bytes) -> Pixels:
+def decode_grey(data: bytes | memoryview, place: Pixels | None = None) -> Pixels:
     """Decode a mask or class map to (H, W) uint8.
+
+    Args:
+        data: the encoded picture.
+        place: memory that is written and returned where it has the picture's size; other pictures are returned in their own.
 
     Raises:
         ValueError: the bytes are no 8-bit single-channel picture.
     """
+    png = open_grey(data)
+    if png is not None:
+        pixels = np.empty(png.size, dtype=np.uint8) if place is None or place.shape != png.size else place
+        png.decode(pixels)
+        return pixels
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 2 or image.dtype != np.uint8:
         raise ValueError(f"expected an 8-bit grey PNG, got {None if image is None else (image.shape, image.dtype)}")

@@ -15,18 +15,22 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from .arrays import Array, Pixels
-from .batch import Batch, Places, Shape, empty_batch, fill, members_of, picture_of, shrink_factor
+from .batch import Batch, Places, Shape, batch_in, empty_memory, fill, members_of, picture_of, shrink_factor
 from .labels import mirrored_labels
 from .shard_bytes import DataError, Source, open_source
+from .slots import Sent, Slots
 from .stream_index import Rows, read_rows
 from .stream_order import Mirror, Order, Place, cut_pieces
 from .stream_window import Window, WindowReader
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Batch", "DataError", "ShardStream", "StreamSettings", "open_loader"]
 
@@ -35,6 +39,8 @@ _GRACE = 30
 """Seconds that a worker lives on after SIGTERM."""
 _LOOKS = 16
 """Samples of a set that may be damaged before it is refused unseen."""
+_HELD = 3
+"""Batches of each worker that the trainer may hold while the worker goes on in memory that was used before."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,21 @@ class ShardStream:
         """Return epoch, lane and window of a micro-batch, without reading anything."""
         return self._order.place(number)
 
+    @property
+    def shape(self) -> Shape:
+        """What a micro-batch holds."""
+        return Shape(self.settings.batch, self.settings.resolution, self.has_mask, self.has_parsing)
+
     def __getitem__(self, number: int) -> Batch:
+        """Return micro-batch `number`, in memory of its own."""
+        return self.make(number, empty_memory(self.shape))
+
+    def make(self, number: int, memory: Tensor) -> Batch:
         """Return micro-batch `number`: the same for whoever asks.
+
+        Args:
+            number: 0 and up.
+            memory: (n,) uint8 in which the batch is to lie, as many bytes as its shape has.
 
         Raises:
             IndexError: a negative number.
@@ -139,7 +158,7 @@ class ShardStream:
         place = self._order.place(number)
         window = self._reader.window(place)
         settings, rows = self.settings, self._rows
-        batch = empty_batch(Shape(settings.batch, settings.resolution, self.has_mask, self.has_parsing), number)
+        batch = batch_in(memory, self.shape, (), number, ())
         image = batch.image.numpy()
         mask, parsing = (None if part is None else part.numpy() for part in (batch.mask, batch.parsing))
         chosen: list[int] = []
@@ -233,14 +252,25 @@ def _first_sound(number: int, source: Source, rows: Rows) -> tuple[str, dict[str
 class _Numbered:
     """A stream as torch's DataLoader wants it; what goes wrong in a worker comes back as it is, without its traceback."""
 
-    def __init__(self, stream: ShardStream, limit: int) -> None:
-        self._stream, self._limit = stream, limit
+    def __init__(self, stream: ShardStream, slots: Slots, limit: int) -> None:
+        self._stream, self._slots, self._limit = stream, slots, limit
 
-    def __getitem__(self, number: int) -> Batch | Exception:
+    def __getitem__(self, number: int) -> Batch | Sent | Exception:
+        from torch.utils.data import get_worker_info
+
+        info = get_worker_info()
+        assert info is not None  # torch asks in its workers only
+        worker = info.id
         signal.alarm(self._limit)  # SIGALRM ends a worker that is stuck, and the trainer hears of its death
+        slot = self._slots.take(worker)
         try:
-            return self._stream[number]
+            if slot is None:  # the trainer keeps more batches than there are slots
+                return self._stream[number]
+            batch = self._stream.make(number, self._slots.memory(worker, slot))
+            return self._slots.sent(worker, slot, batch_in, self._stream.shape, batch.ids, batch.number, batch.skipped)
         except (DataError, ImportError, IndexError) as error:
+            if slot is not None:
+                self._slots.give_back(worker, slot)
             return error
         finally:
             signal.alarm(0)
@@ -293,9 +323,10 @@ def open_loader(
         return (batch.pin_memory() if pin_memory else batch for batch in map(stream.__getitem__, numbers))
     context = multiprocessing.get_context("forkserver")
     # its server imports torch once for all workers, and never saw this process's threads or GPU
-    context.set_forkserver_preload([__name__, DataLoader.__module__])
+    context.set_forkserver_preload([__name__, DataLoader.__module__, "numba"])
+    slots = Slots(workers, ahead + _HELD, stream.shape.num_bytes)
     loader: Any = DataLoader(
-        _Numbered(stream, max(1, math.ceil(timeout))),  # type: ignore[arg-type]
+        _Numbered(stream, slots, max(1, math.ceil(timeout))),  # type: ignore[arg-type]
         batch_size=None,
         sampler=numbers,
         num_workers=workers,

@@ -34,11 +34,18 @@ WRAPPERS = {
     "rich": {"pipeline/progress.py"},
     "pillow_heif": {"datasets/formats.py"},
     "safetensors": {"model/store.py"},
-    "numba": {"pipeline/synthetic/raster.py"},
+    "numba": {"datasets/compiled.py"},
     "mitsuba": {"pipeline/synthetic/render.py"},
     "trimesh": {"pipeline/synthetic/meshes.py"},
-    "torch": {"pipeline/faces/face_alignment_points.py", "pipeline/doctor.py", "datasets/batch.py", "datasets/loader.py"},
+    "torch": {
+        "pipeline/faces/face_alignment_points.py",
+        "pipeline/doctor.py",
+        "datasets/batch.py",
+        "datasets/loader.py",
+        "datasets/slots.py",
+    },
     "fsspec": {"datasets/shard_bytes.py"},
+    "zlib_ng": {"datasets/grey_png.py"},
 }
 """Package -> the modules that may import it; `model` is made of torch and is free to."""
 SKIPPED = {"tests", "build", "dist", "demo", "docs"}

@@ -12,8 +12,8 @@ import numpy as np
 
 from ...datasets.arrays import Array
 from ...datasets.classes import INDEX
+from ...datasets.compiled import compiled
 from .geometry import View
-from .raster import compiled
 
 _FLOOR = np.float32(0.012)
 """Added to colours before dividing by them: what is nearly black keeps its light as it is."""

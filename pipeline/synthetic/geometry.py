@@ -15,9 +15,10 @@ import numpy as np
 from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.camera import Camera
 from ...datasets.classes import INDEX
+from ...datasets.compiled import compiled
 from .figure import Drawable, Part
 from .paint import srgb_to_linear
-from .raster import AlphaMaps, Buffers, compiled, rasterise
+from .raster import AlphaMaps, Buffers, rasterise
 
 
 class Drawing:

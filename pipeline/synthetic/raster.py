@@ -6,15 +6,14 @@ arrays, compiled by numba; tests run it uncompiled as its own slow twin.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ...datasets.arrays import Array, Floats
 from ...datasets.camera import Camera
+from ...datasets.compiled import compiled
 
 NEAREST = 0.05
 """World units in front of the camera within which a triangle is left out."""
@@ -94,15 +93,6 @@ def rasterise(
         alpha.seen_from, np.arange(len(faces)) if order is None else order, NEAREST, out.face, out.bary, out.depth, out.clear,
     )  # fmt: skip
     return out
-
-
-@cache
-def compiled(loop: Callable[..., None]) -> Callable[..., None]:
-    """Return a loop over arrays compiled; numba keeps its code beside the loop's file or in the user's cache."""
-    import numba
-
-    fast: Callable[..., None] = numba.njit(cache=True, fastmath=False)(loop)
-    return fast
 
 
 def fill(

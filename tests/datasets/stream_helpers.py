@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from spherehead.datasets.batch import Batch
 from spherehead.datasets.loader import ShardStream
 from spherehead.manifests.store import HEADER, MANIFEST, write_json, write_table
@@ -108,14 +109,14 @@ def rename(folder: Path, prefix: str, keep: tuple[str, ...]) -> None:
 class Stuck(ShardStream):
     """A stream whose fifth batch never comes."""
 
-    def __getitem__(self, number: int) -> Batch:
+    def make(self, number: int, memory: torch.Tensor) -> Batch:
         while number == 5:
             time.sleep(1)
-        return super().__getitem__(number)
+        return super().make(number, memory)
 
 
 class Broken(ShardStream):
     """A stream with a mistake in its code."""
 
-    def __getitem__(self, number: int) -> Batch:
+    def make(self, number: int, memory: torch.Tensor) -> Batch:
         raise KeyError("a mistake")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spherehead.datasets.batch import Shape, empty_batch, members_of, shrink_classes, shrink_image
+from spherehead.datasets.batch import Shape, batch_in, empty_memory, members_of, shrink_classes, shrink_image
 from spherehead.datasets.shards import packed_size, write_shard
 
 fast = settings(max_examples=40, deadline=None, derandomize=True)
@@ -76,7 +76,7 @@ def test_a_batch_is_one_memory_and_travels_as_one(has_mask: bool, has_parsing: b
     from multiprocessing.reduction import ForkingPickler
 
     shape = Shape(3, 10, has_mask, has_parsing)
-    batch = empty_batch(shape, 77)
+    batch = batch_in(empty_memory(shape), shape, (), 77, ())
     parts = [batch.image, batch.camera, batch.mask, batch.parsing, batch.subject, batch.synthetic, batch.mirrored]
     there = [part for part in parts if part is not None]
     assert len({part.untyped_storage().data_ptr() for part in there}) == 1

@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX, mirror_parsing
+from spherehead.datasets.compiled import compiled
 from spherehead.datasets.sidecars import sides_swapped
 from spherehead.pipeline.synthetic.assets import Assets
 from spherehead.pipeline.synthetic.figure import Figure, build_figure
@@ -16,7 +17,6 @@ from spherehead.pipeline.synthetic.geometry import Drawing, look, look_with_guid
 from spherehead.pipeline.synthetic.glasses import SHAPES, GlassesLook
 from spherehead.pipeline.synthetic.paint import srgb_to_linear
 from spherehead.pipeline.synthetic.population import Person, draw_person
-from spherehead.pipeline.synthetic.raster import compiled
 
 
 def plain_person(assets: Assets, **changes: object) -> Person:
