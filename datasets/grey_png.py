@@ -8,16 +8,15 @@ stricter: every checksum is proved. The only module that imports zlib_ng, which 
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from zlib_ng import zlib_ng
 
 from .arrays import Pixels
 from .compiled import compiled
 
-_InflateError: Any = zlib_ng.error  # its stub calls the class an instance
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHUNK = struct.Struct(">I4s")
 _PLAIN = b"\x08\x00\x00\x00\x00"
@@ -39,12 +38,14 @@ class GreyPng:
         Raises:
             ValueError: the stream is damaged.
         """
+        from zlib_ng import zlib_ng
+
         height, width = self.size
         wanted = height * (width + 1)  # each row begins with the number of its filter
         inflater = zlib_ng.decompressobj()
         try:
             raw = inflater.decompress(self.stream, wanted + 1)
-        except _InflateError as error:
+        except zlib_ng.error as error:  # type: ignore[misc]  # its stub calls the class an instance
             raise ValueError(f"pixels that do not decompress ({error})") from error
         if len(raw) != wanted or not inflater.eof:
             raise ValueError(f"expected pixels of {wanted} bytes, got {len(raw)}")
@@ -65,7 +66,7 @@ def open_grey(data: bytes | memoryview) -> GreyPng | None:
     while at + 12 <= size:
         length, kind = _CHUNK.unpack_from(data, at)
         end = at + 8 + length
-        if end + 4 > size or zlib_ng.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+        if end + 4 > size or zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise ValueError(f"a damaged {kind.decode('latin-1')} chunk at byte {at}")
         if kind == b"IDAT":
             parts.append(data[at + 8 : end])
