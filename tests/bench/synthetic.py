@@ -1,4 +1,4 @@
-"""Times of rendered heads: making a person, the exact pass, the preview and Mitsuba; medians and spread.
+"""Times of rendered heads: making a person, the exact pass, the preview, Mitsuba and a whole picture; medians and spread.
 
 Run: python tests/bench/synthetic.py ASSETS --heads 5
 """
@@ -22,6 +22,7 @@ from spherehead.pipeline.synthetic.light import draw_light
 from spherehead.pipeline.synthetic.population import draw_person
 from spherehead.pipeline.synthetic.preview import preview
 from spherehead.pipeline.synthetic.render import Studio, renderer, window_of
+from spherehead.pipeline.synthetic.source import MakeHumanSettings, shoot
 
 
 def main() -> None:
@@ -62,6 +63,12 @@ def main() -> None:
                     first,
                 )
                 timed(f"denoise {size}", lambda p=shot, v=seen: denoise(p, v), first)
+                settings = MakeHumanSettings(seed=1, size=size, samples=samples, variant=options.variant)
+                timed(
+                    f"whole picture {size}",
+                    lambda c=camera, t=studio, d=drawing, f=figure, all=settings: shoot(all, f, t, d, c, 0),
+                    first,
+                )
     for name in wall:
         spread = np.percentile(wall[name], [10, 90])
         middle = statistics.median(wall[name])
