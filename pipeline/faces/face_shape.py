@@ -90,7 +90,7 @@ def mean_face() -> Floats:
     The canonical face is nobody's mean: under it, faces in front seemed to be seen from 2.5 degrees above where they were.
     Learned by `tests/bench/mean_face.py` from rendered people (seed 7) under known cameras; what of it moves, turns or scales
     the face is left out, as from the modes. It serves photographs as well: the fits of five real faces cost 6 per cent less
-    with it, data and prior together (three 9 to 11, one 3, one as much as before), and with its opposite each costs more.
+    with it, data and prior together (three 9 to 11, one 3, one as much as before), and with half its opposite each costs more.
     """
     with resources.files(__package__).joinpath("data/mean_face.npy").open("rb") as file:
         mean = canonical_vertices() + np.load(file, allow_pickle=False)
