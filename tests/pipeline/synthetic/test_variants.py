@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from spherehead.manifests.config import ConfigError
@@ -60,3 +61,37 @@ def test_a_wrong_llvm_ends_the_probe_and_not_the_program() -> None:
     done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, timeout=300, env=env)
     assert done.returncode == 0
     assert done.stdout.split() == ["False", "scalar_rgb"]
+
+
+AGAIN = """
+import hashlib, pathlib, sys
+import numpy as np
+from spherehead.datasets.camera import Camera
+from spherehead.pipeline.synthetic.light import draw_light
+from spherehead.pipeline.synthetic.mesh_head import build_head, read_sidecar, sidecar_of
+from spherehead.pipeline.synthetic.render import Studio
+scan = pathlib.Path(sys.argv[1])
+studio = Studio(build_head(scan, read_sidecar(sidecar_of(scan))), "llvm_ad_rgb")
+light = draw_light(np.random.default_rng(1))
+for _ in range(6):
+    print(hashlib.sha256(studio.photograph(Camera.look_at(0.5, 0.1), light, 512, 30, 7).tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_compiled_variant_gives_the_same_bytes_every_time(tmp_path: Path) -> None:
+    """Thirty samples a pixel were once summed in whatever order threads came."""
+    if not render.usable("llvm_ad_rgb"):
+        pytest.skip("llvm_ad_rgb does not run here: LLVM 19 is not installed, or DRJIT_LIBLLVM_PATH does not name it")
+    scans.save(scans.coloured(), tmp_path / "a.ply")
+    line = [sys.executable, "-c", AGAIN, str(tmp_path / "a.ply")]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 6
+    assert len(set(done.stdout.split())) == 1
+
+
+def test_the_renderer_that_is_recorded_tells_how_samples_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "mitsuba", lambda variant: SimpleNamespace(__version__="3.9.1"))
+    assert render.renderer("scalar_rgb") == "mitsuba 3.9.1 scalar_rgb"
+    assert render.renderer("llvm_ad_rgb") == "mitsuba 3.9.1 llvm_ad_rgb in passes of 16"
