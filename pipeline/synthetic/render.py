@@ -152,7 +152,7 @@ class Studio:
             passes = 1
         scene = self._scene(camera, light, size, samples, window or (0, 0, size, size))
         taken = [np.array(self._mi.render(scene, spp=samples, seed=seed + number), np.float32) for number in range(passes)]
-        picture: Array = np.mean(taken, axis=0, dtype=np.float32)
+        picture: Array = np.asarray(np.mean(taken, axis=0, dtype=np.float32))
         if not np.isfinite(picture).all():
             raise RenderError(f"Mitsuba returned {int((~np.isfinite(picture)).sum())} numbers that are not finite")
         if window is None:
