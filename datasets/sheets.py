@@ -5,11 +5,12 @@ What is drawn on a picture is in `overlay`, which rows are shown in `inspect`; h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -198,6 +199,11 @@ def text_band(text: str, width: int, colour: tuple[int, int, int]) -> Pixels:
     return band
 
 
+def text_width(text: str) -> int:
+    """Return how many pixels wide `text_band` must be to show the whole line."""
+    return 16 + math.ceil(float(_font(13).getlength(text)))
+
+
 def stack(parts: Sequence[Pixels]) -> Pixels:
     """Put pictures under one another on paper, aligned at the left."""
     width = max(part.shape[1] for part in parts)
@@ -230,7 +236,7 @@ def _framed(panel: Pixels, gap: int) -> Array:
 
 
 @cache
-def _font(size: int) -> object:
+def _font(size: int) -> Any:
     from PIL import ImageFont
 
     return ImageFont.load_default(size)
@@ -243,5 +249,5 @@ def _write(picture: Pixels, text: str, place: tuple[int, int], colour: tuple[int
     x, y = place
     region = picture[y : y + size * 3, x:]
     canvas = Image.fromarray(region)
-    ImageDraw.Draw(canvas).multiline_text((0, 0), text, fill=colour, font=_font(size), spacing=2)  # type: ignore[arg-type]
+    ImageDraw.Draw(canvas).multiline_text((0, 0), text, fill=colour, font=_font(size), spacing=2)
     region[:] = np.asarray(canvas)

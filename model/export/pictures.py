@@ -15,7 +15,7 @@ from ...datasets.arrays import Array, Pixels
 from ...datasets.camera import RADIUS
 from ...datasets.classes import colourise
 from ...datasets.overlay import fit
-from ...datasets.sheets import FAINT, INK, PAPER, degrees, stack, text_band
+from ...datasets.sheets import FAINT, INK, PAPER, degrees, stack, text_band, text_width
 from .views import View
 
 DEPTHS = (RADIUS - 0.35, RADIUS + 0.1)
@@ -23,7 +23,7 @@ DEPTHS = (RADIUS - 0.35, RADIUS + 0.1)
 GAP = 4
 """Pixels between tiles."""
 MARGIN = 76
-"""Pixels at the left of a sheet, for the heads' names."""
+"""Pixels at the left of a sheet, for the heads' names; more where one is longer."""
 
 
 def depth_colours(depth: Array, mask: Array) -> Pixels:
@@ -73,13 +73,14 @@ def sheet(rows: Sequence[Sequence[Pixels]], names: Sequence[str], columns: Seque
         title: a line above, where given.
     """
     height, width = rows[0][0].shape[:2]
-    head = [np.full((28, MARGIN, 3), PAPER, dtype=np.uint8)]
+    margin = max(MARGIN, *(text_width(name) for name in names))
+    head = [np.full((28, margin, 3), PAPER, dtype=np.uint8)]
     lines: list[Pixels] = []
     for name in columns:
         head += [text_band(name, width + GAP, FAINT)]
     for name, tiles in zip(names, rows, strict=True):
-        band = text_band(name, MARGIN, INK)
-        label = np.full((height, MARGIN, 3), PAPER, dtype=np.uint8)
+        band = text_band(name, margin, INK)
+        label = np.full((height, margin, 3), PAPER, dtype=np.uint8)
         top = max(0, (height - len(band)) // 2)
         label[top : top + len(band)] = band[: height - top]
         space = np.full((height, GAP, 3), PAPER, dtype=np.uint8)

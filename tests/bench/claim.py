@@ -29,7 +29,7 @@ from spherehead.manifests.identity import unit_interval
 from spherehead.manifests.store import write_bytes, write_json
 from spherehead.manifests.summary import read_frame
 from spherehead.model.export.generate import find_model, present_look, seeded_condition
-from spherehead.model.export.pictures import heads_sheet
+from spherehead.model.export.pictures import heads_sheet, sheet, tile
 from spherehead.model.export.views import View, each_view, head_styles, look_from, seeded_latents
 from spherehead.model.metrics.features import open_features
 from spherehead.model.metrics.mirror import MirrorScores, MirrorSummary, mirror_scores, summarise
@@ -95,8 +95,10 @@ class Detector:
         return total
 
 
-def judge_run(name: str, run: Path, yardstick: Yardstick, detector: Detector, heads: int, out: Path, device: str) -> Row:
-    """Measure one run's newest checkpoint."""
+def judge_run(
+    name: str, run: Path, yardstick: Yardstick, detector: Detector, heads: int, out: Path, device: str
+) -> tuple[Row, list[list[View]]]:
+    """Measure one run's newest checkpoint; the first heads' fronts and backs come with the row."""
     folder = find_model(run)
     generator, look = load_generator(folder).to(device), present_look(folder)
     position = folder / "position.json"
@@ -115,7 +117,17 @@ def judge_run(name: str, run: Path, yardstick: Yardstick, detector: Detector, he
         if len(shown) < 8:
             shown.append([face, back])
     show_pairs(out / f"pairs-{name}-{run.name}.png", shown, name)
-    return Row(name, images, distances, summarise(scores), behind, front)
+    return Row(name, images, distances, summarise(scores), behind, front), shown
+
+
+def show_runs(path: Path, runs: dict[str, list[list[list[View]]]], pairs: int = 6, side: int = 96) -> None:
+    """Write one sheet of all runs: a row for each name, fronts beside backs, as many heads of each seed."""
+    rows = []
+    for seeds in runs.values():
+        each = math.ceil(pairs / len(seeds))
+        rows.append([tile(view, side) for heads in seeds for pair in heads[:each] for view in pair][: 2 * pairs])
+    columns = ["front", "back"] * (max(map(len, rows)) // 2)
+    write_png(path, sheet(rows, list(runs), columns))
 
 
 def show_pairs(path: Path, pairs: list[list[View]], title: str) -> None:
@@ -250,7 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="*", metavar="NAME=DIR")
     parser.add_argument("--data", type=Path, required=True, help="finished data set that the runs were trained on")
-    parser.add_argument("--out", type=Path, required=True, help="folder for claim.md, claim.json and sheets of pairs")
+    parser.add_argument("--out", type=Path, required=True, help="folder for claim.md, claim.json and sheets of heads")
     parser.add_argument("--heads", type=int, default=128, help="heads that are looked at all round")
     parser.add_argument("--count", type=int, default=1024, help="pictures for the distances")
     parser.add_argument("--pairs", type=int, default=0, help="heads to render from front and back; 0 for none")
@@ -269,14 +281,18 @@ def main() -> None:
             show_pairs(asked.out / f"pairs-painted-{share}.png", [list(pair) for pair in both[:8]], "painted")
             rows.append(judge_pairs(f"data: face painted on the back, {share:.0%}", both, detector))
     groups: dict[str, list[Row]] = {}
+    shown: dict[str, list[list[list[View]]]] = {}
     for text in asked.runs:
         name, _, place = text.rpartition("=")
         start = time.perf_counter()
-        row = judge_run(name or Path(place).name, Path(place), yardstick, detector, asked.heads, asked.out, asked.device)
+        row, heads = judge_run(name or Path(place).name, Path(place), yardstick, detector, asked.heads, asked.out, asked.device)
         print(f"{text}: {time.perf_counter() - start:.0f} s", flush=True)
         groups.setdefault(row.name, []).append(row)
+        shown.setdefault(row.name, []).append(heads)
     for name, members in groups.items():
         rows += members + ([mean_row(name, members)] if len(members) > 1 else [])
+    if shown:
+        show_runs(asked.out / "runs.png", shown)
     text = as_table(rows, features.name)
     write_bytes(asked.out / "claim.md", text.encode())
     write_json(asked.out / "claim.json", [dataclasses.asdict(row) for row in rows])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from spherehead.manifests.config import ConfigError, override
 from spherehead.model.export.orbit import OrbitSettings, film_strip, orbit_frames
-from spherehead.model.export.pictures import GAP, MARGIN, card, depth_colours, heads_sheet, mask_grey, yaw_name
+from spherehead.model.export.pictures import GAP, MARGIN, card, depth_colours, heads_sheet, mask_grey, sheet, yaw_name
 from spherehead.model.export.snapshot import SnapshotSettings, snapshot_pictures
 from spherehead.model.export.views import Look, View, seeded_latents
 from spherehead.model.generator import Generator
@@ -66,6 +66,18 @@ def test_every_card_of_the_sheet_stands_in_its_row_and_column() -> None:
             y, x = 56 + row * (tall + GAP) + 32, MARGIN + column * (64 + GAP) + 32
             assert tuple(picture[y, x]) == colours[row][column]
     assert picture.shape == (56 + 2 * (tall + GAP), MARGIN + 3 * (64 + GAP), 3)
+
+
+def test_a_long_name_is_read_whole_and_moves_the_pictures() -> None:
+    """The name's last letters come with ink of their own, before the first picture."""
+    tiles = [np.zeros((32, 32, 3), np.uint8)]
+    margins = []
+    for name in ("SphereHead without ViCo", "SphereHead without ViCo I"):
+        picture = sheet([tiles], [name], ["front"])
+        margins.append(picture.shape[1] - 32 - GAP)
+        ink = np.flatnonzero((picture[28:60, : margins[-1]] < 128).any(axis=(0, 2)))
+        assert margins[-1] - 16 < ink[-1] + 8 <= margins[-1]
+    assert MARGIN < margins[0] < margins[1]
 
 
 def test_a_card_without_parsing_is_as_large() -> None:
