@@ -1,4 +1,5 @@
-"""Times of rendered heads: making a person, the exact pass, the preview, Mitsuba and a whole picture; medians and spread.
+"""Times of rendered heads: making a person, the exact pass, the preview, Mitsuba, a whole picture, and a bare ball beside
+them, which is the least that Mitsuba takes on the machine at hand; medians and spread.
 
 Run: python tests/bench/synthetic.py ASSETS --heads 5
 """
@@ -18,11 +19,32 @@ from spherehead.pipeline.synthetic.assets import open_assets
 from spherehead.pipeline.synthetic.denoise import denoise
 from spherehead.pipeline.synthetic.figure import build_figure
 from spherehead.pipeline.synthetic.geometry import Drawing, look
-from spherehead.pipeline.synthetic.light import draw_light
+from spherehead.pipeline.synthetic.light import SKY, draw_light
 from spherehead.pipeline.synthetic.population import draw_person
 from spherehead.pipeline.synthetic.preview import preview
-from spherehead.pipeline.synthetic.render import Studio, renderer, window_of
+from spherehead.pipeline.synthetic.render import FINISHES, MAX_DEPTH, Studio, mitsuba, renderer, window_of
 from spherehead.pipeline.synthetic.source import MakeHumanSettings, shoot
+
+
+def bare_ball(variant: str, size: int, samples: int) -> np.ndarray:
+    """Render the least that a head can be: a ball as large as one, without texture, hair, lamp or anything in its hollows."""
+    mi = mitsuba(variant)
+    look = {"type": "principled", "base_color": {"type": "rgb", "value": [0.6, 0.45, 0.4]}, **FINISHES["skin"]}
+    sky = np.random.default_rng(0).random((*SKY, 3)).astype(np.float32)
+    film = {"type": "hdrfilm", "width": size, "height": size, "pixel_format": "rgba", "rfilter": {"type": "box"}}
+    scene = mi.load_dict(
+        {
+            "type": "scene",
+            "integrator": {"type": "path", "max_depth": MAX_DEPTH, "rr_depth": 3, "hide_emitters": True},
+            "sensor": {
+                "type": "perspective", "fov": 18.8, "film": film, "sampler": {"type": "independent", "sample_count": samples},
+                "to_world": mi.ScalarTransform4f().look_at([0, 0, 2.7], [0, 0, 0], [0, 1, 0]),
+            },
+            "sky": {"type": "envmap", "bitmap": mi.Bitmap(sky)},
+            "ball": {"type": "sphere", "radius": 0.36, "bsdf": look},
+        }
+    )  # fmt: skip
+    return np.array(mi.render(scene, spp=samples))
 
 
 def main() -> None:
@@ -69,6 +91,9 @@ def main() -> None:
                     lambda c=camera, t=studio, d=drawing, f=figure, all=settings: shoot(all, f, t, d, c, 0),
                     first,
                 )
+    for size, samples in ((256, 16), (512, 32)):
+        for _ in range(2 * options.heads):
+            timed(f"a bare ball {size}", lambda s=size, n=samples: bare_ball(options.variant, s, n))
     for name in wall:
         spread = np.percentile(wall[name], [10, 90])
         middle = statistics.median(wall[name])
