@@ -27,7 +27,8 @@ from .paint import linear_to_srgb, srgb_to_linear
 log = logging.getLogger(__name__)
 
 VARIANTS = ("scalar_rgb", "llvm_ad_rgb", "cuda_ad_rgb")
-"""From the one that runs everywhere to the fastest. Each gives the same bytes every time, and other bytes than the others."""
+"""From the one that runs everywhere to the fastest. Each gives the same bytes every time (not tried with CUDA), and other bytes
+than the others."""
 AUTO = "auto"
 """Choice of the fastest variant that runs here; `resolve` says which that is."""
 CHOICES = (AUTO, *VARIANTS)
@@ -146,7 +147,7 @@ class Studio:
         Raises:
             RenderError: Mitsuba gave numbers that are not finite.
         """
-        if self._compiles:  # one window and one count of samples for all pictures, so that their program is compiled once
+        if self._compiles:  # one window and one count of samples, so that few programs serve all pictures
             window, passes, samples = None, math.ceil(samples / PASS), PASS
         else:
             passes = 1

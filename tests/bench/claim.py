@@ -124,8 +124,8 @@ def show_runs(path: Path, runs: dict[str, list[list[list[View]]]], pairs: int = 
     """Write one sheet of all runs: a row for each name, fronts beside backs, as many heads of each seed."""
     rows = []
     for seeds in runs.values():
-        each = math.ceil(pairs / len(seeds))
-        rows.append([tile(view, side) for heads in seeds for pair in heads[:each] for view in pair][: 2 * pairs])
+        each = max(1, pairs // len(seeds))
+        rows.append([tile(view, side) for heads in seeds for pair in heads[:each] for view in pair])
     columns = ["front", "back"] * (max(map(len, rows)) // 2)
     write_png(path, sheet(rows, list(runs), columns))
 

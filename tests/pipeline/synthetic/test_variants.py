@@ -7,9 +7,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
+from spherehead.datasets.camera import Camera
 from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.synthetic import render
+from spherehead.pipeline.synthetic.light import draw_light
+from spherehead.pipeline.synthetic.mesh_head import build_head, read_sidecar, sidecar_of
 from spherehead.pipeline.synthetic.mesh_source import MeshSource
 from spherehead.pipeline.synthetic.source import parse
 
@@ -74,21 +79,47 @@ scan = pathlib.Path(sys.argv[1])
 studio = Studio(build_head(scan, read_sidecar(sidecar_of(scan))), "llvm_ad_rgb")
 light = draw_light(np.random.default_rng(1))
 for _ in range(6):
-    print(hashlib.sha256(studio.photograph(Camera.look_at(0.5, 0.1), light, 512, 30, 7).tobytes()).hexdigest())
+    picture = studio.photograph(Camera.look_at(0.5, 0.1), light, 512, 30, 7)
+    print(hashlib.sha256(picture.tobytes()).hexdigest())
+np.save(scan.with_suffix(".npy"), picture)
 """
+
+
+def studio(folder: Path) -> render.Studio:
+    """Return the ball of two colours, ready for scalar_rgb; its scan lies in the folder."""
+    scan = folder / "a.ply"
+    scans.save(scans.coloured(), scan)
+    return render.Studio(build_head(scan, read_sidecar(sidecar_of(scan))))
+
+
+def test_passes_are_whole_pictures_and_their_mean_is_what_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty samples are two passes of sixteen, whatever the window; rendered with scalar_rgb, which runs everywhere."""
+    ball, camera, light = studio(tmp_path), Camera.look_at(0.5, 0.1), draw_light(np.random.default_rng(1))
+    single = [ball.photograph(camera, light, 64, render.PASS, seed) for seed in (7, 8)]
+    assert not np.array_equal(*single)
+    monkeypatch.setattr(ball, "_compiles", True)
+    assert np.array_equal(
+        ball.photograph(camera, light, 64, 30, 7, (20, 20, 40, 40)), np.mean(single, axis=0, dtype=np.float32)
+    )
+    assert np.array_equal(ball.photograph(camera, light, 64, 1, 7), single[0])
 
 
 @pytest.mark.slow
 def test_the_compiled_variant_gives_the_same_bytes_every_time(tmp_path: Path) -> None:
-    """Thirty samples a pixel were once summed in whatever order threads came."""
+    """Thirty samples a pixel were once summed in whatever order threads came. But for noise it is scalar_rgb's picture."""
     if not render.usable("llvm_ad_rgb"):
         pytest.skip("llvm_ad_rgb does not run here: LLVM 19 is not installed, or DRJIT_LIBLLVM_PATH does not name it")
-    scans.save(scans.coloured(), tmp_path / "a.ply")
+    ball = studio(tmp_path)
     line = [sys.executable, "-c", AGAIN, str(tmp_path / "a.ply")]
     done = subprocess.run(line, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) == 6
     assert len(set(done.stdout.split())) == 1
+    expected = ball.photograph(Camera.look_at(0.5, 0.1), draw_light(np.random.default_rng(1)), 512, 4, 1)
+    blurred = [
+        cv2.resize(picture, (16, 16), interpolation=cv2.INTER_AREA) for picture in (np.load(tmp_path / "a.npy"), expected)
+    ]
+    assert np.abs(blurred[0] - blurred[1]).max() < 0.02 * expected.max()
 
 
 def test_the_renderer_that_is_recorded_tells_how_samples_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
