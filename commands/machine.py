@@ -20,7 +20,7 @@ def doctor(json_: Json = False) -> None:
 
     Example: spherehead doctor
     """
-    from ..pipeline.doctor import examine
+    from ..pipeline.console.doctor import examine
 
     diagnosis = examine()
     print(diagnosis.json() if json_ else diagnosis.text())
@@ -35,11 +35,11 @@ def models_list(
 
     Example: spherehead models list
     """
-    from ..pipeline.weights import listing
+    from ..pipeline.backends.weights import listing
 
     lines = listing(check)
     if json_:
-        from ..datasets.inspect import record_text
+        from ..datasets.shards.inspect import record_text
         from ..manifests.config import to_plain
 
         print(record_text({line.name: to_plain(line) for line in lines}))
@@ -59,7 +59,7 @@ def models_fetch(
 
     Example: spherehead models fetch birefnet-portrait
     """
-    from ..pipeline.weights import fetch
+    from ..pipeline.backends.weights import fetch
 
     if (from_ or url) and len(names) > 1:
         raise typer.BadParameter("expected one NAME with --from or --url", param_hint="NAME")
@@ -74,7 +74,7 @@ def models_verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NA
 
     Example: spherehead models verify
     """
-    from ..pipeline.weights import listing, status
+    from ..pipeline.backends.weights import listing, status
 
     lines = [status(name) for name in names] if names else [line for line in listing(checked=True) if line.state != "missing"]
     for line in lines:

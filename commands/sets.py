@@ -15,7 +15,7 @@ import typer
 from .common import MISMATCH, OK, Folder, table
 
 if TYPE_CHECKING:
-    from ..datasets.sheets import Kind
+    from ..datasets.report.sheets import Kind
 
 shards = typer.Typer(help="List, show, draw and verify the shards of a data set.", no_args_is_help=True)
 manifest = typer.Typer(help="Show, sum up, compare and verify manifests.", no_args_is_help=True)
@@ -28,7 +28,7 @@ def report(
 
     Example: spherehead report heads
     """
-    from ..datasets.report import write_report
+    from ..datasets.report.report import write_report
 
     print(f"report: {write_report(folder, out)}")
 
@@ -41,7 +41,7 @@ def shards_ls(
 
     Example: spherehead shards ls heads
     """
-    from ..datasets.inspect import list_shards
+    from ..datasets.shards.inspect import list_shards
 
     states = list_shards(folder, check)
     rows = [(s.entry.name, s.entry.split, f"{s.entry.count:,}", f"{s.entry.num_bytes:,}", s.entry.sha256) for s in states]
@@ -60,7 +60,7 @@ def shards_show(
 
     Example: spherehead shards show heads 0123
     """
-    from ..datasets.inspect import record_text, show
+    from ..datasets.shards.inspect import record_text, show
 
     shown = show(folder, sample)
     print(record_text(shown.row))
@@ -87,7 +87,7 @@ def shards_sheet(
     Example: spherehead shards sheet heads --kind overlay --out sheet.png
     """
 
-    from ..datasets.sheets import SheetSettings, write_sheet
+    from ..datasets.report.sheets import SheetSettings, write_sheet
 
     kinds = ("random", "worst", "view", "refused", "overlay")
     if kind not in kinds:
@@ -104,7 +104,7 @@ def shards_verify(
 
     Example: spherehead shards verify heads --deep
     """
-    from ..datasets.verify import verify
+    from ..datasets.shards.verify import verify
 
     _judge(
         folder, [str(problem) for problem in verify(folder, deep=deep)], "deep " * deep + "verification of shards and manifest"
@@ -117,7 +117,7 @@ def manifest_show(folder: Folder) -> None:
 
     Example: spherehead manifest show heads
     """
-    from ..datasets.inspect import record_text
+    from ..datasets.shards.inspect import record_text
     from ..manifests.config import to_plain
     from ..manifests.store import read_header
 
@@ -162,7 +162,7 @@ def manifest_verify(folder: Folder) -> None:
 
     Example: spherehead manifest verify heads
     """
-    from ..datasets.verify import verify_manifest
+    from ..datasets.shards.verify import verify_manifest
 
     _judge(folder, [str(problem) for problem in verify_manifest(folder)], "verification of the manifest")
 

@@ -17,7 +17,7 @@ from .nets.layers import DTYPES, Conv, Dense, Precision, check_clamp
 from .nets.mapping import Mapping, MappingSettings
 from .nets.upsampler import resize
 from .portrait import Portrait
-from .rays import LABEL_SIZE
+from .volume_rendering.rays import LABEL_SIZE
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Literal
 import torch
 from torch import nn
 
-from .march import MarchSettings, Randomness, render
 from .nets.backbone import SynthesisNetwork, SynthesisSettings
 from .nets.background import Background, BackgroundSettings
 from .nets.decoder import Decoder, DecoderSettings
@@ -21,7 +20,8 @@ from .nets.parsing import ParsingHead, ParsingSettings
 from .nets.upsampler import Upsampler, UpsamplerSettings
 from .ops.modulation import Modulation
 from .portrait import Portrait
-from .rays import LABEL_SIZE, camera_rays, check_labels
+from .volume_rendering.ray_marching import MarchSettings, Randomness, render
+from .volume_rendering.rays import LABEL_SIZE, camera_rays, check_labels
 from .volumes import VolumeSettings
 from .volumes.base import Volume
 

@@ -14,12 +14,12 @@ from typing import Any
 from ..manifests.config import ConfigError
 from .discriminator import CriticSettings
 from .generator import GeneratorSettings
-from .march import MarchSettings
 from .nets.backbone import SynthesisSettings
 from .nets.background import BackgroundSettings
 from .nets.decoder import DecoderSettings
 from .nets.parsing import ParsingSettings
 from .nets.upsampler import UpsamplerSettings
+from .volume_rendering.ray_marching import MarchSettings
 from .volumes import DualSphereSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings
 
 

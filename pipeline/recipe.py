@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..datasets.balance import BalanceSettings
-from ..datasets.codec import Encoding
-from ..datasets.decode import DecodePolicy
-from ..datasets.duplicates import DuplicateSettings
-from ..datasets.splits import SplitSettings
+from ..datasets.images.decode import DecodePolicy
+from ..datasets.shards.codec import Encoding
 from ..manifests.config import (
     ConfigError,
     fingerprint,
@@ -22,8 +19,10 @@ from ..manifests.config import (
     to_plain,
     unknown,
 )
-from .packing import FORMAT
-from .stage import Stage
+from .curation.balance import BalanceSettings
+from .curation.duplicates import DuplicateSettings
+from .curation.splits import SplitSettings
+from .stage import CACHE_FORMAT, Stage
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Recipe:
 
     def keys(self) -> tuple[str, ...]:
         """Return the cache keys of a resolved recipe: decoding, each stage, encoding; each depends on all before it."""
-        key = fingerprint(["decode", FORMAT, to_plain(self.decode), self.seed])
+        key = fingerprint(["decode", CACHE_FORMAT, to_plain(self.decode), self.seed])
         keys = [key]
         for stage in self.stages:
             key = stage.key(key)

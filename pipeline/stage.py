@@ -13,6 +13,9 @@ import numpy as np
 from ..datasets.sample import Sample
 from ..manifests.config import fingerprint, to_plain
 
+CACHE_FORMAT = 1
+"""Version of the form in which samples are kept between stages (`execution.packing`); a new one empties every cache."""
+
 
 @dataclass(frozen=True)
 class Backend:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -41,18 +40,12 @@ def photos(shared: Path) -> list[Path]:
 @pytest.fixture(scope="session")
 def bad_inputs() -> ModuleType:
     """The module that makes every bad input file: its `cases()` and `write_bad_inputs(folder)`."""
-    folder = str(ROOT / "tests" / "datasets")
-    if folder not in sys.path:
-        sys.path.append(folder)
     return importlib.import_module("bad_inputs")
 
 
 @pytest.fixture(scope="session")
 def finished_sets() -> ModuleType:
     """The module that writes small finished data sets of rendered ball heads: its `build(folder)` and `View`."""
-    folder = str(ROOT / "tests" / "datasets")
-    if folder not in sys.path:
-        sys.path.append(folder)
     return importlib.import_module("finished_set")
 
 

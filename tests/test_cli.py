@@ -22,8 +22,8 @@ import yaml
 from spherehead import __version__, cli
 from spherehead.commands.common import parse_size
 from spherehead.manifests.lock import writer_lock
-from spherehead.pipeline.build import BuildInterrupted
-from spherehead.pipeline.describe import describe, meanings
+from spherehead.pipeline.building.build import BuildInterrupted
+from spherehead.pipeline.console.describe import describe, meanings
 from spherehead.pipeline.presets import PRESETS, STAGES, preset
 from spherehead.pipeline.recipe import Recipe
 
@@ -183,7 +183,7 @@ def test_shards_are_listed_shown_and_drawn(run, finished: Path, tmp_path: Path) 
     listed = run("shards", "ls", finished, "--check")
     assert listed.code == 0
     assert [line.split()[0] for line in listed.out.splitlines()[1:]] == sorted(path.name for path in finished.glob("*.tar"))
-    from spherehead.datasets.inspect import find
+    from spherehead.datasets.shards.inspect import find
 
     sample = find(finished, "")[0]
     shown = run("shards", "show", finished, sample)

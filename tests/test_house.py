@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,44 +18,65 @@ from spherehead.datasets.reasons import REASONS
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {"manifests": 0, "datasets": 1, "pipeline": 2, "model": 2, "commands": 3, "cli": 4, "__main__": 5, "__init__": 0}
 """A file may import from lower layers and from its own folder."""
+ROOMS = {
+    "datasets": ["", "images", "sources", "shards", "streaming", "report"],
+    "pipeline": [
+        "stage", "curation", "recipe", "backends", "annotators/faces", "annotators/mattes", "annotators/parsers", "annotators",
+        "stages", "presets", "console", "execution", "synthetic/assets", "synthetic/people", "synthetic/rendering", "synthetic",
+        "synthetic/scans", "engines", "building",
+    ],
+    "model": [
+        "ops", "nets", "volumes", "volume_rendering", "", "losses", "visualization", "evaluation", "interop", "train", "export",
+    ],
+}  # fmt: skip
+"""Folders of a layer, lowest first: a module imports from its own folder and from those before it. A module that lies in the
+layer itself is a room of its own where it is named, else of the room ""."""
+MOST_MODULES = 14
+MOST_LINES, MOST_FUNCTION_LINES = 376, 60
 LIGHT = {"numpy", "cv2", "scipy", "pandas", "pyarrow", "PIL", "yaml", "typer", "psutil", "packaging"}
 """Third-party packages that any module may import; all others have one module that wraps them."""
 WRAPPERS = {
-    "mediapipe": {"pipeline/mediapipe_models.py"},
-    "google": {"pipeline/mediapipe_models.py"},
-    "onnxruntime": {"pipeline/onnx_session.py"},
-    "rembg": {"pipeline/mattes/rembg_models.py"},
-    "face_alignment": {"pipeline/faces/face_alignment_points.py"},
-    "pymatting": {"pipeline/mattes/closed_form.py"},
-    "albumentations": {"pipeline/photometry.py"},
-    "imagehash": {"datasets/perceptual_hash.py"},
-    "webdataset": {"datasets/shards.py"},
-    "jinja2": {"datasets/report.py"},
-    "matplotlib": {"datasets/figures.py"},
-    "rich": {"pipeline/progress.py"},
-    "pillow_heif": {"datasets/formats.py"},
+    "mediapipe": {"pipeline/backends/mediapipe_models.py"},
+    "google": {"pipeline/backends/mediapipe_models.py"},
+    "onnxruntime": {"pipeline/backends/onnx_session.py"},
+    "rembg": {"pipeline/backends/rembg_models.py"},
+    "face_alignment": {"pipeline/annotators/faces/face_alignment_points.py"},
+    "pymatting": {"pipeline/annotators/mattes/closed_form.py"},
+    "albumentations": {"pipeline/backends/photometry.py"},
+    "imagehash": {"pipeline/curation/perceptual_hash.py"},
+    "webdataset": {"datasets/shards/tar.py"},
+    "jinja2": {"datasets/report/report.py"},
+    "matplotlib": {"datasets/report/figures.py"},
+    "rich": {"pipeline/console/progress.py"},
+    "pillow_heif": {"datasets/images/formats.py"},
     "safetensors": {"model/store.py"},
     "numba": {"datasets/compiled.py"},
-    "mitsuba": {"pipeline/synthetic/render.py"},
-    "trimesh": {"pipeline/synthetic/meshes.py"},
+    "mitsuba": {"pipeline/synthetic/rendering/render.py"},
+    "trimesh": {"pipeline/synthetic/scans/meshes.py"},
     "torch": {
-        "pipeline/faces/face_alignment_points.py",
-        "pipeline/doctor.py",
-        "datasets/batch.py",
-        "datasets/loader.py",
-        "datasets/slots.py",
+        "pipeline/annotators/faces/face_alignment_points.py",
+        "pipeline/console/doctor.py",
+        "datasets/streaming/batch.py",
+        "datasets/streaming/loader.py",
+        "datasets/streaming/slots.py",
     },
-    "fsspec": {"datasets/shard_bytes.py"},
-    "zlib_ng": {"datasets/grey_png.py"},
+    "fsspec": {"datasets/shards/storage.py"},
+    "zlib_ng": {"datasets/images/grey_png.py"},
 }
 """Package -> the modules that may import it; `model` is made of torch and is free to."""
 SKIPPED = {"tests", "build", "dist", "demo", "docs"}
 
 
 def sources() -> list[Path]:
-    """Every module of the package; in a git checkout those that git knows, so that unfinished neighbours do not count."""
+    """Every module of the package, those too that git does not track yet."""
     try:
-        listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         found = [ROOT / name for name in listed.splitlines()]
     except (OSError, subprocess.CalledProcessError):
         found = [path for path in ROOT.rglob("*.py") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)]
@@ -99,6 +121,37 @@ def test_imports_go_downwards_and_stay_relative(path: Path) -> None:
             assert target == own or LAYERS[target] < LAYERS[own], f"{name_of(path)} imports upwards from {target}"
 
 
+def room_of(parts: tuple[str, ...]) -> int:
+    """Return the place of a module, given by its path's parts, among the rooms of its layer."""
+    rooms = ROOMS[parts[0]]
+    for length in range(len(parts) - 1, 0, -1):
+        if (name := "/".join(parts[1 : 1 + length])) in rooms:
+            return rooms.index(name)
+    assert "" in rooms, f"{'/'.join(parts)} lies in no room of {parts[0]}"
+    return rooms.index("")
+
+
+def modules_reached(path: Path, level: int, module: str, names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the parts of the modules inside the package that a relative import reaches."""
+    package = list(path.relative_to(ROOT).parts[:-1])
+    base = [*package[: len(package) - (level - 1)], *(part for part in module.split(".") if part)]
+    return [tuple(full if ROOT.joinpath(*(full := [*base, name])).with_suffix(".py").is_file() else base) for name in names]
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.relative_to(ROOT).parts[0] in ROOMS], ids=name_of)
+def test_rooms_of_a_layer_import_only_from_lower_rooms(path: Path) -> None:
+    own = path.relative_to(ROOT).with_suffix("").parts
+    for level, module, names in imports(TREES[path]):
+        for parts in modules_reached(path, level, module, names) if level else ():
+            if parts[:1] == own[:1] and len(parts) > 1:
+                assert room_of(parts) <= room_of(own), f"{name_of(path)} imports {'/'.join(parts)} from a higher room"
+
+
+def test_no_room_is_crowded() -> None:
+    counts = Counter(path.parent for path in FILES if path.name != "__init__.py")
+    assert {name_of(folder): count for folder, count in counts.items() if count > MOST_MODULES} == {}
+
+
 def test_the_import_rule_sees_a_wrong_import() -> None:
     tree = ast.parse("from ..pipeline.build import build\nfrom ... import model\ndef f():\n    from .codec import x")
     found = [targets(ROOT / "datasets" / "sub" / "x.py", *item) for item in imports(tree)]
@@ -129,12 +182,12 @@ def test_every_module_opens_with_what_it_is_for(path: Path) -> None:
 
 
 def test_files_and_functions_stay_readable() -> None:
-    long_files = {name_of(path): count for path in FILES if (count := len(path.read_text().splitlines())) > 450}
+    long_files = {name_of(path): count for path in FILES if (count := len(path.read_text().splitlines())) > MOST_LINES}
     long_functions = {
         f"{name_of(path)}:{node.name}": length
         for path, tree in TREES.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and (length := (node.end_lineno or 0) - node.lineno + 1) > 60
+        if isinstance(node, ast.FunctionDef) and (length := (node.end_lineno or 0) - node.lineno + 1) > MOST_FUNCTION_LINES
     }
     assert (long_files, long_functions) == ({}, {})
 

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from ...datasets.arrays import Pixels
-from ...datasets.figures import LIGHT, Chart, line_charts
-from ...datasets.sheets import PAPER, write_png
-from .pictures import GAP, MARGIN, sheet
+from ...datasets.report.figures import LIGHT, Chart, line_charts
+from ...datasets.report.sheets import PAPER, write_png
+from ..visualization.pictures import GAP, MARGIN, sheet
 
 CHARTS: Mapping[str, tuple[str, ...]] = {
     "adversarial loss": ("generator_adversarial", "critic_adversarial"),

@@ -15,21 +15,21 @@ import torch
 from torch import Tensor
 
 from ...datasets.arrays import Pixels
-from ...datasets.sheets import write_png
+from ...datasets.report.sheets import write_png
 from ...manifests.config import ConfigError
 from ...manifests.store import write_json
 from ..generator import Generator
-from ..rays import LABEL_SIZE
 from ..store import CONFIG, GENERATOR, ModelStoreError, load_generator, read_config
 from ..train.checkpoint import CHECKPOINTS, POSITION, newest
 from ..train.record import read_record, saved_config
 from ..train.schedule import moment
 from ..train.step import subject_vectors
-from .orbit import orbit_frames, tiles
-from .pictures import heads_sheet
-from .snapshot import SnapshotSettings
-from .video import write_video
-from .views import Look, View, each_view, head_styles, ring, seeded_latents, usual_condition
+from ..visualization.orbit import orbit_frames, tiles
+from ..visualization.pictures import heads_sheet
+from ..visualization.snapshot import SnapshotSettings
+from ..visualization.video import write_video
+from ..visualization.views import Look, View, each_view, head_styles, ring, seeded_latents, usual_condition
+from ..volume_rendering.rays import LABEL_SIZE
 
 TOGETHER = 8
 """Heads on one sheet and in one video."""

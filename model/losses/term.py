@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from ..discriminator import Critic
 from ..generator import TRANSLATION, Generator
-from ..march import Randomness
 from ..nets.upsampler import resize
 from ..portrait import Portrait
-from ..rays import camera_rays
+from ..volume_rendering.ray_marching import Randomness
+from ..volume_rendering.rays import camera_rays
 
 Player = Literal["generator", "critic"]
 

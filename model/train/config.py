@@ -25,7 +25,7 @@ from ..losses import (
 from ..losses.augment import AugmentSettings
 from ..losses.term import Habits, LossTerm, Player
 from ..presets import ModelSettings, preset
-from ..rays import LABEL_SIZE
+from ..volume_rendering.rays import LABEL_SIZE
 from .schedule import EmaSettings, Growth, Ramp, ScheduleSettings
 
 KIMG = 1_000

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ...datasets.loader import ShardStream
+from ...datasets.streaming.loader import ShardStream
 from ...manifests.config import ConfigError, fingerprint, from_plain, to_plain
 from ...manifests.store import write_json
 from .config import TrainConfig

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ...datasets.batch import Batch
+from ...datasets.streaming.batch import Batch
 from ..losses.augment import AugmentSettings, adapted, augment
 from ..losses.parsing import NETWORK
 from ..losses.term import Moment, Player, Step

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 
-from ...datasets.batch import Batch
-from ...datasets.loader import ShardStream, StreamSettings, open_loader
+from ...datasets.streaming.batch import Batch
+from ...datasets.streaming.loader import ShardStream, StreamSettings, open_loader
 from ...manifests.lock import writer_lock
 from ...manifests.signals import StopSignals
-from ..export.snapshot import SnapshotSettings, snapshot_pictures
-from ..export.views import Look, seeded_latents
 from ..losses.term import Moment
+from ..visualization.snapshot import SnapshotSettings, snapshot_pictures
+from ..visualization.views import Look, seeded_latents
 from .checkpoint import CheckpointWriteError, checkpoints, load_newest, room_needed, save
 from .config import RunSettings, TrainConfig
 from .distributed import World

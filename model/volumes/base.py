@@ -1,7 +1,7 @@
 """What a volume is: it turns the backbone's output into planes once a head, and planes and points into features.
 
-It leaves density and colour to the decoder, and the choice of points to `march`. EG3D, PanoHead, SphereHead and HyPlaneHead
-differ here and nowhere else.
+It leaves density and colour to the decoder, and the choice of points to `ray_marching`. EG3D, PanoHead, SphereHead and
+HyPlaneHead differ here and nowhere else.
 """
 
 from __future__ import annotations

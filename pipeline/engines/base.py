@@ -6,8 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ..state import FileResult
-from ..work import Task, WorkOrder
+from ..execution.work import FileResult, Task, WorkOrder
 
 
 class EngineError(RuntimeError):

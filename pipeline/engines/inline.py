@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from ...datasets.sample import Drop
-from ..state import FileResult
-from ..work import Task, WorkOrder
-from ..worker import Worker
+from ..execution.work import FileResult, Task, WorkOrder
+from ..execution.worker import Worker
 from .base import Engine, Limits
 
 

@@ -21,9 +21,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ...datasets.sample import Drop
-from ..state import FileResult
-from ..work import Task, WorkOrder
-from ..worker import Worker
+from ..execution.work import FileResult, Task, WorkOrder
+from ..execution.worker import Worker
 from .base import Engine, EngineError, Limits, failure
 
 log = logging.getLogger(__name__)

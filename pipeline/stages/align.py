@@ -14,8 +14,8 @@ import numpy as np
 from ...datasets import warp as warping
 from ...datasets.arrays import Array, Floats
 from ...datasets.sample import Crop, Drop, Head, Sample
-from ..faces.head_fit import HeadFit, Placement, placement_of_box
-from ..faces.landmarks import landmarks_of_mesh
+from ..annotators.faces.head_fit import HeadFit, Placement, placement_of_box
+from ..annotators.faces.landmarks import landmarks_of_mesh
 from ..stage import OpenStage, Stage
 
 

@@ -26,13 +26,13 @@ from ...datasets import warp
 from ...datasets.arrays import Floats, Pixels
 from ...datasets.camera import Camera, CameraError
 from ...datasets.classes import swap_sides
-from ...datasets.geometry import Geometry
 from ...datasets.sample import Crop, Drop, Sample
 from ...manifests.config import canonical_json
 from ...manifests.identity import derived_id
-from ..mattes import matting
-from ..photometry import Darkroom, Photometry, version
+from ..annotators.mattes import matting
+from ..backends.photometry import Darkroom, Photometry, version
 from ..stage import Backend, OpenStage, Stage
+from .geometry import Geometry
 
 _SHOULDERS = 0.75
 """Share of the crop's height below which what touches its sides is shoulders."""

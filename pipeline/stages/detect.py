@@ -18,11 +18,11 @@ import numpy as np
 from ...datasets.arrays import Array, Pixels
 from ...datasets.sample import Drop, Head, Sample
 from ...manifests.identity import sample_id
-from .. import mediapipe_models as models
-from ..faces.coarse_pose import head_of_body, head_of_face
-from ..faces.face_alignment_points import FaceAlignmentPoints, find_weights, weight_files
-from ..faces.head_fit import coarse_placement
-from ..faces.looks import REGION_PIXELS, distance, factor_to, mesh_in_region, reduce_by, region_of_mesh
+from ..annotators.faces.coarse_pose import head_of_body, head_of_face
+from ..annotators.faces.face_alignment_points import FaceAlignmentPoints, find_weights, weight_files
+from ..annotators.faces.face_crop import REGION_PIXELS, distance, factor_to, mesh_in_region, reduce_by, region_of_mesh
+from ..annotators.faces.head_fit import coarse_placement
+from ..backends import mediapipe_models as models
 from ..stage import Backend, OpenStage, Stage
 
 FIRST_GROWTH = 1.6

@@ -16,13 +16,13 @@ from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.camera import Camera, CameraError, canonical_to_world, geodesic
 from ...datasets.canonical_face import canonical_vertices
 from ...datasets.sample import Drop, Head, Sample
-from .. import mediapipe_models as models
-from ..faces.camera_sidecar import file_sha256, look_up, read_cameras
-from ..faces.coarse_pose import CoarseHead, head_of_body, head_of_face
-from ..faces.face_shape import eye_distance
-from ..faces.head_fit import HeadFit, camera_of
-from ..faces.looks import factor_to, mesh_in_region, reduce_by, region_of_mesh
-from ..faces.mesh_drift import marked
+from ...datasets.sources.camera_sidecar import file_sha256, look_up, read_cameras
+from ..annotators.faces.coarse_pose import CoarseHead, head_of_body, head_of_face
+from ..annotators.faces.face_crop import factor_to, mesh_in_region, reduce_by, region_of_mesh
+from ..annotators.faces.face_shape import eye_distance
+from ..annotators.faces.head_fit import HeadFit, camera_of
+from ..annotators.faces.mesh_drift import marked
+from ..backends import mediapipe_models as models
 from ..stage import Backend, OpenStage, Stage
 from .detect import BODY_SCORE
 

@@ -17,9 +17,9 @@ import numpy as np
 from ...datasets import warp
 from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.sample import Drop, Sample
-from .. import mediapipe_models, onnx_session
-from ..faces.face_regions import FACE_OVAL
-from ..mattes import closed_form, matting, rembg_models
+from ..annotators.faces.face_regions import FACE_OVAL
+from ..annotators.mattes import closed_form, matting
+from ..backends import mediapipe_models, onnx_session, rembg_models
 from ..stage import Backend, OpenStage, Stage
 
 Segment = Callable[[Pixels], Array]

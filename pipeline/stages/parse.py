@@ -19,14 +19,14 @@ from ...datasets.camera import Camera
 from ...datasets.canonical_face import canonical_vertices
 from ...datasets.classes import CLASSES
 from ...datasets.sample import Drop, Sample
-from .. import onnx_session
-from .. import weights as model_files
-from ..faces.face_regions import EAR_CENTRE, feature_polygons
-from ..faces.head_fit import HeadFit
-from ..parsers.colour_models import ColourModel
-from ..parsers.head_layout import project
-from ..parsers.mesh_parser import INSIDE, Parsed, parse
-from ..parsers.onnx_parser import class_map_path, load_class_map, run, sides_by_place, within_matte
+from ..annotators.faces.face_regions import EAR_CENTRE, feature_polygons
+from ..annotators.faces.head_fit import HeadFit
+from ..annotators.parsers.colour_models import ColourModel
+from ..annotators.parsers.head_layout import project
+from ..annotators.parsers.mesh_parser import INSIDE, Parsed, parse
+from ..annotators.parsers.onnx_parser import class_map_path, load_class_map, run, sides_by_place, within_matte
+from ..backends import onnx_session
+from ..backends import weights as model_files
 from ..stage import Backend, OpenStage, Stage
 
 

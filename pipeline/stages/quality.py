@@ -1,6 +1,6 @@
 """Refuses heads that are too small, cut, blurred, badly exposed, compressed or edited, and scores those that pass.
 
-How each number is measured stands in `datasets.measures`; here is where on the head it is measured and what is good enough.
+How each number is measured stands in `curation.measures`; here is where on the head it is measured and what is good enough.
 Which of several likenesses stays is decided over the whole set, from the perceptual hashes noted here.
 """
 
@@ -15,13 +15,14 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from ...datasets import measures, warp
+from ...datasets import warp
 from ...datasets.arrays import Pixels
 from ...datasets.classes import INDEX
-from ...datasets.measures import Region
-from ...datasets.perceptual_hash import perceptual_hashes
 from ...datasets.sample import Drop, Sample
-from ..faces.face_regions import FACE_OVAL, fill
+from ..annotators.faces.face_regions import FACE_OVAL, fill
+from ..curation import measures
+from ..curation.measures import Region
+from ..curation.perceptual_hash import perceptual_hashes
 from ..stage import OpenStage, Stage
 
 _FACE = ("skin", "left_brow", "right_brow", "left_eye", "right_eye", "nose", "mouth", "upper_lip", "lower_lip")

@@ -1,7 +1,7 @@
 """The source that fills missing views: looks at the views of the heads that were kept and renders what each bin lacks.
 
 Named `views:` or, with settings, `views:most=500,level=3`; `build-dataset --fill-views` adds it. Which views are lacking is
-arithmetic of `datasets.balance`, rendering is `source`'s, and the colours of people come from `looks`.
+arithmetic of `curation.balance`, rendering is `source`'s, and the colours of people come from `people.appearance`.
 
 A view to add is the k-th of its bin; who is seen in it, from where exactly and under which light follow from the seed, the bin
 and k alone. Whose colours the person has is told by a ring of hashes (Karger et al. 1997), so that a new photograph moves few.
@@ -20,18 +20,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...datasets.arrays import Array
-from ...datasets.balance import BalanceSettings, bin_edges, lacking_views, view_bins
 from ...datasets.sample import Drop, Rights, SourceImage
-from ...datasets.sources import Refused, SourceError
+from ...datasets.sources.base import Refused, SourceError
 from ...manifests.config import ConfigError, canonical_json, from_plain, to_plain
 from ...manifests.identity import rng, unit_interval
-from ..derived import DerivedSource, KeptHead
+from ..curation.balance import BalanceSettings, bin_edges, lacking_views, view_bins
 from ..recipe import Recipe
-from .assets import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL
-from .formats import AssetError
-from .looks import Look, nearest
-from .population import Person, PopulationSettings, draw_person
-from .render import RenderError, renderer, resolve
+from .assets.formats import AssetError
+from .assets.library import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL
+from .derived_source import DerivedSource, KeptHead
+from .people.appearance import Look, nearest
+from .people.population import Person, PopulationSettings, draw_person
+from .rendering.render import RenderError, renderer, resolve
 from .source import MakeHumanSettings, Turn, named_values, opened, person_id, render_view
 
 SCHEME = "views:"

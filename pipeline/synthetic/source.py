@@ -19,19 +19,19 @@ import numpy as np
 
 from ...datasets.arrays import Pixels
 from ...datasets.camera import Camera
-from ...datasets.codec import Encoding, camera_json, encode_grey, encode_image
 from ...datasets.sample import Drop, Rights, SourceImage
-from ...datasets.sources import Refused, Source, SourceError
+from ...datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
+from ...datasets.sources.base import Refused, Source, SourceError
 from ...manifests.config import ConfigError, canonical_json, from_plain, to_plain
 from ...manifests.identity import rng
-from .assets import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL, Assets, open_assets
-from .denoise import denoise
-from .figure import Figure, build_figure
-from .formats import AssetError
-from .geometry import Drawing, look_with_guide
-from .light import KINDS, draw_background, draw_light
-from .population import PopulationSettings, draw_person
-from .render import CHOICES, RenderError, Studio, develop, expose, renderer, resolve, window_of
+from .assets.formats import AssetError
+from .assets.library import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL, Assets, open_assets
+from .people.figure import Figure, build_figure
+from .people.population import PopulationSettings, draw_person
+from .rendering.denoise import denoise
+from .rendering.exact_pass import Drawing, look_with_guide
+from .rendering.light import KINDS, draw_background, draw_light
+from .rendering.render import CHOICES, RenderError, Studio, develop, expose, renderer, resolve, window_of
 
 SCHEME = "makehuman:"
 Turn = tuple[float, float, float]

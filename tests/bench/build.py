@@ -25,17 +25,17 @@ import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 from pictures import describe, write_photographs  # noqa: E402
 from plain_script import PlainScript  # noqa: E402
-from spherehead.datasets import measures  # noqa: E402
 from spherehead.datasets.sample import Sample, SourceImage  # noqa: E402
-from spherehead.datasets.sources import open_sources  # noqa: E402
-from spherehead.pipeline.build import BuildRequest, build  # noqa: E402
-from spherehead.pipeline.plan import make_plan  # noqa: E402
+from spherehead.datasets.sources.open import open_sources  # noqa: E402
+from spherehead.pipeline.building.build import BuildRequest, build  # noqa: E402
+from spherehead.pipeline.building.plan import make_plan  # noqa: E402
+from spherehead.pipeline.building.state import State  # noqa: E402
+from spherehead.pipeline.curation import measures  # noqa: E402
+from spherehead.pipeline.execution.work import Task, WorkOrder  # noqa: E402
+from spherehead.pipeline.execution.worker import Worker  # noqa: E402
 from spherehead.pipeline.presets import preset  # noqa: E402
 from spherehead.pipeline.recipe import Recipe  # noqa: E402
 from spherehead.pipeline.stage import OpenStage, Stage  # noqa: E402
-from spherehead.pipeline.state import State  # noqa: E402
-from spherehead.pipeline.work import Task, WorkOrder  # noqa: E402
-from spherehead.pipeline.worker import Worker  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ def bench_workers(paths: list[Path], scratch: Path) -> None:
         rate = summary.counts["inputs"] / seconds[workers]
         print(f"{workers} workers: {seconds[workers]:.1f} s, {rate:.1f} images/s, peak worker {peak:.0f} MiB   bar 1200")
     print(f"speed-up {seconds[1] / seconds[2]:.2f}   bar 1.8")
-    from spherehead.pipeline.commit import Tombstones, commit
-    from spherehead.pipeline.progress import Silent
+    from spherehead.pipeline.building.commit import Tombstones, commit
+    from spherehead.pipeline.console.progress import Silent
 
     out = scratch / "workers-1"
     for path in out.glob("*.tar"):
@@ -176,7 +176,7 @@ def bench_plan(scratch: Path, count: int = 1_000_000) -> None:
     recipe: Recipe = preset("frames")
     request = BuildRequest((str(folder),), scratch / "plan", recipe)
     state = State(request.out / ".state" / "state.sqlite")
-    from spherehead.pipeline.inputs import input_rows, open_all
+    from spherehead.pipeline.building.inputs import input_rows, open_all
 
     chain = state.chain_id(recipe.resolved().keys())
     state.list_inputs(input_rows(open_all(request.sources, request.recipe), request.sources, request.limit), chain)

@@ -23,19 +23,19 @@ import cv2
 import numpy as np
 import torch
 from spherehead.datasets.arrays import Array, Pixels
-from spherehead.datasets.inspect import PLACE, read
-from spherehead.datasets.sheets import write_png
+from spherehead.datasets.report.sheets import write_png
+from spherehead.datasets.shards.inspect import PLACE, read
 from spherehead.manifests.identity import unit_interval
 from spherehead.manifests.store import write_bytes, write_json
 from spherehead.manifests.summary import read_frame
+from spherehead.model.evaluation.evaluation import Distances, Seen, Yardstick, YardstickSettings, compare
+from spherehead.model.evaluation.features import open_features
+from spherehead.model.evaluation.front_back_similarity import MirrorScores, MirrorSummary, mirror_scores, summarise
 from spherehead.model.export.generate import find_model, present_look, seeded_condition
-from spherehead.model.export.pictures import heads_sheet, sheet, tile
-from spherehead.model.export.views import View, each_view, head_styles, look_from, seeded_latents
-from spherehead.model.metrics.features import open_features
-from spherehead.model.metrics.mirror import MirrorScores, MirrorSummary, mirror_scores, summarise
-from spherehead.model.metrics.yardstick import Distances, Seen, Yardstick, YardstickSettings, compare
 from spherehead.model.store import load_generator
-from spherehead.pipeline.mediapipe_models import FaceFinder
+from spherehead.model.visualization.pictures import heads_sheet, sheet, tile
+from spherehead.model.visualization.views import View, each_view, head_styles, look_from, seeded_latents
+from spherehead.pipeline.backends.mediapipe_models import FaceFinder
 from spherehead.pipeline.synthetic.source import Shot
 
 FRONT = (0.0, 20.0, -20.0)
@@ -173,10 +173,10 @@ def kept_pairs(path: Path, count: int) -> list[Pair]:
 def rendered_pairs(count: int, size: int, first: int) -> Iterator[tuple[Shot, Shot]]:
     """Render heads from exactly in front and behind, under one light each; people that no training set of `first` heads has."""
     from spherehead.datasets.camera import Camera
-    from spherehead.pipeline.synthetic.figure import build_figure
-    from spherehead.pipeline.synthetic.geometry import Drawing
-    from spherehead.pipeline.synthetic.population import draw_person
-    from spherehead.pipeline.synthetic.render import Studio
+    from spherehead.pipeline.synthetic.people.figure import build_figure
+    from spherehead.pipeline.synthetic.people.population import draw_person
+    from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
+    from spherehead.pipeline.synthetic.rendering.render import Studio
     from spherehead.pipeline.synthetic.source import opened, parse, shoot
 
     settings = parse(f"makehuman:size={size},samples=36")

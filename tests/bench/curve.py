@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 from spherehead.manifests.store import write_bytes
+from spherehead.model.evaluation.evaluation import Yardstick, YardstickSettings
+from spherehead.model.evaluation.features import open_features
 from spherehead.model.export.curve import write_curve, write_over_time
 from spherehead.model.export.generate import present_look, seeded_condition
-from spherehead.model.metrics.features import open_features
-from spherehead.model.metrics.yardstick import Yardstick, YardstickSettings
 from spherehead.model.store import load_generator
 from spherehead.model.train.checkpoint import checkpoints
 from spherehead.model.train.progress import read_metrics

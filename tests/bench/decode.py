@@ -17,9 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pyarrow.csv  # noqa: F401 - imported before the clock starts
-from spherehead.datasets import artefacts, jpeg
-from spherehead.datasets.decode import DecodePolicy, decode, probe
-from spherehead.datasets.sources import FolderSource, open_source
+from spherehead.datasets.images import artefacts, jpeg
+from spherehead.datasets.images.decode import DecodePolicy, decode, probe
+from spherehead.datasets.sources.folder import FolderSource
+from spherehead.datasets.sources.open import open_source
 
 
 def pictures(folder: Path | None) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import CLASSES
-from spherehead.datasets.loader import ShardStream, StreamSettings
+from spherehead.datasets.streaming.loader import ShardStream, StreamSettings
 from spherehead.model.discriminator import Critic
 from spherehead.model.generator import Generator
 from spherehead.model.losses.adversarial import CriticAdversarial, GeneratorAdversarial

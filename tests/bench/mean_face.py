@@ -16,10 +16,10 @@ import numpy as np
 from mesh_drift import NOISE, TRUSTED_YAW, View, offsets, powers, upright, views_of
 from spherehead.datasets.camera import CANONICAL_SCALE, CANONICAL_TILT, canonical_to_world, rotation_x
 from spherehead.datasets.canonical_face import canonical_vertices, mirror_partners
-from spherehead.pipeline.faces.face_shape import shape_modes, vertex_normals
-from spherehead.pipeline.faces.mesh_drift import coefficients
+from spherehead.pipeline.annotators.faces.face_shape import shape_modes, vertex_normals
+from spherehead.pipeline.annotators.faces.mesh_drift import coefficients
 from spherehead.pipeline.stages.detect import Detect
-from spherehead.pipeline.synthetic.assets import open_assets
+from spherehead.pipeline.synthetic.assets.library import open_assets
 
 SHARE = 0.75
 """Of the mean of rendered people: with this share the fits of five faces in photographs cost least, as those of renders do."""

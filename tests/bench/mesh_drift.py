@@ -18,14 +18,14 @@ from scipy.spatial.transform import Rotation
 from spherehead.datasets.camera import CANONICAL_SCALE, CANONICAL_TILT, FOCAL, Camera, canonical_to_world, rotation_x
 from spherehead.datasets.canonical_face import canonical_vertices, mirror_partners
 from spherehead.manifests.identity import rng
-from spherehead.pipeline.faces.face_shape import shape_modes, vertex_normals
-from spherehead.pipeline.faces.mesh_drift import LARGEST_YAW
+from spherehead.pipeline.annotators.faces.face_shape import shape_modes, vertex_normals
+from spherehead.pipeline.annotators.faces.mesh_drift import LARGEST_YAW
 from spherehead.pipeline.stages.detect import Detect
-from spherehead.pipeline.synthetic.assets import open_assets
-from spherehead.pipeline.synthetic.figure import build_figure
-from spherehead.pipeline.synthetic.geometry import Drawing
-from spherehead.pipeline.synthetic.population import draw_person
-from spherehead.pipeline.synthetic.preview import preview
+from spherehead.pipeline.synthetic.assets.library import open_assets
+from spherehead.pipeline.synthetic.people.figure import build_figure
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
+from spherehead.pipeline.synthetic.rendering.preview import preview
 
 YAWS = (-70, -60, -50, -38, -25, -12, 0, 12, 25, 38, 50, 60, 70)
 SIDE, WIDER, ORDER, ROUNDS = 384, 1.7, 4, 3

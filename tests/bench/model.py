@@ -41,7 +41,7 @@ CASES = ("forward", "orbit", "step", "operators", "plain-forward", "plain-step")
 
 def twin(name: str) -> ModuleType:
     """Load a file of plain twins from tests/model."""
-    spec = importlib.util.spec_from_file_location(name, TESTS / "model" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, TESTS / "helpers" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

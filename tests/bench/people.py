@@ -14,14 +14,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 from spherehead.datasets.camera import Camera
-from spherehead.datasets.codec import IMAGE_SUFFIXES, decode_image
-from spherehead.datasets.shards import iterate
-from spherehead.pipeline.synthetic.assets import open_assets
-from spherehead.pipeline.synthetic.figure import build_figure
-from spherehead.pipeline.synthetic.geometry import Drawing
-from spherehead.pipeline.synthetic.population import draw_person
-from spherehead.pipeline.synthetic.preview import preview
-from spherehead.pipeline.synthetic.render import Studio
+from spherehead.datasets.shards.codec import IMAGE_SUFFIXES, decode_image
+from spherehead.datasets.shards.tar import iterate
+from spherehead.pipeline.synthetic.assets.library import open_assets
+from spherehead.pipeline.synthetic.people.figure import build_figure
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
+from spherehead.pipeline.synthetic.rendering.preview import preview
+from spherehead.pipeline.synthetic.rendering.render import Studio
 from spherehead.pipeline.synthetic.source import MakeHumanSettings, shoot
 
 

@@ -18,14 +18,14 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 from pictures import describe, originals  # noqa: E402
-from spherehead.datasets import measures  # noqa: E402
-from spherehead.datasets.balance import balance_views  # noqa: E402
-from spherehead.datasets.duplicates import DuplicateSettings, find_near  # noqa: E402
-from spherehead.datasets.perceptual_hash import perceptual_hashes  # noqa: E402
 from spherehead.datasets.sample import Photo, Sample  # noqa: E402
-from spherehead.datasets.splits import Links, assign_splits, leakage  # noqa: E402
 from spherehead.manifests.identity import rng  # noqa: E402
-from spherehead.pipeline.photometry import Blur, Compression, Noise, Photometry, Tint, Tone  # noqa: E402
+from spherehead.pipeline.backends.photometry import Blur, Compression, Noise, Photometry, Tint, Tone  # noqa: E402
+from spherehead.pipeline.curation import measures  # noqa: E402
+from spherehead.pipeline.curation.balance import balance_views  # noqa: E402
+from spherehead.pipeline.curation.duplicates import DuplicateSettings, find_near  # noqa: E402
+from spherehead.pipeline.curation.perceptual_hash import perceptual_hashes  # noqa: E402
+from spherehead.pipeline.curation.splits import Links, assign_splits, leakage  # noqa: E402
 from spherehead.pipeline.stages import quality  # noqa: E402
 from spherehead.pipeline.stages.align import Align  # noqa: E402
 from spherehead.pipeline.stages.augment import Augment, Moves  # noqa: E402

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from spherehead.datasets.camera import Camera
-from spherehead.model.march import MarchSettings, render
-from spherehead.model.rays import camera_rays
+from spherehead.model.volume_rendering.ray_marching import MarchSettings, render
+from spherehead.model.volume_rendering.rays import camera_rays
 from spherehead.model.volumes import DualSphereSettings
 from spherehead.model.volumes.dual_sphere import fusion_weights
 

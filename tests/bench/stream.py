@@ -30,11 +30,11 @@ import cv2
 import numpy as np
 import psutil
 import torch
-from spherehead.datasets.batch import members_of
 from spherehead.datasets.camera import Camera
-from spherehead.datasets.codec import Encoding, encode_grey, encode_image, row_json
-from spherehead.datasets.loader import ShardStream, StreamSettings, open_loader
-from spherehead.datasets.shards import write_shard
+from spherehead.datasets.shards.codec import Encoding, encode_grey, encode_image, row_json
+from spherehead.datasets.shards.tar import write_shard
+from spherehead.datasets.streaming.batch import members_of
+from spherehead.datasets.streaming.loader import ShardStream, StreamSettings, open_loader
 from spherehead.manifests.identity import content_sha256, sample_id
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "datasets"))

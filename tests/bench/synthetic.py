@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from spherehead.datasets.camera import Camera
 from spherehead.manifests.identity import rng
-from spherehead.pipeline.synthetic.assets import open_assets
-from spherehead.pipeline.synthetic.denoise import denoise
-from spherehead.pipeline.synthetic.figure import build_figure
-from spherehead.pipeline.synthetic.geometry import Drawing, look
-from spherehead.pipeline.synthetic.light import SKY, draw_light
-from spherehead.pipeline.synthetic.population import draw_person
-from spherehead.pipeline.synthetic.preview import preview
-from spherehead.pipeline.synthetic.render import FINISHES, MAX_DEPTH, Studio, mitsuba, renderer, window_of
+from spherehead.pipeline.synthetic.assets.library import open_assets
+from spherehead.pipeline.synthetic.people.figure import build_figure
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.rendering.denoise import denoise
+from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
+from spherehead.pipeline.synthetic.rendering.light import SKY, draw_light
+from spherehead.pipeline.synthetic.rendering.preview import preview
+from spherehead.pipeline.synthetic.rendering.render import FINISHES, MAX_DEPTH, Studio, mitsuba, renderer, window_of
 from spherehead.pipeline.synthetic.source import MakeHumanSettings, shoot
 
 

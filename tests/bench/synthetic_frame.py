@@ -15,13 +15,13 @@ from mesh_drift import TRUSTED_YAW, own_face, views_of
 from scipy.spatial.transform import Rotation
 from spherehead.datasets.camera import canonical_to_world
 from spherehead.datasets.canonical_face import canonical_vertices, mirror_partners
-from spherehead.pipeline.faces.mesh_drift import coefficients
+from spherehead.pipeline.annotators.faces.mesh_drift import coefficients
 from spherehead.pipeline.stages.detect import Detect
-from spherehead.pipeline.synthetic.assets import open_assets
-from spherehead.pipeline.synthetic.body import Body
-from spherehead.pipeline.synthetic.figure import body_of
-from spherehead.pipeline.synthetic.placement import place, places, similarity
-from spherehead.pipeline.synthetic.population import draw_person
+from spherehead.pipeline.synthetic.assets.library import open_assets
+from spherehead.pipeline.synthetic.people.body import Body
+from spherehead.pipeline.synthetic.people.figure import body_of
+from spherehead.pipeline.synthetic.people.placement import place, places, similarity
+from spherehead.pipeline.synthetic.people.population import draw_person
 
 FARTHEST = 0.3
 """Decimetres: a point farther off a vertex than this counts as that far."""

@@ -10,10 +10,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from spherehead.datasets.shards import iterate
-from spherehead.pipeline.synthetic.assets import open_assets
-from spherehead.pipeline.synthetic.looks import lab, look_of, skin_colour
-from spherehead.pipeline.synthetic.population import draw_person
+from spherehead.datasets.shards.tar import iterate
+from spherehead.pipeline.synthetic.assets.library import open_assets
+from spherehead.pipeline.synthetic.people.appearance import lab, look_of, skin_colour
+from spherehead.pipeline.synthetic.people.population import draw_person
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from spherehead.datasets.sample import Drop, Photo, Sample
 from spherehead.manifests.identity import rng
 from spherehead.pipeline.presets import heads as heads_recipe
 from spherehead.pipeline.stage import OpenStage
-from spherehead.pipeline.synthetic.assets import open_assets
+from spherehead.pipeline.synthetic.assets.library import open_assets
 from truth_pictures import Held, TrueView, held_views
 
 BANDS = ((0, 30), (30, 60), (60, 90), (90, 180.1))

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from spherehead.datasets.camera import FOCAL, Camera
 from spherehead.manifests.identity import rng
-from spherehead.pipeline.synthetic.assets import Assets
-from spherehead.pipeline.synthetic.denoise import denoise
-from spherehead.pipeline.synthetic.figure import build_figure
-from spherehead.pipeline.synthetic.geometry import Drawing, look
-from spherehead.pipeline.synthetic.light import draw_background, draw_light
-from spherehead.pipeline.synthetic.population import draw_person
-from spherehead.pipeline.synthetic.render import Studio, composite, expose
+from spherehead.pipeline.synthetic.assets.library import Assets
+from spherehead.pipeline.synthetic.people.figure import build_figure
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.rendering.denoise import denoise
+from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
+from spherehead.pipeline.synthetic.rendering.light import draw_background, draw_light
+from spherehead.pipeline.synthetic.rendering.render import Studio, composite, expose
 
 WIDER = 1.7
 """Side of the picture in sides of the canonical crop."""

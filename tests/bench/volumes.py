@@ -18,8 +18,8 @@ from types import ModuleType
 
 import torch
 from spherehead.datasets.camera import Camera
-from spherehead.model.march import MarchSettings, Randomness, compose, fine_depths, merge_ranks, render
-from spherehead.model.rays import camera_rays
+from spherehead.model.volume_rendering.ray_marching import MarchSettings, Randomness, compose, fine_depths, merge_ranks, render
+from spherehead.model.volume_rendering.rays import camera_rays
 from spherehead.model.volumes import DualSphereSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings
 
 SAMPLES = 48
@@ -28,7 +28,7 @@ Work = Callable[[], object]
 
 def twins() -> ModuleType:
     """Load the plain twins from tests/model."""
-    path = Path(__file__).resolve().parents[1] / "model" / "plain_volumes.py"
+    path = Path(__file__).resolve().parents[1] / "helpers" / "plain_volumes.py"
     spec = importlib.util.spec_from_file_location("plain_volumes", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import shutil
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -14,9 +13,6 @@ import pytest
 @pytest.fixture(scope="session")
 def streams(finished_sets: ModuleType) -> ModuleType:
     """The module `stream_helpers`."""
-    folder = str(Path(__file__).parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
     return importlib.import_module("stream_helpers")
 
 

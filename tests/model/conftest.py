@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -14,11 +13,7 @@ import torch
 @pytest.fixture(scope="session")
 def plain_volumes() -> ModuleType:
     """The slow twins of volumes and march."""
-    spec = importlib.util.spec_from_file_location("plain_volumes", Path(__file__).with_name("plain_volumes.py"))
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("plain_volumes")
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +28,4 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def published() -> ModuleType:
     """The writer of checkpoints in the published format."""
-    spec = importlib.util.spec_from_file_location("published", Path(__file__).with_name("published.py"))
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("published")

@@ -19,10 +19,10 @@ from spherehead.model.generator import Generator
 from spherehead.model.interop.convert import PROVENANCE, convert
 from spherehead.model.interop.settings import critic_settings, generator_settings
 from spherehead.model.interop.unpickle import CheckpointError
-from spherehead.model.march import Randomness
 from spherehead.model.portrait import Portrait
 from spherehead.model.presets import preset
 from spherehead.model.store import ModelStoreError, load_critic, load_generator, read_config
+from spherehead.model.volume_rendering.ray_marching import Randomness
 
 METHODS = ("eg3d", "hyplanehead", "panohead", "spherehead")
 PICTURES = {"image": "image", "image_raw": "raw", "image_depth": "depth", "image_mask": "mask", "image_parsing": "parsing"}

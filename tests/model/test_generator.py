@@ -10,12 +10,12 @@ import torch
 from spherehead.datasets.camera import Camera
 from spherehead.manifests.config import override
 from spherehead.model.generator import ComputeSettings, Generator, GeneratorSettings
-from spherehead.model.march import MarchError, Randomness
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.upsampler import Upsampler, UpsamplerSettings
 from spherehead.model.presets import preset
-from spherehead.model.rays import LabelError
+from spherehead.model.volume_rendering.ray_marching import MarchError, Randomness
+from spherehead.model.volume_rendering.rays import LabelError
 from spherehead.model.volumes.base import VolumeError
 
 

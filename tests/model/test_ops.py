@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
+import plain
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spherehead.model.ops import activation, fir, modulation
-
-
-def _plain() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("plain", Path(__file__).with_name("plain.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-plain = _plain()
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

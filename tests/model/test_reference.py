@@ -15,13 +15,13 @@ import torch
 from spherehead.model.discriminator import Critic, CriticSettings
 from spherehead.model.generator import Generator, GeneratorSettings
 from spherehead.model.interop.names import critic_name, generator_name, load_published
-from spherehead.model.march import MarchSettings, Randomness
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.decoder import DecoderSettings
 from spherehead.model.nets.parsing import ParsingSettings
 from spherehead.model.nets.upsampler import UpsamplerSettings
 from spherehead.model.portrait import Portrait
+from spherehead.model.volume_rendering.ray_marching import MarchSettings, Randomness
 from spherehead.model.volumes import DualSphereSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings
 
 BOUND = 1e-4

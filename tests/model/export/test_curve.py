@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from spherehead.datasets.sheets import write_png
+from spherehead.datasets.report.sheets import write_png
 from spherehead.model.export.curve import CHARTS, charts_of, cut_grid, write_curve, write_over_time
-from spherehead.model.export.pictures import heads_sheet
-from spherehead.model.export.views import View
+from spherehead.model.visualization.pictures import heads_sheet
+from spherehead.model.visualization.views import View
 
 
 def view(level: int) -> View:

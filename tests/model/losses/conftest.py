@@ -11,7 +11,6 @@ from spherehead.datasets.camera import Camera
 from spherehead.model.discriminator import Critic, CriticSettings
 from spherehead.model.generator import Generator, GeneratorSettings
 from spherehead.model.losses.term import Habits, Moment, Step
-from spherehead.model.march import MarchSettings
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.decoder import DecoderSettings
@@ -19,6 +18,7 @@ from spherehead.model.nets.parsing import ParsingSettings
 from spherehead.model.nets.upsampler import UpsamplerSettings
 from spherehead.model.portrait import Portrait, real_portrait
 from spherehead.model.presets import ModelSettings
+from spherehead.model.volume_rendering.ray_marching import MarchSettings
 from spherehead.model.volumes import TriPlaneSettings
 
 YAWS = (0.0, 0.1, -0.8, 0.8, 1.7, 3.0)

@@ -11,7 +11,6 @@ from spherehead.model.generator import GeneratorSettings
 from spherehead.model.losses import R1, CameraShift, LabellerFit, ParsingAgreement, ViCo
 from spherehead.model.losses.augment import AugmentSettings
 from spherehead.model.losses.term import Habits
-from spherehead.model.march import MarchSettings
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.decoder import DecoderSettings
@@ -20,6 +19,7 @@ from spherehead.model.nets.upsampler import UpsamplerSettings
 from spherehead.model.presets import ModelSettings
 from spherehead.model.train.config import RunSettings, Terms, TrainConfig
 from spherehead.model.train.schedule import EmaSettings, Growth, Ramp, ScheduleSettings
+from spherehead.model.volume_rendering.ray_marching import MarchSettings
 from spherehead.model.volumes import DualSphereSettings
 
 

@@ -18,7 +18,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from spherehead.datasets.shard_bytes import DataError
+from spherehead.datasets.shards.storage import DataError
 from spherehead.manifests.config import ConfigError, override, to_plain
 from spherehead.model.store import load_generator, problems, read_config
 from spherehead.model.train.checkpoint import CheckpointWriteError, checkpoints, newest

@@ -13,9 +13,9 @@ from spherehead.datasets import warp as warping
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.sample import Drop, Head, Photo, Sample
 from spherehead.manifests.identity import rng
-from spherehead.pipeline.faces.coarse_pose import head_of_body
-from spherehead.pipeline.faces.head_fit import HeadFit, placement_at
-from spherehead.pipeline.mediapipe_models import PoseFinder
+from spherehead.pipeline.annotators.faces.coarse_pose import head_of_body
+from spherehead.pipeline.annotators.faces.head_fit import HeadFit, placement_at
+from spherehead.pipeline.backends.mediapipe_models import PoseFinder
 from spherehead.pipeline.stages.align import Align, place, warp_mesh
 from spherehead.pipeline.stages.detect import Detect, OpenDetect
 

@@ -11,13 +11,13 @@ from spherehead.datasets import warp
 from spherehead.datasets.camera import Camera, canonical_to_world
 from spherehead.datasets.canonical_face import canonical_vertices
 from spherehead.datasets.classes import INDEX
-from spherehead.datasets.geometry import Geometry
 from spherehead.datasets.sample import Crop, Drop, Photo, Sample
 from spherehead.manifests.config import ConfigError, from_plain, override
 from spherehead.manifests.identity import derived_id, rng
-from spherehead.pipeline.mattes import matting
-from spherehead.pipeline.photometry import Blur, Compression, Darkroom, Noise, Photometry, Tint, Tone
+from spherehead.pipeline.annotators.mattes import matting
+from spherehead.pipeline.backends.photometry import Blur, Compression, Darkroom, Noise, Photometry, Tint, Tone
 from spherehead.pipeline.stages.augment import Augment, Moves, backdrop_of, move
+from spherehead.pipeline.stages.geometry import Geometry
 
 OFF = Photometry(tone=Tone(chance=0.0))
 EVERYTHING = Photometry(Tone(1.0), Tint(1.0), Blur(1.0), Noise(1.0), Compression(1.0))

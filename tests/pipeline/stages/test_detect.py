@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spherehead.datasets.sample import Drop, Head, Photo, Sample
 from spherehead.manifests.identity import rng, sample_id
-from spherehead.pipeline.faces.looks import distance, factor_to, reduce_by
-from spherehead.pipeline.mediapipe_models import Face, Region
+from spherehead.pipeline.annotators.faces.face_crop import distance, factor_to, reduce_by
+from spherehead.pipeline.backends.mediapipe_models import Face, Region
 from spherehead.pipeline.stages.detect import Detect, OpenDetect, distinct, in_order, overlap, pick
 
 DRAW = rng(0, "0" * 16, "detect")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from spherehead.datasets.camera import Camera, geodesic
 from spherehead.datasets.sample import Drop, Photo, Sample
 from spherehead.manifests.identity import rng
-from spherehead.pipeline.faces.head_fit import NUM_VERTICES
+from spherehead.pipeline.annotators.faces.head_fit import NUM_VERTICES
 from spherehead.pipeline.stages.align import Align
 from spherehead.pipeline.stages.detect import Detect, OpenDetect
 from spherehead.pipeline.stages.estimate_camera import (
@@ -148,7 +148,7 @@ def test_the_stage_refuses_a_predictor_that_ignores_mirroring(
     cut_is_whole = "spherehead.pipeline.stages.estimate_camera.mesh_in_region"
 
     def answer(mesher: object, image: np.ndarray, region: object, mirrored: bool = False) -> np.ndarray:
-        from spherehead.pipeline.faces.face_shape import mirror_mesh
+        from spherehead.pipeline.annotators.faces.face_shape import mirror_mesh
 
         shown = image[:, ::-1] if mirrored else image
         mesh = blind.mesh(shown, region)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from spherehead.datasets import warp
 from spherehead.datasets.sample import Crop, Drop, Photo, PhotoInfo, Sample, SourceImage
-from spherehead.pipeline.mattes import rembg_models
+from spherehead.pipeline.backends import rembg_models
 from spherehead.pipeline.stages.matte import Matte, head_outline
 
 RNG = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from spherehead.pipeline.synthetic.assets import Assets, open_assets
+from spherehead.pipeline.synthetic.assets.library import Assets, open_assets
 
 
 @pytest.fixture(scope="session")

@@ -12,22 +12,22 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from spherehead.datasets.balance import BalanceSettings, view_bins
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.datasets.sample import SourceImage
 from spherehead.manifests.config import ConfigError
 from spherehead.manifests.identity import sample_id
-from spherehead.pipeline.build import BuildRequest, Summary, build
-from spherehead.pipeline.derived import KeptHead
-from spherehead.pipeline.plan import make_plan
+from spherehead.pipeline.building.build import BuildRequest, Summary, build
+from spherehead.pipeline.building.plan import make_plan
+from spherehead.pipeline.curation.balance import BalanceSettings, view_bins
 from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.stages.frame import Frame
 from spherehead.pipeline.stages.quality import Quality
-from spherehead.pipeline.synthetic.assets import Assets
+from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.back_view import MissingViews
-from spherehead.pipeline.synthetic.looks import Look, nearest, skin_colour
-from spherehead.pipeline.synthetic.population import draw_person
+from spherehead.pipeline.synthetic.derived_source import KeptHead
+from spherehead.pipeline.synthetic.people.appearance import Look, nearest, skin_colour
+from spherehead.pipeline.synthetic.people.population import draw_person
 
 pytest.importorskip("mitsuba", reason="mitsuba is not installed")
 GRID = BalanceSettings(num_azimuths=4, num_elevations=3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,17 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from spherehead.pipeline import presets
-from spherehead.pipeline.build import BuildRequest, build
-from spherehead.pipeline.synthetic import assets
-from spherehead.pipeline.synthetic.assets import Assets
-from spherehead.pipeline.synthetic.formats import AssetError
-from spherehead.pipeline.synthetic.mesh_head import build_head, read_sidecar, sidecar_of
-from spherehead.pipeline.synthetic.meshes import MeshLimits, read_scan
-from spherehead.pipeline.synthetic.population import draw_person
+from spherehead.pipeline.building.build import BuildRequest, build
+from spherehead.pipeline.synthetic.assets import library as assets
+from spherehead.pipeline.synthetic.assets.formats import AssetError
+from spherehead.pipeline.synthetic.assets.library import Assets
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.scans.mesh_head import build_head, read_sidecar, sidecar_of
+from spherehead.pipeline.synthetic.scans.meshes import MeshLimits, read_scan
 
 trimesh = pytest.importorskip("trimesh", reason="trimesh is not installed")
 pytest.importorskip("mitsuba", reason="mitsuba is not installed")
-sys.path.append(str(Path(__file__).parent))
 import scans  # noqa: E402
 
 

@@ -11,18 +11,18 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 from spherehead.datasets.camera import Camera
-from spherehead.datasets.codec import decode_grey, decode_image
 from spherehead.datasets.sample import SourceImage
-from spherehead.datasets.sources import SourceError
+from spherehead.datasets.shards.codec import decode_grey, decode_image
+from spherehead.datasets.sources.base import SourceError
 from spherehead.manifests.config import ConfigError
 from spherehead.pipeline import presets
-from spherehead.pipeline.build import BuildRequest, build
+from spherehead.pipeline.building.build import BuildRequest, build
 from spherehead.pipeline.synthetic import source as module
-from spherehead.pipeline.synthetic.assets import Assets
-from spherehead.pipeline.synthetic.geometry import Drawing, look
-from spherehead.pipeline.synthetic.light import Light
-from spherehead.pipeline.synthetic.population import draw_person
-from spherehead.pipeline.synthetic.render import window_of
+from spherehead.pipeline.synthetic.assets.library import Assets
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
+from spherehead.pipeline.synthetic.rendering.light import Light
+from spherehead.pipeline.synthetic.rendering.render import window_of
 from spherehead.pipeline.synthetic.source import MakeHumanSettings, MakeHumanSource, camera_of, parse
 
 pytest.importorskip("mitsuba", reason="mitsuba is not installed")

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 from spherehead.datasets.camera import Camera
 from spherehead.manifests.config import ConfigError
-from spherehead.pipeline.synthetic import render
-from spherehead.pipeline.synthetic.light import draw_light
-from spherehead.pipeline.synthetic.mesh_head import build_head, read_sidecar, sidecar_of
-from spherehead.pipeline.synthetic.mesh_source import MeshSource
+from spherehead.pipeline.synthetic.rendering import render
+from spherehead.pipeline.synthetic.rendering.light import draw_light
+from spherehead.pipeline.synthetic.scans.mesh_head import build_head, read_sidecar, sidecar_of
+from spherehead.pipeline.synthetic.scans.source import MeshSource
 from spherehead.pipeline.synthetic.source import parse
 
 pytest.importorskip("mitsuba", reason="mitsuba is not installed")
-sys.path.append(str(Path(__file__).parent))
 import scans
 
 
@@ -61,7 +60,8 @@ def test_what_auto_means_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_wrong_llvm_ends_the_probe_and_not_the_program() -> None:
     """A probe with something that is no LLVM at all fails, in a process that lives on."""
-    line = "from spherehead.pipeline.synthetic.render import resolve, usable; print(usable('llvm_ad_rgb'), resolve('auto'))"
+    load = "from spherehead.pipeline.synthetic.rendering.render import resolve, usable"
+    line = f"{load}; print(usable('llvm_ad_rgb'), resolve('auto'))"
     env = {"DRJIT_LIBLLVM_PATH": "/nonexistent/libLLVM.so", "PATH": "", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, timeout=300, env=env)
     assert done.returncode == 0
@@ -72,9 +72,9 @@ AGAIN = """
 import hashlib, pathlib, sys
 import numpy as np
 from spherehead.datasets.camera import Camera
-from spherehead.pipeline.synthetic.light import draw_light
-from spherehead.pipeline.synthetic.mesh_head import build_head, read_sidecar, sidecar_of
-from spherehead.pipeline.synthetic.render import Studio
+from spherehead.pipeline.synthetic.rendering.light import draw_light
+from spherehead.pipeline.synthetic.scans.mesh_head import build_head, read_sidecar, sidecar_of
+from spherehead.pipeline.synthetic.rendering.render import Studio
 scan = pathlib.Path(sys.argv[1])
 studio = Studio(build_head(scan, read_sidecar(sidecar_of(scan))), "llvm_ad_rgb")
 light = draw_light(np.random.default_rng(1))

@@ -1,0 +1,1 @@
+"""The report of a data set: HTML page, sheets, overlays and charts."""

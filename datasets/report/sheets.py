@@ -1,0 +1,253 @@
+"""Sheets of pictures as one PNG: contact sheets, a picture for each direction, the worst by a score, the refused, overlays.
+
+What is drawn on a picture is in `overlay`, which rows are shown in `inspect`; here they are laid out with captions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from ...manifests.store import write_bytes
+from ...manifests.summary import BANDS, SECTORS, band_edges, read_frame, sector_centres
+from ..arrays import Array, Pixels
+from ..shards.codec import Decoded, decode_image
+from ..shards.inspect import PLACE, angles, pick_by_view, pick_random, pick_worst, read, refused_pictures
+from .overlay import PANELS, Style, fit, panels
+
+Kind = Literal["random", "worst", "view", "refused", "overlay"]
+INK, FAINT, PAPER, HOLE = (32, 34, 37), (120, 124, 130), (250, 250, 249), (233, 233, 231)
+"""Text, secondary text, ground, and cells without a picture."""
+
+
+@dataclass(frozen=True)
+class SheetSettings:
+    """What a sheet shows."""
+
+    kind: Kind = "random"
+    """random | worst (by `score`) | view (one for each direction) | refused (by reason) | overlay (label, matte, parsing)."""
+    count: int = 24
+    """Pictures at most; for refused, at most so many a reason."""
+    side: int = 160
+    """Side of each picture in pixels; overlay panels are twice as large."""
+    columns: int = 6
+    """Pictures in a row."""
+    seed: int = 0
+    """Another seed picks other random pictures."""
+    score: str = ""
+    """Score that worst sorts by."""
+    split: str = ""
+    """Only this split, where given."""
+
+
+def write_sheet(folder: Path, out: Path, settings: SheetSettings) -> int:
+    """Draw a sheet of a data set as PNG.
+
+    Args:
+        folder: what `--out` was.
+        out: file to write.
+        settings: what it shows.
+
+    Returns:
+        How many pictures it shows.
+
+    Raises:
+        LookupError: there is nothing to show, or no such score.
+        ManifestError: there is no finished set.
+    """
+    if settings.kind == "refused":
+        pictures = {reason: [decode_image(path.read_bytes()) for path in paths] for reason, paths in
+                    refused_pictures(folder, settings.count).items()}  # fmt: skip
+        if not pictures:
+            raise LookupError(f"nothing to show: {folder} keeps no thumbnails of refused pictures")
+        write_png(out, refused_sheet(pictures, settings))
+        return sum(map(len, pictures.values()))
+    columns = [*PLACE, "yaw_degrees", "pitch_degrees", *([f"score_{settings.score}"] if settings.score else [])]
+    frame = read_frame(folder, columns)
+    frame = frame[(frame["status"] == "kept") & ((frame["split"] == settings.split) | (not settings.split))]
+    if frame.empty:
+        raise LookupError(f"nothing to show: no kept rows in {folder}" + (f", split {settings.split!r}" * bool(settings.split)))
+    if settings.kind == "view":
+        cells = pick_by_view(frame, settings.seed)
+        shown = dict(zip(cells, read(folder, list(cells.values()), frame), strict=True))
+        write_png(out, view_sheet({cell: sample.image for cell, sample in shown.items()}, settings.side))
+        return len(shown)
+    ids = pick_worst(frame, settings.score, settings.count) if settings.kind == "worst" else (
+        pick_random(frame, settings.count, settings.seed))  # fmt: skip
+    samples = list(read(folder, ids, frame))
+    if settings.kind == "overlay":
+        write_png(out, overlay_sheet(samples, 2 * settings.side))
+    else:
+        write_png(out, contact_sheet(samples, settings, scores_of(frame, ids, settings.score)))
+    return len(samples)
+
+
+def scores_of(frame: pd.DataFrame, ids: Sequence[str], score: str) -> list[str]:
+    """Return "score value" for each id, empty texts where no score is asked for."""
+    if not score:
+        return [""] * len(ids)
+    values = frame.set_index("id")[f"score_{score}"]
+    return [f"{score} {float(values[key]):.4g}" for key in ids]
+
+
+def caption(sample: Decoded) -> tuple[str, str]:
+    """Return a sample's two lines: its id, and its direction in whole degrees."""
+    found = angles(sample.camera)
+    return sample.id, "no camera" if found is None else direction(*found)
+
+
+def direction(yaw: float, pitch: float, roll: float) -> str:
+    """Word a direction: yaw, pitch and roll in whole degrees."""
+    return "  ".join(f"{name} {degrees(value)}" for name, value in (("yaw", yaw), ("pitch", pitch), ("roll", roll)))
+
+
+def degrees(value: float) -> str:
+    """Word an angle in whole degrees: -35°, 0°, 12°."""
+    return f"{round(value) + 0}°"
+
+
+def contact_sheet(samples: Sequence[Decoded], settings: SheetSettings, extra: Sequence[str] = ()) -> Pixels:
+    """Lay pictures out in rows with their captions, and a third line where `extra` gives one."""
+    lines = [(*caption(sample), *([text] if text else [])) for sample, text in zip(samples, [*extra, *[""] * len(samples)],
+                                                                                 strict=False)]  # fmt: skip
+    return grid([sample.image for sample in samples], lines, settings.columns, settings.side)
+
+
+def refused_sheet(pictures: Mapping[str, Sequence[Pixels]], settings: SheetSettings) -> Pixels:
+    """Lay refused pictures out, one band a reason."""
+    bands = []
+    for reason, images in pictures.items():
+        block = grid(images, [() for _ in images], settings.columns, settings.side)
+        bands += [text_band(reason, block.shape[1], INK), block]
+    return stack(bands)
+
+
+def overlay_sheet(samples: Sequence[Decoded], side: int) -> Pixels:
+    """Lay samples out one a row: picture, label drawn on it, matte over a checkerboard, parsing."""
+    gap = max(2, side // 80)
+    rows = []
+    for sample in samples:
+        row = np.concatenate([_framed(panel, gap) for panel in panels(sample, Style(side=side))], axis=1)
+        rows += [text_band("   ".join(caption(sample)), row.shape[1], INK), row]
+    head = text_band("   |   ".join(PANELS) + "      axes: x red, y green, z blue;  yellow: canonical face,  cyan: landmarks,  "
+                     "pink: matte at one half", rows[0].shape[1], FAINT)  # fmt: skip
+    return stack([head, *rows])
+
+
+def view_sheet(cells: Mapping[tuple[int, int], Pixels], side: int) -> Pixels:
+    """Lay pictures out by direction: azimuth to the right, elevation upwards; directions without a picture stay empty.
+
+    Args:
+        cells: (band, sector) of the view table -> picture.
+        side: side of each cell.
+    """
+    used = [band for band, _ in cells] + [BANDS // 2 - 1, BANDS // 2 + 1]
+    bands = range(max(used), min(used) - 1, -1)
+    margin, gap = 64, 3
+    # the sector of the back comes last as well as first in azimuth; it is shown once, at the left
+    sheet = np.full((30 + len(bands) * (side + gap) + gap, margin + SECTORS * (side + gap) + gap, 3), PAPER, dtype=np.uint8)
+    edges = band_edges()
+    for row, band in enumerate(bands):
+        y = 30 + gap + row * (side + gap)
+        label = f"{degrees(edges[band])} to\n{degrees(edges[band + 1])}"
+        _write(sheet, label, (6, y + side // 2 - 14), FAINT, 12)
+        for sector, centre in enumerate(sector_centres()):
+            x = margin + gap + sector * (side + gap)
+            if row == 0:
+                _write(
+                    sheet, degrees(centre).replace("-180", "±180"), (x + side // 2 - 14, 8), INK if centre == 0 else FAINT, 13
+                )
+            picture = cells.get((band, sector))
+            sheet[y : y + side, x : x + side] = HOLE if picture is None else fit(picture, side)
+    return sheet
+
+
+def grid(images: Sequence[Pixels], lines: Sequence[Sequence[str]], columns: int, side: int) -> Pixels:
+    """Lay square tiles out with lines of text under each.
+
+    Args:
+        images: (H, W, 3) pictures of any size.
+        lines: for each picture its lines of text.
+        columns: tiles in a row.
+        side: side of the tiles in pixels.
+    """
+    gap, height = 8, 15
+    deepest = max((len(item) for item in lines), default=0)
+    step = (side + gap, side + gap + height * deepest + (4 if deepest else 0))
+    num_rows = -(-len(images) // columns)
+    sheet = np.full((num_rows * step[1] + gap, columns * step[0] + gap, 3), PAPER, dtype=np.uint8)
+    for index, (image, texts) in enumerate(zip(images, lines, strict=True)):
+        y, x = gap + index // columns * step[1], gap + index % columns * step[0]
+        sheet[y : y + side, x : x + side] = fit(image, side)
+        for row, text in enumerate(texts):
+            _write(sheet, text, (x, y + side + 3 + row * height), INK if row == 0 else FAINT, 12)
+    return sheet
+
+
+def text_band(text: str, width: int, colour: tuple[int, int, int]) -> Pixels:
+    """Return a strip of paper with one line of text."""
+    band = np.full((28, width, 3), PAPER, dtype=np.uint8)
+    _write(band, text, (8, 8), colour, 13)
+    return band
+
+
+def text_width(text: str) -> int:
+    """Return how many pixels wide `text_band` must be to show the whole line."""
+    return 16 + math.ceil(float(_font(13).getlength(text)))
+
+
+def stack(parts: Sequence[Pixels]) -> Pixels:
+    """Put pictures under one another on paper, aligned at the left."""
+    width = max(part.shape[1] for part in parts)
+    sheet = np.full((sum(part.shape[0] for part in parts), width, 3), PAPER, dtype=np.uint8)
+    y = 0
+    for part in parts:
+        sheet[y : y + part.shape[0], : part.shape[1]] = part
+        y += part.shape[0]
+    return sheet
+
+
+def png(picture: Pixels) -> bytes:
+    """Encode a picture as PNG."""
+    return bytes(cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_PNG_COMPRESSION, 6])[1])
+
+
+def jpeg(picture: Pixels, quality: int = 88) -> bytes:
+    """Encode a picture as JPEG with full colour resolution, which thin coloured lines need."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
+    return bytes(cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), options)[1])
+
+
+def write_png(path: Path, picture: Pixels) -> None:
+    """Write a picture as PNG, atomically."""
+    write_bytes(path, png(picture))
+
+
+def _framed(panel: Pixels, gap: int) -> Array:
+    return np.pad(panel, ((0, gap), (gap, 0), (0, 0)), constant_values=PAPER[0])
+
+
+@cache
+def _font(size: int) -> Any:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)
+
+
+def _write(picture: Pixels, text: str, place: tuple[int, int], colour: tuple[int, int, int], size: int) -> None:
+    """Write text onto a picture in place, its top left corner at `place` (x, y)."""
+    from PIL import Image, ImageDraw
+
+    x, y = place
+    region = picture[y : y + size * 3, x:]
+    canvas = Image.fromarray(region)
+    ImageDraw.Draw(canvas).multiline_text((0, 0), text, fill=colour, font=_font(size), spacing=2)
+    region[:] = np.asarray(canvas)

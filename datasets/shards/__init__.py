@@ -1,0 +1,1 @@
+"""WebDataset shards: written, read back, stored anywhere, inspected and verified."""

@@ -1,0 +1,60 @@
+"""What a source of photographs is: it names its files in a stable order and reads them.
+
+Kinds of sources have modules of their own; what the bytes of a file are is the business of `images`. A source is cheap to
+send to another process, which then reads for itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..sample import SourceImage
+
+MAX_BYTES = 512 << 20
+"""Default limit of one file, as `DecodePolicy.max_bytes`."""
+
+
+class SourceError(ValueError):
+    """A source that cannot be opened at all; the message says what was expected and what to do."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A thing in a source that is no file to read, kept for the accounting."""
+
+    source: str
+    path: str
+    reason: str
+    """Code of `reasons.REASONS`."""
+    detail: str = ""
+
+
+class Source(ABC):
+    """A place with photographs. Subclasses are small, picklable and open their files lazily."""
+
+    label: str
+    """Short name in manifests, such as the folder's."""
+    max_bytes: int = MAX_BYTES
+    """Larger files are refused before they are read."""
+
+    @abstractmethod
+    def entries(self) -> Iterator[SourceImage | Refused]:
+        """Name every file, in an order that depends on names alone (or on the list's lines), one at a time."""
+
+    @abstractmethod
+    def read(self, image: SourceImage) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            Drop: io_error, changed_while_reading, too_many_bytes, special_file, not_an_image or truncated.
+        """
+
+    def sidecar(self, image: SourceImage, kind: str) -> bytes | None:
+        """Return what is known beside a file's pixels ("camera", "mask", "parsing", "id", "record"), None where nothing is.
+
+        Raises:
+            Drop: sidecar_mismatch where it is named but cannot be read.
+        """
+        return None

@@ -1,0 +1,1 @@
+"""Shards into a training loop: order, window, workers and batches."""

@@ -1,0 +1,1 @@
+"""What a generator makes, for eyes: views, sheets, orbits, videos, training snapshots."""

@@ -1,0 +1,1 @@
+"""Labels to rays, and volumes to pixels along them."""

@@ -1,0 +1,1 @@
+"""What labels a picture: face meshes, mattes and class maps, each back end behind one small class."""

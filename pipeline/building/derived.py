@@ -1,0 +1,54 @@
+"""What a derived source is told of the heads that a build keeps, read from the build's memory.
+
+What such a source makes of it is its own; see `synthetic.back_view`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from ...datasets.shards.codec import IMAGE_SUFFIXES
+from ..execution.cache import StageCache
+from ..execution.packing import unpack
+from ..recipe import Recipe
+from ..synthetic.derived_source import KeptHead
+from ..synthetic.people.appearance import Look, look_of
+from .set_decisions import decide
+from .state import State
+
+
+def kept_heads(state: State, recipe: Recipe, cache: StageCache) -> list[KeptHead]:
+    """Return the heads with a camera that the set keeps of the inputs worked on so far, by id.
+
+    Colours are measured once and remembered.
+    """
+    state.choose()
+    decisions = decide(state, recipe)
+    key = recipe.keys()[-1]
+    found = []
+    state.begin()
+    for id, work_key, status, text, _ in list(state.heads()):
+        decision = decisions.rows[id]
+        if status != "kept" or decision.status != "kept" or decision.work_key != work_key:
+            continue
+        row = json.loads(text)
+        if "yaw_degrees" not in row:
+            continue
+        look = None if row.get("synthetic") else _look(state, cache, work_key, id, key)
+        found.append(KeptHead(id, math.radians(row["yaw_degrees"]), math.radians(row["pitch_degrees"]), look))
+    state.commit()
+    return found
+
+
+def _look(state: State, cache: StageCache, work_key: str, id: str, key: str) -> Look | None:
+    """Return a head's colours from the build's memory, or from its finished picture and class map."""
+    known = state.look(work_key, id, key)
+    if known is None:
+        payload = cache.read(work_key, key)
+        members = unpack(payload)["members"].get(id, {}) if payload is not None else {}
+        picture = next((members[suffix] for suffix in IMAGE_SUFFIXES if suffix in members), None)
+        look = look_of(picture, members["seg.png"]) if picture is not None and "seg.png" in members else None
+        known = look.to_text() if look is not None else ""
+        state.set_look(work_key, id, key, known)
+    return Look.from_text(known) if known else None

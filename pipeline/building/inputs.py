@@ -1,0 +1,81 @@
+"""What a build reads: sources opened by their text, and their files as rows of the build's memory.
+
+Folders and archives are `datasets.sources`' business; here stands which texts name something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...datasets.sample import Drop, SourceImage
+from ...datasets.sources.base import Refused, Source, SourceError
+from ...datasets.sources.open import open_sources
+from ...manifests.config import ConfigError, canonical_json
+from ..recipe import Recipe
+from ..synthetic import back_view
+from ..synthetic import source as makehuman
+from ..synthetic.derived_source import DerivedSource, KeptHead
+from ..synthetic.scans import source as mesh_source
+
+SCHEMES: dict[str, Callable[[str], Source]] = {
+    makehuman.SCHEME: makehuman.MakeHumanSource,
+    back_view.SCHEME: back_view.MissingViews,
+    mesh_source.SCHEME: mesh_source.MeshSource,
+}
+"""Beginning of a source's text -> what opens it, where it is no path."""
+InputRow = tuple[Any, ...]
+"""A row for `State.list_inputs`."""
+
+
+def open_all(texts: Sequence[str], recipe: Recipe) -> tuple[Source, ...]:
+    """Open a build's sources.
+
+    Raises:
+        ConfigError: one is not there or is nothing that can be read.
+    """
+    try:
+        return tuple(open_sources(texts, recipe.decode.max_bytes, SCHEMES))
+    except SourceError as error:
+        raise ConfigError(str(error)) from error
+
+
+def input_rows(sources: Sequence[Source], texts: Sequence[str], limit: int = 0) -> Iterator[InputRow]:
+    """Yield the inputs of all sources in order, as rows for `State.list_inputs`.
+
+    Args:
+        sources: opened.
+        texts: what they were opened from.
+        limit: name so many inputs only; 0 for all.
+    """
+    count = 0
+    for index, source in enumerate(sources):
+        for row in _rows(index, source, texts[index], source.entries()):
+            if limit and count >= limit:
+                return
+            count += 1
+            yield row
+
+
+def derived_rows(
+    sources: Sequence[Source], texts: Sequence[str], recipe: Recipe, kept: Sequence[KeptHead]
+) -> Iterator[InputRow]:
+    """Yield the inputs of derived sources, as `input_rows` does those of all others."""
+    for index, source in enumerate(sources):
+        if isinstance(source, DerivedSource):
+            yield from _rows(index, source, texts[index], source.derived(kept, recipe))
+
+
+def _rows(index: int, source: Source, text: str, entries: Iterable[SourceImage | Refused]) -> Iterator[InputRow]:
+    empty = SourceImage.rights
+    root = text.partition(":")[0] if text.startswith(tuple(SCHEMES)) else Path(text).resolve()
+    for entry in entries:
+        if isinstance(entry, Refused):
+            drop = Drop(entry.reason, entry.detail)
+            yield index, source.label, entry.path, "", 0, "", "", "", drop.outcome, entry.reason, entry.detail
+            continue
+        rights = "" if entry.rights is empty or entry.rights == empty else canonical_json(entry.rights)
+        sidecar = canonical_json(dict(entry.sidecar)) if entry.sidecar else ""
+        place = f"{root}\0{entry.path}\0{sidecar}"
+        yield index, source.label, entry.path, place, entry.num_bytes, entry.stamp, rights, sidecar, "", "", ""

@@ -1,0 +1,203 @@
+"""What a build would run, and why, without running it: every input counted by the first step that it would have to do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...datasets.sources.base import Source
+from ...manifests.config import ConfigError
+from ..execution.cache import StageCache
+from ..recipe import Recipe
+from ..synthetic.derived_source import DerivedSource
+from .build import REQUEST, STATE, BuildRequest
+from .derived import kept_heads
+from .inputs import InputRow, derived_rows, input_rows, open_all
+from .state import State, raw
+
+_PAGE = 20_000
+_VARIABLES = 500
+
+
+@dataclass
+class Plan:
+    """The counts of a dry run."""
+
+    steps: tuple[str, ...]
+    """"decode", the stages in order, "encode"."""
+    inputs: int = 0
+    refused: int = 0
+    """Inputs that are no files to read."""
+    unchanged: int = 0
+    """Inputs that are answered already."""
+    unread: int = 0
+    """Inputs that are new, or have changed since they were read: every step, unless their content is known."""
+    first_step: Counter[str] = field(default_factory=Counter)
+    """Inputs read before, by the first step that must run again."""
+    filled: int | None = None
+    """Inputs that follow from what is kept of the others, such as missing views; None where no source asks for that."""
+    kept: int = 0
+    """Heads from which that follows."""
+    unknown: int = 0
+    """Inputs that may still change it, because they are not worked on yet."""
+    why: dict[str, str] = field(default_factory=dict)
+    """Step -> what about it differs from the earlier build."""
+
+    @property
+    def runs(self) -> dict[str, int]:
+        """Step -> inputs that reach it at most (an earlier stage may still refuse some)."""
+        counts: dict[str, int] = {}
+        reaching = self.unread
+        for step in self.steps:
+            reaching += self.first_step[step]
+            counts[step] = reaching
+        return counts
+
+    def lines(self) -> list[str]:
+        """Return the plan as text for a person."""
+        todo = self.unread + sum(self.first_step.values())
+        head = (
+            f"{self.inputs} inputs: {self.unchanged} unchanged, {todo} to work on ({self.unread} new or changed), "
+            f"{self.refused} no files"
+        )
+        width = max(map(len, self.steps))
+        rows = []
+        for step, count in self.runs.items():
+            cached = self.inputs - self.refused - count
+            reason = self.why.get(step, "")
+            rows.append(f"  {step:<{width}}  run {count:>9}  cached {cached:>9}" + (f"  ({reason})" if reason else ""))
+        return [head, *([self._filling()] if self.filled is not None else []), *rows]
+
+    def _filling(self) -> str:
+        """Say what is made for the views of what is kept."""
+        text = f"{self.filled} of them are views to render, from what {self.kept} kept heads lack"
+        if self.unknown:
+            text += f"; {self.unknown} inputs that are not worked on yet will change that"
+        return text
+
+
+def make_plan(request: BuildRequest) -> Plan:
+    """Look at sources and earlier results, and count. Reads no picture and writes nothing.
+
+    Raises:
+        ConfigError: a source is not there.
+    """
+    recipe = request.recipe.resolved()
+    plan = Plan(("decode", *(stage.name for stage in recipe.stages), "encode"))
+    sources = open_all(request.sources, request.recipe)
+    with _reading(request.out) as state:
+        seen = _Seen(state, recipe.keys(), plan)
+        seen.count(input_rows(sources, request.sources, request.limit))
+        if any(isinstance(source, DerivedSource) for source in sources):
+            before = plan.inputs
+            seen.count(_derived(plan, request, recipe, sources))
+            plan.filled = plan.inputs - before
+    _explain(plan, request, recipe)
+    return plan
+
+
+def _derived(plan: Plan, request: BuildRequest, recipe: Recipe, sources: tuple[Source, ...]) -> Iterator[InputRow]:
+    """Yield the inputs that follow from what is kept as far as that is known, from a copy of the build's memory."""
+    with contextlib.closing(State(request.out / STATE / "state.sqlite", trial=True)) as trial:
+        rows = input_rows(sources, request.sources, request.limit)
+        trial.list_inputs(rows, trial.chain_id(recipe.keys()))
+        _, plan.unknown = trial.count_inputs()
+        kept = kept_heads(trial, recipe, StageCache(request.out / STATE / "cache"))
+        plan.kept = len(kept)
+        yield from derived_rows(sources, request.sources, recipe, kept)
+
+
+@contextlib.contextmanager
+def _reading(out: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open an earlier build's memory for reading; None where there is none."""
+    path = out / STATE / "state.sqlite"
+    if not path.is_file():
+        yield None
+        return
+    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        yield db
+
+
+class _Seen:
+    """Looks inputs up in earlier results, a page at a time."""
+
+    def __init__(self, db: sqlite3.Connection | None, keys: tuple[str, ...], plan: Plan) -> None:
+        self._db, self._plan = db, plan
+        self._step: dict[int, str] = {}
+        if db is not None:
+            for number, text in db.execute("SELECT id, keys FROM chains"):
+                self._step[number] = _first_difference(text.split(","), keys, plan.steps)
+
+    def count(self, rows: Iterable[InputRow]) -> None:
+        """Count inputs."""
+        page: list[tuple[str, str]] = []
+        for row in rows:
+            self._plan.inputs += 1
+            if row[8]:
+                self._plan.refused += 1
+                continue
+            page.append((row[3], row[5]))
+            if len(page) == _PAGE:
+                self._count_page(page)
+                page = []
+        self._count_page(page)
+
+    def _count_page(self, page: list[tuple[str, str]]) -> None:
+        """Count a page of (place, stamp)."""
+        if self._db is None:
+            self._plan.unread += len(page)
+            return
+        for start in range(0, len(page), _VARIABLES):
+            part = {raw(place): stamp for place, stamp in page[start : start + _VARIABLES]}
+            known = self._db.execute(
+                "SELECT s.place, s.stamp, r.chain FROM stamps s JOIN results r ON r.work_key = s.work_key"
+                f" WHERE s.place IN ({','.join('?' * len(part))})",
+                list(part),
+            ).fetchall()
+            chains = Counter(chain for place, stamp, chain in known if stamp and part[place] == stamp)
+            self._plan.unread += len(part) - chains.total()
+            for chain, count in chains.items():
+                if step := self._step[chain]:
+                    self._plan.first_step[step] += count
+                else:
+                    self._plan.unchanged += count
+
+
+def _first_difference(before: list[str], now: tuple[str, ...], steps: tuple[str, ...]) -> str:
+    """Return the first step whose key differs, empty where none does."""
+    for index, key in enumerate(now):
+        if index >= len(before) or before[index] != key:
+            return steps[index]
+    return "" if len(before) == len(now) else steps[-1]
+
+
+def _explain(plan: Plan, request: BuildRequest, recipe: Recipe) -> None:
+    """Say which settings of the earlier build differ, step by step."""
+    path = request.out / REQUEST
+    if not path.is_file():
+        return
+    try:
+        before = json.loads(path.read_bytes())["recipe"]
+        stages = {item["stage"]: item for item in before["stages"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged: {error}") from error
+    asked = {item["stage"]: item for item in json.loads(json.dumps(request.recipe.to_plain()))["stages"]}
+    for name, settings in asked.items():
+        if name not in stages:
+            plan.why[name] = "new stage"
+            continue
+        changed = [
+            f"{key}: {stages[name].get(key)!r} -> {value!r}"
+            for key, value in settings.items()
+            if stages[name].get(key) != value
+        ]
+        if changed:
+            plan.why[name] = "; ".join(changed)
+    for step in plan.steps:
+        if plan.first_step[step] and step not in plan.why:
+            plan.why[step] = "decoding, back end, weights or version differ"

@@ -1,0 +1,146 @@
+"""Changing one's mind about a data set: work again on what failed for a reason, or take a picture down for good."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...manifests.config import ConfigError, fingerprint
+from ...manifests.lock import writer_lock
+from ...manifests.store import read, read_header
+from ..console.progress import Silent
+from ..execution.cache import StageCache
+from ..execution.packing import pack, unpack
+from ..recipe import Recipe
+from ..stage import Stage
+from .build import REQUEST, STATE, BuildRequest
+from .commit import QUARANTINE, Tombstones, commit
+from .state import State
+
+
+def load_request(out: Path, known: Mapping[str, type[Stage]]) -> BuildRequest:
+    """Read back what a folder was asked to be.
+
+    Args:
+        out: folder of a data set.
+        known: stage classes by name, see `presets.STAGES`.
+
+    Raises:
+        ConfigError: the folder was never built, or its request does not parse.
+    """
+    path = out / REQUEST
+    if not path.is_file():
+        raise ConfigError(f"no {REQUEST} in {out}; expected a folder that build-dataset wrote")
+    try:
+        plain = json.loads(path.read_bytes())
+        recipe = Recipe.from_plain(plain.pop("recipe"), known)
+        sources = tuple(plain.pop("sources"))
+        return dataclasses.replace(BuildRequest(sources, out, recipe), **plain)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} does not parse: {error}") from error
+
+
+@contextlib.contextmanager
+def _held(out: Path) -> Iterator[tuple[State, StageCache]]:
+    """Open a data set's memory and cache as its only writer."""
+    with writer_lock(out / STATE / "lock"):
+        state = State(out / STATE / "state.sqlite")
+        try:
+            yield state, StageCache(out / STATE / "cache")
+        finally:
+            state.close()
+
+
+def retry(out: Path, reason: str, known: Mapping[str, type[Stage]]) -> tuple[BuildRequest, int]:
+    """Throw away every result that ended with a reason, so that the next build works on those files again.
+
+    Returns:
+        The request to build again, and the number of files.
+    """
+    request = load_request(out, known)
+    with _held(out) as (state, cache):
+        found = state.with_reason(reason)
+        for work_key in found:
+            state.forget(work_key)
+            cache.remove(work_key)
+    return request, len(found)
+
+
+def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
+    """Take a picture down: out of shards, manifest, cache and thumbnails, and out of every later build of this folder.
+
+    Only the shards that held it are written again; its id stays as a tombstone, so that the others keep their bytes.
+
+    Args:
+        out: folder of a data set.
+        what: id of a sample, sha256 of a file, or path of an input as the origins table has it (with or without its source).
+        known: stage classes by name.
+
+    Returns:
+        A sentence that says what was done.
+
+    Raises:
+        ConfigError: nothing in the data set has that name.
+        ManifestError: the set is not finished; run its build-dataset line first.
+    """
+    recipe = load_request(out, known).recipe.resolved()
+    if fingerprint(recipe.chain()) not in read_header(out).chains:
+        raise ConfigError(f"settings or models differ from those that {out} was built with; run its build-dataset line first")
+    tombstones = Tombstones.read(out)
+    splits = {row["id"]: row["split"] for row in read(out, ["id", "split"]).table.to_pylist()}
+    with _held(out) as (state, cache):
+        if re.fullmatch(r"[0-9a-f]{16}", what):
+            gone = _forget_heads(what, state, cache, recipe)
+        else:
+            gone = []
+            for sha256 in state.sha256_of(what):
+                gone += _forget_file(sha256, state, cache, tombstones)
+        if not gone:
+            raise ConfigError(f"nothing in {out} has the id, path or sha256 {what!r}; see its origins.parquet")
+        for id in gone:
+            tombstones.ids[id] = {"split": splits.get(id) or ""}
+            for thumbnail in (out / QUARANTINE).glob(f"*/{id}.jpg"):
+                thumbnail.unlink()
+        tombstones.write(out)
+        commit(out, recipe, state, tombstones, Silent())
+    return f"took down {len(gone)} rows ({', '.join(sorted(gone)[:5])}{', ...' if len(gone) > 5 else ''})"
+
+
+def _forget_file(sha256: str, state: State, cache: StageCache, tombstones: Tombstones) -> list[str]:
+    """Remove all heads of a file and note its digest."""
+    tombstones.sha256[sha256] = {}
+    gone = []
+    for work_key in state.work_keys(sha256):
+        gone += state.head_ids(work_key)
+        cache.remove(work_key)
+        state.empty(work_key, sha256)
+    return gone or [sha256[:16]]
+
+
+def _forget_heads(id: str, state: State, cache: StageCache, recipe: Recipe) -> list[str]:
+    """Remove one head and what was derived from it; other heads of its photograph stay."""
+    gone = []
+    for work_key in state.work_keys_with(id):
+        heads = state.head_ids(work_key)
+        below = {head for head in heads if head == id or state.parent_of(work_key, head) == id}
+        final_key = recipe.keys()[-1]
+        payload = cache.read(work_key, final_key)
+        cache.remove(work_key)
+        if payload is not None and len(below) < len(heads):
+            with cache.open(work_key) as log:
+                log.append(final_key, pack(_without(unpack(payload), below)))
+        state.remove_heads(work_key, sorted(below))
+        gone += sorted(below)
+    return gone
+
+
+def _without(finished: dict[str, Any], ids: set[str]) -> dict[str, Any]:
+    """Return a file's finished record without some heads."""
+    rows = [row for row in json.loads(finished["rows"]) if row["id"] not in ids]
+    parts = {name: {id: value for id, value in finished[name].items() if id not in ids} for name in ("members", "thumbs")}
+    return {"rows": json.dumps(rows), **parts}

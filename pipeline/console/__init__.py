@@ -1,0 +1,1 @@
+"""What a person sees of a build: progress, counts, recipes as text, the machine's examination."""

@@ -1,0 +1,70 @@
+"""The words between a build and its workers: what all are told once, one file to work on, and the name of a content."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...datasets.sample import SourceImage
+from ...datasets.sources.base import Source
+from ...manifests.identity import content_sha256
+from ..recipe import Recipe
+
+
+@dataclass(frozen=True)
+class WorkOrder:
+    """What every worker of a build is told once."""
+
+    sources: tuple[Source, ...]
+    recipe: Recipe
+    """Resolved: no `auto` left."""
+    cache: Path
+    forgotten: frozenset[str] = frozenset()
+    """sha256 of files, and ids of heads, that were taken down."""
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to work on."""
+
+    number: int
+    source: int
+    image: SourceImage
+
+
+_BESIDE = ("camera", "mask", "parsing", "id")
+"""Sidecars that change what comes out."""
+
+
+def work_key_of(source: Source, image: SourceImage, sha256: str) -> str:
+    """Return the name of a content for cache and state: the file's sha256, or with what stands beside it, a hash of both."""
+    kinds = [kind for kind in _BESIDE if kind in image.sidecar]
+    if not kinds:
+        return sha256
+    beside = hashlib.sha256(sha256.encode())
+    for kind in kinds:
+        content = source.sidecar(image, kind)
+        beside.update(f"\0{kind}\0{'' if content is None else content_sha256(content)}".encode())
+    return beside.hexdigest()
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What came of one file: the message from a worker to the build."""
+
+    work_key: str
+    """Names the content and its sidecars; empty where the file could not be read."""
+    sha256: str
+    outcome: str
+    """kept | dropped | failed | not_image, before the whole set is looked at."""
+    reason: str = ""
+    detail: str = ""
+    stage: str = ""
+    heads: tuple[tuple[str, str, str], ...] = ()
+    """(id, status, row as JSON) of every head."""
+    seconds: tuple[tuple[str, float], ...] = ()
+    """(stage, time spent) of the steps that really ran."""
+    rss: int = 0
+    """Bytes of memory of the process afterwards."""

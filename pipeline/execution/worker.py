@@ -1,0 +1,75 @@
+"""What one process does with one file after the other: read it, take it through the recipe with open models, tell the result.
+
+Which files there are and what becomes of the results is left to `build`; how processes are kept alive, to `engines`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import cv2
+import psutil
+
+from ...datasets.sample import Drop
+from ...manifests.config import canonical_json
+from ...manifests.identity import content_sha256
+from ..stage import OpenStage
+from .cache import StageCache
+from .file_run import FileRun
+from .work import FileResult, Task, WorkOrder, work_key_of
+
+
+class Worker:
+    """The recipe's stages, opened when first needed, and the way of a file through them."""
+
+    def __init__(self, order: WorkOrder) -> None:
+        """Prepare for the files of a build; models are not loaded yet."""
+        cv2.setNumThreads(1)
+        self.order = order
+        self.keys = order.recipe.keys()
+        self._cache = StageCache(order.cache)
+        self._open: dict[int, OpenStage] = {}
+        self._exit = ExitStack()
+
+    def stage(self, index: int) -> OpenStage:
+        """Return a stage of the recipe with its models loaded."""
+        if index not in self._open:
+            stage = self.order.recipe.stages[index].open(self.order.device)
+            self._exit.callback(stage.close)
+            self._open[index] = stage
+        return self._open[index]
+
+    def close(self) -> None:
+        """Free every model."""
+        self._exit.close()
+        self._open.clear()
+
+    def process(self, task: Task, ask_memory: Callable[[int], None] = lambda _: None) -> FileResult:
+        """Work on one file. Refusals and exceptions of stages become the result; only signals and crashes escape.
+
+        Args:
+            task: which file.
+            ask_memory: called with a number of bytes before a large photograph is decoded; may block or raise `Drop`.
+        """
+        source = self.order.sources[task.source]
+        seconds: dict[str, float] = {}
+        started = time.perf_counter()
+        try:
+            data = source.read(task.image)
+            sha256 = content_sha256(data)
+            work_key = work_key_of(source, task.image, sha256)
+        except Drop as drop:
+            return FileResult("", "", drop.outcome, drop.reason, drop.detail, "read")
+        seconds["read"] = time.perf_counter() - started
+        if sha256 in self.order.forgotten:
+            return FileResult(work_key, sha256, "dropped", "forgotten", "taken down by request", "read")
+        with self._cache.open(work_key) as records:
+            way = FileRun(self, records, task, source, data, sha256, ask_memory, seconds)
+            outcome, reason, detail, stage, rows = way.walk()
+            records.compact(self.keys)
+        heads = tuple((row["id"], row["status"], canonical_json(row)) for row in rows)
+        return FileResult(
+            work_key, sha256, outcome, reason, detail, stage, heads, tuple(seconds.items()), psutil.Process().memory_info().rss
+        )

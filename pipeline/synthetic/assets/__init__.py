@@ -1,0 +1,1 @@
+"""MakeHuman's free assets: their formats, inventory and download."""

@@ -1,0 +1,307 @@
+"""A person as parts to draw: meshes in the head frame with textures, classes and finishes, put together from the assets.
+
+Who the person is comes from `population`; light, camera and the drawing itself are left to `geometry`, `preview` and `render`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from scipy import sparse
+
+from ....datasets.arrays import Array, Floats, Pixels
+from ....datasets.classes import INDEX
+from ..assets.library import Assets, Piece
+from . import glasses, paint
+from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
+from .placement import Placement, place
+from .population import Person
+from .subdivision import quads_of, subdivide
+
+TOP_OF_EAR = (0.74, 7.36, 0.50)
+"""Where the temples of glasses rest on the unmorphed left ear (dm)."""
+NOSE_BRIDGE = (0.0, 7.16, 1.56)
+"""Where their bridge rests."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One mesh of one material."""
+
+    name: str
+    points: Floats
+    """(V, 3) in the head frame, world units."""
+    normals: Floats
+    """(V, 3) unit normals for shading."""
+    faces: Array
+    """(F, 3) int32."""
+    uvs: Floats
+    """(T, 2), v down."""
+    face_uvs: Array
+    """(F, 3) int32."""
+    texture: Pixels
+    """(H, W, 4) sRGB and opacity."""
+    labels: Array
+    """(F,) uint8 class of each face."""
+    finish: str
+    """skin, eye, hair, cloth, frame, metal, lens, teeth or scan."""
+    seen_from: float = 0.5
+    """Opacity from which a point counts as this part's in the class map; above 1 it never does."""
+    fields: Floats | None = None
+    """(V, K) one value a vertex: where it is positive, faces of class skin have the class in `field_labels` instead."""
+    field_labels: tuple[int, ...] = ()
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether every texel is wholly transparent: there in the class map, but not to be seen."""
+        return not self.texture[..., 3].any()
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether no texel is transparent."""
+        return bool((self.texture[..., 3] == 255).all())
+
+
+class Drawable(Protocol):
+    """A head in parts, whoever made it."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What it is made of."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A person ready to be drawn."""
+
+    person: Person
+    parts: tuple[Part, ...]
+    placement: Placement
+
+
+@lru_cache(maxsize=4)
+def body_of(assets: Assets) -> Body:
+    """Return the body of some assets, made once."""
+    return Body(assets)
+
+
+def build_figure(assets: Assets, person: Person) -> Figure:
+    """Put a person together.
+
+    Raises:
+        AssetError: one of the assets is damaged or missing.
+    """
+    body = body_of(assets)
+    placement = place(body.morph(person.shape))
+    vertices = body.morph({**person.shape, **person.expression})
+    maker = _Maker(assets, body, person, vertices, placement)
+    parts = [*maker.skin(), *maker.eyes(), *maker.worn()]
+    if person.glasses is not None:
+        parts += maker.glasses()
+    return Figure(person, tuple(part for part in parts if len(part.faces)), placement)
+
+
+@dataclass(frozen=True, eq=False)
+class _Maker:
+    assets: Assets
+    body: Body
+    person: Person
+    vertices: Floats
+    placement: Placement
+
+    def part(
+        self, name: str, points: Floats, faces: Array, uvs: Floats, face_uvs: Array, texture: Pixels, labels: Array, finish: str
+    ) -> Part:
+        """Make a part from points in decimetres, leaving out vertices that no face uses."""
+        used, new = np.unique(faces, return_inverse=True)
+        used_uvs, new_uvs = np.unique(face_uvs, return_inverse=True)
+        placed = self.placement.apply(points[used])
+        small = new.reshape(faces.shape).astype(np.int32)
+        return Part(
+            name, placed, vertex_normals(placed, small), small, uvs[used_uvs], new_uvs.reshape(faces.shape).astype(np.int32),
+            texture, labels, finish,
+        )  # fmt: skip
+
+    def skin(self) -> list[Part]:
+        """Make the head and the rest of the bust, which have textures of their own."""
+        bust, person = self.body.bust, self.person
+        points = bust.subdivision.refine(self.vertices)
+        faces, face_uvs = bust.subdivision.faces, bust.subdivision.face_uvs
+        shown = np.full(len(faces), True)
+        if person.clothes:
+            hidden = np.zeros(len(self.vertices), dtype=bool)
+            hidden[self.assets.piece(person.clothes).proxy.hidden] = True
+            shown &= ~np.asarray(hidden[bust.corners]).all(axis=1)
+        left, top, right, bottom = np.array(paint.HEAD_CROP) / 512.0
+        u, v = bust.uvs[face_uvs].transpose(2, 0, 1)
+        head = ((u > left) & (u < right) & (v > top) & (v < bottom)).all(axis=1) & (bust.labels != INDEX["mouth"])
+        normals = vertex_normals(self.placement.apply(points), faces)
+        fields = np.column_stack([bust.below_jaw, self._scalp_field()])
+        labels = (INDEX["neck"], INDEX["hair"])
+        crop_uvs = (bust.uvs - [left, top]) / [right - left, bottom - top]
+        found = []
+        for name, chosen, uvs, texture in (
+            ("head", head & shown, crop_uvs, _opaque(paint.head_skin(self.assets, person))),
+            ("bust", ~head & shown, bust.uvs, _opaque(paint.body_skin(self.assets, person))),
+        ):
+            some = faces[chosen]
+            used, new = np.unique(some, return_inverse=True)
+            part = Part(
+                name, self.placement.apply(points[used]), normals[used], new.reshape(some.shape).astype(np.int32), uvs,
+                face_uvs[chosen], texture, bust.labels[chosen], "skin", 0.5, fields[used], labels,
+            )  # fmt: skip
+            found.append(part)
+        return found
+
+    def _scalp_field(self) -> Floats:
+        """Return one value a fine vertex of the bust: positive where the scalp is painted as hair."""
+        bust = self.body.bust
+        if self.person.scalp == "bare":
+            return np.full(bust.subdivision.matrix.shape[0], -1.0)
+        mask = paint.scalp_mask(self.assets)
+        uv_of = np.zeros(bust.subdivision.matrix.shape[0], dtype=np.int64)
+        uv_of[bust.subdivision.faces.ravel()] = bust.subdivision.face_uvs.ravel()
+        x, y = np.clip(bust.uvs[uv_of] * 512.0, 0, 511).astype(np.int64).T
+        return np.asarray(mask[y, x] - 0.5, dtype=np.float64)
+
+    def eyes(self) -> list[Part]:
+        """Make both eyeballs, turned to where the person looks."""
+        person = self.person
+        if not person.eyes:
+            return []
+        piece = self.assets.piece(person.eyes)
+        points = piece.proxy.fit(self.vertices)
+        ball = piece.mesh.uvs[piece.mesh.face_uvs][..., 1].max(axis=1) < 0.87  # the cornea is painted in a corner, clear
+        ball |= piece.mesh.uvs[piece.mesh.face_uvs][..., 0].min(axis=1) < 0.87
+        texture = _opaque(paint.eye(self.assets.picture(person.eye_texture)))
+        found = []
+        for side, name in ((1.0, "left_eye"), (-1.0, "right_eye")):
+            faces_of = ball & (side * points[piece.mesh.faces][..., 0].mean(axis=1) > 0)
+            faces = piece.mesh.faces[faces_of]
+            if not len(faces):
+                continue
+            turned = points.copy()
+            used = np.unique(faces)
+            turned[used] = _turn(points[used], *person.gaze)
+            labels = np.full(len(faces), INDEX[name], dtype=np.uint8)
+            found.append(self.part(name, turned, faces, piece.mesh.uvs, piece.mesh.face_uvs[faces_of], texture, labels, "eye"))
+        return found
+
+    def worn(self) -> list[Part]:
+        """Make everything that hangs on the body: brows, lashes, hair, hat and clothes."""
+        person = self.person
+        found = []
+        for name, kind in (
+            (person.brows, "brow"), (person.lashes, "lashes"), (person.hair, "hair"), (person.hat, "hat"),
+            (person.clothes, "cloth"),
+        ):  # fmt: skip
+            if not name:
+                continue
+            piece = self.assets.piece(name)
+            cut = _cut(self.assets, name, kind in ("hair", "hat"))
+            points = np.asarray(cut.matrix @ piece.proxy.fit(self.vertices))
+            labels = np.full(len(cut.faces), INDEX.get(kind, INDEX["hair"]), dtype=np.uint8)
+            if kind == "brow":
+                left = points[cut.faces][..., 0].mean(axis=1) > 0
+                labels = np.where(left, INDEX["left_brow"], INDEX["right_brow"]).astype(np.uint8)
+            finish = "cloth" if kind in ("hat", "cloth") else "hair"
+            part = self.part(kind, points, cut.faces, cut.uvs, cut.face_uvs, self._picture(piece, kind), labels, finish)
+            found.append(dataclasses.replace(part, seen_from=2.0) if kind == "lashes" else part)
+        return found
+
+    def _picture(self, piece: Piece, kind: str) -> Pixels:
+        """Paint what hangs on the body; lashes only cover what is behind and are in no class."""
+        person = self.person
+        texture = person.hat_texture if kind == "hat" and person.hat_texture else piece.texture
+        if not texture:
+            return paint.plain((0.5, 0.5, 0.5))
+        if kind == "hair":
+            return paint.hair(self.assets, texture, person.hair_colour)
+        picture = self.assets.picture(texture)
+        if kind == "brow":
+            red, green, blue = person.hair_colour
+            return paint.flat(picture, (0.6 * red, 0.6 * green, 0.6 * blue))
+        if kind == "lashes":
+            return paint.flat(picture, (0.04, 0.03, 0.03))
+        return _opaque((paint.tinted(picture, person.clothes_gain) if kind == "cloth" else picture)[..., :3])
+
+    def glasses(self) -> list[Part]:
+        """Make the glasses on this person's nose and ears."""
+        look = self.person.glasses
+        assert look is not None
+        bust, base = self.body.bust, self.body.base.vertices
+        fine = bust.subdivision.refine(self.vertices)
+        skin = fine[np.unique(bust.subdivision.faces[bust.labels == INDEX["skin"]])]
+
+        def follow(place: tuple[float, float, float]) -> Floats:
+            nearest = int(np.argmin(((base[: len(self.vertices)] - place) ** 2).sum(axis=1) + 1e3 * self._not_skin()))
+            return np.asarray(self.vertices[nearest] + (np.array(place) - base[nearest]))
+
+        x, y, z = TOP_OF_EAR
+        seat = glasses.Seat(
+            self.body.centre(self.vertices, "joint-l-eye"), self.body.centre(self.vertices, "joint-r-eye"),
+            follow(NOSE_BRIDGE), follow((x, y, z)), follow((-x, y, z)), skin,
+        )  # fmt: skip
+        frame, lenses = glasses.build(look, seat)
+        lens_colour = (0.03, 0.03, 0.035) if look.lens_opacity > 0.5 else (0.9, 0.95, 1.0)
+        found = []
+        for name, solid, texture, finish in (
+            ("frame", frame, paint.plain(look.frame), "metal" if look.metal else "frame"),
+            ("lens", lenses, paint.plain(lens_colour, look.lens_opacity), "lens"),
+        ):
+            uvs, face_uvs = np.full((1, 2), 0.5), np.zeros_like(solid.faces)
+            labels = np.full(len(solid.faces), INDEX["glasses"], dtype=np.uint8)
+            part = self.part(name, solid.points, solid.faces, uvs, face_uvs, texture, labels, finish)
+            found.append(part if finish != "lens" else dataclasses.replace(part, seen_from=0.0))
+        return found
+
+    def _not_skin(self) -> Array:
+        used = np.zeros(len(self.vertices))
+        used[np.unique(self.body.base.faces[self.body.base.group("body")])] = 1.0
+        return 1.0 - used
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """What is drawn of a piece: near the head, refined where silhouettes must be round."""
+
+    matrix: sparse.csr_matrix
+    """(V', V) from the piece's vertices to those that are drawn."""
+    faces: Array
+    uvs: Floats
+    face_uvs: Array
+
+
+@lru_cache(maxsize=32)
+def _cut(assets: Assets, name: str, refined: bool) -> _Cut:
+    """Cut a piece to the bust, once for all people."""
+    piece = assets.piece(name)
+    mesh = piece.mesh
+    rest = piece.proxy.fit(assets.base.vertices)[mesh.faces]
+    near = np.asarray((rest[..., 1] > BUST_BOTTOM - 0.6).all(axis=1) & (np.abs(rest[..., 0]) < BUST_HALF_WIDTH).all(axis=1))
+    faces, face_uvs = mesh.faces[near], mesh.face_uvs[near]
+    if not refined:
+        return _Cut(sparse.identity(len(mesh.vertices), format="csr"), faces, mesh.uvs, face_uvs)
+    both = np.repeat(near[0::2] & near[1::2], 2)
+    quads, uv_quads = quads_of(mesh.faces[both]), quads_of(mesh.face_uvs[both])
+    fine = subdivide(len(mesh.vertices), quads, len(mesh.uvs), uv_quads)
+    return _Cut(fine.matrix, fine.faces, np.asarray(fine.uv_matrix @ mesh.uvs), fine.face_uvs)
+
+
+def _turn(points: Floats, yaw: float, pitch: float) -> Floats:
+    """Turn an eyeball about its middle, front towards the person's left by `yaw` and up by `pitch` radians."""
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2.0
+    c, s = np.cos(yaw), np.sin(yaw)
+    sideways = np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
+    c, s = np.cos(pitch), np.sin(pitch)
+    upwards = np.array([[1.0, 0.0, 0.0], [0.0, c, s], [0.0, -s, c]])
+    return np.asarray((points - middle) @ (sideways @ upwards).T + middle)
+
+
+def _opaque(picture: Pixels) -> Pixels:
+    return np.dstack([picture, np.full(picture.shape[:2], 255, dtype=np.uint8)])

@@ -1,0 +1,187 @@
+"""Textures of a person: skins blended and refined, hair and brows recoloured, scalps painted, lips and eyes left as they are.
+
+The pictures come from `assets`; who has which colour is drawn by `population`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from ....datasets.arrays import Array, Floats, Pixels
+from ..assets.library import Assets
+from .population import Person
+
+HEAD_CROP = (320, 80, 512, 448)
+"""Left, top, right, bottom of the head in skin textures of 512 pixels."""
+ENLARGED = 4
+"""Pixels of the painted head a pixel of the skin texture."""
+EYE_GAIN = 0.8
+"""Factor on the sRGB values of eyes."""
+UNSHADED = 0.95
+"""How much of the shade painted into hair is taken out: lamps make their own, and dark patches would look like holes."""
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def head_skin(assets: Assets, person: Person) -> Pixels:
+    """Paint the (H, W, 3) sRGB skin of the head, `HEAD_CROP` enlarged `ENLARGED` times, with scalp and fine texture."""
+    left, top, right, bottom = HEAD_CROP
+    mask = scalp_mask(assets)[top:bottom, left:right]
+    bare = _without_stubble(body_skin(assets, person).astype(np.float32)[top:bottom, left:right], mask)
+    size = ((right - left) * ENLARGED, (bottom - top) * ENLARGED)
+    skin = np.asarray(cv2.resize(bare, size, interpolation=cv2.INTER_CUBIC))
+    scalp = np.clip(cv2.resize(mask, size, interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
+    fine = _fine_texture(person.detail_seed, (size[1], size[0]))
+    skin = skin * (1.0 + fine)
+    cover = {"bare": 0.04, "stubble": 0.72, "covered": 0.93}[person.scalp]
+    grain = 1.0 + 7.0 * fine[..., 1:2]
+    hair = 255.0 * np.array(person.hair_colour, dtype=np.float32) * (0.8 if person.scalp == "covered" else 0.9) * grain
+    share = (cover * scalp)[..., None]
+    return np.clip(skin * (1.0 - share) + hair * share, 0.0, 255.0).astype(np.uint8)
+
+
+def body_skin(assets: Assets, person: Person) -> Pixels:
+    """Blend the (512, 512, 3) skin of the whole body."""
+    blended = np.zeros((512, 512, 3), dtype=np.float32)
+    for name, share in person.skins:
+        picture = assets.picture(name)[..., :3]
+        if picture.shape[0] != 512:
+            picture = np.asarray(cv2.resize(picture, (512, 512), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        blended += share * picture.astype(np.float32)
+    return np.clip(blended * np.array(person.skin_gain, dtype=np.float32), 0.0, 255.0).astype(np.uint8)
+
+
+def scalp_mask(assets: Assets) -> Array:
+    """Return where hair grows on skin textures, (512, 512) float32 from 0 to 1.
+
+    The darkest skin of a man has a shaven scalp painted on, with a crisp border; its darkness is the mask.
+    """
+    names = [name for name in assets.names("skins") if "old_darkskinned_male" in name] or list(assets.names("skins"))
+    return _scalp(assets, names[0])
+
+
+@lru_cache(maxsize=4)
+def _scalp(assets: Assets, name: str) -> Array:
+    luma = assets.picture(name)[..., :3].astype(np.float32) @ _LUMA.astype(np.float32)
+    mask = np.clip((52.0 - cv2.GaussianBlur(luma, (0, 0), 1.5)) / 16.0, 0.0, 1.0)
+    mask[:, :320] = 0.0
+    mask[190:350, 430:] = 0.0  # the dark corners of eyes and mouth
+    largest = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    grown = cv2.GaussianBlur(cv2.dilate(largest, np.ones((3, 3), np.uint8)), (0, 0), 1.2)
+    grown.setflags(write=False)
+    return grown
+
+
+def _without_stubble(skin: Array, scalp: Array) -> Array:
+    """Replace the painted stubble of a scalp by the colour of the forehead."""
+    forehead = skin[145:225, 95:105].reshape(-1, 3).mean(axis=0)
+    smooth = cv2.GaussianBlur(skin @ _LUMA.astype(np.float32), (0, 0), 1.0)
+    rough = (skin @ _LUMA.astype(np.float32)) / np.maximum(smooth, 1.0)
+    share = np.clip(1.25 * scalp, 0.0, 1.0)[..., None]
+    return np.asarray(skin * (1.0 - share) + forehead * (0.7 + 0.3 * rough[..., None]) * share, dtype=np.float32)
+
+
+def _fine_texture(seed: int, shape: tuple[int, int]) -> Array:
+    """Return (H, W, 3) float32 relative changes of colour: pores, blotches and uneven redness."""
+    random = np.random.Generator(np.random.Philox(seed))
+    pores = cv2.GaussianBlur(random.standard_normal(shape, dtype=np.float32), (0, 0), 0.8) * 2.2
+    small = (shape[0] // 4, shape[1] // 4)
+    blotches = cv2.GaussianBlur(random.standard_normal(small, dtype=np.float32), (0, 0), 2.0) * 6.0
+    redness = cv2.GaussianBlur(random.standard_normal(small, dtype=np.float32), (0, 0), 6.0) * 18.0
+    enlarge = (shape[1], shape[0])
+    wide, red = (cv2.resize(field, enlarge, interpolation=cv2.INTER_CUBIC) for field in (blotches, redness))
+    base = 0.020 * pores + 0.008 * wide
+    return np.stack([base + 0.004 * red, base - 0.008 * red, base - 0.008 * red], axis=-1)
+
+
+def hair(assets: Assets, texture: str, colour: tuple[float, float, float]) -> Pixels:
+    """Paint a hair piece's texture in a colour, twice as fine as it is and with strands that follow its flow."""
+    picture = assets.picture(texture)
+    fine = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+    painted = recoloured(np.asarray(fine, dtype=np.uint8), colour)
+    strands = 1.0 + _strands(assets, texture)[..., None]
+    colours = np.clip(painted[..., :3].astype(np.float32) * strands, 0.0, 255.0).astype(np.uint8)
+    return np.dstack([colours, painted[..., 3]])
+
+
+@lru_cache(maxsize=16)
+def _strands(assets: Assets, texture: str) -> Array:
+    """Return (2 H, 2 W) float32 relative brightness of fine strands: noise drawn out along the texture's own flow.
+
+    Line integral convolution (Cabral and Leedom 1993); the flow is the direction in which the picture changes least.
+    """
+    picture = assets.picture(texture)
+    luma = picture[..., :3].astype(np.float32) @ _LUMA.astype(np.float32)
+    across, down = (cv2.Sobel(luma, cv2.CV_32F, dx, 1 - dx, ksize=3) for dx in (1, 0))
+    xx, yy, xy = (cv2.GaussianBlur(product, (0, 0), 6.0) for product in (across**2, down**2, across * down))
+    prior = 0.3 * float(np.mean(xx + yy))  # most hair falls down its texture; highlights across it must not turn it
+    angle = 0.5 * np.arctan2(2.0 * xy, xx - yy + prior) + np.pi / 2.0
+    size = (2 * picture.shape[1], 2 * picture.shape[0])
+    cosine, sine = (cv2.resize(wave, size) for wave in (np.cos(2.0 * angle), np.sin(2.0 * angle)))
+    angle = 0.5 * np.arctan2(sine, cosine)
+    step = np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
+    step[step[..., 1] < 0] *= -1.0
+    noise = np.random.Generator(np.random.Philox(len(texture))).standard_normal((size[1], size[0]), dtype=np.float32)
+    grid = np.stack(np.meshgrid(np.arange(size[0]), np.arange(size[1])), axis=-1).astype(np.float32)
+    total = np.zeros_like(noise)
+    for along in range(-12, 13):
+        place = grid + 1.5 * along * step
+        total += cv2.remap(noise, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[call-overload]
+    strands = np.clip(0.16 * total / max(float(total.std()), 1e-6), -0.45, 0.6)
+    strands.setflags(write=False)
+    return np.asarray(strands, dtype=np.float32)
+
+
+def recoloured(picture: Pixels, colour: tuple[float, float, float]) -> Pixels:
+    """Paint an RGBA picture of hair in another sRGB colour, keeping its light and dark strands and its alpha."""
+    luma = cv2.GaussianBlur(picture[..., :3].astype(np.float32) @ _LUMA.astype(np.float32), (0, 0), 0.7)
+    solid = picture[..., 3] > 127
+    mean = max(float(luma[solid].mean()) if solid.any() else 128.0, 4.0)
+    relative = np.clip(luma / mean / _shade(luma / mean, solid) ** UNSHADED, 0.4, 2.2) ** 0.8
+    painted = relative[..., None] * np.array(colour, dtype=np.float32) + 0.05 * np.clip(relative - 1.0, 0.0, 1.0)[..., None]
+    return np.dstack([np.clip(255.0 * painted, 0.0, 255.0).astype(np.uint8), picture[..., 3]])
+
+
+def _shade(relative: Array, solid: Array) -> Array:
+    """Return the shade that a hair texture has painted on, as a wide mean over what is solid: (H, W) float32, about 1."""
+    sigma = relative.shape[1] / 40.0
+    cover = np.asarray(cv2.GaussianBlur(solid.astype(np.float32), (0, 0), sigma))
+    wide = np.asarray(cv2.GaussianBlur(np.where(solid, relative, 0.0).astype(np.float32), (0, 0), sigma))
+    return np.clip(np.where(cover > 0.02, wide / np.maximum(cover, 0.02), 1.0), 0.2, 3.0)
+
+
+def eye(picture: Pixels) -> Array:
+    """Return the (H, W, 3) sRGB picture of an eyeball, as dark as one between lids: the assets' white would glow."""
+    return np.round(picture[..., :3] * np.float32(EYE_GAIN)).astype(np.uint8)
+
+
+def flat(picture: Pixels, colour: tuple[float, float, float]) -> Pixels:
+    """Paint an RGBA picture in one sRGB colour, keeping its alpha."""
+    one = np.broadcast_to(np.round(255.0 * np.array(colour)).astype(np.uint8), (*picture.shape[:2], 3))
+    return np.dstack([one, picture[..., 3]])
+
+
+def tinted(picture: Pixels, gain: tuple[float, float, float]) -> Pixels:
+    """Multiply an RGBA picture's colours."""
+    colours = np.clip(picture[..., :3].astype(np.float32) * np.array(gain, dtype=np.float32), 0.0, 255.0).astype(np.uint8)
+    return np.dstack([colours, picture[..., 3]])
+
+
+def plain(colour: tuple[float, float, float], opacity: float = 1.0) -> Pixels:
+    """Return a (2, 2, 4) picture of one sRGB colour."""
+    values = np.round(255.0 * np.array([*colour, opacity])).astype(np.uint8)
+    return np.broadcast_to(values, (2, 2, 4)).copy()
+
+
+def srgb_to_linear(colour: Array) -> Floats:
+    """Return linear light of sRGB values from 0 to 1 (IEC 61966-2-1)."""
+    value = np.asarray(colour, dtype=np.float64)
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(light: Array) -> Floats:
+    """Return sRGB values from 0 to 1 of linear light, clipped; the inverse of `srgb_to_linear`."""
+    value = np.clip(light, 0.0, 1.0)
+    return np.asarray(np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1.0 / 2.4) - 0.055))

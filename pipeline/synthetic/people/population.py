@@ -1,0 +1,345 @@
+"""Who is rendered: a person drawn from (seed, head) alone, with plausible face, expression, hair, eyes and clothes.
+
+What a person looks like as meshes and pictures is made by `figure`. Shares and ranges here are choices of this toolkit, not
+statistics of a population; they keep faces plausible and give rare things (glasses from behind, hats, bald heads) a fair share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ....datasets.arrays import Floats
+from ....manifests.identity import rng
+from ..assets.library import Assets
+from .glasses import SHAPES, GlassesLook
+
+Colour = tuple[float, float, float]
+"""sRGB, 0 to 1."""
+
+ANCESTRIES = ("african", "asian", "caucasian")
+NATURAL_HAIR: Mapping[str, tuple[Colour, float]] = {
+    "black": ((0.07, 0.06, 0.06), 0.30), "dark brown": ((0.16, 0.11, 0.08), 0.26), "brown": ((0.29, 0.19, 0.12), 0.18),
+    "auburn": ((0.36, 0.17, 0.09), 0.05), "red": ((0.52, 0.25, 0.11), 0.03), "dark blond": ((0.46, 0.35, 0.21), 0.10),
+    "blond": ((0.68, 0.54, 0.34), 0.08),
+}  # fmt: skip
+"""Hair colour -> (colour, share among people of European ancestry)."""
+GREY: Colour = (0.62, 0.61, 0.60)
+DYED: tuple[Colour, ...] = ((0.20, 0.32, 0.62), (0.60, 0.18, 0.40), (0.22, 0.45, 0.32), (0.45, 0.10, 0.12), (0.48, 0.32, 0.60))
+LONG_HAIR = ("long01", "bob01", "ponytail01")
+
+
+@dataclass(frozen=True)
+class PopulationSettings:
+    """What kinds of people there are."""
+
+    children: bool = False
+    """Draw children too."""
+    glasses: float = 0.22
+    """Share with glasses."""
+    hats: float = 0.06
+    """Share with a hat."""
+    bald: float = 0.06
+    """Share without hair, before age and sex count."""
+    dyed: float = 0.03
+    """Share with hair in no natural colour."""
+    detail: float = 1.0
+    """How far faces differ in detail; 0 leaves only sex, age and ancestry."""
+    expressions: float = 0.7
+    """Share with another expression than none."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Everything that decides what a head looks like."""
+
+    name: str
+    """Key of the person: identity in manifests."""
+    male: float
+    """0 woman, 1 man."""
+    age: float
+    """0 young, 1 old."""
+    ancestry: tuple[float, float, float]
+    """Shares of `ANCESTRIES`, sum 1."""
+    shape: Mapping[str, float]
+    """Morphs of the face at rest."""
+    expression: Mapping[str, float]
+    """Morphs that pass."""
+    skins: tuple[tuple[str, float], ...]
+    """Skin textures and their shares."""
+    skin_gain: Colour
+    """Factors on the skin's colour."""
+    eye_texture: str
+    gaze: tuple[float, float]
+    """Yaw and pitch of both eyes in radians, towards the person's left and up."""
+    hair_colour: Colour
+    scalp: str
+    """bare, stubble or covered: what the skin of the head shows where hair grows."""
+    hair: str = ""
+    """Name of the hair piece; empty for none."""
+    brows: str = ""
+    lashes: str = ""
+    eyes: str = ""
+    hat: str = ""
+    hat_texture: str = ""
+    clothes: str = ""
+    clothes_gain: Colour = (1.0, 1.0, 1.0)
+    glasses: GlassesLook | None = None
+    detail_seed: int = 0
+    """Seed of the skin's fine texture."""
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """Names of everything that the person wears or is painted with."""
+        worn = (self.hair, self.brows, self.lashes, self.eyes, self.hat, self.clothes, self.eye_texture, self.hat_texture)
+        return tuple(sorted({name for name in (*worn, *(name for name, _ in self.skins)) if name}))
+
+
+def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettings = PopulationSettings()) -> Person:
+    """Draw the person with a number; the same three give the same person whatever else is drawn."""
+    name = f"makehuman-{seed}-{head:06d}"
+    random = rng(seed, name, "person")
+    male = float(np.clip(random.beta(0.25, 0.25), 0.0, 1.0))
+    age = float(np.clip(random.beta(1.1, 2.2), 0.0, 0.9))
+    ancestry = tuple(float(share) for share in random.dirichlet([0.35, 0.35, 0.35]))
+    african, asian, caucasian = ancestry
+    shape = _macro(male, age, ancestry, random if settings.children else None)
+    shape |= {key: value * settings.detail for key, value in _details(assets.names("targets"), random).items()}
+    skins = _skins(assets.names("skins"), male, age, ancestry, random)
+    hair, scalp, hat, hat_texture = _head_wear(assets, male, age, african, settings, random)
+    grey = float(np.clip((age - 0.45) * 2.2 + random.normal(0.0, 0.2), 0.0, 1.0))
+    brightness = float(np.exp(random.normal(0.0, 0.07)))
+    return Person(
+        name, male, age, (african, asian, caucasian), shape, _expression(settings.expressions, random), skins,
+        _triple(brightness * np.exp(random.normal(0.0, [0.02, 0.015, 0.02]))),
+        _eye_texture(assets, caucasian, random),
+        (float(np.clip(random.normal(0.0, 0.16), -0.5, 0.5)), float(np.clip(random.normal(0.0, 0.07), -0.3, 0.3))),
+        _hair_colour(caucasian, grey, settings.dyed, random), scalp, hair,
+        _pick(assets.names("eyebrows"), random), _lashes(assets, male, random), _pick(assets.names("eyes"), random),
+        hat, hat_texture, _clothes(assets, male, random),
+        _triple(np.clip(random.uniform(0.35, 1.15) * np.exp(random.normal(0.0, 0.18, 3)), 0.0, 1.4)),
+        _glasses(settings.glasses, random), int(random.integers(1 << 31)),
+    )  # fmt: skip
+
+
+def _triple(values: Floats) -> Colour:
+    first, second, third = values.tolist()
+    return first, second, third
+
+
+def _pick(names: Sequence[str], random: np.random.Generator) -> str:
+    return str(names[int(random.integers(len(names)))]) if names else ""
+
+
+def _macro(male: float, age: float, ancestry: Sequence[float], children: np.random.Generator | None) -> dict[str, float]:
+    """Return the weights of the macro targets; they sum to 1, because the base mesh alone is nobody."""
+    stages = {"young": 1.0 - age, "old": age}
+    if children is not None and children.random() < 0.2:
+        stages = {"child": 1.0, "young": 0.0}
+    return {
+        f"macrodetails/{people}-{sex}-{stage}": share * part * weight
+        for people, share in zip(ANCESTRIES, ancestry, strict=True)
+        for sex, part in (("female", 1.0 - male), ("male", male))
+        for stage, weight in stages.items()
+    }
+
+
+OPPOSITES = (
+    ("-decr", "-incr"), ("-in", "-out"), ("-up", "-down"), ("-backward", "-forward"), ("-concave", "-convex"),
+    ("-compress", "-uncompress"),
+)  # fmt: skip
+"""Endings of the two ends of one slider."""
+SPREADS: Mapping[str, float] = {
+    "head": 0.16, "forehead": 0.25, "chin": 0.25, "cheek": 0.28, "nose": 0.26, "mouth": 0.24, "eyes": 0.22, "ears": 0.25,
+    "neck": 0.16, "eyebrows": 0.3,
+}  # fmt: skip
+"""Folder of morphs -> deviation of its sliders, of which 1 is the end."""
+LEFT_OUT = ("ears/l-ear-shape-pointed", "ears/l-ear-shape-triangle", "head/head-trans", "neck/neck-trans", "nose/nose-trans")
+"""Beginnings of morphs that leave the plausible or only move the whole."""
+FACE_SHAPES = ("oval", "round", "square", "rectangular", "triangular", "diamond", "invertedtriangular")
+
+
+def sliders(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Pair morphs to sliders: name -> (target at -1, target at +1), an end that has no target being empty."""
+    known, found = set(names), {}
+    for name in names:
+        for low, high in OPPOSITES:
+            if name.endswith(low) and name.removesuffix(low) + high in known:
+                found[name.removesuffix(low)] = (name, name.removesuffix(low) + high)
+    return found
+
+
+def _details(names: Sequence[str], random: np.random.Generator) -> dict[str, float]:
+    """Draw the details of a face: sliders, its outline, and a little asymmetry."""
+    drawn: dict[str, float] = {}
+    for slider, (low, high) in sorted(sliders(names).items()):
+        folder, _, base = slider.partition("/")
+        spread = SPREADS.get(folder, 0.0)
+        if not spread or slider.startswith(LEFT_OUT) or base.startswith("r-"):
+            continue
+        value = float(np.clip(random.normal(0.0, spread), -2.2 * spread, 2.2 * spread))
+        sides = [(low, high, value)]
+        if base.startswith("l-"):  # both sides alike, but for a little
+            other = [name.replace("/l-", "/r-") for name in (low, high)]
+            sides.append((other[0], other[1], value + float(random.normal(0.0, 0.04))))
+        for first, second, amount in sides:
+            if {first, second} <= set(names):
+                drawn[second if amount > 0 else first] = abs(amount)
+    outline = f"head/head-{FACE_SHAPES[int(random.integers(len(FACE_SHAPES)))]}"
+    if outline in names:
+        drawn[outline] = float(random.uniform(0.0, 0.5))
+    for name in names:
+        if name.startswith("asym/asym-"):
+            drawn[name] = float(np.clip(random.normal(0.0, 0.10), 0.0, 0.3))
+    return drawn
+
+
+EXPRESSIONS: Mapping[str, tuple[float, Mapping[str, tuple[float, float]]]] = {
+    "smile": (0.40, {
+        "mouth-corner-puller": (0.35, 0.9), "mouth-retraction": (0.0, 0.3), "eye-left-slit": (0.0, 0.35),
+        "eye-right-slit": (0.0, 0.35), "mouth-parling": (0.0, 0.3),
+    }),
+    "laugh": (0.12, {
+        "mouth-corner-puller": (0.5, 0.9), "mouth-open": (0.1, 0.3), "eye-left-slit": (0.2, 0.5), "eye-right-slit": (0.2, 0.5),
+        "mouth-elevation": (0.0, 0.3),
+    }),
+    "speech": (0.16, {"mouth-open": (0.06, 0.28), "mouth-parling": (0.0, 0.5), "mouth-pursing": (0.0, 0.25)}),
+    "surprise": (0.06, {
+        "mouth-open": (0.1, 0.4), "eyebrows-left-up": (0.4, 0.9), "eyebrows-right-up": (0.4, 0.9),
+        "eye-left-opened-up": (0.2, 0.6), "eye-right-opened-up": (0.2, 0.6),
+    }),
+    "frown": (0.12, {
+        "eyebrows-left-down": (0.3, 0.8), "eyebrows-right-down": (0.3, 0.8), "mouth-depression": (0.0, 0.35),
+        "mouth-compression": (0.0, 0.5),
+    }),
+    "sad": (0.08, {
+        "eyebrows-left-inner-up": (0.3, 0.8), "eyebrows-right-inner-up": (0.3, 0.8), "mouth-depression": (0.1, 0.5),
+        "eye-left-closure": (0.1, 0.35), "eye-right-closure": (0.1, 0.35),
+    }),
+    "asleep": (0.06, {"eye-left-closure": (0.95, 1.0), "eye-right-closure": (0.95, 1.0)}),
+}  # fmt: skip
+"""Expression -> (share, {unit: range}); the right half follows the left half of each pair."""
+
+
+def _expression(share: float, random: np.random.Generator) -> dict[str, float]:
+    """Draw an expression, mostly weak."""
+    if random.random() >= share:
+        return {}
+    names = list(EXPRESSIONS)
+    weights = np.array([EXPRESSIONS[name][0] for name in names])
+    units = EXPRESSIONS[names[int(random.choice(len(names), p=weights / weights.sum()))]][1]
+    strength = float(random.uniform(0.5, 1.0))
+    drawn: dict[str, float] = {}
+    for unit, (low, high) in units.items():
+        left = f"expression/units/caucasian/{unit.replace('right', 'left')}"
+        fixed = 1.0 if low >= 0.95 else strength
+        own = float(random.uniform(low, high)) * fixed
+        drawn[f"expression/units/caucasian/{unit}"] = drawn.get(left, own) if "right" in unit else own
+    return drawn
+
+
+def _skins(
+    names: Sequence[str], male: float, age: float, ancestry: Sequence[float], random: np.random.Generator
+) -> tuple[tuple[str, float], ...]:
+    """Choose one light and one dark skin of the right age and sex, blended by ancestry."""
+    sex = "_male_" if male > 0.5 else "_female_"
+    years = "young_" if age < 0.3 else "middleage_" if age < 0.6 else "old_"
+    fitting = [name for name in names if sex in name and name.rsplit("/", 1)[-1].startswith(years)]
+    light = [name for name in fitting if "lightskinned" in name]
+    dark = [name for name in fitting if "darkskinned" in name]
+    if not light or not dark:
+        return tuple((name, 1.0) for name in (light or dark or list(names))[:1])
+    asian = ancestry[1] > ancestry[2]
+    variants = [name for name in light if name.endswith(("2.png", "3.png")) == asian] or light
+    share = float(np.clip(ancestry[0] * 1.15 - 0.05 + 0.12 * ancestry[1] * random.random(), 0.0, 1.0))
+    return ((_pick(variants, random), 1.0 - share), (_pick(dark, random), share))
+
+
+def _hair_colour(caucasian: float, grey: float, dyed: float, random: np.random.Generator) -> Colour:
+    if random.random() < dyed:
+        base = np.array(DYED[int(random.integers(len(DYED)))])
+    else:
+        names = list(NATURAL_HAIR)
+        shares = np.array([NATURAL_HAIR[name][1] for name in names])
+        dark = np.array([1.0, 0.25] + [0.0] * (len(names) - 2))
+        weights = caucasian * shares / shares.sum() + (1.0 - caucasian) * dark / dark.sum()
+        base = np.array(NATURAL_HAIR[names[int(random.choice(len(names), p=weights / weights.sum()))]][0])
+        base = base * (1.0 - grey) + np.array(GREY) * grey
+    return _triple(np.clip(base * np.exp(random.normal(0.0, 0.12)) * np.exp(random.normal(0.0, 0.03, 3)), 0.01, 0.95))
+
+
+def _head_wear(
+    assets: Assets, male: float, age: float, african: float, settings: PopulationSettings, random: np.random.Generator
+) -> tuple[str, str, str, str]:
+    """Choose (hair, scalp, hat, hat's texture)."""
+    hats = [name for name in assets.names("clothes") if "fedora" in name]
+    hat = _pick(hats, random) if hats and random.random() < settings.hats else ""
+    textures = [name for name in assets.files("clothes/fedora") if "texture" in name]
+    hat_texture = _pick(textures, random) if hat else ""
+    chance = random.random()
+    bald = settings.bald * (0.4 + 2.5 * male * (0.3 + age))
+    if chance < bald:
+        return "", "bare", hat, hat_texture
+    if chance < bald + 0.04 + 0.10 * male:
+        return "", "stubble", hat, hat_texture
+    styles = list(assets.names("hair"))
+    weights = []
+    for style in styles:
+        long = any(word in style for word in LONG_HAIR)
+        weight = (0.04 * male + 1.0 * (1.0 - male)) if long else (1.0 * male + 0.25 * (1.0 - male))
+        if "bob" in style:
+            weight *= 0.5  # its fringe hides an eye
+        if "afro" in style:
+            weight = 0.05 + 1.6 * african
+        elif long and african > 0.6:
+            weight *= 0.5
+        weights.append(weight)
+    if not styles:
+        return "", "stubble", hat, hat_texture
+    probabilities = np.array(weights) / np.sum(weights)
+    style = styles[int(random.choice(len(styles), p=probabilities))]
+    if hat:  # only flat hair goes under a hat; the others would come through its crown
+        return "", "stubble", hat, hat_texture
+    return style, "covered", hat, hat_texture
+
+
+def _eye_texture(assets: Assets, caucasian: float, random: np.random.Generator) -> str:
+    names = assets.files("eyes/materials")
+    brown = [name for name in names if "brown" in name]
+    return _pick(names if random.random() < 0.75 * caucasian else brown or names, random)
+
+
+def _lashes(assets: Assets, male: float, random: np.random.Generator) -> str:
+    names = assets.names("eyelashes")
+    return _pick(names[:1] if male > 0.5 else names, random)
+
+
+def _clothes(assets: Assets, male: float, random: np.random.Generator) -> str:
+    sex = "/male_" if male > 0.5 else "/female_"
+    return _pick([name for name in assets.names("clothes") if sex in name], random)
+
+
+def _glasses(share: float, random: np.random.Generator) -> GlassesLook | None:
+    worn = random.random() < share
+    shape = list(SHAPES)[int(random.integers(len(SHAPES)))]
+    frames = (
+        (0.03, 0.03, 0.035),
+        (0.16, 0.09, 0.05),
+        (0.45, 0.38, 0.22),
+        (0.55, 0.56, 0.58),
+        (0.30, 0.05, 0.07),
+        (0.08, 0.12, 0.25),
+    )
+    frame = frames[int(random.integers(len(frames)))]
+    dark = random.random() < 0.3
+    look = GlassesLook(
+        shape,
+        frame,
+        float(random.uniform(0.9, 1.12)),
+        float(random.uniform(0.008, 0.024)),
+        0.88 if dark else 0.0,
+        bool(random.random() < 0.35),
+    )
+    return look if worn else None

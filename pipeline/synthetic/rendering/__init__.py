@@ -1,0 +1,1 @@
+"""Pictures of people: z-buffer, exact labels, light, path tracing, denoising."""

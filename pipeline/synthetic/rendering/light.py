@@ -1,0 +1,163 @@
+"""Light and background of a picture, drawn at random: a sky with lamps and windows, a key light, and what is behind the head.
+
+Only numbers and arrays: `render` makes emitters of them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+
+from ....datasets.arrays import Array, Floats, Pixels
+
+SKY = (32, 64)
+"""Height and width of the environment map."""
+
+
+_LUMA = np.array([0.2126, 0.7152, 0.0722])
+
+
+@cache
+def sky_directions() -> tuple[Floats, Floats]:
+    """Return (32, 64, 3) unit directions of the sky's pixels and (32,) solid angles of each row's pixels."""
+    height, width = SKY
+    elevation = (0.5 - (np.arange(height) + 0.5) / height) * np.pi
+    azimuth = (np.arange(width) + 0.5) / width * 2.0 * np.pi
+    level, up = np.cos(elevation)[:, None], np.broadcast_to(np.sin(elevation)[:, None], SKY)
+    directions = np.stack([level * np.sin(azimuth), up, level * np.cos(azimuth)], axis=-1)
+    edges = np.sin((0.5 - np.arange(height + 1) / height) * np.pi)
+    return directions, (edges[:-1] - edges[1:]) * 2.0 * np.pi / width
+
+
+@dataclass(frozen=True, eq=False)
+class KeyLight:
+    """A round lamp that shines at the head."""
+
+    place: tuple[float, float, float]
+    """World units."""
+    radius: float
+    colour: tuple[float, float, float]
+    """Radiance, linear sRGB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Light:
+    """Everything that lights one picture."""
+
+    sky: Array
+    """(32, 64, 3) float32 linear radiance by direction: rows from straight up to straight down."""
+    key: KeyLight | None
+    exposure: float
+    """Linear grey that a surface of albedo 0.4 is brought to, turned to the camera and to both sides of it."""
+
+    def gain(self, towards: Array) -> float:
+        """Return the factor on radiance that gives the wanted exposure, as an incident light meter would set it.
+
+        Args:
+            towards: (3,) unit direction from the head to the camera.
+        """
+        sideways = np.cross([0.0, 1.0, 0.0], towards)
+        length = float(np.linalg.norm(sideways))
+        sideways = sideways / length if length > 1e-6 else np.array([1.0, 0.0, 0.0])
+        faces = [towards, 0.7 * towards + 0.7 * sideways, 0.7 * towards - 0.7 * sideways]
+        irradiance = [self.irradiance(np.asarray(face) / np.linalg.norm(face)) for face in faces]
+        mixed = 0.5 * irradiance[0] + 0.25 * (irradiance[1] + irradiance[2])
+        return self.exposure / max(0.4 / np.pi * mixed, 1e-6)
+
+    def irradiance(self, normal: Array) -> float:
+        """Return the luminance that falls on a surface with a unit normal, nothing being in between."""
+        directions, solid_angle = sky_directions()
+        cosine = np.clip(directions @ normal, 0.0, None)
+        total = float((self.sky @ _LUMA * cosine * solid_angle[:, None]).sum())
+        if self.key is not None:
+            place = np.array(self.key.place)
+            distance = float(np.linalg.norm(place))
+            size = np.pi * self.key.radius**2 / distance**2
+            total += float(np.array(self.key.colour) @ _LUMA) * size * max(0.0, float(place @ normal) / distance)
+        return total
+
+
+def blackbody(kelvin: float) -> Floats:
+    """Return the (3,) linear sRGB colour of a temperature, brightest channel 1; a fit that is good from 2,500 to 12,000 K.
+
+    Straight lines in the reciprocal temperature through the daylight and tungsten points of CIE illuminants A and D65.
+    """
+    share = (1.0 / kelvin - 1.0 / 6504.0) / (1.0 / 2856.0 - 1.0 / 6504.0)
+    colour = np.exp(share * np.log([1.0, 0.50, 0.155]))
+    return np.asarray(colour / colour.max())
+
+
+def draw_light(random: np.random.Generator) -> Light:
+    """Draw the light of one picture."""
+    directions, _ = sky_directions()
+    up = directions[..., 1:2]
+    above, below = (blackbody(float(random.uniform(3500, 9500))) * random.uniform(0.25, 1.0) for _ in range(2))
+    sky = above * np.clip(0.5 + 0.5 * up, 0.0, 1.0) + 0.5 * below * np.clip(0.5 - 0.5 * up, 0.0, 1.0)
+    for _ in range(int(random.integers(1, 5))):
+        towards = random.normal(0.0, 1.0, 3)
+        towards[1] = abs(towards[1]) * 0.8
+        towards /= np.linalg.norm(towards)
+        sharp = float(np.exp(random.uniform(math.log(2.0), math.log(40.0))))
+        strength = float(random.uniform(0.4, 1.5)) * math.sqrt(sharp)
+        colour = blackbody(float(random.uniform(2800, 9000)))
+        sky += strength * colour * np.exp(sharp * (directions @ towards - 1.0))[..., None]
+    return Light(sky.astype(np.float32), _key(random), float(np.exp(random.normal(math.log(0.44), 0.16))))
+
+
+def _key(random: np.random.Generator) -> KeyLight | None:
+    """Draw a lamp in most pictures: mostly from above, small and hard or large and soft."""
+    if random.random() > 0.65:
+        return None
+    azimuth, elevation = float(random.uniform(-np.pi, np.pi)), float(random.uniform(-0.1, 1.1))
+    place = 3.2 * np.array(
+        [math.sin(azimuth) * math.cos(elevation), math.sin(elevation), math.cos(azimuth) * math.cos(elevation)]
+    )
+    radius = float(np.exp(random.uniform(math.log(0.35), math.log(1.1))))
+    colour = blackbody(float(random.uniform(3000, 7500))) * float(random.uniform(4.0, 14.0)) / radius**2
+    return KeyLight((float(place[0]), float(place[1]), float(place[2])), radius, (*colour.tolist(),))
+
+
+KINDS = ("plain", "gradient", "blurred", "cluttered")
+"""Backgrounds."""
+
+
+def draw_background(random: np.random.Generator, size: int, kind: str = "") -> Pixels:
+    """Draw an (S, S, 3) sRGB background.
+
+    Args:
+        random: source of chance.
+        size: side in pixels.
+        kind: one of `KINDS`; drawn where empty.
+    """
+    drawn = KINDS[int(random.choice(len(KINDS), p=[0.2, 0.25, 0.3, 0.25]))]
+    kind = kind or drawn
+    first, second = random.uniform(0.05, 0.95, (2, 3)) * 0.35 + random.uniform(0.05, 0.95, (2, 1)) * 0.65
+    if kind == "plain":
+        return _to_pixels(np.broadcast_to(first, (size, size, 3)))
+    axis = np.linspace(-1.0, 1.0, size)
+    angle = float(random.uniform(0.0, 2.0 * np.pi))
+    slope = 0.5 + 0.5 * (axis[None, :] * math.cos(angle) + axis[:, None] * math.sin(angle))
+    picture = first + (second - first) * np.clip(slope, 0.0, 1.0)[..., None]
+    if kind == "gradient":
+        return _to_pixels(picture)
+    canvas = np.ascontiguousarray(picture.astype(np.float32))
+    for _ in range(int(random.integers(15, 60))):
+        colour = tuple(float(value) for value in random.uniform(0.0, 1.0, 3) * 0.4 + random.uniform(0.0, 0.6))
+        centre = tuple(int(value) for value in random.integers(0, size, 2))
+        half = tuple(int(value) for value in np.maximum(1, size * random.gamma(1.2, 0.06, 2)))
+        turn = float(random.uniform(0.0, 180.0))
+        if random.random() < 0.4:
+            cv2.ellipse(canvas, centre, half, turn, 0.0, 360.0, colour, -1, cv2.LINE_AA)
+        else:
+            box = cv2.boxPoints((centre, (2.0 * half[0], 2.0 * half[1]), turn))
+            cv2.fillPoly(canvas, [np.round(box).astype(np.int32)], colour, cv2.LINE_AA)
+    blur = size * (random.uniform(0.02, 0.06) if kind == "blurred" else random.uniform(0.001, 0.006))
+    return _to_pixels(cv2.GaussianBlur(canvas, (0, 0), float(max(blur, 0.3))))
+
+
+def _to_pixels(picture: Array) -> Pixels:
+    return np.clip(np.round(255.0 * picture), 0, 255).astype(np.uint8)

@@ -1,0 +1,123 @@
+"""Streams in worker processes: the same batches whatever their number, after any kill, and an error in place of every hang."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+import pytest
+import stream_helpers
+from spherehead.datasets.streaming.loader import DataError, ShardStream, StreamSettings, open_loader
+
+SETTINGS = StreamSettings(batch=4, resolution=16, lanes=4, window=2, piece=2, seed=11)
+
+PROGRAM = """
+import sys
+sys.path.append(sys.argv[1])
+import stream_helpers
+from spherehead.datasets.streaming.loader import ShardStream, StreamSettings, open_loader
+
+def main():
+    stream = ShardStream([sys.argv[2]], StreamSettings(batch=4, resolution=16, lanes=4, window=2, piece=2, seed=11))
+    for batch in open_loader(stream, range(int(sys.argv[3]), 10**9), workers=2):
+        print(batch.number, stream_helpers.digest(batch), flush=True)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def workers_below(process: psutil.Process) -> list[psutil.Process]:
+    """Return the processes that make batches: the children of the fork server."""
+    servers = [child for child in process.children() if any("forkserver" in part for part in child.cmdline())]
+    return [worker for server in servers for worker in server.children()]
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_any_number_of_workers_gives_the_same_batches(stream_set: Path, streams: ModuleType) -> None:
+    stream = ShardStream([stream_set], SETTINGS)
+    expected = [streams.digest(stream[number]) for number in range(30)]
+    for workers in (0, 1, 3):
+        assert [streams.digest(batch) for batch in open_loader(stream, range(30), workers)] == expected
+    numbers = [29, 3, 3, 17]
+    assert [streams.digest(batch) for batch in open_loader(stream, iter(numbers), 2)] == [expected[k] for k in numbers]
+
+
+def test_a_killed_and_continued_run_sees_what_an_undisturbed_one_sees(
+    stream_set: Path, streams: ModuleType, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    done: list[str] = []
+    command = [sys.executable, str(program), str(Path(stream_helpers.__file__).parent), str(stream_set), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while len(done) < 17:  # in the middle of an epoch of 10
+            number, found = process.stdout.readline().split()
+            assert int(number) == len(done)
+            done.append(found)
+        workers = workers_below(psutil.Process(process.pid))
+        process.kill()
+    assert len(workers) == 2
+    assert psutil.wait_procs(workers, timeout=30)[1] == []  # they end with it
+    stream = ShardStream([stream_set], SETTINGS)
+    done += [streams.digest(batch) for batch in open_loader(stream, range(17, 27), 1)]
+    assert done == [streams.digest(stream[number]) for number in range(27)]
+
+
+def test_a_killed_worker_is_an_error(stream_set: Path) -> None:
+    before = set(workers_below(psutil.Process()))
+    batches = open_loader(ShardStream([stream_set], SETTINGS), itertools.count(), 2)
+    next(batches)
+    (set(workers_below(psutil.Process())) - before).pop().send_signal(signal.SIGKILL)
+    start = time.monotonic()
+    with pytest.raises(DataError, match="a data worker died"):
+        for _ in batches:
+            pass
+    assert time.monotonic() - start < 20
+
+
+def test_a_stuck_worker_is_an_error(stream_set: Path, streams: ModuleType) -> None:
+    batches, came = open_loader(streams.Stuck([stream_set], SETTINGS), itertools.count(), 1, timeout=3.0), []
+    with pytest.raises(DataError, match=r"stuck in one batch for 3 s"):
+        for batch in batches:
+            came.append(batch.number)
+    assert came == [0, 1, 2, 3, 4]
+
+
+def test_errors_of_the_stream_come_out_of_workers_as_they_are(folder: Path, streams: ModuleType) -> None:
+    stream, broken = ShardStream([folder], SETTINGS), streams.Broken([folder], SETTINGS)
+    for path in folder.glob("*.tar"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"ends at byte 0, expected [\d,]+;") as caught:
+        next(open_loader(stream, range(3), 1))
+    assert "Traceback" not in str(caught.value)
+    with pytest.raises(KeyError, match="a mistake"):
+        next(open_loader(broken, range(3), 1))
+
+
+def test_workers_outlive_a_signal_to_the_whole_group(stream_set: Path, streams: ModuleType) -> None:
+    stream = ShardStream([stream_set], SETTINGS)
+    batches = open_loader(stream, range(40), 2)
+    next(batches)
+    for worker in workers_below(psutil.Process()):
+        os.kill(worker.pid, signal.SIGINT)
+        os.kill(worker.pid, signal.SIGTERM)
+    assert [streams.digest(batch) for batch in batches] == [streams.digest(stream[number]) for number in range(1, 40)]
+
+
+def test_a_loader_that_is_dropped_ends_its_workers(stream_set: Path) -> None:
+    before = set(workers_below(psutil.Process()))
+    batches = open_loader(ShardStream([stream_set], SETTINGS), itertools.count(), 2)
+    next(batches)
+    workers = set(workers_below(psutil.Process())) - before
+    assert len(workers) == 2
+    del batches
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
