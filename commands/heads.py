@@ -20,7 +20,7 @@ model = typer.Typer(help="Show models of heads.", no_args_is_help=True)
 def convert(
     checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="Published .pkl of EG3D or a successor.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for the model.")],
-    no_critic: Annotated[bool, typer.Option("--no-critic", help="Leave the critic out.")] = False,
+    no_discriminator: Annotated[bool, typer.Option("--no-discriminator", help="Leave the discriminator out.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Also keep the generator as trained, before averaging.")] = False,
     assignments: Annotated[
         list[str] | None,
@@ -33,7 +33,7 @@ def convert(
     """
     from ..model.interop.convert import convert as run
 
-    done = run(checkpoint, out, critic=not no_critic, live=live, changes=assignments or [])
+    done = run(checkpoint, out, discriminator=not no_discriminator, live=live, changes=assignments or [])
     parts = ", ".join(f"{name} {entry.num_numbers:,} numbers" for name, entry in done.config.parts.items())
     print(f"{done.folder}: {parts}" + (f"; not asked for: {', '.join(done.ignored)}" if done.ignored else ""))
 
@@ -80,7 +80,7 @@ def model_show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folde
     if json_:
         print(record_text({"config": to_plain(config), "rows": to_plain(rows), "problems": wrong}))
     else:
-        settings = {"generator": to_plain(config.generator), "critic": to_plain(config.critic)}
+        settings = {"generator": to_plain(config.generator), "discriminator": to_plain(config.discriminator)}
         print(record_text(settings))
         lines = [(row.part, row.child or "all", f"{row.num_parameters:,}", f"{row.num_buffers:,}") for row in rows]
         print(table(("part", "network", "parameters", "buffers"), lines))

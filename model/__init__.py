@@ -1,4 +1,4 @@
-"""Shards into heads: generators, critics and their training."""
+"""Shards into heads: generators, discriminators and their training."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Critics: how much a picture with its raw version, mask and parsing looks like a photograph taken by its camera.
+"""Discriminators: how much a picture with its raw version, mask and parsing looks like a photograph taken by its camera.
 
 What is done with the score is left to the losses.
 """
@@ -21,8 +21,8 @@ from .volume_rendering.rays import LABEL_SIZE
 
 
 @dataclass(frozen=True)
-class CriticSettings:
-    """What a critic sees and how wide it is."""
+class DiscriminatorSettings:
+    """What a discriminator sees and how wide it is."""
 
     resolution: int = 512
     """Side of the picture."""
@@ -63,7 +63,7 @@ class CriticSettings:
         return 6 + int(self.mask) + self.parsing_channels
 
 
-class CriticBlock(nn.Module):
+class DiscriminatorBlock(nn.Module):
     """A residual block that halves the resolution (Karras et al. 2020)."""
 
     def __init__(self, num_in: int, num_out: int, clamp: float | None) -> None:
@@ -78,10 +78,10 @@ class CriticBlock(nn.Module):
         return self.skip(x, gain).add_(self.second(self.first(x), gain))
 
 
-class Critic(nn.Module):
+class Discriminator(nn.Module):
     """Portrait and condition to one score a picture; positive means real."""
 
-    def __init__(self, settings: CriticSettings) -> None:
+    def __init__(self, settings: DiscriminatorSettings) -> None:
         super().__init__()
         self.settings = settings
         self.dtype = DTYPES[settings.precision]
@@ -92,7 +92,7 @@ class Critic(nn.Module):
             {str(side): Conv(settings.num_in, widths.channels(side), 1, clamp=clamp) for side in smaller}
         )
         self.blocks = nn.ModuleList(
-            CriticBlock(widths.channels(side), widths.channels(side // 2), clamp) for side in settings.sides
+            DiscriminatorBlock(widths.channels(side), widths.channels(side // 2), clamp) for side in settings.sides
         )
         last = widths.channels(4)
         self.last_conv = Conv(last + 1, last, 3, clamp=clamp)
@@ -110,10 +110,10 @@ class Critic(nn.Module):
         Args:
             portrait: what is judged.
             label: (B, label_dim) condition; None for the portrait's own camera.
-            fade: share of the first block while the critic grows; see `features`.
+            fade: share of the first block while the discriminator grows; see `features`.
 
         Raises:
-            ValueError: the portrait lacks what this critic sees, or has another size, or batches differ.
+            ValueError: the portrait lacks what this discriminator sees, or has another size, or batches differ.
         """
         return self.score(self.features(portrait, fade), portrait.camera if label is None else label)
 
@@ -122,8 +122,8 @@ class Critic(nn.Module):
 
         Args:
             portrait: what is judged, of the full side or, if the settings name a `smallest`, of any side down to it.
-            fade: below 1, the first block's output is mixed with that of a critic for half the side (Karras et al. 2018,
-                sec. 2): 0 is the smaller critic, 1 this one.
+            fade: below 1, the first block's output is mixed with that of a discriminator for half the side (Karras et al. 2018,
+                sec. 2): 0 is the smaller discriminator, 1 this one.
         """
         side = portrait.image.shape[-1]
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
@@ -161,7 +161,7 @@ class Critic(nn.Module):
         return side
 
     def stack(self, portrait: Portrait, size: int | None = None) -> torch.Tensor:
-        """Stack everything this critic sees at one size, all in about [-1, 1]: (B, num_in, R, R).
+        """Stack everything this discriminator sees at one size, all in about [-1, 1]: (B, num_in, R, R).
 
         Args:
             portrait: what is judged.
@@ -175,12 +175,14 @@ class Critic(nn.Module):
         parts = [resize(portrait.image, size), resize(portrait.raw, size)]
         if self.settings.mask:
             if portrait.mask is None:
-                raise ValueError("this critic sees the mask; the portrait has none")
+                raise ValueError("this discriminator sees the mask; the portrait has none")
             parts.append(resize(portrait.mask, size) * 2.0 - 1.0)
         if self.settings.parsing_channels:
             if portrait.parsing is None or portrait.parsing.shape[1] != self.settings.parsing_channels:
                 got = None if portrait.parsing is None else portrait.parsing.shape[1]
-                raise ValueError(f"this critic sees {self.settings.parsing_channels} parsing channels; the portrait has {got}")
+                raise ValueError(
+                    f"this discriminator sees {self.settings.parsing_channels} parsing channels; the portrait has {got}"
+                )
             parts.append(resize(portrait.parsing, size) * 2.0 - 1.0)
         return torch.cat(parts, dim=1)
 

@@ -1,4 +1,4 @@
-"""One type for what a critic sees, whether a generator made it or a photograph gave it.
+"""One type for what a discriminator sees, whether a generator made it or a photograph gave it.
 
 How pictures are made is left to `generator`, how they are judged to `discriminator`.
 """
@@ -46,7 +46,7 @@ def real_portrait(
     parsing: torch.Tensor | None = None,
     parsing_channels: int = 20,
 ) -> Portrait:
-    """Make of a photograph what the generator gives: the same resolutions, so that a critic cannot tell them by sharpness.
+    """Make of a photograph what the generator gives: the same resolutions, so that sharpness tells nothing apart.
 
     Args:
         image: (B, 3, R, R) in [-1, 1].

@@ -1,4 +1,4 @@
-"""Named settings of generator and critic: the published systems, their ablations and two sizes for small machines.
+"""Named settings of generator and discriminator: the published systems, their ablations and two sizes for small machines.
 
 A method is a set of values here; nothing else in the toolkit knows it by name. Training settings are left to `train`.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..manifests.config import ConfigError
-from .discriminator import CriticSettings
+from .discriminator import DiscriminatorSettings
 from .generator import GeneratorSettings
 from .nets.backbone import SynthesisSettings
 from .nets.background import BackgroundSettings
@@ -25,36 +25,38 @@ from .volumes import DualSphereSettings, HyPlaneSettings, TriGridSettings, TriPl
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """A generator and the critic that judges it."""
+    """A generator and the discriminator that judges it."""
 
     generator: GeneratorSettings
     """The generator."""
-    critic: CriticSettings
-    """The critic."""
+    discriminator: DiscriminatorSettings
+    """The discriminator."""
 
     def __post_init__(self) -> None:
-        made, judged = self.generator.upsampler.resolution, self.critic.resolution
+        made, judged = self.generator.upsampler.resolution, self.discriminator.resolution
         if made != judged:
-            raise ConfigError(f"expected generator and critic of one resolution, got {made} and {judged}")
+            raise ConfigError(f"expected generator and discriminator of one resolution, got {made} and {judged}")
         parsing = self.generator.parsing.channels if self.generator.parsing else 0
-        if self.critic.parsing_channels not in (0, parsing):
-            raise ConfigError(f"the critic sees {self.critic.parsing_channels} parsing channels, the generator makes {parsing}")
+        if self.discriminator.parsing_channels not in (0, parsing):
+            raise ConfigError(
+                f"the discriminator sees {self.discriminator.parsing_channels} parsing channels, the generator makes {parsing}"
+            )
 
 
 def spherehead_512() -> ModelSettings:
-    """SphereHead (Li et al. 2024): two spheres, background, parsing head, critic of pictures, mask and parsing."""
+    """SphereHead (Li et al. 2024): two spheres, background, parsing head, discriminator of pictures, mask and parsing."""
     parsing = ParsingSettings()
     generator = GeneratorSettings(volume=DualSphereSettings(), parsing=parsing)
-    return ModelSettings(generator, CriticSettings(parsing_channels=parsing.channels))
+    return ModelSettings(generator, DiscriminatorSettings(parsing_channels=parsing.channels))
 
 
 def panohead_512() -> ModelSettings:
-    """PanoHead (An et al. 2023): tri-grid of depth 3, background, critic of pictures and mask."""
-    return ModelSettings(GeneratorSettings(volume=TriGridSettings()), CriticSettings())
+    """PanoHead (An et al. 2023): tri-grid of depth 3, background, discriminator of pictures and mask."""
+    return ModelSettings(GeneratorSettings(volume=TriGridSettings()), DiscriminatorSettings())
 
 
 def eg3d_512() -> ModelSettings:
-    """EG3D (Chan et al. 2022) as published, with its XZ plane twice; no background, critic of pictures only."""
+    """EG3D (Chan et al. 2022) as published, with its XZ plane twice; no background, discriminator of pictures only."""
     generator = GeneratorSettings(
         volume=TriPlaneSettings(axes="xy_xz_zx"),
         decoder=DecoderSettings(activation="sigmoid"),
@@ -63,12 +65,12 @@ def eg3d_512() -> ModelSettings:
         raw="first_three",
         camera_shift=False,
     )
-    return ModelSettings(generator, CriticSettings(mask=False))
+    return ModelSettings(generator, DiscriminatorSettings(mask=False))
 
 
 def hyplanehead_512() -> ModelSettings:
     """HyPlaneHead (NeurIPS 2025): three planes and a near-equal-area sphere cut evenly from one map."""
-    return ModelSettings(GeneratorSettings(volume=HyPlaneSettings()), CriticSettings())
+    return ModelSettings(GeneratorSettings(volume=HyPlaneSettings()), DiscriminatorSettings())
 
 
 def small_128() -> ModelSettings:
@@ -85,10 +87,10 @@ def small_128() -> ModelSettings:
         parsing=parsing,
         upsampler=UpsamplerSettings(input_resolution=64, channels=(128, 64), doubles=(False, True)),
     )
-    critic = CriticSettings(
+    discriminator = DiscriminatorSettings(
         resolution=128, parsing_channels=parsing.channels, widths=SynthesisSettings(channel_base=8192, channel_max=256)
     )
-    return ModelSettings(generator, critic)
+    return ModelSettings(generator, discriminator)
 
 
 def tiny_64() -> ModelSettings:
@@ -106,10 +108,10 @@ def tiny_64() -> ModelSettings:
         parsing=parsing,
         upsampler=UpsamplerSettings(input_resolution=32, channels=(32, 32), doubles=(False, True)),
     )
-    critic = CriticSettings(
+    discriminator = DiscriminatorSettings(
         resolution=64, parsing_channels=parsing.channels, widths=SynthesisSettings(channel_base=2048, channel_max=64)
     )
-    return ModelSettings(generator, critic)
+    return ModelSettings(generator, discriminator)
 
 
 def with_volume(settings: ModelSettings, **changes: Any) -> ModelSettings:

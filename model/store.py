@@ -16,14 +16,15 @@ from torch import nn
 
 from ..manifests.config import ConfigError, from_plain
 from ..manifests.store import file_sha256, write_bytes, write_json
-from .discriminator import Critic, CriticSettings
+from .discriminator import Discriminator, DiscriminatorSettings
 from .generator import Generator, GeneratorSettings
+from .old_names import with_present_names
 
 CONFIG = "config.json"
 FORMAT = 1
 """Version of the folder's layout."""
-GENERATOR, CRITIC, LIVE_GENERATOR = "generator", "critic", "generator_live"
-"""Names of parts: the averaged generator, the critic, and the generator as trained, before averaging."""
+GENERATOR, DISCRIMINATOR, LIVE_GENERATOR = "generator", "discriminator", "generator_live"
+"""Names of parts: the averaged generator, the discriminator, and the generator as trained, before averaging."""
 
 
 class ModelStoreError(ValueError):
@@ -52,8 +53,8 @@ class ModelConfig:
     """Version of the folder's layout."""
     generator: GeneratorSettings
     """Settings of the generator."""
-    critic: CriticSettings | None = None
-    """Settings of the critic; null where the folder has none."""
+    discriminator: DiscriminatorSettings | None = None
+    """Settings of the discriminator; null where the folder has none."""
     parts: dict[str, PartEntry] = field(default_factory=dict)
     """Files by part."""
 
@@ -67,7 +68,7 @@ def write_part(folder: Path, name: str, tensors: Mapping[str, torch.Tensor]) -> 
 
     Args:
         folder: the model's folder; made if absent.
-        name: `GENERATOR`, `CRITIC` or another.
+        name: `GENERATOR`, `DISCRIMINATOR` or another.
         tensors: a state dict.
     """
     from safetensors.torch import save
@@ -93,7 +94,7 @@ def read_config(folder: Path) -> ModelConfig:
     if not path.is_file():
         raise ModelStoreError(f"no {CONFIG} in {folder}; expected a folder that `convert` or training wrote")
     try:
-        return from_plain(ModelConfig, json.loads(path.read_bytes()), str(path))
+        return from_plain(ModelConfig, with_present_names(json.loads(path.read_bytes())), str(path))
     except (ConfigError, ValueError, RecursionError) as error:
         raise ModelStoreError(f"{path} is damaged or of another version: {error}") from error
 
@@ -128,7 +129,7 @@ def _proved(folder: Path, entry: PartEntry) -> Path:
     return path
 
 
-def outline(settings: GeneratorSettings | CriticSettings) -> nn.Module:
+def outline(settings: GeneratorSettings | DiscriminatorSettings) -> nn.Module:
     """Return a network without numbers: its names and shapes, whatever their size, at no cost.
 
     Raises:
@@ -136,7 +137,7 @@ def outline(settings: GeneratorSettings | CriticSettings) -> nn.Module:
     """
     try:
         with torch.device("meta"):
-            return Generator(settings) if isinstance(settings, GeneratorSettings) else Critic(settings)
+            return Generator(settings) if isinstance(settings, GeneratorSettings) else Discriminator(settings)
     except (ValueError, RuntimeError, ZeroDivisionError, OverflowError) as error:
         raise ModelStoreError(f"these settings make no network: {error}") from error
 
@@ -159,9 +160,9 @@ def _misfits(folder: Path, config: ModelConfig, name: str) -> tuple[dict[str, to
     return tensors, wrong
 
 
-def _settings(config: ModelConfig, part: str) -> GeneratorSettings | CriticSettings:
+def _settings(config: ModelConfig, part: str) -> GeneratorSettings | DiscriminatorSettings:
     """Return the settings of a part's network."""
-    settings = config.critic if part == CRITIC else config.generator
+    settings = config.discriminator if part == DISCRIMINATOR else config.generator
     if settings is None:
         raise ModelStoreError(f"{CONFIG} has no settings for the part '{part}'")
     return settings
@@ -178,7 +179,7 @@ def _load(folder: Path, name: str) -> nn.Module:
         )
     settings = _settings(config, name)
     with torch.random.fork_rng(devices=[]):  # first values are drawn and thrown away
-        module = Generator(settings) if isinstance(settings, GeneratorSettings) else Critic(settings)
+        module = Generator(settings) if isinstance(settings, GeneratorSettings) else Discriminator(settings)
     module.load_state_dict(tensors)
     return module.eval()
 
@@ -198,14 +199,14 @@ def load_generator(folder: Path, name: str = GENERATOR) -> Generator:
     return module
 
 
-def load_critic(folder: Path) -> Critic:
-    """Load the critic of a model folder, on the CPU.
+def load_discriminator(folder: Path) -> Discriminator:
+    """Load the discriminator of a model folder, on the CPU.
 
     Raises:
         ModelStoreError: folder or part are missing, damaged or do not fit each other.
     """
-    module = _load(folder, CRITIC)
-    assert isinstance(module, Critic)
+    module = _load(folder, DISCRIMINATOR)
+    assert isinstance(module, Discriminator)
     return module
 
 

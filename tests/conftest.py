@@ -14,6 +14,14 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_configure() -> None:
+    """Refuse to test another checkout than this one."""
+    import spherehead
+
+    if (found := Path(spherehead.__file__).resolve().parent) != ROOT:
+        pytest.exit(f"expected the package of {ROOT}, got {found}; run `make install` in this checkout", returncode=2)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder `shared` beside the checkout, or where SPHEREHEAD_SHARED points."""

@@ -1,4 +1,4 @@
-"""A data set as a yardstick: how far a generator's pictures are from it, from all sides, from the front and from behind.
+"""A data set as a evaluation: how far a generator's pictures are from it, from all sides, from the front and from behind.
 
 The same labels, latents and pictures are used at each measuring, so that two values differ by the generators alone. Features
 and distances are those of the modules beside this one; who measures when is left to the caller.
@@ -25,7 +25,7 @@ from ...manifests.summary import read_frame
 from ..generator import Generator
 from ..visualization.views import Look, head_styles, seeded_latents, to_pixels
 from .features import Features, Floats, features_of
-from .frechet import frechet_endless, kernel_distance
+from .frechet import frechet_infinity, kernel_distance
 
 SIDES = ("all", "front", "back")
 """Which views: all, |yaw| up to 90 degrees, and beyond (as SphereHead's and PanoHead's evaluation cuts them)."""
@@ -34,7 +34,7 @@ Conditions = Callable[[Generator, Sequence[int]], Tensor | None]
 
 
 @dataclass(frozen=True)
-class YardstickSettings:
+class EvaluationSettings:
     """How a generator is measured."""
 
     count: int = 1024
@@ -56,7 +56,7 @@ class Distances:
     """Distances of one set of pictures from the data, for one of `SIDES`."""
 
     frechet: float
-    endless: float
+    infinity: float
     """Frechet's distance for endlessly many pictures."""
     kernel: float
     count: int
@@ -66,7 +66,7 @@ class Distances:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class ViewFeatures:
     """Features of pictures with where they were seen from."""
 
     features: Floats
@@ -80,22 +80,24 @@ class Seen:
         return {"all": yaws >= 0, "front": yaws <= math.pi / 2, "back": yaws > math.pi / 2}[side]
 
 
-def compare(seen: Seen, reference: Seen) -> dict[str, Distances]:
+def compare(seen: ViewFeatures, reference: ViewFeatures) -> dict[str, Distances]:
     """Return the distances for every one of `SIDES` that both show often enough."""
     found = {}
     for side in SIDES:
         first, second = seen.features[seen.chosen(side)], reference.features[reference.chosen(side)]
         if min(len(first), len(second)) >= 8:
-            far = frechet_endless(first, second)
+            far = frechet_infinity(first, second)
             kernel = kernel_distance(first, second)
-            found[side] = Distances(far.measured, far.endless, kernel, len(first), len(second))
+            found[side] = Distances(far.measured, far.infinity, kernel, len(first), len(second))
     return found
 
 
-class Yardstick:
+class Evaluation:
     """Data sets, read once, and what is drawn beside them."""
 
-    def __init__(self, folders: Sequence[Path], features: Features, settings: YardstickSettings = YardstickSettings()) -> None:
+    def __init__(
+        self, folders: Sequence[Path], features: Features, settings: EvaluationSettings = EvaluationSettings()
+    ) -> None:
         """Read the data.
 
         Args:
@@ -120,7 +122,7 @@ class Yardstick:
                         yield sample.image
 
         found = features_of(pictures(), features)
-        self.reference = Seen(found, np.stack(labels))
+        self.reference = ViewFeatures(found, np.stack(labels))
         if len(found) < 64:
             raise ConfigError(f"expected 64 pictures or more to measure by, got {len(found)}")
         chosen = np.linspace(0, len(found) - 1, settings.count).round().astype(int)
@@ -136,7 +138,7 @@ class Yardstick:
         """
         look = look or Look()
         pictures = self._generated(generator, look, conditions)
-        return compare(Seen(features_of(pictures, self.features), self.labels.numpy()), self.reference)
+        return compare(ViewFeatures(features_of(pictures, self.features), self.labels.numpy()), self.reference)
 
     @torch.no_grad()
     def _generated(self, generator: Generator, look: Look, conditions: Conditions | None) -> Iterator[Pixels]:
@@ -151,7 +153,7 @@ class Yardstick:
             yield from to_pixels(seen.image)
 
 
-def _samples(folder: Path, settings: YardstickSettings, parts: int) -> Iterator[Decoded]:
+def _samples(folder: Path, settings: EvaluationSettings, parts: int) -> Iterator[Decoded]:
     """Yield samples chosen by a hash of their ids: the same whatever the order of the shards."""
     frame = read_frame(folder, PLACE)
     frame = frame[(frame["status"] == "kept") & ((frame["split"] == settings.split) | (not settings.split))]

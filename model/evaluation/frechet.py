@@ -56,7 +56,7 @@ def frechet(first: Moments, second: Moments) -> float:
     """Return Frechet's distance, squared, of the normal distributions with two sets' moments (Heusel et al. 2017, eq. 6).
 
     The trace of (A B)^(1/2) is the sum of the roots of the eigenvalues of A^(1/2) B A^(1/2), which is symmetric: no complex
-    parts appear and covariances without full rank do no harm. With few samples the value is too large; `frechet_endless`
+    parts appear and covariances without full rank do no harm. With few samples the value is too large; `frechet_infinity`
     says by how much.
     """
     if first.mean.shape != second.mean.shape:
@@ -71,16 +71,16 @@ def frechet(first: Moments, second: Moments) -> float:
 
 
 @dataclass(frozen=True)
-class Endless:
+class FidInfinity:
     """Frechet's distance as it is with the samples at hand, and as it would be with endlessly many."""
 
     measured: float
     """With all samples."""
-    endless: float
+    infinity: float
     """Extrapolated; may be slightly below zero for equal distributions."""
 
 
-def frechet_endless(features: Floats, reference: Floats, seed: int = 0, points: int = 12) -> Endless:
+def frechet_infinity(features: Floats, reference: Floats, seed: int = 0, points: int = 12) -> FidInfinity:
     """Extrapolate Frechet's distance to endlessly many samples (Chong and Forsyth 2020).
 
     The bias is close to linear in 1 / N; a line through the distances of parts of both sets, cut at a share that falls from
@@ -104,7 +104,7 @@ def frechet_endless(features: Floats, reference: Floats, seed: int = 0, points: 
         parts = [Moments.of(part[order.permutation(len(part))[: round(share * len(part))]]) for part in (features, reference)]
         values.append(frechet(*parts))
     cut = np.polyfit(1.0 / shares, values, 1)[1]
-    return Endless(values[0], float(cut))
+    return FidInfinity(values[0], float(cut))
 
 
 def kernel_distance(first: Floats, second: Floats, block: int = 1024) -> float:

@@ -18,13 +18,13 @@ from ...datasets.report.sheets import PAPER, write_png
 from ..visualization.pictures import GAP, MARGIN, sheet
 
 CHARTS: Mapping[str, tuple[str, ...]] = {
-    "adversarial loss": ("generator_adversarial", "critic_adversarial"),
-    "critic's mean score": ("real_score", "fake_score"),
+    "adversarial loss": ("generator_adversarial", "discriminator_adversarial"),
+    "discriminator's mean score": ("real_score", "fake_score"),
     "ViCo: score of pictures under other cameras": ("vico",),
     "Frechet distance to the data": ("frechet_all", "frechet_front", "frechet_back"),
     "parsing": ("parsing",),
     "regularisers": ("r1", "density", "camera_shift"),
-    "length of the gradient": ("generator_gradient", "critic_gradient"),
+    "length of the gradient": ("generator_gradient", "discriminator_gradient"),
     "seconds a picture": ("seconds_picture",),
 }
 """Charts in order, and the metrics on each; metrics that a run does not have are left out."""

@@ -22,7 +22,7 @@ from ..generator import Generator
 from ..store import CONFIG, GENERATOR, ModelStoreError, load_generator, read_config
 from ..train.checkpoint import CHECKPOINTS, POSITION, newest
 from ..train.record import read_record, saved_config
-from ..train.schedule import moment
+from ..train.schedule import schedule_state
 from ..train.step import subject_vectors
 from ..visualization.orbit import orbit_frames, tiles
 from ..visualization.pictures import heads_sheet
@@ -136,7 +136,7 @@ def present_look(folder: Path) -> Look:
     if read_record(run) is None or not position.is_file():
         return Look()
     config = saved_config(run)
-    now = moment(config.schedule, int(json.loads(position.read_bytes())["position"]["images"]), config.side)
+    now = schedule_state(config.schedule, int(json.loads(position.read_bytes())["position"]["images"]), config.side)
     return Look(now.neural_resolution, now.side, now.fade)
 
 

@@ -16,10 +16,10 @@ import torch
 
 from ...manifests.config import ConfigError, override
 from ...manifests.store import write_json
-from ..discriminator import CriticSettings
+from ..discriminator import DiscriminatorSettings
 from ..generator import GeneratorSettings
 from ..store import (
-    CRITIC,
+    DISCRIMINATOR,
     FORMAT,
     GENERATOR,
     LIVE_GENERATOR,
@@ -30,14 +30,14 @@ from ..store import (
     write_config,
     write_part,
 )
-from .names import PublishedNameError, critic_name, generator_name
+from .names import PublishedNameError, discriminator_name, generator_name
 from .rebuild import NumpyArray, Record, StoredTensor
-from .settings import critic_settings, generator_settings
+from .settings import discriminator_settings, generator_settings
 from .torch_files import Checkpoint, read_checkpoint
 from .unpickle import Budget, CheckpointError, Limits
 
 PROVENANCE = "provenance.json"
-SOURCES = {GENERATOR: ("G_ema", "G"), LIVE_GENERATOR: ("G",), CRITIC: ("D",)}
+SOURCES = {GENERATOR: ("G_ema", "G"), LIVE_GENERATOR: ("G",), DISCRIMINATOR: ("D",)}
 """Parts, and the published objects they may come from, the best first."""
 MAX_MODULES = 20_000
 """Modules of one network; the published ones have some hundreds."""
@@ -80,7 +80,7 @@ def convert(
     path: Path,
     out: Path,
     *,
-    critic: bool = True,
+    discriminator: bool = True,
     live: bool = False,
     changes: Sequence[str] = (),
     limits: Limits | None = None,
@@ -90,7 +90,7 @@ def convert(
     Args:
         path: the .pkl that the published training wrote, or one network of it.
         out: folder to write; must be absent or empty.
-        critic: also convert the critic; an error where the checkpoint has none.
+        discriminator: also convert the discriminator; an error where the checkpoint has none.
         live: also convert the generator as trained, before averaging.
         changes: settings to change, such as generator.volume.axes=xy_xz_yz.
         limits: what the checkpoint may ask for; None for the usual ones.
@@ -102,7 +102,7 @@ def convert(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CheckpointError(f"expected a new or empty folder to write, got {out}")
     checkpoint = read_checkpoint(path, limits)
-    parts = [GENERATOR, *[LIVE_GENERATOR] * live, *[CRITIC] * critic]
+    parts = [GENERATOR, *[LIVE_GENERATOR] * live, *[DISCRIMINATOR] * discriminator]
     networks = find_networks(checkpoint, parts)
     config = settings_of(networks, changes)
     plans = {part: _plan(network, config, part) for part, network in networks.items()}
@@ -134,7 +134,7 @@ def find_networks(checkpoint: Checkpoint, parts: Sequence[str]) -> dict[str, Net
         name = next((name for name in SOURCES[part] if isinstance(value.get(name), Record)), None)
         if name is None:
             there = ", ".join(sorted(str(key)[:100] for key, item in value.items() if isinstance(item, Record)))
-            hint = "; convert with --no-critic to leave it out" if part == CRITIC else ""
+            hint = "; convert with --no-discriminator to leave it out" if part == DISCRIMINATOR else ""
             raise CheckpointError(f"expected the {part} as {' or '.join(SOURCES[part])}, the checkpoint has {there!r}{hint}")
         found[part] = Network(name, value[name], collect(value[name], checkpoint.num_bytes))
     return found
@@ -198,15 +198,15 @@ def settings_of(networks: Mapping[str, Network], changes: Sequence[str]) -> Mode
     neural = plain(state.get("neural_rendering_resolution", 64))
     if type(neural) is not int or not 1 <= neural <= 4096:
         raise CheckpointError(f"expected a neural_rendering_resolution of 1 to 4096, got {neural!r}")
-    judge = networks.get(CRITIC)
+    judge = networks.get(DISCRIMINATOR)
     try:
         generator = generator_settings(made.shapes, plain(_init_kwargs(made.record)), plain(rendering), neural)
-        critic = critic_settings(judge.shapes, plain(_init_kwargs(judge.record))) if judge else None
+        discriminator = discriminator_settings(judge.shapes, plain(_init_kwargs(judge.record))) if judge else None
     except ValueError as error:
         if isinstance(error, ConfigError | CheckpointError):
             raise
         raise CheckpointError(f"the checkpoint's settings make no network here: {error}") from error
-    return override(ModelConfig(FORMAT, generator, critic), changes)
+    return override(ModelConfig(FORMAT, generator, discriminator), changes)
 
 
 def _init_kwargs(record: Record) -> dict[Any, Any]:
@@ -258,10 +258,13 @@ def _plan(network: Network, config: ModelConfig, part: str) -> Plan:
     Raises:
         CheckpointError: tensors without a place, places without a tensor, other shapes; all are listed.
     """
-    settings: GeneratorSettings | CriticSettings = config.generator
+    settings: GeneratorSettings | DiscriminatorSettings = config.generator
     rename: Callable[[str], str | None] = generator_name
-    if part == CRITIC and config.critic is not None:
-        settings, rename = config.critic, functools.partial(critic_name, resolution=config.critic.resolution)
+    if part == DISCRIMINATOR and config.discriminator is not None:
+        settings, rename = (
+            config.discriminator,
+            functools.partial(discriminator_name, resolution=config.discriminator.resolution),
+        )
     places: dict[str, str] = {}
     back: dict[str, str] = {}
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""Published parameter names to this toolkit's, for generators and critics of the EG3D family.
+"""Published parameter names to this toolkit's, for generators and discriminators of the EG3D family.
 
 It maps tensors that are already in memory; reading checkpoints without running their code, and settings, are left to its
 neighbours. Every published tensor must have a place or be a known constant, and every tensor here must be filled.
@@ -81,12 +81,12 @@ def generator_name(name: str) -> str | None:
     raise PublishedNameError(f"no place is known for the published generator tensor '{name}'")
 
 
-def critic_name(name: str, resolution: int) -> str | None:
-    """Return this toolkit's name of a published critic tensor; None for a constant.
+def discriminator_name(name: str, resolution: int) -> str | None:
+    """Return this toolkit's name of a published discriminator tensor; None for a constant.
 
     Args:
         name: published name.
-        resolution: side of the critic's pictures.
+        resolution: side of the discriminator's pictures.
 
     Raises:
         PublishedNameError: no such tensor is known.
@@ -103,16 +103,16 @@ def critic_name(name: str, resolution: int) -> str | None:
     if match and int(match[1]) > 4 and match[2] in _CONVOLUTIONS:
         block = int(math.log2(resolution)) - int(math.log2(int(match[1])))
         return f"blocks.{block}.{_CONVOLUTIONS[match[2]]}.{match[3]}"
-    raise PublishedNameError(f"no place is known for the published critic tensor '{name}'")
+    raise PublishedNameError(f"no place is known for the published discriminator tensor '{name}'")
 
 
 def load_published(module: nn.Module, tensors: Mapping[str, torch.Tensor], rename: Callable[[str], str | None]) -> None:
     """Fill a module with published tensors, in fp32.
 
     Args:
-        module: a `Generator` or `Critic` of the fitting settings.
+        module: a `Generator` or `Discriminator` of the fitting settings.
         tensors: published names and values.
-        rename: `generator_name`, or `critic_name` with its resolution.
+        rename: `generator_name`, or `discriminator_name` with its resolution.
 
     Raises:
         PublishedNameError: a tensor has no place or the place of another, a place stays empty, or a shape differs; the

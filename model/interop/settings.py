@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...manifests.config import ConfigError
-from ..discriminator import CriticSettings
+from ..discriminator import DiscriminatorSettings
 from ..generator import GeneratorSettings
 from ..nets.backbone import SynthesisSettings
 from ..nets.background import BackgroundSettings
@@ -242,8 +242,8 @@ def generator_settings(shapes: Shapes, values: Any, rendering_values: Any, neura
     )
 
 
-def critic_settings(shapes: Shapes, values: Any) -> CriticSettings:
-    """Return the settings of a published critic: EG3D's, PanoHead's second and SphereHead's.
+def discriminator_settings(shapes: Shapes, values: Any) -> DiscriminatorSettings:
+    """Return the settings of a published discriminator: EG3D's, PanoHead's second and SphereHead's.
 
     Raises:
         PublishedSettingsError: one is missing or has no counterpart here.
@@ -255,8 +255,10 @@ def critic_settings(shapes: Shapes, values: Any) -> CriticSettings:
     widths[4] = size_of(shapes, "b4.conv.weight", 0)
     extra = size_of(shapes, f"b{sizes[-1]}.fromrgb.weight", 1) - 6
     if extra < 0:
-        raise PublishedSettingsError(f"expected a critic of picture and raw picture, 6 channels or more, got {extra + 6}")
-    return CriticSettings(
+        raise PublishedSettingsError(
+            f"expected a discriminator of picture and raw picture, 6 channels or more, got {extra + 6}"
+        )
+    return DiscriminatorSettings(
         resolution=sizes[-1],
         mask=extra > 0,
         parsing_channels=max(extra - 1, 0),

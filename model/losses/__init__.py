@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from .adversarial import CriticAdversarial, GeneratorAdversarial
+from .adversarial import DiscriminatorAdversarial, GeneratorAdversarial
 from .density import DensitySmoothness
 from .parsing import LabellerFit, ParsingAgreement
 from .r1 import R1
@@ -13,7 +13,14 @@ from .term import LossTerm
 from .vico import ViCo
 
 TermSettings = (
-    GeneratorAdversarial | CriticAdversarial | ViCo | R1 | DensitySmoothness | CameraShift | LabellerFit | ParsingAgreement
+    GeneratorAdversarial
+    | DiscriminatorAdversarial
+    | ViCo
+    | R1
+    | DensitySmoothness
+    | CameraShift
+    | LabellerFit
+    | ParsingAgreement
 )
 """Settings of any term, which are the term itself; their `kind` tells them apart in a file."""
 

@@ -1,4 +1,4 @@
-"""The adversarial game: the critic tells data from generated pictures, the generator wants its pictures taken for data.
+"""The adversarial game: the discriminator tells data from generated pictures, the generator wants its pictures taken for data.
 
 Non-saturating losses (Goodfellow et al. 2014; Karras et al. 2020). Penalties and further negatives are left to `r1` and `vico`.
 """
@@ -29,12 +29,12 @@ class GeneratorAdversarial(LossTerm):
 
 
 @dataclass(frozen=True)
-class CriticAdversarial(LossTerm):
-    """The critic's part: softplus(D(G(z, c), c)) + softplus(-D(x, c))."""
+class DiscriminatorAdversarial(LossTerm):
+    """The discriminator's part: softplus(D(G(z, c), c)) + softplus(-D(x, c))."""
 
-    player: ClassVar[Player] = "critic"
+    player: ClassVar[Player] = "discriminator"
 
-    kind: Literal["critic_adversarial"] = "critic_adversarial"
+    kind: Literal["discriminator_adversarial"] = "discriminator_adversarial"
     """Tells the terms apart in a file."""
 
     def __call__(self, step: Step) -> Tensor:

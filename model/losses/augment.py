@@ -1,4 +1,4 @@
-"""Adaptive augmentation of what the critic sees: picture, raw picture, mask, parsing and camera label change together.
+"""Adaptive augmentation of what the discriminator sees: picture, raw picture, mask, parsing and camera label change together.
 
 After Karras et al. (2020, "Training generative adversarial networks with limited data"), sec. 3 and appendix B. Changes of
 geometry are homographies of the picture, and any such is an exact new label; what is done with scores is left to the terms.
@@ -24,12 +24,12 @@ SKEW, CENTRE_X = 17, 18
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """Which changes there are, how strong they are, and how their probability follows the critic."""
+    """Which changes there are, how strong they are, and how their probability follows the discriminator."""
 
     start: float = 0.0
     """Probability of each change at the start."""
     target: float | None = 0.6
-    """Mean sign of the critic's scores of the data that the probability steers for; null keeps the probability."""
+    """Mean sign of the discriminator's scores of the data that the probability steers for; null keeps the probability."""
     adapt_images: int = 500_000
     """Pictures in which the probability can go from 0 to 1."""
     limit: float = 1.0
@@ -81,11 +81,11 @@ class AugmentSettings:
 
 
 def adapted(probability: float, mean_sign: float, images: int, settings: AugmentSettings) -> float:
-    """Return the next probability: up where the critic is too sure of the data, down where it is not, by the pictures shown.
+    """Return the next probability: up where the discriminator is too sure of the data, down where not, by the pictures shown.
 
     Args:
         probability: present one.
-        mean_sign: mean sign of the critic's scores of the data since the last change, of all processes: in [-1, 1].
+        mean_sign: mean sign of the discriminator's scores of the data since the last change, of all processes: in [-1, 1].
         images: pictures of the data since the last change.
         settings: target, pace and limit.
     """

@@ -1,7 +1,7 @@
 """Parsing supervision: the generator's class map shall be that of its picture, by cross-entropy.
 
-A generated picture has no class map, so a labeller that learns from the data's pairs gives one. The other way, a critic that
-sees the parsing, is a setting of the critic.
+A generated picture has no class map, so a labeller that learns from the data's pairs gives one. The other way, a
+discriminator that sees the parsing, is a setting of the discriminator.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ NETWORK = "labeller"
 class LabellerFit(LossTerm):
     """The labeller's own loss: cross-entropy of its labels of the data against the data's class maps.
 
-    It moves no weight of the critic; the critic's update is when it is trained, because that is when the data is looked at.
+    It moves no weight of the discriminator; it is trained in the discriminator's update, because that looks at the data.
     """
 
-    player: ClassVar[Player] = "critic"
+    player: ClassVar[Player] = "discriminator"
 
     kind: Literal["labeller"] = "labeller"
     """Tells the terms apart in a file."""
@@ -45,14 +45,14 @@ class LabellerFit(LossTerm):
 
     def __call__(self, step: Step) -> Tensor:
         """Return the mean over known pixels; 0 where none is known or the labeller is to stay as it is."""
-        if self.until and step.moment.images >= self.until:
+        if self.until and step.schedule.images >= self.until:
             return step.camera.new_zeros(())
         if step.parsing_map is None:
             raise ValueError(
                 "expected data with class maps to train the labeller on, got none; leave out the terms labeller and parsing"
             )
         labeller = _labeller(step)
-        logits = labeller(step.real_sharp.image, step.moment.neural_resolution)
+        logits = labeller(step.real_sharp.image, step.schedule.neural_resolution)
         shares = class_shares(step.parsing_map, logits.shape[1], logits.shape[-1])
         return cross_entropy(functional.log_softmax(logits, dim=1), shares)
 
@@ -82,7 +82,7 @@ class ParsingAgreement(LossTerm):
 
     def __call__(self, step: Step) -> Tensor:
         """Return the mean over pixels that the labeller is confident of."""
-        if step.moment.images < self.start:
+        if step.schedule.images < self.start:
             return step.camera.new_zeros(())
         parsing = step.fake.parsing
         if parsing is None:

@@ -1,4 +1,4 @@
-"""R1: a penalty on the critic's slope at the data, part by part of what it sees (Mescheder et al. 2018, eq. 9).
+"""R1: a penalty on the discriminator's slope at the data, part by part of what it sees (Mescheder et al. 2018, eq. 9).
 
 Meant to be lazy (Karras et al. 2020, sec. 3.1): due every 16 updates, it costs a second backward pass only then.
 """
@@ -19,12 +19,12 @@ PARTS = ("image", "raw", "mask", "parsing")
 
 @dataclass(frozen=True)
 class R1(LossTerm):
-    """Sum over parts of gamma / 2 * |dD(x, c) / d part|^2, at the data as the critic sees it, with its own cameras.
+    """Sum over parts of gamma / 2 * |dD(x, c) / d part|^2, at the data as the discriminator sees it, with its own cameras.
 
-    A part with gamma 0, or that the portrait or the critic lacks, is not differentiated by.
+    A part with gamma 0, or that the portrait or the discriminator lacks, is not differentiated by.
     """
 
-    player: ClassVar[Player] = "critic"
+    player: ClassVar[Player] = "discriminator"
     wants_real_gradient: ClassVar[bool] = True
 
     every: int = 16

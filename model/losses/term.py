@@ -15,18 +15,18 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ..discriminator import Critic
+from ..discriminator import Discriminator
 from ..generator import TRANSLATION, Generator
 from ..nets.upsampler import resize
 from ..portrait import Portrait
 from ..volume_rendering.ray_marching import Randomness
 from ..volume_rendering.rays import camera_rays
 
-Player = Literal["generator", "critic"]
+Player = Literal["generator", "discriminator"]
 
 
 @dataclass(frozen=True)
-class Moment:
+class ScheduleState:
     """Where a run stands: everything that its schedules decide for one update."""
 
     images: int = 0
@@ -38,7 +38,7 @@ class Moment:
     neural_resolution: int = 32
     """Rays a side."""
     blur: float = 0.0
-    """Deviation of the blur of what the critic sees, as a share of the picture's side."""
+    """Deviation of the blur of what the discriminator sees, as a share of the picture's side."""
     density_noise: float = 0.0
     """Deviation of the noise on densities."""
     swap: float = 0.0
@@ -48,7 +48,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Habits:
+class SamplingConfig:
     """What is drawn anew for every update."""
 
     style_mixing: float = 0.0
@@ -96,10 +96,10 @@ class Step:
         self,
         player: Player,
         generator: Generator,
-        critic: Critic,
+        discriminator: Discriminator,
         real: Portrait,
-        moment: Moment,
-        habits: Habits,
+        schedule: ScheduleState,
+        sampling: SamplingConfig,
         random: torch.Generator,
         *,
         subjects: Tensor | None = None,
@@ -113,19 +113,25 @@ class Step:
 
         Args:
             player: who is updated.
-            generator, critic: the networks.
-            real: the data at the moment's side, not blurred yet; its cameras are also those that the generator is seen from.
-            moment: where the run stands.
-            habits: what is drawn.
+            generator, discriminator: the networks.
+            real: the data at the present resolution, not blurred yet; the generator is seen from its cameras.
+            schedule: where the run stands.
+            sampling: what is drawn.
             random: source of every draw, on the networks' device.
             subjects: (B, D) vectors of the persons in `real`, where they are the generator's condition; None: the camera is.
             parsing_map: (B, R, R) classes of `real`, 255 where unknown; None where there are none.
-            augment: makes of a portrait what the critic sees; None for no augmentation.
+            augment: makes of a portrait what the discriminator sees; None for no augmentation.
             wants_real_gradient: whether a due term differentiates by the data.
             networks: further networks of terms, by name.
             fakes: another player's update whose generated pictures are used, without their history, in place of new ones.
         """
-        self.player, self.generator, self.critic, self.moment, self.habits = player, generator, critic, moment, habits
+        self.player, self.generator, self.discriminator, self.schedule, self.sampling = (
+            player,
+            generator,
+            discriminator,
+            schedule,
+            sampling,
+        )
         self.real_sharp, self.random, self.augment, self.parsing_map = real, random, augment, parsing_map
         self.wants_real_gradient, self.networks = wants_real_gradient, networks or {}
         self.batch, self.fakes = len(real.image), fakes
@@ -149,8 +155,8 @@ class Step:
         return torch.rand(*shape, generator=self.random, device=self.random.device).to(self.real_sharp.camera.device)
 
     def _swapped(self, camera: Tensor) -> Tensor:
-        """Exchange cameras for their neighbours' with the moment's probability (Chan et al. 2022, sec. 4.4)."""
-        swap = self.uniform(self.batch, 1) < self.moment.swap
+        """Exchange cameras for their neighbours' with the present probability (Chan et al. 2022, sec. 4.4)."""
+        swap = self.uniform(self.batch, 1) < self.schedule.swap
         return torch.where(swap, camera.roll(1, dims=0), camera)
 
     # --- the generator's pictures
@@ -165,10 +171,10 @@ class Step:
         ws = generator.styles(z, self.condition)
         if self.player == "generator":
             generator.mapping.track(ws[:, 0])
-        if self.habits.style_mixing > 0:
+        if self.sampling.style_mixing > 0:
             second = generator.styles(self._normal(*z.shape), self.condition)
             cut = torch.randint(1, generator.num_ws, (self.batch, 1, 1), generator=self.random, device=self.random.device)
-            mixes = self.uniform(self.batch, 1, 1) < self.habits.style_mixing
+            mixes = self.uniform(self.batch, 1, 1) < self.sampling.style_mixing
             later = torch.arange(generator.num_ws, device=ws.device)[None, :, None] >= cut.to(ws.device)
             ws = torch.where(mixes & later, second, ws)
         return ws
@@ -188,41 +194,41 @@ class Step:
     @cached_property
     def planes(self) -> Tensor:
         """The volume's planes behind `fake`."""
-        return self.generator.planes(self.ws, noise=self.habits.noise, random=self.random)
+        return self.generator.planes(self.ws, noise=self.sampling.noise, random=self.random)
 
     @cached_property
     def fake(self) -> Portrait:
-        """The generator's pictures; without a history in the critic's update."""
+        """The generator's pictures; without a history in the discriminator's update."""
         if self.fakes is not None:
             return self.fakes.fake.detach()
         with torch.set_grad_enabled(self.player == "generator"):
-            generator, ws, moment = self.generator, self.ws, self.moment
+            generator, ws, schedule = self.generator, self.ws, self.schedule
             behind = None
-            if self.habits.background_swap > 0:
-                swap = self.uniform(self.batch, 1, 1) < self.habits.background_swap
+            if self.sampling.background_swap > 0:
+                swap = self.uniform(self.batch, 1, 1) < self.sampling.background_swap
                 behind = torch.where(swap, ws.roll(1, dims=0), ws)
-            origins, _ = camera_rays(self.camera, moment.neural_resolution)
-            randomness = Randomness.draw(origins, generator.settings.march, self.random, moment.density_noise)
+            origins, _ = camera_rays(self.camera, schedule.neural_resolution)
+            randomness = Randomness.draw(origins, generator.settings.march, self.random, schedule.density_noise)
             portrait = generator.synthesise(
-                ws, self.seen_from, planes=self.planes, background_ws=behind, resolution=moment.neural_resolution,
-                noise=self.habits.noise, random=self.random, randomness=randomness, side=moment.side, fade=moment.fade,
+                ws, self.seen_from, planes=self.planes, background_ws=behind, resolution=schedule.neural_resolution,
+                noise=self.sampling.noise, random=self.random, randomness=randomness, side=schedule.side, fade=schedule.fade,
             )  # fmt: skip
-        return dataclasses.replace(portrait, camera=self.camera)  # critics know the camera that was asked for
+        return dataclasses.replace(portrait, camera=self.camera)  # discriminators know the camera that was asked for
 
-    # --- what the critic sees
+    # --- what the discriminator sees
 
     @cached_property
     def real(self) -> Portrait:
         """The data as it is to be matched at this moment: grown and blurred like what is generated."""
         real = self.real_sharp
         image, raw = real.image, real.raw
-        if self.moment.fade < 1.0:
-            image = resize(resize(image, self.moment.side // 2), self.moment.side).lerp(image, self.moment.fade)
-        return dataclasses.replace(real, image=blurred(image, self.moment.blur), raw=blurred(raw, self.moment.blur))
+        if self.schedule.fade < 1.0:
+            image = resize(resize(image, self.schedule.side // 2), self.schedule.side).lerp(image, self.schedule.fade)
+        return dataclasses.replace(real, image=blurred(image, self.schedule.blur), raw=blurred(raw, self.schedule.blur))
 
     @cached_property
     def real_seen(self) -> Portrait:
-        """The data as the critic sees it; with a gradient where a due term asks for one."""
+        """The data as the discriminator sees it; with a gradient where a due term asks for one."""
         seen = self.real if self.augment is None else self.augment(self.real, self.random)
         if not self.wants_real_gradient:
             return seen
@@ -235,33 +241,33 @@ class Step:
 
     @cached_property
     def fake_seen(self) -> Portrait:
-        """The generator's pictures as the critic sees them."""
-        fake = dataclasses.replace(self.fake, image=blurred(self.fake.image, self.moment.blur))
+        """The generator's pictures as the discriminator sees them."""
+        fake = dataclasses.replace(self.fake, image=blurred(self.fake.image, self.schedule.blur))
         return fake if self.augment is None else self.augment(fake, self.random)
 
     def label(self, camera: Tensor, vectors: Tensor | None) -> Tensor:
-        """Return the critic's condition: the camera, and the person's vector where the generator is conditioned on one."""
+        """Return the discriminator's condition: the camera, and the person's vector where there is one."""
         return camera if vectors is None else torch.cat([camera, vectors], dim=1)
 
     @cached_property
     def real_features(self) -> Tensor:
-        """(B, F) what the critic makes of the data before it sees a label."""
-        return self.critic.features(self.real_seen, self.moment.fade)
+        """(B, F) what the discriminator makes of the data before it sees a label."""
+        return self.discriminator.features(self.real_seen, self.schedule.fade)
 
     @cached_property
     def fake_features(self) -> Tensor:
-        """(B, F) what the critic makes of generated pictures before it sees a label."""
-        return self.critic.features(self.fake_seen, self.moment.fade)
+        """(B, F) what the discriminator makes of generated pictures before it sees a label."""
+        return self.discriminator.features(self.fake_seen, self.schedule.fade)
 
     @cached_property
     def real_score(self) -> Tensor:
         """(B, 1) scores of the data with their own labels."""
-        return self.critic.score(self.real_features, self.label(self.real_seen.camera, self.real_vectors))
+        return self.discriminator.score(self.real_features, self.label(self.real_seen.camera, self.real_vectors))
 
     @cached_property
     def fake_score(self) -> Tensor:
         """(B, 1) scores of generated pictures with the cameras that were asked for."""
-        return self.critic.score(self.fake_features, self.label(self.fake_seen.camera, self.vectors))
+        return self.discriminator.score(self.fake_features, self.label(self.fake_seen.camera, self.vectors))
 
 
 def blurred(picture: Tensor, share: float) -> Tensor:

@@ -1,7 +1,7 @@
-"""ViCo, view-image consistency: pictures with another picture's camera are negatives for the critic (Li et al. 2024).
+"""ViCo, view-image consistency: pictures with another picture's camera are negatives for the discriminator (Li et al. 2024).
 
-The published code lacks this loss, so source, weight, share and rule of the shuffle are settings here. The critic's features do
-not depend on the camera: a negative costs one product of features and condition, not a pass through the critic.
+The published code lacks this loss, so source, weight, share and rule of the shuffle are settings here. The discriminator's
+features do not depend on the camera: a negative costs one product of features and condition, not another pass.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ViCo(LossTerm):
     of rows asked for, so that what its neighbours look like does not change a row's weight.
     """
 
-    player: ClassVar[Player] = "critic"
+    player: ClassVar[Player] = "discriminator"
 
     kind: Literal["vico"] = "vico"
     """Tells the terms apart in a file."""
@@ -59,7 +59,7 @@ class ViCo(LossTerm):
         count = max(1, round(self.share * len(camera)))
         order = torch.rand(len(camera), generator=step.random, device=step.random.device).argsort().to(camera.device)
         used = found & (order < count)
-        score = step.critic.score(features, step.label(camera[other], vectors)).squeeze(1)
+        score = step.discriminator.score(features, step.label(camera[other], vectors)).squeeze(1)
         return torch.where(used, functional.softplus(score), 0.0).sum() / count
 
 

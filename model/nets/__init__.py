@@ -1,1 +1,1 @@
-"""The networks that a generator and a critic are put together from."""
+"""The networks that a generator and a discriminator are put together from."""

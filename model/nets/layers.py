@@ -63,7 +63,7 @@ class Dense(nn.Module):
 
 
 class Conv(nn.Module):
-    """A k x k convolution, optionally halving the resolution, with bias and activation: what critics are made of."""
+    """A k x k convolution, optionally halving the resolution, with bias and activation: what discriminators are made of."""
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ class MappingSettings:
     """Shape of a mapping network."""
 
     layers: int = 2
-    """Fully connected layers after the embedding (EG3D and its successors: 2; the critics: 8)."""
+    """Fully connected layers after the embedding (EG3D and its successors: 2; the discriminators: 8)."""
     lr_multiplier: float = 0.01
     """Learning rate of these layers relative to the others."""
     mean_decay: float = 0.998

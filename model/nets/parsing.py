@@ -1,6 +1,6 @@
 """The parsing head: composed features to the probability of every class at every pixel, at neural resolution.
 
-Classes are the 19 of `datasets.classes` in that order and one spare; supervision is left to critics and losses.
+Classes are the 19 of `datasets.classes` in that order and one spare; supervision is left to discriminators and losses.
 """
 
 from __future__ import annotations

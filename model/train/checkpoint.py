@@ -19,9 +19,10 @@ import torch
 
 from ...manifests.config import ConfigError, from_plain
 from ...manifests.store import TEMPORARY, fsync_folder, write_json
+from ..old_names import with_present_names
 from ..store import (
     CONFIG,
-    CRITIC,
+    DISCRIMINATOR,
     FORMAT,
     GENERATOR,
     LIVE_GENERATOR,
@@ -38,7 +39,7 @@ from .state import TrainState
 
 CHECKPOINTS = "checkpoints"
 POSITION = "position.json"
-OPTIMISERS = ("generator_optimiser", "critic_optimiser")
+OPTIMISERS = ("generator_optimiser", "discriminator_optimiser")
 """Parts with the state of both optimisers."""
 LABELLER = "labeller"
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def save(run: Path, state: TrainState, config: TrainConfig, keep: int) -> Path:
         parts = {
             GENERATOR: state.average.generator.state_dict(),
             LIVE_GENERATOR: state.generator.state_dict(),
-            CRITIC: state.critic.state_dict(),
+            DISCRIMINATOR: state.discriminator.state_dict(),
         }
         entries: dict[str, PartEntry] = {name: write_part(aside, name, tensors) for name, tensors in parts.items()}
         beside = {name: write_part(aside, name, _optimiser_tensors(getattr(state, name))) for name in OPTIMISERS}
@@ -98,7 +99,7 @@ def save(run: Path, state: TrainState, config: TrainConfig, keep: int) -> Path:
             beside[LABELLER] = write_part(aside, LABELLER, state.labeller.state_dict())
         position = Position(state.step, state.images, state.skipped, state.augment)
         write_json(aside / POSITION, {"position": position, "parts": beside})
-        write_config(aside, ModelConfig(FORMAT, config.model.generator, config.model.critic, entries))
+        write_config(aside, ModelConfig(FORMAT, config.model.generator, config.model.discriminator, entries))
         fsync_folder(aside)
         if folder.exists():
             shutil.rmtree(folder)
@@ -145,18 +146,18 @@ def load(folder: Path, state: TrainState) -> None:
     """
     config = read_config(folder)
     try:
-        plain = json.loads((folder / POSITION).read_bytes())
+        plain = with_present_names(json.loads((folder / POSITION).read_bytes()))
         position = from_plain(Position, plain["position"], str(folder / POSITION))
         wanted = OPTIMISERS if state.labeller is None else (*OPTIMISERS, LABELLER)
         beside = {name: from_plain(PartEntry, plain["parts"][name], str(folder / POSITION)) for name in wanted}
     except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise ModelStoreError(f"{folder / POSITION} is missing or damaged: {error}") from error
     whole = dataclasses.replace(config, parts={**config.parts, **beside})
-    read = {name: read_part(folder, whole, name) for name in (GENERATOR, LIVE_GENERATOR, CRITIC, *wanted)}
+    read = {name: read_part(folder, whole, name) for name in (GENERATOR, LIVE_GENERATOR, DISCRIMINATOR, *wanted)}
     try:
         state.average.generator.load_state_dict(read[GENERATOR])
         state.generator.load_state_dict(read[LIVE_GENERATOR])
-        state.critic.load_state_dict(read[CRITIC])
+        state.discriminator.load_state_dict(read[DISCRIMINATOR])
         if state.labeller is not None:
             state.labeller.load_state_dict(read[LABELLER])
         for name in OPTIMISERS:
@@ -187,7 +188,7 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torc
 
 
 def room_needed(state: TrainState) -> int:
-    """Return the bytes of one checkpoint: four times the generator's and three times the critic's numbers."""
+    """Return the bytes of one checkpoint: four times the generator's and three times the discriminator's numbers."""
     sizes = [sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
-             for module in (state.generator, state.critic)]  # fmt: skip
+             for module in (state.generator, state.discriminator)]  # fmt: skip
     return 4 * sizes[0] + 3 * sizes[1]

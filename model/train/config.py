@@ -15,15 +15,15 @@ from ...manifests.config import ConfigError, from_plain, parse_assignment, to_pl
 from ..losses import (
     R1,
     CameraShift,
-    CriticAdversarial,
     DensitySmoothness,
+    DiscriminatorAdversarial,
     GeneratorAdversarial,
     LabellerFit,
     ParsingAgreement,
     ViCo,
 )
 from ..losses.augment import AugmentSettings
-from ..losses.term import Habits, LossTerm, Player
+from ..losses.term import LossTerm, Player, SamplingConfig
 from ..presets import ModelSettings, preset
 from ..volume_rendering.rays import LABEL_SIZE
 from .schedule import EmaSettings, Growth, Ramp, ScheduleSettings
@@ -38,12 +38,12 @@ class Terms:
 
     generator_adversarial: GeneratorAdversarial | None = GeneratorAdversarial()
     """The generator's part of the game."""
-    critic_adversarial: CriticAdversarial | None = CriticAdversarial()
-    """The critic's part of the game."""
+    discriminator_adversarial: DiscriminatorAdversarial | None = DiscriminatorAdversarial()
+    """The discriminator's part of the game."""
     vico: ViCo | None = None
     """View-image consistency (SphereHead)."""
     r1: R1 | None = R1()
-    """Penalty on the critic's slope at the data."""
+    """Penalty on the discriminator's slope at the data."""
     camera_shift: CameraShift | None = None
     """Learned camera shifts cancel (PanoHead)."""
     density: DensitySmoothness | None = None
@@ -71,8 +71,8 @@ class OptimiserSettings:
 
     generator_lr: float = 0.002
     """Learning rate of the generator."""
-    critic_lr: float = 0.002
-    """Learning rate of the critic."""
+    discriminator_lr: float = 0.002
+    """Learning rate of the discriminator."""
     beta1: float = 0.0
     """Decay of Adam's mean."""
     beta2: float = 0.99
@@ -81,7 +81,7 @@ class OptimiserSettings:
     """Adam's epsilon."""
 
     def __post_init__(self) -> None:
-        if min(self.generator_lr, self.critic_lr) <= 0 or not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+        if min(self.generator_lr, self.discriminator_lr) <= 0 or not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
             raise ConfigError(f"expected positive learning rates and decays in [0, 1), got {self}")
 
 
@@ -104,7 +104,7 @@ class TrainConfig:
     """A run: model, data, losses, schedules."""
 
     model: ModelSettings
-    """Generator and critic."""
+    """Generator and discriminator."""
     terms: Terms = Terms()
     """Losses."""
     optimiser: OptimiserSettings = OptimiserSettings()
@@ -113,24 +113,24 @@ class TrainConfig:
     """What changes over time."""
     ema: EmaSettings = EmaSettings()
     """Average of the generator."""
-    habits: Habits = Habits()
+    sampling: SamplingConfig = SamplingConfig()
     """What is drawn anew for every update."""
     data: DataSettings = DataSettings()
     """How pictures are drawn."""
     augment: AugmentSettings | None = None
-    """Adaptive augmentation of what the critic sees (Karras et al. 2020); null for none."""
+    """Adaptive augmentation of what the discriminator sees (Karras et al. 2020); null for none."""
     condition: Literal["camera", "subject", "none"] = "camera"
     """What the generator's mapping network is conditioned on: the camera, a vector of the person that all views of a person
-    share, or nothing. The critic sees the camera in any case, and the person's vector where the generator does."""
+    share, or nothing. The discriminator sees the camera in any case, and the person's vector where the generator does."""
     subject_dim: int = 32
     """Numbers of a person's vector."""
     reuse_fakes: bool = False
-    """Let the critic judge the very pictures of the generator's update: one pass of the generator less for each picture. Only
-    where a process has one micro-batch a step."""
+    """Let the discriminator judge the very pictures of the generator's update: one pass of the generator less for each picture.
+    Only where a process has one micro-batch a step."""
     batch: int = 32
     """Pictures a step, over all processes."""
     micro_batch: int = 4
-    """Pictures worked on at once by one process; the critic compares pictures within it."""
+    """Pictures worked on at once by one process; the discriminator compares pictures within it."""
     images: int = 25_000 * KIMG
     """Pictures after which the run is done."""
     seed: int = 0
@@ -141,30 +141,31 @@ class TrainConfig:
             raise ConfigError(f"expected a batch that micro_batch divides, got {self.batch} and {self.micro_batch}")
         if self.images < 1 or self.seed < 0 or self.subject_dim < 1:
             raise ConfigError(f"expected images and subject_dim of 1 or more and a seed of 0 or more, got {self}")
-        critic, growth = self.model.critic, self.schedule.growth
-        group = min(critic.group, self.micro_batch)
+        discriminator, growth = self.model.discriminator, self.schedule.growth
+        group = min(discriminator.group, self.micro_batch)
         if self.micro_batch % group:
             raise ConfigError(
-                f"expected a micro_batch that the critic's group of {critic.group} divides, got {self.micro_batch}; "
-                "set micro_batch or model.critic.group"
+                f"expected a micro_batch that the discriminator's group of {discriminator.group} divides, "
+                f"got {self.micro_batch}; set micro_batch or model.discriminator.group"
             )
-        if growth is not None and (critic.smallest is None or critic.smallest > growth.start):
+        if growth is not None and (discriminator.smallest is None or discriminator.smallest > growth.start):
             raise ConfigError(
-                f"progressive growing starts at {growth.start} pixels: set model.critic.smallest={growth.start}, "
-                f"got {critic.smallest}"
+                f"progressive growing starts at {growth.start} pixels: set model.discriminator.smallest={growth.start}, "
+                f"got {discriminator.smallest}"
             )
         width = {"camera": LABEL_SIZE, "subject": self.subject_dim, "none": LABEL_SIZE}[self.condition]
         label = LABEL_SIZE + (self.subject_dim if self.condition == "subject" else 0)
-        if (self.model.generator.condition_dim, critic.label_dim) != (width, label):
+        if (self.model.generator.condition_dim, discriminator.label_dim) != (width, label):
             raise ConfigError(
-                f"condition '{self.condition}' needs model.generator.condition_dim={width} and model.critic.label_dim={label}, "
-                f"got {self.model.generator.condition_dim} and {critic.label_dim}; `--condition` sets them"
+                f"condition '{self.condition}' needs model.generator.condition_dim={width} and "
+                f"model.discriminator.label_dim={label}, "
+                f"got {self.model.generator.condition_dim} and {discriminator.label_dim}; `--condition` sets them"
             )
 
     @property
     def side(self) -> int:
         """Side of the final picture."""
-        return self.model.critic.resolution
+        return self.model.discriminator.resolution
 
     @property
     def num_micro_batches(self) -> int:
@@ -177,7 +178,7 @@ def conditioned(model: ModelSettings, condition: str, subject_dim: int) -> Model
     width = subject_dim if condition == "subject" else LABEL_SIZE
     label = LABEL_SIZE + (subject_dim if condition == "subject" else 0)
     generator = dataclasses.replace(model.generator, condition_dim=width, condition_scale=0.0 if condition == "none" else 1.0)
-    return ModelSettings(generator, dataclasses.replace(model.critic, label_dim=label))
+    return ModelSettings(generator, dataclasses.replace(model.discriminator, label_dim=label))
 
 
 @dataclass(frozen=True)
@@ -208,13 +209,13 @@ def spherehead(model: ModelSettings) -> TrainConfig:
     Li et al. (2024) publish no training code; what their text does not fix is PanoHead's.
     """
     terms = Terms(vico=ViCo(), r1=R1(), camera_shift=CameraShift())
-    return TrainConfig(model, terms, habits=Habits(background_swap=0.2))
+    return TrainConfig(model, terms, sampling=SamplingConfig(background_swap=0.2))
 
 
 def grown(config: TrainConfig, start: int = 64, images: float = 600 * KIMG, fade: float = 300 * KIMG) -> TrainConfig:
     """Return a recipe that grows from `start` pixels, stage by stage (Karras et al. 2018: 600 and 600 kimg at each)."""
-    critic = dataclasses.replace(config.model.critic, smallest=start)
-    model = ModelSettings(config.model.generator, critic)
+    discriminator = dataclasses.replace(config.model.discriminator, smallest=start)
+    model = ModelSettings(config.model.generator, discriminator)
     return dataclasses.replace(
         config, model=model, schedule=dataclasses.replace(config.schedule, growth=Growth(start, images, fade))
     )
@@ -223,7 +224,7 @@ def grown(config: TrainConfig, start: int = 64, images: float = 600 * KIMG, fade
 def panohead(model: ModelSettings) -> TrainConfig:
     """PanoHead's published recipe (An et al. 2023): learning rates 0.0025 and 0.002, R1, background swap, shift penalty."""
     terms = Terms(camera_shift=CameraShift())
-    return TrainConfig(model, terms, OptimiserSettings(generator_lr=0.0025), habits=Habits(background_swap=0.2))
+    return TrainConfig(model, terms, OptimiserSettings(generator_lr=0.0025), sampling=SamplingConfig(background_swap=0.2))
 
 
 def eg3d(model: ModelSettings) -> TrainConfig:
@@ -248,10 +249,10 @@ def for_one_cpu(config: TrainConfig) -> TrainConfig:
     )
     terms, r1 = config.terms, config.terms.r1
     if r1 is not None:
-        parsing = 0.1 if config.model.critic.parsing_channels else 0.0
+        parsing = 0.1 if config.model.discriminator.parsing_channels else 0.0
         terms = dataclasses.replace(terms, r1=R1(image=0.1, raw=0.1, mask=min(r1.mask, 0.1), parsing=parsing))
     return dataclasses.replace(
-        config, terms=terms, schedule=schedule, optimiser=OptimiserSettings(generator_lr=0.004, critic_lr=0.004),
+        config, terms=terms, schedule=schedule, optimiser=OptimiserSettings(generator_lr=0.004, discriminator_lr=0.004),
         ema=EmaSettings(half_life=2_000), reuse_fakes=True, batch=8, micro_batch=8, images=40 * KIMG,
     )  # fmt: skip
 

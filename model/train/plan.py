@@ -18,7 +18,7 @@ from .checkpoint import room_needed
 from .config import RunSettings, TrainConfig
 from .distributed import World
 from .progress import clock
-from .schedule import moment
+from .schedule import schedule_state
 from .state import new_state
 from .step import train_step
 from .trainer import open_stream
@@ -34,7 +34,7 @@ class TrainPlan:
     device: str
     num_samples: int
     generator_parameters: int
-    critic_parameters: int
+    discriminator_parameters: int
     checkpoint_bytes: int
     peak_bytes: int
     """Most memory of this process while it took the steps."""
@@ -51,7 +51,7 @@ class TrainPlan:
         return [
             f"device      {self.device}, {self.world_size} process{'es' if self.world_size > 1 else ''}",
             f"data        {self.num_samples:,} samples to show",
-            f"parameters  generator {self.generator_parameters:,}, critic {self.critic_parameters:,}",
+            f"parameters  generator {self.generator_parameters:,}, discriminator {self.discriminator_parameters:,}",
             f"memory      {self.peak_bytes / 2**30:.2f} GiB a process; a checkpoint {self.checkpoint_bytes / 2**20:,.1f} MiB, "
             f"{self.keep + 1} at once on disk",
             f"time        {seconds:.2f} s a step of {self.batch} pictures ({self.batch / seconds:.1f} images/s), "
@@ -76,7 +76,7 @@ def make_plan(places: Sequence[str], config: TrainConfig, settings: RunSettings,
     stream = open_stream(places, config)
     state = new_state(config, world.device)
     alone = World(0, 1, world.device)
-    now = moment(config.schedule, config.images, config.side)
+    now = schedule_state(config.schedule, config.images, config.side)
     seconds = []
     for step in range(STEPS):
         batches = [stream[step * config.num_micro_batches + number] for number in range(config.num_micro_batches)]
@@ -89,7 +89,7 @@ def make_plan(places: Sequence[str], config: TrainConfig, settings: RunSettings,
         device=torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else _cpu(),
         num_samples=stream.num_samples,
         generator_parameters=sum(parameter.numel() for parameter in state.generator.parameters()),
-        critic_parameters=sum(parameter.numel() for parameter in state.critic.parameters()),
+        discriminator_parameters=sum(parameter.numel() for parameter in state.discriminator.parameters()),
         checkpoint_bytes=room_needed(state),
         peak_bytes=_peak(world.device),
         step_seconds=statistics.median(seconds[1:]),

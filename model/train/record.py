@@ -16,6 +16,7 @@ from typing import Any
 from ...datasets.streaming.loader import ShardStream
 from ...manifests.config import ConfigError, fingerprint, from_plain, to_plain
 from ...manifests.store import write_json
+from ..old_names import with_present_names
 from .config import TrainConfig
 from .distributed import World
 
@@ -80,7 +81,7 @@ def read_record(out: Path) -> RunRecord | None:
     if not path.is_file():
         return None
     try:
-        return from_plain(RunRecord, json.loads(path.read_bytes()), str(path))
+        return from_plain(RunRecord, with_present_names(json.loads(path.read_bytes())), str(path))
     except ValueError as error:
         raise ConfigError(f"{path} is damaged ({error}); move the folder away, or restore the file") from error
 

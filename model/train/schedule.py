@@ -1,6 +1,6 @@
 """What changes while a model trains, as functions of the number of pictures shown: growth, fades, swaps and averaging.
 
-All of it is linear in pictures and free of state; `moment` gathers it for one update.
+All of it is linear in pictures and free of state; `schedule_state` gathers it for one update.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from ...manifests.config import ConfigError
-from ..losses.term import Moment
+from ..losses.term import ScheduleState
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class ScheduleSettings:
     neural_resolution: Ramp = Ramp(64, 64, 0)
     """Rays a side, rounded; never more than the picture's side."""
     blur: Ramp = Ramp(10 / 512, 0.0, 200_000)
-    """Deviation of the blur on what the critic sees, as a share of the side (Chan et al. 2022: 10 of 512 pixels to 0)."""
+    """Standard deviation of the blur on what the discriminator sees, as a share of the side
+    (Chan et al. 2022: 10 of 512 pixels to 0)."""
     density_noise: Ramp = Ramp(1.0, 0.0, 200_000)
     """Deviation of the noise on densities."""
     swap: Ramp = Ramp(1.0, 0.7, 1_000_000)
@@ -90,7 +91,7 @@ class EmaSettings:
         return 0.5 ** (batch / max(half, 1e-8))
 
 
-def moment(settings: ScheduleSettings, images: int, side: int, augment: float = 0.0) -> Moment:
+def schedule_state(settings: ScheduleSettings, images: int, side: int, augment: float = 0.0) -> ScheduleState:
     """Return where a run stands.
 
     Args:
@@ -100,7 +101,7 @@ def moment(settings: ScheduleSettings, images: int, side: int, augment: float = 
         augment: present probability of augmentations, which depends on the run itself.
     """
     present, fade = (side, 1.0) if settings.growth is None else settings.growth.at(images, side)
-    return Moment(
+    return ScheduleState(
         images=images,
         side=present,
         fade=fade,

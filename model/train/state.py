@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..discriminator import Critic
+from ..discriminator import Discriminator
 from ..generator import Generator
 from ..losses.labeller import Labeller
 from .config import OptimiserSettings, TrainConfig
@@ -37,10 +37,10 @@ class TrainState:
     """Everything that a checkpoint holds."""
 
     generator: Generator
-    critic: Critic
+    discriminator: Discriminator
     average: Average
     generator_optimiser: torch.optim.Adam
-    critic_optimiser: torch.optim.Adam
+    discriminator_optimiser: torch.optim.Adam
     """It also moves the labeller."""
     labeller: Labeller | None = None
     """Labels pictures with classes, where a term wants it."""
@@ -53,9 +53,9 @@ class TrainState:
     skipped: int = 0
     """Damaged members of shards met so far."""
 
-    def judges(self) -> nn.ModuleList:
-        """Return what the critic's optimiser moves."""
-        return nn.ModuleList([self.critic] if self.labeller is None else [self.critic, self.labeller])
+    def discriminator_modules(self) -> nn.ModuleList:
+        """Return what the discriminator's optimiser moves."""
+        return nn.ModuleList([self.discriminator] if self.labeller is None else [self.discriminator, self.labeller])
 
 
 def make_optimiser(module: nn.Module, lr: float, settings: OptimiserSettings) -> torch.optim.Adam:
@@ -63,27 +63,27 @@ def make_optimiser(module: nn.Module, lr: float, settings: OptimiserSettings) ->
     return torch.optim.Adam(module.parameters(), lr=lr, betas=(settings.beta1, settings.beta2), eps=settings.eps)
 
 
-def make_networks(config: TrainConfig, device: torch.device) -> tuple[Generator, Critic, Labeller | None]:
+def make_networks(config: TrainConfig, device: torch.device) -> tuple[Generator, Discriminator, Labeller | None]:
     """Draw first weights from the run's seed, the same on every rank and device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        generator, critic = Generator(config.model.generator), Critic(config.model.critic)
+        generator, discriminator = Generator(config.model.generator), Discriminator(config.model.discriminator)
         fit, parsing = config.terms.labeller, config.model.generator.parsing
         labeller = fit.open(parsing.channels).to(device) if fit is not None and parsing is not None else None
-    return generator.to(device).train(), critic.to(device).train(), labeller
+    return generator.to(device).train(), discriminator.to(device).train(), labeller
 
 
 def new_state(config: TrainConfig, device: torch.device) -> TrainState:
     """Return the state before the first step."""
     settings = config.optimiser
-    generator, critic, labeller = make_networks(config, device)
-    judges = nn.ModuleList([critic] if labeller is None else [critic, labeller])
+    generator, discriminator, labeller = make_networks(config, device)
+    discriminator_modules = nn.ModuleList([discriminator] if labeller is None else [discriminator, labeller])
     return TrainState(
         generator,
-        critic,
+        discriminator,
         Average(generator),
         make_optimiser(generator, settings.generator_lr, settings),
-        make_optimiser(judges, settings.critic_lr, settings),
+        make_optimiser(discriminator_modules, settings.discriminator_lr, settings),
         labeller,
         augment=0.0 if config.augment is None else config.augment.start,
     )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...datasets.streaming.batch import Batch
 from ..losses.augment import AugmentSettings, adapted, augment
 from ..losses.parsing import NETWORK
-from ..losses.term import Moment, Player, Step
+from ..losses.term import Player, ScheduleState, Step
 from ..portrait import Portrait, real_portrait
 from .config import TrainConfig
 from .distributed import World
@@ -32,16 +32,20 @@ class NotFinite(ArithmeticError):
 
 
 @dataclass
-class Told:
+class StepMetrics:
     """What a step tells: sums over this process's micro-batches, by name."""
 
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     skipped: list[str] = field(default_factory=list)
 
 
+DRAWN_AS: dict[Player, str] = {"generator": "generator", "discriminator": "critic"}
+"""The players' names in the seeds of their draws: those of version 0.1.0, so that its runs resume bit-exact."""
+
+
 def draw_source(seed: int, number: int, player: Player, device: torch.device) -> torch.Generator:
     """Return the source of every draw of one player's update on one micro-batch; it depends on these numbers alone."""
-    digest = hashlib.sha256(f"{seed}\x00{number}\x00{player}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}\x00{number}\x00{DRAWN_AS[player]}".encode()).digest()
     return torch.Generator(device=device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
@@ -66,56 +70,58 @@ class Data:
     parsing_map: Tensor | None
 
 
-def prepare(batch: Batch, config: TrainConfig, moment: Moment, device: torch.device) -> Data:
-    """Turn a micro-batch of the stream into what the critic compares with: the moment's sides, [-1, 1], shares of classes.
+def prepare(batch: Batch, config: TrainConfig, schedule: ScheduleState, device: torch.device) -> Data:
+    """Turn a micro-batch of the stream into what the discriminator compares with: present size, [-1, 1], shares of classes.
 
-    Pixels that nobody labelled are of the spare class for the critic, so that it is not told that they are background.
+    Pixels that nobody labelled are of the spare class for the discriminator, so that it is not told that they are background.
     """
     image = batch.image.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
     mask = None if batch.mask is None else batch.mask.to(device)[:, None].float().div_(255.0)
     classes = None if batch.parsing is None else batch.parsing.to(device)
-    factor = image.shape[-1] // moment.side
+    factor = image.shape[-1] // schedule.side
     if factor > 1:
         image = nn.functional.avg_pool2d(image, factor)
         mask = None if mask is None else nn.functional.avg_pool2d(mask, factor)
-    channels = config.model.critic.parsing_channels
+    channels = config.model.discriminator.parsing_channels
     known = None if classes is None or not channels else torch.where(classes == UNKNOWN, channels - 1, classes)
-    real = real_portrait(image, batch.camera.to(device), moment.neural_resolution, mask, known, channels or 20)
+    real = real_portrait(image, batch.camera.to(device), schedule.neural_resolution, mask, known, channels or 20)
     subjects = subject_vectors(batch.subject, config.subject_dim).to(device) if config.condition == "subject" else None
     return Data(batch.number, real, subjects, classes)
 
 
-def train_step(state: TrainState, config: TrainConfig, moment: Moment, batches: Sequence[Batch], world: World) -> Told:
-    """Update critic, generator and the generator's average once.
+def train_step(
+    state: TrainState, config: TrainConfig, schedule: ScheduleState, batches: Sequence[Batch], world: World
+) -> StepMetrics:
+    """Update discriminator, generator and the generator's average once.
 
     Args:
         state: changed in place.
         config: the run.
-        moment: where the run stands.
+        schedule: where the run stands.
         batches: this process's micro-batches of the step.
         world: the processes.
 
     Raises:
         NotFinite: on every rank, if a loss or gradient of any rank is no number; weights are as before.
     """
-    told = Told()
-    data = [prepare(batch, config, moment, world.device) for batch in batches]
+    told = StepMetrics()
+    data = [prepare(batch, config, schedule, world.device) for batch in batches]
     for batch in batches:
         told.skipped += batch.skipped
-    generator_steps = [_make(state, config, moment, item, "generator", world) for item in data]
+    generator_steps = [_make(state, config, schedule, item, "generator", world) for item in data]
     reuse = config.reuse_fakes and len(data) == 1
     if reuse:
         _set_trained(state, "generator")
         _ = generator_steps[0].fake
-    _set_trained(state, "critic")
-    critic_steps = [
-        _make(state, config, moment, item, "critic", world, fakes if reuse else None)
+    _set_trained(state, "discriminator")
+    discriminator_steps = [
+        _make(state, config, schedule, item, "discriminator", world, fakes if reuse else None)
         for item, fakes in zip(data, generator_steps, strict=True)
     ]
-    _update(state, config, "critic", critic_steps, told, world)
+    _update(state, config, "discriminator", discriminator_steps, told, world)
     _set_trained(state, "generator")
     _update(state, config, "generator", generator_steps, told, world)
-    state.average.update(state.generator, config.ema.decay(moment.images, config.batch))
+    state.average.update(state.generator, config.ema.decay(schedule.images, config.batch))
     if config.augment is not None:
         sign = world.sum(torch.tensor([told.sums["real_sign/sum"], told.sums["real_sign/count"]], device=world.device))
         state.augment = adapted(state.augment, float(sign[0] / sign[1]), config.batch, config.augment)
@@ -125,14 +131,20 @@ def train_step(state: TrainState, config: TrainConfig, moment: Moment, batches: 
 
 
 def _make(
-    state: TrainState, config: TrainConfig, moment: Moment, data: Data, player: Player, world: World, fakes: Step | None = None
+    state: TrainState,
+    config: TrainConfig,
+    schedule: ScheduleState,
+    data: Data,
+    player: Player,
+    world: World,
+    fakes: Step | None = None,
 ) -> Step:
     due = config.terms.due(player, state.step)
     change = None
-    if config.augment is not None and moment.augment > 0:
-        change = functools.partial(_augmented, settings=config.augment, probability=moment.augment)
+    if config.augment is not None and schedule.augment > 0:
+        change = functools.partial(_augmented, settings=config.augment, probability=schedule.augment)
     return Step(
-        player, state.generator, state.critic, data.real, moment, config.habits,
+        player, state.generator, state.discriminator, data.real, schedule, config.sampling,
         draw_source(config.seed, data.number, player, world.device),
         subjects=data.subjects, parsing_map=data.parsing_map, augment=change,
         wants_real_gradient=any(getattr(term, "wants_real_gradient", False) for term in due.values()),
@@ -148,13 +160,17 @@ def _augmented(portrait: Portrait, random: torch.Generator, settings: AugmentSet
 def _set_trained(state: TrainState, player: Player) -> None:
     """Let gradients reach the weights of one player only."""
     state.generator.requires_grad_(player == "generator")
-    state.judges().requires_grad_(player == "critic")
+    state.discriminator_modules().requires_grad_(player == "discriminator")
 
 
-def _update(state: TrainState, config: TrainConfig, player: Player, steps: Sequence[Step], told: Told, world: World) -> None:
+def _update(
+    state: TrainState, config: TrainConfig, player: Player, steps: Sequence[Step], told: StepMetrics, world: World
+) -> None:
     """Sum the due terms' gradients over micro-batches and ranks, and let Adam move the player's weights."""
     network, optimiser = (
-        (state.generator, state.generator_optimiser) if player == "generator" else (state.judges(), state.critic_optimiser)
+        (state.generator, state.generator_optimiser)
+        if player == "generator"
+        else (state.discriminator_modules(), state.discriminator_optimiser)
     )
     optimiser.zero_grad(set_to_none=True)
     finite = True
@@ -168,7 +184,7 @@ def _update(state: TrainState, config: TrainConfig, player: Player, steps: Seque
         finite = finite and bool(total.detach().isfinite())
         if finite and total.requires_grad:
             (total / config.num_micro_batches).backward()
-        if player == "critic":
+        if player == "discriminator":
             _tell_scores(step, told)
     world.sum_gradients(network)
     norm = gradient_norm(network)
@@ -180,8 +196,8 @@ def _update(state: TrainState, config: TrainConfig, player: Player, steps: Seque
     optimiser.step()
 
 
-def _tell_scores(step: Step, told: Told) -> None:
-    """Note what the critic said of data and of generated pictures, and the signs, which steer the augmentation."""
+def _tell_scores(step: Step, told: StepMetrics) -> None:
+    """Note what the discriminator said of data and of generated pictures, and the signs, which steer the augmentation."""
     real, fake = step.real_score.detach(), step.fake_score.detach()
     for name, value in (("real_score", real.mean()), ("fake_score", fake.mean()), ("real_sign", real.sign().mean())):
         told.sums[f"{name}/sum"] += float(value)

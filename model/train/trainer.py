@@ -18,7 +18,7 @@ from ...datasets.streaming.batch import Batch
 from ...datasets.streaming.loader import ShardStream, StreamSettings, open_loader
 from ...manifests.lock import writer_lock
 from ...manifests.signals import StopSignals
-from ..losses.term import Moment
+from ..losses.term import ScheduleState
 from ..visualization.snapshot import SnapshotSettings, snapshot_pictures
 from ..visualization.views import Look, seeded_latents
 from .checkpoint import CheckpointWriteError, checkpoints, load_newest, room_needed, save
@@ -26,9 +26,9 @@ from .config import RunSettings, TrainConfig
 from .distributed import World
 from .progress import Line, Metrics, Stopwatch
 from .record import RunRecord, check_record, write_record
-from .schedule import moment
+from .schedule import schedule_state
 from .state import TrainState, new_state
-from .step import NotFinite, Told, subject_vectors, train_step
+from .step import NotFinite, StepMetrics, subject_vectors, train_step
 
 GRID_HEADS = 6
 """Heads on a snapshot's sheet."""
@@ -50,13 +50,14 @@ def open_stream(places: Sequence[str], config: TrainConfig) -> ShardStream:
     """Open the data that a config is trained on.
 
     Raises:
-        DataError: sets are missing or do not have what the critic sees.
+        DataError: sets are missing or do not have what the discriminator sees.
     """
-    critic, data = config.model.critic, config.data
+    discriminator, data = config.model.discriminator, config.data
     settings = StreamSettings(
         batch=config.micro_batch, resolution=config.side, seed=config.seed, split=data.split, balance=data.balance,
-        synthetic_weight=data.synthetic_weight, mirror=data.mirror, need_mask=critic.mask,
-        need_parsing=bool(critic.parsing_channels), read_mask=critic.mask, read_parsing=bool(critic.parsing_channels),
+        synthetic_weight=data.synthetic_weight, mirror=data.mirror, need_mask=discriminator.mask,
+        need_parsing=bool(discriminator.parsing_channels), read_mask=discriminator.mask,
+        read_parsing=bool(discriminator.parsing_channels),
     )  # fmt: skip
     return ShardStream(places, settings)
 
@@ -102,7 +103,7 @@ def _run(
 ) -> TrainState:
     """Load what there is, and take steps until the end or a signal."""
     load_newest(out, state)
-    for network in (state.generator, state.judges(), state.average.generator):
+    for network in (state.generator, state.discriminator_modules(), state.average.generator):
         world.share(network)
     metrics = Metrics(out, state.images, settings.tensorboard) if world.is_first else None
     begun, last_saved, line = time.monotonic(), state.images, Line(config.images, state.images)
@@ -110,7 +111,7 @@ def _run(
     batches = iter(open_loader(stream, numbers(config, state.step, world), settings.workers))
     with StopSignals() as signals:
         while state.images < config.images:
-            now = moment(config.schedule, state.images, config.side, state.augment)
+            now = schedule_state(config.schedule, state.images, config.side, state.augment)
             with watch.time("data"):
                 own = [next(batches) for _ in range(config.num_micro_batches // world.size)]
             with watch.time("step"):
@@ -149,7 +150,9 @@ def numbers(config: TrainConfig, step: int, world: World) -> Iterator[int]:
             yield number
 
 
-def _guarded_step(state: TrainState, config: TrainConfig, now: Moment, own: list[Batch], world: World, out: Path) -> Told:
+def _guarded_step(
+    state: TrainState, config: TrainConfig, now: ScheduleState, own: list[Batch], world: World, out: Path
+) -> StepMetrics:
     """Take a step; where it diverges, say which checkpoint is good."""
     try:
         return train_step(state, config, now, own, world)
@@ -172,7 +175,7 @@ class Sums:
         self.skipped: list[str] = []
         self.last: dict[str, float] = {}
 
-    def add(self, told: Told) -> None:
+    def add(self, told: StepMetrics) -> None:
         """Take in one step."""
         for name, value in told.sums.items():
             self._sums[name] += value
@@ -188,7 +191,7 @@ class Sums:
         return self.last
 
 
-def _log(metrics: Metrics | None, state: TrainState, now: Moment, sums: Sums, watch: Stopwatch, world: World) -> float:
+def _log(metrics: Metrics | None, state: TrainState, now: ScheduleState, sums: Sums, watch: Stopwatch, world: World) -> float:
     """Write a line of metrics; return the share of time spent waiting for data."""
     seconds = watch.take()
     waiting = seconds.get("data", 0.0) / max(sum(seconds.values()), 1e-9)
@@ -223,7 +226,7 @@ def draw(folder: Path, state: TrainState, config: TrainConfig, world: World) -> 
     conditions = None
     if config.condition == "subject":
         conditions = subject_vectors(torch.arange(GRID_HEADS), config.subject_dim).to(world.device)
-    now = moment(config.schedule, state.images, config.side)
+    now = schedule_state(config.schedule, state.images, config.side)
     look = Look(side=now.side, resolution=now.neural_resolution, fade=now.fade)
     return snapshot_pictures(
         generator, folder, latents, conditions, step=state.images, look=look, settings=SnapshotSettings(heads_in_orbit=4)

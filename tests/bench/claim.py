@@ -28,7 +28,7 @@ from spherehead.datasets.shards.inspect import PLACE, read
 from spherehead.manifests.identity import unit_interval
 from spherehead.manifests.store import write_bytes, write_json
 from spherehead.manifests.summary import read_frame
-from spherehead.model.evaluation.evaluation import Distances, Seen, Yardstick, YardstickSettings, compare
+from spherehead.model.evaluation.evaluation import Distances, Evaluation, EvaluationSettings, ViewFeatures, compare
 from spherehead.model.evaluation.features import open_features
 from spherehead.model.evaluation.front_back_similarity import MirrorScores, MirrorSummary, mirror_scores, summarise
 from spherehead.model.export.generate import find_model, present_look, seeded_condition
@@ -96,14 +96,14 @@ class Detector:
 
 
 def judge_run(
-    name: str, run: Path, yardstick: Yardstick, detector: Detector, heads: int, out: Path, device: str
+    name: str, run: Path, evaluation: Evaluation, detector: Detector, heads: int, out: Path, device: str
 ) -> tuple[Row, list[list[View]]]:
     """Measure one run's newest checkpoint; the first heads' fronts and backs come with the row."""
     folder = find_model(run)
     generator, look = load_generator(folder).to(device), present_look(folder)
     position = folder / "position.json"
     images = json.loads(position.read_bytes())["position"]["images"] if position.is_file() else None
-    distances = yardstick.measure(generator, look, lambda model, seeds: seeded_condition(model, seeds)[0])
+    distances = evaluation.measure(generator, look, lambda model, seeds: seeded_condition(model, seeds)[0])
     cameras = look_from([math.radians(yaw) for yaw in (*FRONT, *BEHIND)])
     scores, behind, front, shown = [], Count(), Count(), []
     for seed in range(FIRST_SEED, FIRST_SEED + heads):
@@ -135,7 +135,7 @@ def show_pairs(path: Path, pairs: list[list[View]], title: str) -> None:
     write_png(path, heads_sheet(pairs, [f"head {index}" for index in range(len(pairs))], 128, title))
 
 
-def judge_data(folder: Path, yardstick: Yardstick, detector: Detector, most: int = 300) -> list[Row]:
+def judge_data(folder: Path, evaluation: Evaluation, detector: Detector, most: int = 300) -> list[Row]:
     """Measure the data against themselves: halves by persons, faces where backs should be, and the detector on single views."""
     frame = read_frame(folder, [*PLACE, "yaw_degrees", "identity"])
     frame = frame[frame["status"] == "kept"]
@@ -144,12 +144,12 @@ def judge_data(folder: Path, yardstick: Yardstick, detector: Detector, most: int
     for chosen in (frame["yaw_degrees"].abs() > 120, frame["yaw_degrees"].abs() < 30):
         ids = frame[chosen]["id"].tolist()[:most]
         counts.append(detector.count(sample.image for sample in read(folder, ids, frame)))
-    reference = yardstick.reference
+    reference = evaluation.reference
     people = dict(zip(frame["id"], frame["identity"].astype("string").fillna(frame["id"]), strict=True))
-    first = np.array([unit_interval(f"half/{people[key]}") < 0.5 for key in yardstick.ids])
-    halves = [Seen(reference.features[part], reference.labels[part]) for part in (first, ~first)]
+    first = np.array([unit_interval(f"half/{people[key]}") < 0.5 for key in evaluation.ids])
+    halves = [ViewFeatures(reference.features[part], reference.labels[part]) for part in (first, ~first)]
     faces, backs = (reference.chosen(side) for side in ("front", "back"))
-    wrong = Seen(reference.features[faces], reference.labels[backs][np.arange(faces.sum()) % backs.sum()])
+    wrong = ViewFeatures(reference.features[faces], reference.labels[backs][np.arange(faces.sum()) % backs.sum()])
     return [
         Row("data: half against half", None, compare(*halves), None, *counts),
         Row("data: fronts where backs should be", None, {"back": compare(wrong, reference)["back"]}),
@@ -246,7 +246,7 @@ def as_table(rows: list[Row], features: str) -> str:
     ]
     for row in rows:
         far = " / ".join(
-            f"{row.distances[side].endless:.1f}" if side in row.distances else "-" for side in ("all", "front", "back")
+            f"{row.distances[side].infinity:.1f}" if side in row.distances else "-" for side in ("all", "front", "back")
         )
         if row.mirror is None:
             scores = ["-"] * 3
@@ -270,8 +270,8 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1 if asked.device == "cpu" else torch.get_num_threads())
     features, detector = open_features(device=asked.device), Detector()
-    yardstick = Yardstick([asked.data], features, YardstickSettings(asked.count))
-    rows = judge_data(asked.data, yardstick, detector)
+    evaluation = Evaluation([asked.data], features, EvaluationSettings(asked.count))
+    rows = judge_data(asked.data, evaluation, detector)
     if asked.pairs:
         pairs = kept_pairs(asked.out / f"pairs-{asked.pairs}.npz", asked.pairs)
         show_pairs(asked.out / "pairs-data.png", [list(pair) for pair in pairs[:8]], "rendered heads")
@@ -285,7 +285,9 @@ def main() -> None:
     for text in asked.runs:
         name, _, place = text.rpartition("=")
         start = time.perf_counter()
-        row, heads = judge_run(name or Path(place).name, Path(place), yardstick, detector, asked.heads, asked.out, asked.device)
+        row, heads = judge_run(
+            name or Path(place).name, Path(place), evaluation, detector, asked.heads, asked.out, asked.device
+        )
         print(f"{text}: {time.perf_counter() - start:.0f} s", flush=True)
         groups.setdefault(row.name, []).append(row)
         shown.setdefault(row.name, []).append(heads)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from spherehead.manifests.store import write_bytes
-from spherehead.model.evaluation.evaluation import Yardstick, YardstickSettings
+from spherehead.model.evaluation.evaluation import Evaluation, EvaluationSettings
 from spherehead.model.evaluation.features import open_features
 from spherehead.model.export.curve import write_curve, write_over_time
 from spherehead.model.export.generate import present_look, seeded_condition
@@ -30,16 +30,16 @@ def measured(run: Path, data: Path, count: int, device: str) -> list[dict[str, f
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     rows = [row for row in rows if row["count"] == count]
     known = {row["images"] for row in rows}
-    yardstick = None
+    evaluation = None
     for folder in checkpoints(run):
         images = json.loads((folder / "position.json").read_bytes())["position"]["images"]
         if images in known:
             continue
-        yardstick = yardstick or Yardstick([data], open_features(device=device), YardstickSettings(count))
+        evaluation = evaluation or Evaluation([data], open_features(device=device), EvaluationSettings(count))
         start = time.perf_counter()
         generator = load_generator(folder).to(device)
-        found = yardstick.measure(generator, present_look(folder), lambda model, seeds: seeded_condition(model, seeds)[0])
-        rows.append({"images": images, "count": count, **{f"frechet_{side}": value.endless for side, value in found.items()},
+        found = evaluation.measure(generator, present_look(folder), lambda model, seeds: seeded_condition(model, seeds)[0])
+        rows.append({"images": images, "count": count, **{f"frechet_{side}": value.infinity for side, value in found.items()},
                      **{f"kernel_{side}": value.kernel for side, value in found.items()}})  # fmt: skip
         print(f"{folder.name}: {rows[-1]} in {time.perf_counter() - start:.0f} s", flush=True)
         rows.sort(key=lambda row: row["images"])

@@ -16,15 +16,15 @@ import torch
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import CLASSES
 from spherehead.datasets.streaming.loader import ShardStream, StreamSettings
-from spherehead.model.discriminator import Critic
+from spherehead.model.discriminator import Discriminator
 from spherehead.model.generator import Generator
-from spherehead.model.losses.adversarial import CriticAdversarial, GeneratorAdversarial
+from spherehead.model.losses.adversarial import DiscriminatorAdversarial, GeneratorAdversarial
 from spherehead.model.losses.augment import AugmentSettings, augment
 from spherehead.model.losses.density import DensitySmoothness
 from spherehead.model.losses.labeller import Labeller, LabellerSettings
 from spherehead.model.losses.parsing import LabellerFit, ParsingAgreement, class_shares, cross_entropy
 from spherehead.model.losses.r1 import R1
-from spherehead.model.losses.term import Habits, Moment, Player, Step
+from spherehead.model.losses.term import Player, SamplingConfig, ScheduleState, Step
 from spherehead.model.losses.vico import ViCo
 from spherehead.model.portrait import Portrait, real_portrait
 from spherehead.model.presets import ModelSettings, preset
@@ -33,7 +33,7 @@ from torch import Tensor
 
 def data_like(model: ModelSettings, batch: int) -> tuple[Portrait, Tensor]:
     """Random pictures and class maps of a preset's sizes, seen from all round."""
-    random, side = torch.Generator().manual_seed(0), model.critic.resolution
+    random, side = torch.Generator().manual_seed(0), model.discriminator.resolution
     camera = torch.stack([torch.from_numpy(Camera.look_at(6.28 * i / batch - 3.14, 0.1).label()) for i in range(batch)])
     classes = torch.randint(0, 19, (batch, side, side), generator=random)
     image = torch.rand(batch, 3, side, side, generator=random) * 2 - 1
@@ -44,15 +44,16 @@ def data_like(model: ModelSettings, batch: int) -> tuple[Portrait, Tensor]:
 def cost(model: ModelSettings, batch: int, repeats: int) -> None:
     """Print the processor time that each term adds to an update, whose pictures, features and scores are there already."""
     torch.manual_seed(0)
-    generator, critic, labeller = Generator(model.generator), Critic(model.critic), LabellerFit().open(20)
+    generator, discriminator, labeller = Generator(model.generator), Discriminator(model.discriminator), LabellerFit().open(20)
     real, classes = data_like(model, batch)
-    moment = Moment(side=model.critic.resolution, neural_resolution=model.generator.neural_resolution)
+    schedule = ScheduleState(side=model.discriminator.resolution, neural_resolution=model.generator.neural_resolution)
 
     def step(player: Player, slope: bool = False) -> Step:
         generator.requires_grad_(player == "generator")
-        critic.requires_grad_(player == "critic")
+        discriminator.requires_grad_(player == "discriminator")
         return Step(
-            player, generator, critic, real, moment, Habits(), torch.Generator().manual_seed(1), parsing_map=classes,
+            player, generator, discriminator, real, schedule, SamplingConfig(),
+            torch.Generator().manual_seed(1), parsing_map=classes,
             wants_real_gradient=slope, networks={"labeller": labeller},
         )  # fmt: skip
 
@@ -66,8 +67,8 @@ def cost(model: ModelSettings, batch: int, repeats: int) -> None:
         print(f"{name:42} {statistics.median(times):8.1f} ms ({min(times):.1f} to {max(times):.1f}), every {every}", flush=True)
 
     told("for scale: the generator's update", lambda: GeneratorAdversarial()(step("generator")).backward())
-    told("for scale: the critic's update", lambda: CriticAdversarial()(step("critic")).backward())
-    judged = step("critic", slope=True)
+    told("for scale: the discriminator's update", lambda: DiscriminatorAdversarial()(step("discriminator")).backward())
+    judged = step("discriminator", slope=True)
     judged.real_score.sum()
     told("R1", lambda: R1()(judged).backward(retain_graph=True), R1().every)
     judged.__dict__["real_features"] = judged.real_features.detach().requires_grad_(True)
@@ -142,7 +143,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {given.threads} threads, {given.preset}, batch {given.batch}")
     cost(model, given.batch, given.repeats)
     if given.data:
-        teach(given.data, given.batch, given.steps, model.critic.resolution, model.generator.neural_resolution)
+        teach(given.data, given.batch, given.steps, model.discriminator.resolution, model.generator.neural_resolution)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from unittest import mock
 import torch
 from spherehead.datasets.camera import Camera
 from spherehead.manifests.config import override
-from spherehead.model.discriminator import Critic
+from spherehead.model.discriminator import Discriminator
 from spherehead.model.generator import Generator
 from spherehead.model.ops import fir
 from spherehead.model.presets import ModelSettings, preset
@@ -152,8 +152,8 @@ def orbit(bench: Bench, settings: ModelSettings, resolution: int) -> None:
 
 def step(bench: Bench, settings: ModelSettings, resolution: int) -> None:
     generator, (z, camera) = build(settings, bench.device).train(), inputs(settings, bench.device)
-    critic = Critic(settings.critic).to(bench.device)
-    critic.requires_grad_(False)
+    discriminator = Discriminator(settings.discriminator).to(bench.device)
+    discriminator.requires_grad_(False)
     random = torch.Generator(bench.device).manual_seed(0)
     spent: dict[str, float] = {}
 
@@ -162,8 +162,8 @@ def step(bench: Bench, settings: ModelSettings, resolution: int) -> None:
         clock("start")
         portrait = generator(z, camera, resolution=resolution, noise="random", random=random)
         clock("generator")
-        loss = torch.nn.functional.softplus(-critic(portrait, camera)).mean()
-        clock("critic")
+        loss = torch.nn.functional.softplus(-discriminator(portrait, camera)).mean()
+        clock("discriminator")
         loss.backward()
         clock("backward")
 
@@ -230,10 +230,10 @@ def run_case(case: str, settings: ModelSettings, bench: Bench, resolution: int) 
         march = dataclasses.replace(settings.generator.march, skip_empty=False)
         compute = dataclasses.replace(settings.generator.compute, channels_last=False)
         generator = dataclasses.replace(settings.generator, march=march, compute=compute)
-        critic = dataclasses.replace(settings.critic, channels_last=False)
+        discriminator = dataclasses.replace(settings.discriminator, channels_last=False)
         with ExitStack() as stack:
             use_plain(stack)
-            work(bench, ModelSettings(generator, critic), resolution)
+            work(bench, ModelSettings(generator, discriminator), resolution)
     for row in bench.rows:
         row["what"] = f"plain {row['what']}" if case.startswith("plain-") else row["what"]
 

@@ -57,7 +57,7 @@ def state(run: Path) -> list[str]:
 
 def losses(run: Path) -> list[tuple[float, float, float]]:
     """Return what a clock does not enter."""
-    return [(row["images"], row["generator_adversarial"], row["critic_adversarial"]) for row in read_metrics(run)]
+    return [(row["images"], row["generator_adversarial"], row["discriminator_adversarial"]) for row in read_metrics(run)]
 
 
 def kills(arguments: argparse.Namespace, folder: Path, batch: int) -> None:

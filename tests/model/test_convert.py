@@ -17,11 +17,11 @@ from spherehead import cli
 from spherehead.manifests.config import ConfigError
 from spherehead.model.generator import Generator
 from spherehead.model.interop.convert import PROVENANCE, convert
-from spherehead.model.interop.settings import critic_settings, generator_settings
+from spherehead.model.interop.settings import discriminator_settings, generator_settings
 from spherehead.model.interop.unpickle import CheckpointError
 from spherehead.model.portrait import Portrait
 from spherehead.model.presets import preset
-from spherehead.model.store import ModelStoreError, load_critic, load_generator, read_config
+from spherehead.model.store import ModelStoreError, load_discriminator, load_generator, read_config
 from spherehead.model.volume_rendering.ray_marching import Randomness
 
 METHODS = ("eg3d", "hyplanehead", "panohead", "spherehead")
@@ -74,7 +74,7 @@ def test_converted_checkpoint_gives_the_published_numbers(converted: Converted) 
         if f"out.{name}" in converted.arrays
     }
     with torch.no_grad():
-        logits = load_critic(converted.folder)(portrait, converted.tensor("in.c"))
+        logits = load_discriminator(converted.folder)(portrait, converted.tensor("in.c"))
     errors["logits"] = error(logits, converted.tensor("out.logits"))
     assert len(errors) >= 4
     assert {name: value for name, value in errors.items() if not value < BOUND} == {}
@@ -84,7 +84,7 @@ def test_provenance_accounts_for_every_published_tensor(converted: Converted) ->
     record = json.loads((converted.folder / PROVENANCE).read_text())
     assert record["source"]["sha256"] == hashlib.sha256(converted.checkpoint.read_bytes()).hexdigest()
     assert record["ignored_objects"] == ["G", "training_set_kwargs"]
-    for part, side in (("generator", "G."), ("critic", "D.")):
+    for part, side in (("generator", "G."), ("discriminator", "D.")):
         entry = record["parts"][part]
         wanted = {name[2:] for name in converted.arrays if name.startswith(side)}
         constants = set(entry["constants"]) - {"dataset_label_std"}
@@ -102,7 +102,7 @@ def test_conversion_gives_the_same_bytes_again(converted: Converted, tmp_path: P
 
 def test_config_lists_every_file_with_its_digest(converted: Converted) -> None:
     config = read_config(converted.folder)
-    assert set(config.parts) == {"generator", "critic"}
+    assert set(config.parts) == {"generator", "discriminator"}
     for entry in config.parts.values():
         assert entry.sha256 == hashlib.sha256((converted.folder / entry.file).read_bytes()).hexdigest()
     assert {path.name for path in converted.folder.iterdir()} == {
@@ -134,18 +134,18 @@ def test_settings_of_the_published_size_are_the_preset(name: str) -> None:
     }  # fmt: skip
     generator = generator_settings(published_shapes(outline(wanted.generator)), {}, rendering, 64)
     assert generator == wanted.generator
-    assert critic_settings(published_shapes(outline(wanted.critic), 512), {}) == wanted.critic
+    assert discriminator_settings(published_shapes(outline(wanted.discriminator), 512), {}) == wanted.discriminator
 
 
 def published_shapes(module: torch.nn.Module, resolution: int | None = None) -> dict[str, tuple[int, ...]]:
     """Name a network's tensors as published: the inverse of the maps, by asking them about every published spelling."""
-    from spherehead.model.interop.names import PublishedNameError, critic_name, generator_name
+    from spherehead.model.interop.names import PublishedNameError, discriminator_name, generator_name
 
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     found = {}
     for name in spellings():
         try:
-            here = generator_name(name) if resolution is None else critic_name(name, resolution)
+            here = generator_name(name) if resolution is None else discriminator_name(name, resolution)
         except PublishedNameError:
             continue
         if here in shapes:
@@ -251,7 +251,7 @@ def test_other_filters_and_numbers_that_are_not_finite_are_refused(convert_chang
 def test_what_is_no_published_checkpoint_is_refused(convert_changed: Callable[..., str]) -> None:
     assert "got a list" in convert_changed(lambda snapshot: [1, 2])
     assert "'epoch, state_dict'" in convert_changed(lambda snapshot: {"epoch": 3, "state_dict": {"a": torch.ones(2)}})
-    assert "--no-critic" in convert_changed(lambda snapshot: {"G_ema": snapshot["G_ema"]})
+    assert "--no-discriminator" in convert_changed(lambda snapshot: {"G_ema": snapshot["G_ema"]})
     assert "which is no tensor" in convert_changed(lambda snapshot: {**snapshot, "hook": print})
 
 
@@ -302,18 +302,18 @@ def test_single_networks_half_precision_and_live_generators_convert(
     arrays: dict[str, np.ndarray], published: ModuleType, tmp_path: Path
 ) -> None:
     snapshot = published.snapshot(arrays, torch.float16)
-    alone = convert(published.write(tmp_path / "alone.pkl", snapshot["G_ema"]), tmp_path / "alone", critic=False)
-    assert alone.config.critic is None and set(alone.config.parts) == {"generator"}
+    alone = convert(published.write(tmp_path / "alone.pkl", snapshot["G_ema"]), tmp_path / "alone", discriminator=False)
+    assert alone.config.discriminator is None and set(alone.config.parts) == {"generator"}
     whole = convert(published.write(tmp_path / "whole.pkl", snapshot), tmp_path / "whole", live=True)
-    assert set(whole.config.parts) == {"generator", "generator_live", "critic"}
+    assert set(whole.config.parts) == {"generator", "generator_live", "discriminator"}
     averaged, live = load_generator(tmp_path / "whole"), load_generator(tmp_path / "whole", "generator_live")
     first, second = (network.state_dict() for network in (averaged, live))
     wanted = torch.from_numpy(arrays["G.decoder.net.0.weight"]).float()
     assert torch.equal(first["decoder.hidden.weight"], wanted)
     assert torch.allclose(second["decoder.hidden.weight"], wanted / 2, rtol=0, atol=1e-6)
     assert {tensor.dtype for tensor in first.values()} == {torch.float32}
-    with pytest.raises(ModelStoreError, match="no part 'critic'"):
-        load_critic(tmp_path / "alone")
+    with pytest.raises(ModelStoreError, match="no part 'discriminator'"):
+        load_discriminator(tmp_path / "alone")
 
 
 def test_command_converts_and_shows(converted: Converted, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -325,7 +325,7 @@ def test_command_converts_and_shows(converted: Converted, tmp_path: Path, capsys
     assert cli.main(["model", "show", str(out)]) == 0
     shown = capsys.readouterr().out
     numbers = sum(tensor.numel() for tensor in load_generator(out).parameters())
-    assert f"{numbers:,}" in shown and read_config(out).parts["critic"].sha256 in shown and '"fine_samples": 20' in shown
+    assert f"{numbers:,}" in shown and read_config(out).parts["discriminator"].sha256 in shown and '"fine_samples": 20' in shown
     assert cli.main(["model", "show", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["problems"] == []
 

@@ -1,4 +1,4 @@
-"""Critics see what they are told to see, compare pictures within groups, and refuse what does not fit."""
+"""Discriminators see what they are told to see, compare pictures within groups, and refuse what does not fit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 from spherehead.datasets.camera import Camera
-from spherehead.model.discriminator import Critic, CriticSettings, with_spread
+from spherehead.model.discriminator import Discriminator, DiscriminatorSettings, with_spread
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.portrait import Portrait, real_portrait
 
@@ -26,14 +26,14 @@ def portrait(seed: int = 0) -> Portrait:
     return real_portrait(image, labels(0.0, 1.0), 16, mask, parsing)
 
 
-def critic(**changes: object) -> Critic:
+def discriminator(**changes: object) -> Discriminator:
     torch.manual_seed(0)
-    return Critic(dataclasses.replace(CriticSettings(32, parsing_channels=20, widths=NARROW, group=2), **changes))  # type: ignore[arg-type]
+    return Discriminator(dataclasses.replace(DiscriminatorSettings(32, parsing_channels=20, widths=NARROW, group=2), **changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("mask", "channels", "seen"), [(False, 0, 6), (True, 0, 7), (True, 20, 27)])
-def test_a_critic_sees_what_its_settings_say(mask: bool, channels: int, seen: int) -> None:
-    judge, given = critic(mask=mask, parsing_channels=channels), portrait()
+def test_a_discriminator_sees_what_its_settings_say(mask: bool, channels: int, seen: int) -> None:
+    judge, given = discriminator(mask=mask, parsing_channels=channels), portrait()
     stacked = judge.stack(given)
     assert stacked.shape == (2, seen, 32, 32)
     assert float(stacked.abs().max()) <= 1 + 1e-5
@@ -47,7 +47,7 @@ def test_a_critic_sees_what_its_settings_say(mask: bool, channels: int, seen: in
 
 
 def test_second_derivatives_exist_for_gradient_penalties() -> None:
-    judge, given = critic(), portrait()
+    judge, given = discriminator(), portrait()
     image = given.image.requires_grad_()
     (slope,) = torch.autograd.grad(judge(dataclasses.replace(given, image=image)).sum(), image, create_graph=True)
     slope.square().sum().backward()
@@ -56,9 +56,9 @@ def test_second_derivatives_exist_for_gradient_penalties() -> None:
 
 
 def test_ways_to_compute_stay_within_their_error() -> None:
-    usual, given = critic(), portrait()
+    usual, given = discriminator(), portrait()
     for changes, bound in (({"channels_last": False}, 1e-5), ({"precision": "bf16"}, 5e-2)):
-        other = critic(**changes)
+        other = discriminator(**changes)
         other.load_state_dict(usual.state_dict())
         wanted, got = usual(given).detach(), other(given).detach()
         assert float((got - wanted).norm() / wanted.norm()) < bound
@@ -90,7 +90,7 @@ def test_a_photograph_becomes_a_portrait_at_the_generators_resolutions() -> None
 
 
 def test_what_does_not_fit_is_named() -> None:
-    judge, given = critic(), portrait()
+    judge, given = discriminator(), portrait()
     with pytest.raises(ValueError, match=r"\(B, 3, 32, 32\), got \(B, 3, 16, 16\)"):
         judge(dataclasses.replace(given, image=given.raw))
     with pytest.raises(ValueError, match="sees the mask; the portrait has none"):

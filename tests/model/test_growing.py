@@ -8,7 +8,7 @@ import pytest
 import torch
 from spherehead.datasets.camera import Camera
 from spherehead.manifests.config import ConfigError
-from spherehead.model.discriminator import Critic, CriticSettings
+from spherehead.model.discriminator import Discriminator, DiscriminatorSettings
 from spherehead.model.generator import Generator
 from spherehead.model.nets.upsampler import resize
 from spherehead.model.portrait import Portrait
@@ -24,10 +24,10 @@ def generator() -> Generator:
 
 
 @pytest.fixture(scope="module")
-def critic() -> Critic:
+def discriminator() -> Discriminator:
     torch.manual_seed(0)
-    settings = dataclasses.replace(preset("tiny-64").critic, smallest=16)
-    return Critic(settings).eval()
+    settings = dataclasses.replace(preset("tiny-64").discriminator, smallest=16)
+    return Discriminator(settings).eval()
 
 
 def made(generator: Generator, side: int | None = None, fade: float = 1.0) -> Portrait:
@@ -51,17 +51,21 @@ def test_a_picture_that_has_not_faded_in_is_the_smaller_one_enlarged(generator: 
     torch.testing.assert_close(half.image, 0.5 * (start.image + large.image), rtol=1e-5, atol=1e-5)
 
 
-def test_a_critic_that_has_not_grown_scores_like_the_smaller_one(generator: Generator, critic: Critic) -> None:
+def test_a_discriminator_that_has_not_grown_scores_like_the_smaller_one(
+    generator: Generator, discriminator: Discriminator
+) -> None:
     portrait = made(generator, 64)
     smaller = dataclasses.replace(portrait, image=resize(portrait.image, 32))
     with torch.no_grad():
-        torch.testing.assert_close(critic(portrait, fade=0.0), critic(smaller))
-        assert (critic(portrait) - critic(smaller)).abs().min() > 1e-5
+        torch.testing.assert_close(discriminator(portrait, fade=0.0), discriminator(smaller))
+        assert (discriminator(portrait) - discriminator(smaller)).abs().min() > 1e-5
 
 
-def test_a_part_grown_critic_is_made_of_the_same_numbers_as_a_small_one(generator: Generator, critic: Critic) -> None:
-    small = Critic(dataclasses.replace(critic.settings, resolution=32, smallest=None)).eval()
-    numbers = critic.state_dict()
+def test_a_part_grown_discriminator_is_made_of_the_same_numbers_as_a_small_one(
+    generator: Generator, discriminator: Discriminator
+) -> None:
+    small = Discriminator(dataclasses.replace(discriminator.settings, resolution=32, smallest=None)).eval()
+    numbers = discriminator.state_dict()
     named = {
         name: numbers[
             name.replace("from_picture", "from_smaller.32") if name.startswith("from_picture")
@@ -72,12 +76,12 @@ def test_a_part_grown_critic_is_made_of_the_same_numbers_as_a_small_one(generato
     small.load_state_dict(named)
     portrait = made(generator, 32)
     with torch.no_grad():
-        torch.testing.assert_close(critic(portrait), small(portrait))
+        torch.testing.assert_close(discriminator(portrait), small(portrait))
 
 
-def test_sides_that_a_critic_does_not_know_are_named(generator: Generator, critic: Critic) -> None:
+def test_sides_that_a_discriminator_does_not_know_are_named(generator: Generator, discriminator: Discriminator) -> None:
     portrait = made(generator, 64)
     with pytest.raises(ValueError, match=r"\(B, 3, 64, 64\) or a side of 32, 16, got \(B, 3, 8, 8\)"):
-        critic(dataclasses.replace(portrait, image=resize(portrait.image, 8)))
+        discriminator(dataclasses.replace(portrait, image=resize(portrait.image, 8)))
     with pytest.raises(ConfigError, match="smallest"):
-        CriticSettings(resolution=64, smallest=24)
+        DiscriminatorSettings(resolution=64, smallest=24)

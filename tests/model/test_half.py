@@ -8,7 +8,7 @@ import pytest
 import torch
 from spherehead.datasets.camera import Camera
 from spherehead.manifests.config import ConfigError
-from spherehead.model.discriminator import Critic
+from spherehead.model.discriminator import Discriminator
 from spherehead.model.generator import Generator, GeneratorSettings
 from spherehead.model.presets import ModelSettings, preset
 
@@ -17,7 +17,7 @@ CAMERA = torch.tensor(Camera.look_at(0.3, 0.1).label()).repeat(2, 1)
 
 def bounded(settings: ModelSettings, precision: str) -> ModelSettings:
     """Clamp every activation at 256 and compute in a precision."""
-    generator, critic = settings.generator, settings.critic
+    generator, discriminator = settings.generator, settings.discriminator
     assert generator.background is not None
     behind = dataclasses.replace(generator.background.synthesis, clamp=256.0)
     generator = dataclasses.replace(
@@ -27,25 +27,27 @@ def bounded(settings: ModelSettings, precision: str) -> ModelSettings:
         background=dataclasses.replace(generator.background, synthesis=behind),
     )
     compute = dataclasses.replace(generator.compute, backbone_precision=precision, upsampler_precision=precision)
-    critic = dataclasses.replace(critic, precision=precision, widths=dataclasses.replace(critic.widths, clamp=256.0))
-    return ModelSettings(dataclasses.replace(generator, compute=compute), critic)
+    discriminator = dataclasses.replace(
+        discriminator, precision=precision, widths=dataclasses.replace(discriminator.widths, clamp=256.0)
+    )
+    return ModelSettings(dataclasses.replace(generator, compute=compute), discriminator)
 
 
 def test_half_precision_gives_nearly_the_same_picture_and_score() -> None:
     torch.manual_seed(0)
     full, half = (bounded(preset("tiny-64"), precision) for precision in ("fp32", "fp16"))
     generators = [Generator(settings.generator).eval() for settings in (full, half)]
-    critics = [Critic(settings.critic).eval() for settings in (full, half)]
+    discriminators = [Discriminator(settings.discriminator).eval() for settings in (full, half)]
     generators[1].load_state_dict(generators[0].state_dict())
-    critics[1].load_state_dict(critics[0].state_dict())
+    discriminators[1].load_state_dict(discriminators[0].state_dict())
     z = torch.randn(2, 128)
     with torch.no_grad():
         one, two = (generator(z, CAMERA) for generator in generators)
         assert (one.image - two.image).norm() / one.image.norm() < 1e-2
-        scores = [critic(one) for critic in critics]
+        scores = [discriminator(one) for discriminator in discriminators]
     assert (scores[0] - scores[1]).norm() / scores[0].norm() < 2e-2
-    critics[1](one).sum().backward()
-    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in critics[1].parameters())
+    discriminators[1](one).sum().backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in discriminators[1].parameters())
 
 
 @pytest.mark.parametrize("part", ["backbone_precision", "upsampler_precision"])
@@ -54,4 +56,4 @@ def test_half_precision_without_a_bound_is_refused(part: str) -> None:
     with pytest.raises(ConfigError, match=r"clamp=256.*or take bf16"):
         dataclasses.replace(settings, compute=dataclasses.replace(settings.compute, **{part: "fp16"}))
     with pytest.raises(ConfigError, match=r"widths\.clamp=256"):
-        dataclasses.replace(preset("tiny-64").critic, precision="fp16")
+        dataclasses.replace(preset("tiny-64").discriminator, precision="fp16")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spherehead.model.interop.names import PublishedNameError, critic_name, generator_name, load_published
+from spherehead.model.interop.names import PublishedNameError, discriminator_name, generator_name, load_published
 from spherehead.model.interop.unpickle import CheckpointError
 
 ODD_GENERATOR = [
@@ -26,7 +26,7 @@ ODD_GENERATOR = [
     "",
     "backbone.mapping.fc0.weight\n",
 ]
-ODD_CRITIC = [
+ODD_DISCRIMINATOR = [
     "b5.conv0.weight",
     "b0.conv.weight",
     "b8.odd.weight",
@@ -69,10 +69,10 @@ def test_odd_generator_names_are_refused_by_name(name: str) -> None:
     assert f"'{name}'" in str(caught.value) and isinstance(caught.value, CheckpointError)
 
 
-@pytest.mark.parametrize("name", ODD_CRITIC)
-def test_odd_critic_names_are_refused_by_name(name: str) -> None:
+@pytest.mark.parametrize("name", ODD_DISCRIMINATOR)
+def test_odd_discriminator_names_are_refused_by_name(name: str) -> None:
     with pytest.raises(PublishedNameError) as caught:
-        critic_name(name, 128)
+        discriminator_name(name, 128)
     assert f"'{name}'" in str(caught.value)
 
 
@@ -80,7 +80,7 @@ def test_odd_critic_names_are_refused_by_name(name: str) -> None:
 @settings(max_examples=300, deadline=None)
 def test_any_name_has_a_place_is_a_constant_or_is_refused(words: list[str]) -> None:
     name = ".".join(words)
-    for rename in (generator_name, lambda name: critic_name(name, 128)):
+    for rename in (generator_name, lambda name: discriminator_name(name, 128)):
         try:
             here = rename(name)
         except PublishedNameError:
@@ -93,9 +93,9 @@ def test_blocks_are_counted_here_and_named_by_resolution_there() -> None:
     assert generator_name("bcg_synthesis.b128.conv1.affine.bias") == "background.network.blocks.5.second.style.bias"
     assert generator_name("superresolution.block1.torgb.weight") == "upsampler.blocks.1.to_map.weight"
     assert generator_name("backbone.synthesis.b8.resample_filter") is None
-    assert critic_name("b128.conv0.bias", 128) == "blocks.0.first.bias"
-    assert critic_name("b128.fromrgb.weight", 128) == "from_picture.weight"
-    assert critic_name("b4.out.weight", 128) == "out.weight"
+    assert discriminator_name("b128.conv0.bias", 128) == "blocks.0.first.bias"
+    assert discriminator_name("b128.fromrgb.weight", 128) == "from_picture.weight"
+    assert discriminator_name("b4.out.weight", 128) == "out.weight"
 
 
 class Small(torch.nn.Module):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from spherehead.datasets.camera import Camera
 from spherehead.manifests.config import ConfigError, canonical_json, from_plain, override
-from spherehead.model.discriminator import Critic
+from spherehead.model.discriminator import Discriminator
 from spherehead.model.generator import Generator
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
@@ -28,7 +28,12 @@ GENERATORS = {
     "spherehead-512-planar": 53_174_956 + PARSING_HEAD,
 }
 """Published totals: measured from the published code, and HyPlaneHead's Table 2 for tri-plane and hy-plane 3+1."""
-CRITICS = {"spherehead-512": 31_361_088, "panohead-512": 31_359_808, "eg3d-512": 31_359_744, "hyplanehead-512": 31_359_808}
+DISCRIMINATORS = {
+    "spherehead-512": 31_361_088,
+    "panohead-512": 31_359_808,
+    "eg3d-512": 31_359_744,
+    "hyplanehead-512": 31_359_808,
+}
 PARTS = {
     "backbone": 29_435_149,
     "mapping": 800_768,
@@ -47,18 +52,18 @@ def count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def built(settings: ModelSettings) -> tuple[Generator, Critic]:
+def built(settings: ModelSettings) -> tuple[Generator, Discriminator]:
     with torch.device("meta"):
-        return Generator(settings.generator), Critic(settings.critic)
+        return Generator(settings.generator), Discriminator(settings.discriminator)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_builds_and_survives_a_file(name: str) -> None:
     settings = preset(name)
     assert from_plain(ModelSettings, json.loads(canonical_json(settings))) == settings
-    generator, critic = built(settings)
+    generator, discriminator = built(settings)
     assert count(generator) == GENERATORS.get(name, count(generator))
-    assert count(critic) == CRITICS.get(name, count(critic))
+    assert count(discriminator) == DISCRIMINATORS.get(name, count(discriminator))
 
 
 def shrunk(name: str) -> ModelSettings:
@@ -74,8 +79,8 @@ def shrunk(name: str) -> ModelSettings:
         march=dataclasses.replace(made.march, coarse_samples=6, fine_samples=6),
         upsampler=dataclasses.replace(made.upsampler, input_resolution=16, channels=(8, 8)),
     )  # fmt: skip
-    critic = dataclasses.replace(settings.critic, resolution=generator.upsampler.resolution, widths=narrow)
-    return ModelSettings(generator, critic)
+    discriminator = dataclasses.replace(settings.discriminator, resolution=generator.upsampler.resolution, widths=narrow)
+    return ModelSettings(generator, discriminator)
 
 
 def cameras() -> torch.Tensor:
@@ -83,19 +88,19 @@ def cameras() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_preset_makes_portraits_that_its_critic_judges_and_both_learn(name: str) -> None:
+def test_preset_makes_portraits_that_its_discriminator_judges_and_both_learn(name: str) -> None:
     torch.manual_seed(0)
     settings = shrunk(name)
-    generator, critic = Generator(settings.generator), Critic(settings.critic)
+    generator, discriminator = Generator(settings.generator), Discriminator(settings.discriminator)
     portrait = generator(torch.randn(2, 16), cameras(), noise="random", random=torch.Generator().manual_seed(0))
-    side = settings.critic.resolution
+    side = settings.discriminator.resolution
     assert portrait.image.shape == (2, 3, side, side) and portrait.raw.shape == (2, 3, 8, 8)
     assert (portrait.parsing is None) == (settings.generator.parsing is None)
-    assert critic.stack(portrait).shape[1] == settings.critic.num_in
-    score = critic(portrait)
+    assert discriminator.stack(portrait).shape[1] == settings.discriminator.num_in
+    score = discriminator(portrait)
     assert score.shape == (2, 1) and bool(score.isfinite().all())
     torch.nn.functional.softplus(-score).sum().backward()
-    for network in (generator, critic):
+    for network in (generator, discriminator):
         grads = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
         assert all(bool(grad.isfinite().all()) for grad in grads) and any(bool(grad.any()) for grad in grads)
 
@@ -113,7 +118,7 @@ def test_preset_runs_at_its_full_size(name: str) -> None:
 
 
 def test_published_sizes_name_presets() -> None:
-    assert set(GENERATORS) | set(CRITICS) <= set(PRESETS)
+    assert set(GENERATORS) | set(DISCRIMINATORS) <= set(PRESETS)
 
 
 def test_spherehead_has_the_published_split() -> None:
@@ -134,7 +139,7 @@ def test_wrong_names_and_sizes_are_explained() -> None:
     with pytest.raises(ConfigError, match="did you mean 'spherehead-512'"):
         preset("sphereheed-512")
     with pytest.raises(ConfigError, match="one resolution, got 64 and 128"):
-        override(preset("tiny-64"), ["critic.resolution=128"])
+        override(preset("tiny-64"), ["discriminator.resolution=128"])
     with pytest.raises(ConfigError, match="20 parsing channels, the generator makes 0"):
         settings = preset("tiny-64")
         dataclasses.replace(settings, generator=dataclasses.replace(settings.generator, parsing=None))

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from spherehead.model.discriminator import Critic, CriticSettings
+from spherehead.model.discriminator import Discriminator, DiscriminatorSettings
 from spherehead.model.generator import Generator, GeneratorSettings
-from spherehead.model.interop.names import critic_name, generator_name, load_published
+from spherehead.model.interop.names import discriminator_name, generator_name, load_published
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.decoder import DecoderSettings
@@ -56,7 +56,7 @@ class Reference:
 
     arrays: Mapping[str, np.ndarray]
     generator: Generator
-    critic: Critic
+    discriminator: Discriminator
 
     def tensor(self, name: str) -> torch.Tensor:
         return torch.from_numpy(np.asarray(self.arrays[name])).float()
@@ -71,10 +71,12 @@ def reference(request: pytest.FixtureRequest, shared: Path) -> Reference:
     generator = Generator(dataclasses.replace(SMALL, **METHODS[request.param])).eval().requires_grad_(False)
     channels = config["D"]["parsing_channels"]
     mask = config["D"]["cls"] != "DualDiscriminator"
-    critic = Critic(CriticSettings(128, mask, channels, widths=SynthesisSettings(1024, 32), group=2)).requires_grad_(False)
+    discriminator = Discriminator(
+        DiscriminatorSettings(128, mask, channels, widths=SynthesisSettings(1024, 32), group=2)
+    ).requires_grad_(False)
     load_published(generator, state(arrays, "G."), generator_name)
-    load_published(critic, state(arrays, "D."), lambda name: critic_name(name, 128))
-    return Reference(arrays, generator, critic)
+    load_published(discriminator, state(arrays, "D."), lambda name: discriminator_name(name, 128))
+    return Reference(arrays, generator, discriminator)
 
 
 def state(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
@@ -127,6 +129,6 @@ def test_portrait(reference: Reference) -> None:
     assert {name: value for name, value in errors.items() if not value < BOUND} == {}
 
 
-def test_critic(reference: Reference) -> None:
-    logits = reference.critic(render(reference), reference.tensor("in.c"))
+def test_discriminator(reference: Reference) -> None:
+    logits = reference.discriminator(render(reference), reference.tensor("in.c"))
     assert error(logits, reference.tensor("out.logits")) < BOUND

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from spherehead import cli
-from spherehead.model.discriminator import Critic
+from spherehead.model.discriminator import Discriminator
 from spherehead.model.generator import Generator
 from spherehead.model.presets import preset
 from spherehead.model.store import (
-    CRITIC,
+    DISCRIMINATOR,
     GENERATOR,
     ModelConfig,
     ModelStoreError,
-    load_critic,
+    load_discriminator,
     load_generator,
     part_rows,
     problems,
@@ -28,24 +28,25 @@ from spherehead.model.store import (
 
 
 @pytest.fixture(scope="module")
-def networks() -> tuple[Generator, Critic]:
+def networks() -> tuple[Generator, Discriminator]:
     torch.manual_seed(0)
     settings = preset("tiny-64")
-    return Generator(settings.generator), Critic(settings.critic)
+    return Generator(settings.generator), Discriminator(settings.discriminator)
 
 
 @pytest.fixture
-def folder(networks: tuple[Generator, Critic], tmp_path: Path) -> Path:
+def folder(networks: tuple[Generator, Discriminator], tmp_path: Path) -> Path:
     settings = preset("tiny-64")
     parts = {
-        name: write_part(tmp_path, name, net.state_dict()) for name, net in zip((GENERATOR, CRITIC), networks, strict=True)
+        name: write_part(tmp_path, name, net.state_dict())
+        for name, net in zip((GENERATOR, DISCRIMINATOR), networks, strict=True)
     }
-    write_config(tmp_path, ModelConfig(1, settings.generator, settings.critic, parts))
+    write_config(tmp_path, ModelConfig(1, settings.generator, settings.discriminator, parts))
     return tmp_path
 
 
-def test_networks_come_back_bit_for_bit(folder: Path, networks: tuple[Generator, Critic]) -> None:
-    for loaded, wanted in zip((load_generator(folder), load_critic(folder)), networks, strict=True):
+def test_networks_come_back_bit_for_bit(folder: Path, networks: tuple[Generator, Discriminator]) -> None:
+    for loaded, wanted in zip((load_generator(folder), load_discriminator(folder)), networks, strict=True):
         state = loaded.state_dict()
         assert all(torch.equal(state[name], tensor) for name, tensor in wanted.state_dict().items())
         assert not loaded.training
@@ -58,9 +59,9 @@ def test_loading_draws_no_global_random_numbers(folder: Path) -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_rows_add_up_to_the_networks(folder: Path, networks: tuple[Generator, Critic]) -> None:
+def test_rows_add_up_to_the_networks(folder: Path, networks: tuple[Generator, Discriminator]) -> None:
     rows = part_rows(read_config(folder))
-    for part, network in zip((GENERATOR, CRITIC), networks, strict=True):
+    for part, network in zip((GENERATOR, DISCRIMINATOR), networks, strict=True):
         mine = [row for row in rows if row.part == part]
         assert mine[0].child == "" and mine[0].num_parameters == sum(tensor.numel() for tensor in network.parameters())
         assert sum(row.num_parameters for row in mine[1:]) == mine[0].num_parameters
@@ -110,9 +111,13 @@ def test_settings_that_do_not_fit_cost_no_memory(folder: Path) -> None:
     [
         ({"format": 2}, "expected a model folder of format 1"),
         ({"generatr": {}}, "did you mean 'generator'"),
-        ({"critic": None}, "no settings for the part 'critic'"),
+        ({"discriminator": None}, "no settings for the part 'discriminator'"),
         (
-            {"parts": {"critic": {"file": "../critic.safetensors", "sha256": "", "num_tensors": 1, "num_numbers": 1}}},
+            {
+                "parts": {
+                    "discriminator": {"file": "../discriminator.safetensors", "sha256": "", "num_tensors": 1, "num_numbers": 1}
+                }
+            },
             "lacks its",
         ),
     ],
@@ -121,7 +126,7 @@ def test_wrong_configs_are_named(folder: Path, change: dict[str, object], part: 
     plain = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**plain, **change}))
     with pytest.raises(ModelStoreError, match=part):
-        load_critic(folder)
+        load_discriminator(folder)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000, "\x00"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
-from spherehead.model.evaluation.frechet import Moments, frechet, frechet_endless, kernel_distance
+from spherehead.model.evaluation.frechet import Moments, frechet, frechet_infinity, kernel_distance
 
 
 def drawn(count: int, seed: int, mean: float = 0.0, scale: float = 1.0, size: int = 4) -> np.ndarray:
@@ -69,17 +69,17 @@ def test_the_endless_distance_is_nearer_to_the_truth_than_the_measured() -> None
     for seed in range(6):
         first, second = drawn(400, 2 * seed, size=32), drawn(400, 2 * seed + 1, 0.2, 1.3, size=32)
         truth = 32 * (0.2**2 + 0.3**2)
-        found = frechet_endless(first, second, seed)
-        errors.append((found.measured - truth, found.endless - truth))
+        found = frechet_infinity(first, second, seed)
+        errors.append((found.measured - truth, found.infinity - truth))
     measured, endless = np.mean(errors, axis=0)
     assert measured > 0.5 and abs(endless) < 0.35 * measured
 
 
 def test_the_endless_distance_is_the_same_twice_and_needs_enough() -> None:
     first, second = drawn(40, 0), drawn(60, 1)
-    assert frechet_endless(first, second) == frechet_endless(first, second)
+    assert frechet_infinity(first, second) == frechet_infinity(first, second)
     with pytest.raises(ValueError, match="8 features"):
-        frechet_endless(first[:7], second)
+        frechet_infinity(first[:7], second)
 
 
 def test_the_kernel_distance_is_that_of_plain_loops() -> None:

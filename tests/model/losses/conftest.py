@@ -1,4 +1,4 @@
-"""A generator, a critic and a step of the smallest sizes that have every part."""
+"""A generator, a discriminator and a step of the smallest sizes that have every part."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 import torch
 from spherehead.datasets.camera import Camera
-from spherehead.model.discriminator import Critic, CriticSettings
+from spherehead.model.discriminator import Discriminator, DiscriminatorSettings
 from spherehead.model.generator import Generator, GeneratorSettings
-from spherehead.model.losses.term import Habits, Moment, Step
+from spherehead.model.losses.term import SamplingConfig, ScheduleState, Step
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.decoder import DecoderSettings
@@ -38,8 +38,8 @@ def smallest() -> ModelSettings:
         parsing=ParsingSettings(),
         upsampler=UpsamplerSettings(input_resolution=8, channels=(8,), doubles=(True,)),
     )  # fmt: skip
-    critic = CriticSettings(resolution=16, parsing_channels=20, widths=narrow, group=2, condition_layers=2)
-    return ModelSettings(generator, critic)
+    discriminator = DiscriminatorSettings(resolution=16, parsing_channels=20, widths=narrow, group=2, condition_layers=2)
+    return ModelSettings(generator, discriminator)
 
 
 @pytest.fixture
@@ -64,15 +64,15 @@ def make_step(smallest: ModelSettings, data: Callable[..., Portrait]) -> Callabl
 
     def make(player: str, *, seed: int = 0, double: bool = False, model: ModelSettings = smallest, **given: object) -> Step:
         torch.manual_seed(3)
-        generator, critic = Generator(model.generator), Critic(model.critic)
+        generator, discriminator = Generator(model.generator), Discriminator(model.discriminator)
         real = given.pop("real", None) or data()
         if double:
-            generator, critic = generator.double(), critic.double()
-            critic.dtype = torch.float64
+            generator, discriminator = generator.double(), discriminator.double()
+            discriminator.dtype = torch.float64
             parts = {field.name: getattr(real, field.name) for field in dataclasses.fields(real)}
             real = Portrait(**{name: part if part is None else part.double() for name, part in parts.items()})
-        moment = given.pop("moment", None) or Moment(side=16, neural_resolution=8)
+        schedule = given.pop("schedule", None) or ScheduleState(side=16, neural_resolution=8)
         random = torch.Generator().manual_seed(seed)
-        return Step(player, generator, critic, real, moment, given.pop("habits", Habits()), random, **given)  # type: ignore[arg-type]
+        return Step(player, generator, discriminator, real, schedule, given.pop("sampling", SamplingConfig()), random, **given)  # type: ignore[arg-type]
 
     return make

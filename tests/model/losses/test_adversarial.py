@@ -9,7 +9,7 @@ import pytest
 import torch
 from spherehead.manifests.config import ConfigError, from_plain, to_plain
 from spherehead.model.losses import TermSettings, terms
-from spherehead.model.losses.adversarial import CriticAdversarial, GeneratorAdversarial
+from spherehead.model.losses.adversarial import DiscriminatorAdversarial, GeneratorAdversarial
 from spherehead.model.losses.term import Step
 
 
@@ -18,26 +18,26 @@ def softplus(value: float) -> float:
 
 
 def test_both_terms_are_means_of_softplus(make_step: Callable[..., Step]) -> None:
-    step = make_step("critic")
+    step = make_step("discriminator")
     real, fake = step.real_score.flatten().tolist(), step.fake_score.flatten().tolist()
     wanted = sum(map(softplus, fake)) / 6 + sum(softplus(-score) for score in real) / 6
-    assert float(CriticAdversarial()(step).detach()) == pytest.approx(wanted, rel=1e-5)
+    assert float(DiscriminatorAdversarial()(step).detach()) == pytest.approx(wanted, rel=1e-5)
     step = make_step("generator")
     wanted = sum(softplus(-score) for score in step.fake_score.flatten().tolist()) / 6
     assert float(GeneratorAdversarial()(step).detach()) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_a_term_reaches_its_player_and_following_it_helps(make_step: Callable[..., Step]) -> None:
-    step = make_step("critic")
-    loss = CriticAdversarial()(step)
+    step = make_step("discriminator")
+    loss = DiscriminatorAdversarial()(step)
     loss.backward()
     assert all(parameter.grad is None for parameter in step.generator.parameters())
     with torch.no_grad():
-        for parameter in step.critic.parameters():
+        for parameter in step.discriminator.parameters():
             parameter -= 1e-3 * (0.0 if parameter.grad is None else parameter.grad)
-    after = make_step("critic")
-    after.critic.load_state_dict(step.critic.state_dict())
-    assert float(CriticAdversarial()(after).detach()) < float(loss.detach())
+    after = make_step("discriminator")
+    after.discriminator.load_state_dict(step.discriminator.state_dict())
+    assert float(DiscriminatorAdversarial()(after).detach()) < float(loss.detach())
     step = make_step("generator")
     GeneratorAdversarial()(step).backward()
     reached = {name.split(".")[0] for name, parameter in step.generator.named_parameters() if parameter.grad is not None}
@@ -56,4 +56,4 @@ def test_terms_go_to_plain_data_and_back(term: TermSettings) -> None:
 
 def test_lazy_terms_need_a_count() -> None:
     with pytest.raises(ValueError, match="every of 1 or more, got 0"):
-        CriticAdversarial(every=0)
+        DiscriminatorAdversarial(every=0)

@@ -23,7 +23,7 @@ from spherehead.model.losses.augment import (
     similarity,
     warped_label,
 )
-from spherehead.model.losses.term import Moment, Step
+from spherehead.model.losses.term import ScheduleState, Step
 from spherehead.model.portrait import Portrait
 
 PARTS = ("image", "raw", "mask", "parsing", "camera")
@@ -234,11 +234,11 @@ def test_a_portrait_of_picture_and_raw_picture_alone_will_do(data: Callable[...,
     assert seen.mask is None and seen.parsing is None and seen.image.shape == bare.image.shape
 
 
-def test_a_step_shows_the_critic_augmented_pictures_with_their_labels(make_step: Callable[..., Step]) -> None:
+def test_a_step_shows_the_discriminator_augmented_pictures_with_their_labels(make_step: Callable[..., Step]) -> None:
     def change(portrait: Portrait, random: torch.Generator) -> Portrait:
         return augment(portrait, AugmentSettings(), 0.9, random)
 
-    step = make_step("generator", augment=change, moment=Moment(side=16, neural_resolution=8, augment=0.9))
+    step = make_step("generator", augment=change, schedule=ScheduleState(side=16, neural_resolution=8, augment=0.9))
     step.fake_score.sum().backward()
     assert not torch.equal(step.fake_seen.camera, step.camera)
     assert any(p.grad is not None and bool(p.grad.any()) for p in step.generator.backbone.parameters())

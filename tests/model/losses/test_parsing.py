@@ -11,7 +11,7 @@ import torch
 from spherehead.manifests.config import ConfigError
 from spherehead.model.losses.labeller import Labeller, LabellerSettings
 from spherehead.model.losses.parsing import LabellerFit, ParsingAgreement, class_shares, cross_entropy
-from spherehead.model.losses.term import Moment, Step
+from spherehead.model.losses.term import ScheduleState, Step
 from spherehead.model.presets import ModelSettings
 
 SMALL = LabellerSettings(width=8, levels=1)
@@ -66,7 +66,7 @@ def test_the_labeller_learns_a_rule_of_pictures(labeller: Labeller, make_step: C
         classes = coarse.repeat_interleave(4, 1).repeat_interleave(4, 2)
         return (classes[:, None].expand(-1, 3, -1, -1) - 1.0) * 0.8, classes.to(torch.uint8)
 
-    step = make_step("critic", networks={"labeller": labeller})
+    step = make_step("discriminator", networks={"labeller": labeller})
     for _ in range(120):
         image, classes = pair()
         step.parsing_map = torch.where(torch.rand(classes.shape, generator=random) < 0.5, 255, classes).to(torch.uint8)
@@ -91,16 +91,16 @@ def test_unknown_pixels_teach_nothing() -> None:
 
 
 def test_each_term_moves_its_own_network_only(labeller: Labeller, make_step: Callable[..., Step]) -> None:
-    step = make_step("critic", networks={"labeller": labeller}, parsing_map=random_map())
+    step = make_step("discriminator", networks={"labeller": labeller}, parsing_map=random_map())
     loss = LabellerFit(network=SMALL)(step)
     assert float(loss.detach()) == pytest.approx(math.log(20), rel=0.2)
     loss.backward()
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in labeller.parameters())
-    assert all(p.grad is None for network in (step.critic, step.generator) for p in network.parameters())
+    assert all(p.grad is None for network in (step.discriminator, step.generator) for p in network.parameters())
     labeller.zero_grad(set_to_none=True)
     step = make_step("generator", networks={"labeller": labeller})
     ParsingAgreement(confidence=0.0)(step).backward()
-    assert all(p.grad is None for network in (labeller, step.critic) for p in network.parameters())
+    assert all(p.grad is None for network in (labeller, step.discriminator) for p in network.parameters())
     reached = {name.split(".")[0] for name, p in step.generator.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached >= {"parsing", "decoder", "backbone"} and not reached & {"upsampler", "to_raw"}
 
@@ -133,20 +133,23 @@ def test_only_confident_labels_count(labeller: Labeller, make_step: Callable[...
 
 def test_teaching_begins_and_learning_ends_when_told(labeller: Labeller, make_step: Callable[..., Step]) -> None:
     networks = {"labeller": labeller}
-    late, early = Moment(images=100, side=16, neural_resolution=8), Moment(images=99, side=16, neural_resolution=8)
-    for moment, runs in ((early, True), (late, False)):
-        step = make_step("critic", networks=networks, parsing_map=random_map(), moment=moment)
+    late, early = (
+        ScheduleState(images=100, side=16, neural_resolution=8),
+        ScheduleState(images=99, side=16, neural_resolution=8),
+    )
+    for schedule, runs in ((early, True), (late, False)):
+        step = make_step("discriminator", networks=networks, parsing_map=random_map(), schedule=schedule)
         assert (float(LabellerFit(network=SMALL, until=100)(step).detach()) > 0) is runs
-        step = make_step("generator", networks=networks, moment=moment)
+        step = make_step("generator", networks=networks, schedule=schedule)
         assert (float(ParsingAgreement(start=100, confidence=0.0)(step).detach()) > 0) is not runs
 
 
 def test_every_resolution_on_the_way_of_a_schedule_will_do(labeller: Labeller, make_step: Callable[..., Step]) -> None:
     for resolution in (7, 8, 11):
         assert labeller(torch.zeros(2, 3, 16, 16), resolution).shape == (2, 20, resolution, resolution)
-        moment = Moment(side=16, neural_resolution=resolution)
-        given = {"networks": {"labeller": labeller}, "parsing_map": random_map(), "moment": moment}
-        assert float(LabellerFit(network=SMALL)(make_step("critic", **given)).detach()) > 0
+        schedule = ScheduleState(side=16, neural_resolution=resolution)
+        given = {"networks": {"labeller": labeller}, "parsing_map": random_map(), "schedule": schedule}
+        assert float(LabellerFit(network=SMALL)(make_step("discriminator", **given)).detach()) > 0
         step = make_step("generator", **given)
         assert float(ParsingAgreement(confidence=0.0)(step).detach()) > 0
         assert step.fake.parsing is not None and step.fake.parsing.shape[-1] == resolution
@@ -155,11 +158,11 @@ def test_every_resolution_on_the_way_of_a_schedule_will_do(labeller: Labeller, m
 def test_what_is_missing_is_named(labeller: Labeller, make_step: Callable[..., Step], smallest: ModelSettings) -> None:
     networks = {"labeller": labeller}
     with pytest.raises(ValueError, match="data with class maps"):
-        LabellerFit(network=SMALL)(make_step("critic", networks=networks))
+        LabellerFit(network=SMALL)(make_step("discriminator", networks=networks))
     with pytest.raises(ValueError, match="add the labeller's own term"):
         ParsingAgreement()(make_step("generator"))
     generator = dataclasses.replace(smallest.generator, parsing=None)
-    headless = ModelSettings(generator, dataclasses.replace(smallest.critic, parsing_channels=0))
+    headless = ModelSettings(generator, dataclasses.replace(smallest.discriminator, parsing_channels=0))
     with pytest.raises(ValueError, match="generator with a parsing head"):
         ParsingAgreement()(make_step("generator", model=headless, networks=networks))
     with pytest.raises(ConfigError, match="widths divisible by 4"):

@@ -77,7 +77,7 @@ def by_hand(step: Step, features: torch.Tensor, label: torch.Tensor, seed_state:
     random.set_state(seed_state)
     other, found = far_partners(label, minimum, random)
     scores = [
-        float(softplus(step.critic.score(features[row : row + 1], label[int(other[row])][None])))
+        float(softplus(step.discriminator.score(features[row : row + 1], label[int(other[row])][None])))
         for row in range(len(label))
         if found[row]
     ]
@@ -85,18 +85,18 @@ def by_hand(step: Step, features: torch.Tensor, label: torch.Tensor, seed_state:
 
 
 def test_the_term_shows_real_pictures_with_far_cameras(make_step: Callable[..., Step]) -> None:
-    step = make_step("critic")
+    step = make_step("discriminator")
     features = step.real_features.detach()
     state = step.random.get_state()
     got = ViCo()(step)
     assert float(got) == pytest.approx(by_hand(step, features, step.real.camera, state, 20.0), rel=1e-5)
     got.backward()
-    assert step.critic.from_picture.weight.grad is not None
+    assert step.discriminator.from_picture.weight.grad is not None
     assert "fake" not in step.__dict__
 
 
 def test_the_generated_variant_and_both(make_step: Callable[..., Step]) -> None:
-    step = make_step("critic")
+    step = make_step("discriminator")
     features = step.fake_features.detach()
     state = step.random.get_state()
     got = ViCo(source="generated")(step)
@@ -110,7 +110,7 @@ def test_the_generated_variant_and_both(make_step: Callable[..., Step]) -> None:
 
 
 def test_a_share_uses_so_many_rows_and_keeps_the_mean(make_step: Callable[..., Step]) -> None:
-    step = make_step("critic")
+    step = make_step("discriminator")
     rows = step.real_features.detach().clone().requires_grad_(True)
     step.__dict__["real_features"] = rows
     for share, count in ((0.5, 3), (0.01, 1), (1.0, 6)):
@@ -123,11 +123,11 @@ def test_a_share_uses_so_many_rows_and_keeps_the_mean(make_step: Callable[..., S
 
 
 def test_a_batch_seen_from_one_side_gives_nothing(make_step: Callable[..., Step], data: Callable[..., Portrait]) -> None:
-    step = make_step("critic", real=data((0.0, 0.05, 0.1, 0.15)))
+    step = make_step("discriminator", real=data((0.0, 0.05, 0.1, 0.15)))
     got = ViCo()(step)
     assert float(got) == 0.0
     got.backward()
-    assert float(ViCo()(make_step("critic", real=data((0.0,))))) == 0.0
+    assert float(ViCo()(make_step("discriminator", real=data((0.0,))))) == 0.0
 
 
 def test_settings_out_of_range_are_named() -> None:

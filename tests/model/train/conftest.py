@@ -6,11 +6,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from spherehead.model.discriminator import CriticSettings
+from spherehead.model.discriminator import DiscriminatorSettings
 from spherehead.model.generator import GeneratorSettings
 from spherehead.model.losses import R1, CameraShift, LabellerFit, ParsingAgreement, ViCo
 from spherehead.model.losses.augment import AugmentSettings
-from spherehead.model.losses.term import Habits
+from spherehead.model.losses.term import SamplingConfig
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.decoder import DecoderSettings
@@ -36,15 +36,17 @@ def config() -> TrainConfig:
         parsing=ParsingSettings(),
         upsampler=UpsamplerSettings(input_resolution=8, channels=(8,), doubles=(True,)),
     )  # fmt: skip
-    critic = CriticSettings(resolution=16, parsing_channels=20, widths=narrow, group=2, condition_layers=2, smallest=8)
+    discriminator = DiscriminatorSettings(
+        resolution=16, parsing_channels=20, widths=narrow, group=2, condition_layers=2, smallest=8
+    )
     terms = Terms(vico=ViCo(), r1=R1(every=2), camera_shift=CameraShift(), labeller=LabellerFit(), parsing=ParsingAgreement())
     schedule = ScheduleSettings(
         growth=Growth(8, 32, 16), neural_resolution=Ramp(8, 8, 0), blur=Ramp(0.1, 0.0, 40),
         density_noise=Ramp(0.5, 0.0, 40), swap=Ramp(1.0, 0.5, 64),
     )  # fmt: skip
     return TrainConfig(
-        ModelSettings(generator, critic), terms, schedule=schedule, ema=EmaSettings(half_life=32),
-        habits=Habits(style_mixing=0.5, background_swap=0.5), augment=AugmentSettings(start=0.2, adapt_images=200),
+        ModelSettings(generator, discriminator), terms, schedule=schedule, ema=EmaSettings(half_life=32),
+        sampling=SamplingConfig(style_mixing=0.5, background_swap=0.5), augment=AugmentSettings(start=0.2, adapt_images=200),
         batch=8, micro_batch=4, images=64,
     )  # fmt: skip
 

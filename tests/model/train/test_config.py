@@ -16,7 +16,7 @@ def test_every_preset_has_a_recipe_that_survives_its_file(name: str) -> None:
 
 def test_spherehead_is_trained_as_the_mission_tells() -> None:
     config = train_preset("spherehead-512")
-    assert (config.optimiser.generator_lr, config.optimiser.critic_lr) == (0.002, 0.002)
+    assert (config.optimiser.generator_lr, config.optimiser.discriminator_lr) == (0.002, 0.002)
     assert (config.batch, config.images) == (32, 25_000_000)
     assert config.terms.vico is not None and config.terms.vico.source == "real"
     grown = configured("spherehead-512", grow=64)
@@ -27,9 +27,9 @@ def test_spherehead_is_trained_as_the_mission_tells() -> None:
 
 def test_panohead_and_eg3d_have_their_published_numbers() -> None:
     panohead, eg3d = train_preset("panohead-512"), train_preset("eg3d-512")
-    assert (panohead.optimiser.generator_lr, panohead.optimiser.critic_lr) == (0.0025, 0.002)
+    assert (panohead.optimiser.generator_lr, panohead.optimiser.discriminator_lr) == (0.0025, 0.002)
     assert panohead.terms.vico is None and panohead.terms.camera_shift is not None and panohead.terms.camera_shift.weight == 10
-    assert panohead.habits.background_swap == 0.2
+    assert panohead.sampling.background_swap == 0.2
     assert panohead.terms.r1 is not None and (panohead.terms.r1.every, panohead.terms.r1.image, panohead.terms.r1.mask) == (
         16,
         1,
@@ -42,7 +42,12 @@ def test_panohead_and_eg3d_have_their_published_numbers() -> None:
 
 
 def test_settings_that_need_each_other_come_in_any_order() -> None:
-    changes = ["schedule.growth.images=10", "schedule.growth.start=32", "schedule.growth.fade=5", "model.critic.smallest=32"]
+    changes = [
+        "schedule.growth.images=10",
+        "schedule.growth.start=32",
+        "schedule.growth.fade=5",
+        "model.discriminator.smallest=32",
+    ]
     for order in (changes, changes[::-1]):
         growth = configured("tiny-64", assignments=order).schedule.growth
         assert growth is not None and (growth.start, growth.images, growth.fade) == (32, 10.0, 5.0)
@@ -59,11 +64,11 @@ def test_a_field_of_a_term_that_is_off_turns_it_on() -> None:
     [
         (["terms.vicoo=null"], "did you mean 'vico'"),
         (["batch=7"], "micro_batch"),
-        (["schedule.growth={start: 32, images: 10, fade: 5}"], "model.critic.smallest=32"),
+        (["schedule.growth={start: 32, images: 10, fade: 5}"], "model.discriminator.smallest=32"),
         (["terms.parsing={}"], "terms.labeller"),
         (["condition=subject"], "condition_dim=32"),
         (["micro_batch=6", "batch=6"], "group"),
-        (["optimiser.critic_lr=0"], "positive learning rates"),
+        (["optimiser.discriminator_lr=0"], "positive learning rates"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(changes: list[str], match: str) -> None:
@@ -73,7 +78,7 @@ def test_settings_that_do_not_fit_are_named(changes: list[str], match: str) -> N
 
 def test_a_condition_brings_its_widths() -> None:
     config = configured("tiny-64", "subject")
-    assert (config.model.generator.condition_dim, config.model.critic.label_dim) == (32, 57)
+    assert (config.model.generator.condition_dim, config.model.discriminator.label_dim) == (32, 57)
     assert configured("tiny-64", "none").model.generator.condition_scale == 0.0
     with pytest.raises(ConfigError, match="camera, subject or none"):
         configured("tiny-64", "person")

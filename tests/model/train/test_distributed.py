@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from spherehead.manifests.config import from_plain
 from spherehead.model.train.config import TrainConfig
 from spherehead.model.train.distributed import open_world
-from spherehead.model.train.schedule import moment
+from spherehead.model.train.schedule import schedule_state
 from spherehead.model.train.state import new_state
 from spherehead.model.train.step import train_step
 from spherehead.model.train.trainer import numbers, open_stream
@@ -37,9 +37,9 @@ world = open_world("cpu")
 stream, state = open_stream([sys.argv[2]], config), new_state(config, world.device)
 mine = numbers(config, 0, world)
 batches = [stream[next(mine)] for _ in range(config.num_micro_batches // world.size)]
-train_step(state, config, moment(config.schedule, 40, config.side, 0.2), batches, world)
+train_step(state, config, schedule_state(config.schedule, 40, config.side, 0.2), batches, world)
 if world.is_first:
-    named = [*state.generator.named_parameters("g"), *state.critic.named_parameters("d")]
+    named = [*state.generator.named_parameters("g"), *state.discriminator.named_parameters("d")]
     save_file({name: p.grad.contiguous() for name, p in named if p.grad is not None}, sys.argv[3])
 world.close()
 """
@@ -66,7 +66,7 @@ def run_together(line: list[str], size: int) -> None:
 
 def test_two_processes_give_the_gradients_of_one_with_twice_the_batch(config: TrainConfig, heads: str, tmp_path: Path) -> None:
     # steps too small to move a weight: else Adam's first step, which is a sign, would make much of the last digit
-    still = override(config, ["optimiser.generator_lr=1e-20", "optimiser.critic_lr=1e-20"])
+    still = override(config, ["optimiser.generator_lr=1e-20", "optimiser.discriminator_lr=1e-20"])
     (tmp_path / "config.json").write_text(json.dumps(to_plain(still)))
     for size in (1, 2):
         run_together(["-c", STEP, str(tmp_path / "config.json"), heads, str(tmp_path / f"{size}.safetensors")], size)
@@ -89,7 +89,7 @@ def test_a_run_begun_by_two_processes_goes_on_with_one(config: TrainConfig, head
         runs[name] = read_metrics(tmp_path / name)
     assert [row["images"] for row in runs["mixed"]] == [row["images"] for row in runs["one"]] == [8, 16, 24]
     for mixed, one in zip(runs["mixed"], runs["one"], strict=True):
-        for name in ("critic_adversarial", "vico", "labeller", "real_score"):
+        for name in ("discriminator_adversarial", "vico", "labeller", "real_score"):
             assert mixed[name] == pytest.approx(one[name], rel=2e-3, abs=2e-3)
 
 

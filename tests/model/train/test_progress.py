@@ -79,11 +79,11 @@ def test_a_stopwatch_tells_each_stretch_once() -> None:
 
 def test_a_plan_counts_parameters_and_writes_nothing(config: TrainConfig, heads: str, tmp_path: Path) -> None:
     plan = make_plan([heads], config, RunSettings(), World(0, 2, torch.device("cpu")))
-    from spherehead.model.discriminator import Critic
+    from spherehead.model.discriminator import Discriminator
     from spherehead.model.generator import Generator
 
     assert plan.generator_parameters == sum(p.numel() for p in Generator(config.model.generator).parameters())
-    assert plan.critic_parameters == sum(p.numel() for p in Critic(config.model.critic).parameters())
+    assert plan.discriminator_parameters == sum(p.numel() for p in Discriminator(config.model.discriminator).parameters())
     assert plan.num_steps == 8 and plan.step_seconds > 0
     lines = "\n".join(plan.lines())
     assert "2 processes" in lines and f"generator {plan.generator_parameters:,}" in lines

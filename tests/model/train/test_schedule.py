@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from spherehead.manifests.config import ConfigError
-from spherehead.model.train.schedule import EmaSettings, Growth, Ramp, ScheduleSettings, moment
+from spherehead.model.train.schedule import EmaSettings, Growth, Ramp, ScheduleSettings, schedule_state
 
 
 @given(st.floats(-10, 10), st.floats(-10, 10), st.floats(1, 1e6), st.floats(0, 1e6), st.floats(0, 3e6))
@@ -47,7 +47,7 @@ def test_the_average_follows_faster_at_the_start() -> None:
 
 def test_rays_never_outnumber_the_pictures_side() -> None:
     settings = ScheduleSettings(growth=Growth(16, 100, 0), neural_resolution=Ramp(32, 64, 100))
-    now = moment(settings, 50, 64)
+    now = schedule_state(settings, 50, 64)
     assert (now.side, now.fade, now.neural_resolution) == (16, 1.0, 16)
-    assert moment(settings, 100, 64).neural_resolution == 32
-    assert moment(settings, 900, 64).neural_resolution == 64
+    assert schedule_state(settings, 100, 64).neural_resolution == 32
+    assert schedule_state(settings, 900, 64).neural_resolution == 64

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 import torch
-from spherehead.model.losses.term import Moment
+from spherehead.model.losses.term import ScheduleState
 from spherehead.model.train.config import TrainConfig
 from spherehead.model.train.distributed import World
-from spherehead.model.train.schedule import moment
+from spherehead.model.train.schedule import schedule_state
 from spherehead.model.train.state import Average, new_state
 from spherehead.model.train.step import NotFinite, draw_source, prepare, subject_vectors, train_step
 from spherehead.model.train.trainer import open_stream
@@ -18,9 +18,9 @@ CPU = torch.device("cpu")
 ALONE = World(0, 1, CPU)
 
 
-def test_data_become_the_moments_sides_in_the_critics_range(config: TrainConfig, heads: str) -> None:
+def test_data_become_the_moments_sides_in_the_discriminators_range(config: TrainConfig, heads: str) -> None:
     batch = open_stream([heads], config)[0]
-    data = prepare(batch, config, Moment(side=8, neural_resolution=4), CPU)
+    data = prepare(batch, config, ScheduleState(side=8, neural_resolution=4), CPU)
     assert data.real.image.shape == (4, 3, 8, 8) and data.real.raw.shape == (4, 3, 4, 4)
     wanted = batch.image.double().reshape(4, 8, 2, 8, 2, 3).mean(dim=(2, 4)).permute(0, 3, 1, 2) / 127.5 - 1
     torch.testing.assert_close(data.real.image.double(), wanted, atol=1e-5, rtol=0)
@@ -36,7 +36,7 @@ def test_pixels_that_nobody_labelled_are_of_the_spare_class(config: TrainConfig,
     batch = open_stream([heads], config)[0]
     assert batch.parsing is not None
     batch.parsing[0] = 255
-    parsing = prepare(batch, config, Moment(side=16, neural_resolution=8), CPU).real.parsing
+    parsing = prepare(batch, config, ScheduleState(side=16, neural_resolution=8), CPU).real.parsing
     assert parsing is not None and bool((parsing[0, 19] == 1).all()) and not bool(parsing[0, :19].any())
     assert not bool(parsing[1:, 19].any())
 
@@ -50,18 +50,20 @@ def test_a_person_has_one_vector_and_persons_differ() -> None:
 
 def test_draws_depend_on_seed_number_and_player_alone() -> None:
     draws = {key: float(torch.rand((), generator=draw_source(*key, CPU))) for key in
-             [(0, 1, "critic"), (0, 1, "generator"), (0, 2, "critic"), (1, 1, "critic")]}  # fmt: skip
+             [(0, 1, "discriminator"), (0, 1, "generator"), (0, 2, "discriminator"), (1, 1, "discriminator")]}  # fmt: skip
     assert len(set(draws.values())) == 4
-    assert float(torch.rand((), generator=draw_source(0, 1, "critic", CPU))) == draws[(0, 1, "critic")]
+    assert float(torch.rand((), generator=draw_source(0, 1, "discriminator", CPU))) == draws[(0, 1, "discriminator")]
 
 
 @pytest.mark.parametrize("reuse", [False, True])
 def test_a_step_moves_both_players_and_the_average(config: TrainConfig, heads: str, reuse: bool) -> None:
     config = dataclasses.replace(config, batch=4, reuse_fakes=reuse)
     state = new_state(config, CPU)
-    both = [*state.generator.named_parameters("g"), *state.critic.named_parameters("d")]
+    both = [*state.generator.named_parameters("g"), *state.discriminator.named_parameters("d")]
     before = {name: value.clone() for name, value in both}
-    told = train_step(state, config, moment(config.schedule, 40, config.side, 0.2), [open_stream([heads], config)[0]], ALONE)
+    told = train_step(
+        state, config, schedule_state(config.schedule, 40, config.side, 0.2), [open_stream([heads], config)[0]], ALONE
+    )
     moved = {name for name, value in both if not torch.equal(value, before[name])}
     assert any(name.startswith("g.volume") or name.startswith("g.backbone") for name in moved)
     assert any(name.startswith("d.blocks") for name in moved)
@@ -84,9 +86,9 @@ def test_the_average_is_a_geometric_mean_over_time_of_weights(config: TrainConfi
 def test_a_loss_that_is_no_number_moves_nothing(config: TrainConfig, heads: str) -> None:
     state = new_state(config, CPU)
     with torch.no_grad():
-        state.critic.out.bias.fill_(float("nan"))
+        state.discriminator.out.bias.fill_(float("nan"))
     kept = {name: value.clone() for name, value in state.generator.named_parameters()}
-    with pytest.raises(NotFinite, match="critic's loss"):
+    with pytest.raises(NotFinite, match="discriminator's loss"):
         stream = open_stream([heads], config)
-        train_step(state, config, moment(config.schedule, 0, config.side), [stream[0], stream[1]], ALONE)
+        train_step(state, config, schedule_state(config.schedule, 0, config.side), [stream[0], stream[1]], ALONE)
     assert state.step == 0 and all(torch.equal(value, kept[name]) for name, value in state.generator.named_parameters())

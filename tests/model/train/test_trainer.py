@@ -29,7 +29,15 @@ from spherehead.model.train.record import read_record
 from spherehead.model.train.trainer import TrainDiverged, numbers, train
 
 ALONE = World(0, 1, torch.device("cpu"))
-LEARNED = ("generator_adversarial", "critic_adversarial", "vico", "labeller", "parsing", "real_score", "generator_gradient")
+LEARNED = (
+    "generator_adversarial",
+    "discriminator_adversarial",
+    "vico",
+    "labeller",
+    "parsing",
+    "real_score",
+    "generator_gradient",
+)
 
 
 def losses(run: Path) -> list[dict[str, float]]:
@@ -130,8 +138,8 @@ def test_sigterm_saves_and_leaves(config: TrainConfig, heads: str, tmp_path: Pat
 def test_another_run_in_the_folder_is_refused_with_the_difference(
     undisturbed: Path, config: TrainConfig, heads: str, quiet: RunSettings
 ) -> None:
-    other = override(config, ["optimiser.critic_lr=0.5"])
-    with pytest.raises(ConfigError, match=r"optimiser\.critic_lr: 0\.002 -> 0\.5"):
+    other = override(config, ["optimiser.discriminator_lr=0.5"])
+    with pytest.raises(ConfigError, match=r"optimiser\.discriminator_lr: 0\.002 -> 0\.5"):
         train([heads], other, undisturbed, quiet, ALONE)
 
 
@@ -148,16 +156,21 @@ def test_with_update_a_folder_goes_on_with_changed_settings(
 ) -> None:
     train([heads], dataclasses.replace(config, images=8), tmp_path / "run", quiet, ALONE)
     state = train(
-        [heads], override(config, ["images=16", "optimiser.critic_lr=0.001"]), tmp_path / "run", quiet, ALONE, update=True
+        [heads],
+        override(config, ["images=16", "optimiser.discriminator_lr=0.001"]),
+        tmp_path / "run",
+        quiet,
+        ALONE,
+        update=True,
     )
-    assert state.images == 16 and state.critic_optimiser.param_groups[0]["lr"] == 0.001
+    assert state.images == 16 and state.discriminator_optimiser.param_groups[0]["lr"] == 0.001
 
 
 def test_a_diverging_run_stops_with_the_last_good_checkpoint(
     config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
 ) -> None:
     train([heads], dataclasses.replace(config, images=16), tmp_path / "run", quiet, ALONE)
-    wild = override(config, ["optimiser.generator_lr=1e30", "optimiser.critic_lr=1e30"])
+    wild = override(config, ["optimiser.generator_lr=1e30", "optimiser.discriminator_lr=1e30"])
     with pytest.raises(TrainDiverged, match=r"step-00000002.*lower optimiser"):
         train([heads], wild, tmp_path / "run", quiet, ALONE, update=True)
     generator = load_generator(newest(tmp_path / "run"))
@@ -194,7 +207,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(
     run = tmp_path / "run"
     for images in (24, 40):
         train([heads], dataclasses.replace(config, images=images), run, quiet, ALONE)
-    part = newest(run) / "critic.safetensors"
+    part = newest(run) / "discriminator.safetensors"
     part.write_bytes(part.read_bytes()[:-8])
     train([heads], config, run, quiet, ALONE)
     assert "passing over a damaged checkpoint" in caplog.text
@@ -210,7 +223,7 @@ def test_only_the_last_checkpoints_stay(config: TrainConfig, heads: str, quiet: 
     ("change", "match"),
     [
         (["data.split=nowhere"], "nowhere"),
-        (["model.critic.resolution=64", "model.generator.upsampler.input_resolution=32"], "64"),
+        (["model.discriminator.resolution=64", "model.generator.upsampler.input_resolution=32"], "64"),
     ],
 )
 def test_data_that_does_not_fit_is_told_before_the_first_step(
@@ -218,10 +231,10 @@ def test_data_that_does_not_fit_is_told_before_the_first_step(
 ) -> None:
     model = config.model
     if len(change) > 1:
-        critic = dataclasses.replace(model.critic, resolution=64)
+        discriminator = dataclasses.replace(model.discriminator, resolution=64)
         upsampler = dataclasses.replace(model.generator.upsampler, input_resolution=32)
         other = dataclasses.replace(
-            config, model=type(model)(dataclasses.replace(model.generator, upsampler=upsampler), critic)
+            config, model=type(model)(dataclasses.replace(model.generator, upsampler=upsampler), discriminator)
         )
     else:
         other = override(config, change)
@@ -248,6 +261,6 @@ def test_persons_condition_the_generator_where_asked(
     model = conditioned(config.model, "subject", 6)
     subject = dataclasses.replace(config, model=model, condition="subject", subject_dim=6, images=16)
     state = train([heads], subject, tmp_path / "run", quiet, ALONE)
-    assert state.generator.mapping.label_dim == 6 and state.critic.settings.label_dim == 31
+    assert state.generator.mapping.label_dim == 6 and state.discriminator.settings.label_dim == 31
     with pytest.raises(ConfigError, match=r"condition_dim=6"):
         dataclasses.replace(subject, model=config.model)

@@ -1,0 +1,34 @@
+"""Names that earlier versions wrote into configs, checkpoints and metrics, read as the present ones.
+
+Files written today hold the present names only; what is read is translated before it is checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+RENAMED = {
+    "critic": "discriminator",
+    "critic_adversarial": "discriminator_adversarial",
+    "critic_gradient": "discriminator_gradient",
+    "critic_lr": "discriminator_lr",
+    "critic_optimiser": "discriminator_optimiser",
+    "habits": "sampling",
+}
+"""Name of a key, a part or a `kind` in files of version 0.1.0 -> its present name."""
+
+
+def with_present_names(plain: Any) -> Any:
+    """Return plain data with every renamed key and `kind` under its present name; file names and other values stay.
+
+    Args:
+        plain: what `json.loads` gives.
+    """
+    if isinstance(plain, dict):
+        return {
+            RENAMED.get(key, key): RENAMED.get(value, value)
+            if key == "kind" and isinstance(value, str)
+            else with_present_names(value)
+            for key, value in plain.items()
+        }
+    return [with_present_names(value) for value in plain] if isinstance(plain, list) else plain
