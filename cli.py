@@ -35,6 +35,7 @@ EXIT_CODES = (
 )
 ERRORS: dict[str, int] = {
     "manifests.config:ConfigError": USAGE,
+    "manifests.registry:RegistryError": USAGE,
     "manifests.store:ManifestError": USAGE,
     "datasets.sources.base:SourceError": USAGE,
     "datasets.shards.tar:ShardError": MISMATCH,
@@ -92,8 +93,35 @@ def common(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=show_version, is_eager=True)
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin",
+            metavar="MODULE",
+            envvar="SPHEREHEAD_PLUGINS",
+            help="Load stages, sources, volumes and loss terms of your own: a module, or the path of a Python file.",
+        ),
+    ] = None,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Take the options that may stand before or after a command."""
+    from .manifests.registry import load_plugins
+
+    load_plugins(plugin or [])
+
+
+def hoisted(words: Sequence[str]) -> list[str]:
+    """Move every `--plugin MODULE` before the command, where `common` takes it."""
+    front: list[str] = []
+    rest: list[str] = []
+    pending = iter(words)
+    for word in pending:
+        if word == "--":
+            rest += [word, *pending]
+        elif word == "--plugin":
+            front += [word, *([value] if (value := next(pending, None)) is not None else [])]
+        else:
+            (front if word.startswith("--plugin=") else rest).append(word)
+    return front + rest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
-        return int(app(words, prog_name="spherehead", standalone_mode=False) or OK)
+        return int(app(hoisted(words), prog_name="spherehead", standalone_mode=False) or OK)
     except (KeyboardInterrupt, typer.Abort):
         print("error: stopped by SIGINT; the same line goes on", file=sys.stderr)
         return INTERRUPTED

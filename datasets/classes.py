@@ -15,6 +15,9 @@ CLASSES: tuple[str, ...] = (
 INDEX: dict[str, int] = {name: index for index, name in enumerate(CLASSES)}
 """Class index by name."""
 
+UNLABELLED = 255
+"""Class id of pixels that nobody labelled."""
+
 MIRROR_PAIRS: tuple[tuple[int, int], ...] = ((2, 3), (4, 5), (7, 8))
 """Classes that change places when the picture is mirrored."""
 

@@ -16,6 +16,8 @@ from typing import Any, TypeVar, Union
 
 import yaml
 
+from .registry import Registry
+
 T = TypeVar("T")
 
 
@@ -87,6 +89,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
+    kinds = vars(hint).get("kinds") if isinstance(hint, type) else None
+    if isinstance(kinds, Registry):
+        return value if isinstance(value, typing.cast(type, hint)) else _convert_kind(kinds, value, where)
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, typing.cast(type, hint)) else from_plain(typing.cast(type, hint), value, where)
     if origin in (Union, types.UnionType):
@@ -108,6 +113,15 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, type) and type(value) is hint and not (isinstance(value, float) and not math.isfinite(value)):
         return value
     raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+
+
+def _convert_kind(kinds: Registry[Any], value: Any, where: str) -> Any:
+    """Return the registered dataclass that plain data with a `kind` describes."""
+    if not isinstance(value, Mapping) or not isinstance(kind := value.get("kind"), str):
+        raise ConfigError(f"{where}: expected a mapping with a `kind`, one of {', '.join(sorted(kinds))}, got {value!r}")
+    if kind not in kinds:
+        raise ConfigError(f"{where}: {kinds.unknown(kind)}")
+    return from_plain(kinds[kind], value, where)
 
 
 def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -75,7 +75,8 @@ class DiscriminatorBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, num_in, H, W) to (B, num_out, H/2, W/2)."""
         gain = math.sqrt(0.5)
-        return self.skip(x, gain).add_(self.second(self.first(x), gain))
+        out: torch.Tensor = self.skip(x, gain).add_(self.second(self.first(x), gain))
+        return out
 
 
 class Discriminator(nn.Module):
@@ -130,7 +131,8 @@ class Discriminator(nn.Module):
 
         def enter(size: int) -> torch.Tensor:
             layer = self.from_picture if size == self.settings.resolution else self.from_smaller[str(size)]
-            return layer(self.stack(portrait, size).to(self.dtype).contiguous(memory_format=layout))
+            out: torch.Tensor = layer(self.stack(portrait, size).to(self.dtype).contiguous(memory_format=layout))
+            return out
 
         x = enter(self._checked_side(side))
         first = self.settings.sides.index(side)
@@ -139,7 +141,8 @@ class Discriminator(nn.Module):
             if index == 0 and fade < 1.0:
                 x = enter(self._checked_side(side // 2)).lerp(x, fade)
         x = self.last_conv(with_spread(x.float(), self.settings.group))
-        return self.out(self.last_dense(x.flatten(1)))
+        out: torch.Tensor = self.out(self.last_dense(x.flatten(1)))
+        return out
 
     def score(self, features: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Return (B, 1) scores: how well features fit a label (Miyato and Koyama 2018).
@@ -151,7 +154,8 @@ class Discriminator(nn.Module):
         if len(label) != len(features):
             raise ValueError(f"expected {len(features)} conditions, one a picture, got {len(label)}")
         condition = self.condition(None, label)
-        return (features * condition).sum(dim=1, keepdim=True) / math.sqrt(features.shape[1])
+        out: torch.Tensor = (features * condition).sum(dim=1, keepdim=True) / math.sqrt(features.shape[1])
+        return out
 
     def _checked_side(self, side: int) -> int:
         full = self.settings.resolution

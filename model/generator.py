@@ -257,4 +257,5 @@ class Generator(nn.Module):
 
 def _picture(rays: torch.Tensor, resolution: int) -> torch.Tensor:
     """Lay (B, M, C) values of rays out as a (B, C, r, r) picture."""
-    return rays.transpose(1, 2).unflatten(2, (resolution, resolution))
+    out: torch.Tensor = rays.transpose(1, 2).unflatten(2, (resolution, resolution))
+    return out

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from ..manifests.config import ConfigError, unknown
 from .recipe import Recipe
-from .stage import Stage
+from .stage import STAGES as STAGES
+from .stage import register_stage
 from .stages.align import Align
 from .stages.augment import Augment
 from .stages.detect import Detect
@@ -16,10 +17,8 @@ from .stages.matte import Matte
 from .stages.parse import Parse
 from .stages.quality import Quality
 
-STAGES: dict[str, type[Stage]] = {
-    stage.name: stage for stage in (Detect, Align, Frame, Matte, EstimateCamera, Parse, Quality, Augment)
-}
-"""Stage classes by name."""
+for _stage in (Detect, Align, Frame, Matte, EstimateCamera, Parse, Quality, Augment):
+    register_stage(_stage)
 
 
 def heads() -> Recipe:

@@ -67,12 +67,12 @@ class Recipe:
     @property
     def free_k(self) -> bool:
         """Whether labels may have other than the canonical intrinsics: where a stage's policy is free-k."""
-        return any(getattr(stage, "policy", "") == "free-k" for stage in self.stages)
+        return any(stage.free_k for stage in self.stages)
 
     @property
     def picture_size(self) -> int:
         """Side in pixels of the crops that the recipe cuts; 0 where no stage says."""
-        return next((int(getattr(stage, "size", 0)) for stage in self.stages if "crop" in stage.gives), 0)
+        return next((stage.crop_size for stage in self.stages if stage.crop_size), 0)
 
     def resolved(self) -> Recipe:
         """Return the recipe with every `auto` replaced by what it stands for on this machine."""

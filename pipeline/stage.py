@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from ..datasets.sample import Sample
 from ..manifests.config import fingerprint, to_plain
+from ..manifests.registry import Registry
 
+S = TypeVar("S", bound="Stage")
 CACHE_FORMAT = 1
 """Version of the form in which samples are kept between stages (`execution.packing`); a new one empties every cache."""
 
@@ -40,10 +42,6 @@ class OpenStage(ABC):
             Drop: this sample is refused, with a reason; samples already returned stay.
         """
 
-    def many(self, samples: Sequence[Sample], rngs: Sequence[np.random.Generator]) -> list[Sample]:
-        """Work on several samples at once; override where a batch is cheaper."""
-        return [out for sample, rng in zip(samples, rngs, strict=True) for out in self.one(sample, rng)]
-
     def close(self) -> None:
         """Free models and files; called once."""
 
@@ -62,6 +60,16 @@ class Stage(ABC):
 
     remade: ClassVar[tuple[str, ...]] = ()
     """Fields of `gives` that the cache leaves out because `remake` makes them again, cheaper than they are to keep."""
+
+    @property
+    def crop_size(self) -> int:
+        """Side in pixels of the crops that this stage cuts; 0 where it cuts none."""
+        return 0
+
+    @property
+    def free_k(self) -> bool:
+        """Whether its labels may have other than the canonical intrinsics."""
+        return False
 
     def remake(self, sample: Sample) -> Sample:
         """Fill the `remade` fields of a sample restored from the cache, exactly as the stage did."""
@@ -87,3 +95,17 @@ class Stage(ABC):
         """Return the settings that the output depends on, as plain data."""
         plain: dict[str, Any] = to_plain(self) if dataclasses.is_dataclass(self) else {}
         return plain
+
+
+STAGES: Registry[type[Stage]] = Registry("stage")
+"""Stage classes by name."""
+
+
+def register_stage(stage: type[S]) -> type[S]:
+    """Make a stage known to recipes under its `name`; used as a class decorator.
+
+    Raises:
+        RegistryError: another stage has the name.
+    """
+    STAGES.add(stage.name, stage)
+    return stage

@@ -16,14 +16,12 @@ import cv2
 import numpy as np
 
 from ..arrays import Pixels
-from ..classes import swap_sides
+from ..classes import UNLABELLED, swap_sides
 from ..shards.codec import IMAGE_SUFFIXES, decode_grey
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-UNKNOWN = 255
-"""Class of pixels that nobody labelled."""
 _BLOCK = 512
 _NUM_HEADER = 157
 """Bytes of a tar header up to the kind of the member: name 0 to 99, size in octal digits 124 to 135, kind 156."""
@@ -44,7 +42,7 @@ class Batch:
     mask: Tensor | None
     """(B, S, S) uint8, 0 background to 255 head; None where a set has no masks."""
     parsing: Tensor | None
-    """(B, S, S) uint8 classes, `UNKNOWN` where nobody labelled; None where no set has class maps."""
+    """(B, S, S) uint8 classes, `UNLABELLED` where nobody labelled; None where no set has class maps."""
     subject: Tensor
     """(B,) int64 number of the person, the same for all views of it."""
     synthetic: Tensor
@@ -208,7 +206,7 @@ def fill(members: dict[str, memoryview], digest: int, mirrored: bool, places: Pl
             if mirrored:
                 cv2.LUT(places.parsing, _OTHER_SIDE, dst=places.parsing)
         else:
-            places.parsing[...] = UNKNOWN
+            places.parsing[...] = UNLABELLED
 
 
 def _grey(data: memoryview, size: tuple[int, int], name: str, place: Pixels) -> Pixels:

@@ -11,9 +11,10 @@ from typing import ClassVar, Literal
 from torch import Tensor
 from torch.nn import functional
 
-from .term import LossTerm, Player, Step
+from .term import LossTerm, Player, Step, register_term
 
 
+@register_term
 @dataclass(frozen=True)
 class GeneratorAdversarial(LossTerm):
     """The generator's part: softplus(-D(G(z, c), c))."""
@@ -28,6 +29,7 @@ class GeneratorAdversarial(LossTerm):
         return functional.softplus(-step.fake_score).mean()
 
 
+@register_term
 @dataclass(frozen=True)
 class DiscriminatorAdversarial(LossTerm):
     """The discriminator's part: softplus(D(G(z, c), c)) + softplus(-D(x, c))."""

@@ -11,9 +11,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from .term import LossTerm, Player, Step
+from .term import LossTerm, Player, Step, register_term
 
 
+@register_term
 @dataclass(frozen=True)
 class DensitySmoothness(LossTerm):
     """Mean |density at random points - density at the same points moved a little|, of raw densities."""

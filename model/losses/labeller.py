@@ -33,7 +33,8 @@ class LabellerSettings:
 
     def channels(self, level: int) -> int:
         """Return the width of a level; 0 is the finest."""
-        return min(self.width * 2**level, self.widest)
+        width: int = min(self.width * 2**level, self.widest)
+        return width
 
 
 def _layer(num_in: int, num_out: int, stride: int = 1) -> nn.Sequential:

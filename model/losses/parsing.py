@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...datasets.classes import UNLABELLED
 from ..nets.upsampler import resize
 from .labeller import Labeller, LabellerSettings
-from .term import LossTerm, Player, Step
+from .term import LossTerm, Player, Step, register_term
 
-UNKNOWN = 255
-"""Class of pixels about which nothing is known."""
 NETWORK = "labeller"
 """Name of the labeller among a step's networks."""
 
 
+@register_term
 @dataclass(frozen=True)
 class LabellerFit(LossTerm):
     """The labeller's own loss: cross-entropy of its labels of the data against the data's class maps.
@@ -57,6 +57,7 @@ class LabellerFit(LossTerm):
         return cross_entropy(functional.log_softmax(logits, dim=1), shares)
 
 
+@register_term
 @dataclass(frozen=True)
 class ParsingAgreement(LossTerm):
     """Cross-entropy of the generator's class probabilities against the labeller's labels of its final picture.
@@ -109,7 +110,7 @@ def class_shares(classes: Tensor, channels: int, resolution: int) -> Tensor:
     """Return the share of each class in each pixel of a smaller map; shares sum to less than one where pixels are unknown.
 
     Args:
-        classes: (B, R, R) integer classes, `UNKNOWN` where nothing is known.
+        classes: (B, R, R) integer classes, `UNLABELLED` where nothing is known.
         channels: P, number of classes.
         resolution: r, side of the smaller map.
 
@@ -119,10 +120,10 @@ def class_shares(classes: Tensor, channels: int, resolution: int) -> Tensor:
     Raises:
         ValueError: a class is out of range.
     """
-    known = classes != UNKNOWN
+    known = classes != UNLABELLED
     rows = torch.where(known, classes, 0).long()
     if rows.numel() and int(rows.max()) >= channels:
-        raise ValueError(f"expected classes below {channels} or {UNKNOWN} for unknown, got {int(rows.max())}")
+        raise ValueError(f"expected classes below {channels} or {UNLABELLED} for unknown, got {int(rows.max())}")
     batch, side = rows.shape[:2]
     if side % resolution:
         one_hot = functional.one_hot(rows, channels).permute(0, 3, 1, 2).float() * known[:, None]

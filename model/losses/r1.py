@@ -11,12 +11,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from .term import LossTerm, Player, Step
+from .term import LossTerm, Player, Step, register_term
 
 PARTS = ("image", "raw", "mask", "parsing")
 """Parts of a portrait that have a gamma of their own."""
 
 
+@register_term
 @dataclass(frozen=True)
 class R1(LossTerm):
     """Sum over parts of gamma / 2 * |dD(x, c) / d part|^2, at the data as the discriminator sees it, with its own cameras.

@@ -10,9 +10,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from .term import LossTerm, Player, Step
+from .term import LossTerm, Player, Step, register_term
 
 
+@register_term
 @dataclass(frozen=True)
 class CameraShift(LossTerm):
     """Sum over coordinates of the squared mean shift of the micro-batch, as published; 0 where the generator learns none."""

@@ -10,11 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from ...manifests.registry import Registry, RegistryError
 from ..discriminator import Discriminator
 from ..generator import TRANSLATION, Generator
 from ..nets.upsampler import resize
@@ -68,8 +69,12 @@ class LossTerm(ABC):
     every: int = 1
     """Due at every so many updates of its player; its gradient then counts as often (lazy regularisation)."""
 
+    kinds: ClassVar[Registry[type[LossTerm]]] = Registry("loss term")
+    """Terms by their `kind`, which tells them apart in a file."""
     player: ClassVar[Player]
     """Whose loss it belongs to."""
+    wants_real_gradient: ClassVar[bool] = False
+    """Whether it differentiates by the data, whose pictures then carry a gradient."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -78,6 +83,22 @@ class LossTerm(ABC):
     @abstractmethod
     def __call__(self, step: Step) -> Tensor:
         """Return the term for a micro-batch, a scalar: its mean over the pictures, before the weight."""
+
+
+T = TypeVar("T", bound=LossTerm)
+
+
+def register_term(term: type[T]) -> type[T]:
+    """Make a loss term known to configs under the default of its field `kind`; used as a class decorator.
+
+    Raises:
+        RegistryError: it has no `kind`, or another term has its name.
+    """
+    kind = next((field.default for field in dataclasses.fields(term) if field.name == "kind"), None)
+    if not isinstance(kind, str):
+        raise RegistryError(f'the loss term {term.__name__} needs a field such as kind: Literal["sharpness"] = "sharpness"')
+    LossTerm.kinds.add(kind, term)
+    return term
 
 
 class Step:

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..generator import TRANSLATION
-from .term import LossTerm, Player, Step
+from .term import LossTerm, Player, Step, register_term
 
 
+@register_term
 @dataclass(frozen=True)
 class ViCo(LossTerm):
     """softplus(D(x, c')) for pictures x and cameras c' of other pictures of the batch that look from elsewhere.

@@ -136,7 +136,8 @@ class SynthesisNetwork(nn.Module):
 
         The sum is linear in every block's map and so is up-sampling, hence `mix` may be folded into each block.
         """
-        x = total = None
+        x: torch.Tensor | None = None
+        total: torch.Tensor | None = None
         index = 0
         for block, step in zip(self.blocks, self.steps, strict=True):
             share = ws[:, index : index + step + 1]

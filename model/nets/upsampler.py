@@ -37,7 +37,8 @@ class UpsamplerSettings:
     @property
     def resolution(self) -> int:
         """Side of the final picture."""
-        return self.input_resolution * 2 ** sum(self.doubles)
+        resolution: int = self.input_resolution * 2 ** sum(self.doubles)
+        return resolution
 
 
 def resize(x: torch.Tensor, size: int) -> torch.Tensor:

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from .autograd import applied
+
 TAPS = (0.125, 0.375, 0.375, 0.125)
 """The one-dimensional filter with unit sum (Karras et al. 2020)."""
 
@@ -28,12 +30,12 @@ def upsample(x: torch.Tensor) -> torch.Tensor:
     Returns:
         (B, C, 2H, 2W), with the mean of `x` kept away from the border.
     """
-    return _Upsample.apply(x)
+    return applied(_Upsample, x)
 
 
 def downsample(x: torch.Tensor) -> torch.Tensor:
     """Halve the even height and width of (B, C, H, W) after smoothing; what lies outside counts as zero."""
-    return _Downsample.apply(x)
+    return applied(_Downsample, x)
 
 
 def smooth(x: torch.Tensor, padding: int, gain: float = 1.0, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -45,7 +47,7 @@ def smooth(x: torch.Tensor, padding: int, gain: float = 1.0, bias: torch.Tensor 
         gain: factor on the filtered picture.
         bias: (C,) added last, or None.
     """
-    return _Smooth.apply(x, bias, padding, gain)
+    return applied(_Smooth, x, bias, padding, gain)
 
 
 def conv_upsample(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, groups: int = 1) -> torch.Tensor:
@@ -94,7 +96,7 @@ class _Smooth(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
         wanted = ctx.needs_input_grad
-        to_x = _Smooth.apply(grads[0], None, 3 - ctx.padding, ctx.gain) if wanted[0] else None
+        to_x = applied(_Smooth, grads[0], None, 3 - ctx.padding, ctx.gain) if wanted[0] else None
         return to_x, grads[0].sum(dim=(0, 2, 3)) if wanted[1] else None, None, None
 
 
@@ -108,7 +110,7 @@ class _Upsample(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
-        return _Downsample.apply(grads[0]) * 4.0
+        return applied(_Downsample, grads[0]) * 4.0
 
 
 class _Downsample(torch.autograd.Function):
@@ -120,4 +122,4 @@ class _Downsample(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
-        return _Upsample.apply(grads[0] * 0.25)
+        return applied(_Upsample, grads[0] * 0.25)

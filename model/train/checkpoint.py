@@ -191,4 +191,5 @@ def room_needed(state: TrainState) -> int:
     """Return the bytes of one checkpoint: four times the generator's and three times the discriminator's numbers."""
     sizes = [sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
              for module in (state.generator, state.discriminator)]  # fmt: skip
-    return 4 * sizes[0] + 3 * sizes[1]
+    total: int = 4 * sizes[0] + 3 * sizes[1]
+    return total

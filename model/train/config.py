@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from ...manifests.config import ConfigError, from_plain, parse_assignment, to_plain
@@ -52,6 +52,8 @@ class Terms:
     """Trains the labeller, which `parsing` needs, on the data's class maps."""
     parsing: ParsingAgreement | None = None
     """The generator's class map agrees with the labeller's labels of its picture."""
+    extra: dict[str, LossTerm] = field(default_factory=dict)
+    """Further terms by a name of your choice, such as those of a plugin: {sharp: {kind: sharpness, weight: 0.1}}."""
 
     def __post_init__(self) -> None:
         if self.parsing is not None and self.labeller is None:
@@ -59,7 +61,7 @@ class Terms:
 
     def due(self, player: Player, update: int) -> dict[str, LossTerm]:
         """Return the player's terms that are due at its update of this number, by name."""
-        terms = {item.name: getattr(self, item.name) for item in fields(self)}
+        terms = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "extra"} | self.extra
         return {
             name: term for name, term in terms.items() if term is not None and term.player == player and not update % term.every
         }

@@ -120,7 +120,8 @@ def check_record(out: Path, record: RunRecord, world: World, update: bool) -> No
     before = read_record(out)
     if before is None or update:
         return
-    changed = [line for line in differences(before.config, record.config) if line.split(":")[0] not in FREE]
+    known = to_plain(from_plain(TrainConfig, before.config, str(out / RUN)))  # settings that came later have their defaults
+    changed = [line for line in differences(known, record.config) if line.split(":")[0] not in FREE]
     if before.manifests != record.manifests:
         changed.append(f"data: manifests {_short(before.manifests)} then, {_short(record.manifests)} now")
     if changed:

@@ -88,7 +88,8 @@ class EmaSettings:
     def decay(self, images: float, batch: int) -> float:
         """Return the share of the average that stays at an update of `batch` pictures (Karras et al. 2020, appendix B)."""
         half = self.half_life if self.ramp is None else min(self.half_life, self.ramp * images)
-        return 0.5 ** (batch / max(half, 1e-8))
+        decay: float = 0.5 ** (batch / max(half, 1e-8))
+        return decay
 
 
 def schedule_state(settings: ScheduleSettings, images: int, side: int, augment: float = 0.0) -> ScheduleState:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from ...datasets.classes import UNLABELLED
 from ...datasets.streaming.batch import Batch
 from ..losses.augment import AugmentSettings, adapted, augment
 from ..losses.parsing import NETWORK
@@ -22,9 +23,6 @@ from ..portrait import Portrait, real_portrait
 from .config import TrainConfig
 from .distributed import World
 from .state import TrainState
-
-UNKNOWN = 255
-"""Class of pixels about which nothing is known."""
 
 
 class NotFinite(ArithmeticError):
@@ -83,7 +81,7 @@ def prepare(batch: Batch, config: TrainConfig, schedule: ScheduleState, device: 
         image = nn.functional.avg_pool2d(image, factor)
         mask = None if mask is None else nn.functional.avg_pool2d(mask, factor)
     channels = config.model.discriminator.parsing_channels
-    known = None if classes is None or not channels else torch.where(classes == UNKNOWN, channels - 1, classes)
+    known = None if classes is None or not channels else torch.where(classes == UNLABELLED, channels - 1, classes)
     real = real_portrait(image, batch.camera.to(device), schedule.neural_resolution, mask, known, channels or 20)
     subjects = subject_vectors(batch.subject, config.subject_dim).to(device) if config.condition == "subject" else None
     return Data(batch.number, real, subjects, classes)
@@ -147,7 +145,7 @@ def _make(
         player, state.generator, state.discriminator, data.real, schedule, config.sampling,
         draw_source(config.seed, data.number, player, world.device),
         subjects=data.subjects, parsing_map=data.parsing_map, augment=change,
-        wants_real_gradient=any(getattr(term, "wants_real_gradient", False) for term in due.values()),
+        wants_real_gradient=any(term.wants_real_gradient for term in due.values()),
         networks={} if state.labeller is None else {NETWORK: state.labeller},
         fakes=fakes,
     )  # fmt: skip

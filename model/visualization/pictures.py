@@ -36,7 +36,8 @@ def depth_colours(depth: Array, mask: Array) -> Pixels:
     near, far = DEPTHS
     level = np.clip((far - np.nan_to_num(depth, nan=far)) / (far - near), 0.0, 1.0)
     coloured = cv2.applyColorMap(np.round(255 * level).astype(np.uint8), cv2.COLORMAP_CIVIDIS)[..., ::-1]
-    return np.round(coloured * np.nan_to_num(mask)[..., None]).astype(np.uint8)
+    picture: Pixels = np.round(coloured * np.nan_to_num(mask)[..., None]).astype(np.uint8)
+    return picture
 
 
 def mask_grey(mask: Array) -> Pixels:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from .base import VolumeSettings, register_volume
 from .dual_sphere import DualSphereSettings
 from .hyplane import HyPlaneSettings
 from .trigrid import TriGridSettings
 from .triplane import TriPlaneSettings
 
-VolumeSettings = DualSphereSettings | HyPlaneSettings | TriGridSettings | TriPlaneSettings
-"""Settings of any volume; their `kind` tells them apart in a file, and `open()` makes the volume."""
+__all__ = [
+    "DualSphereSettings",
+    "HyPlaneSettings",
+    "TriGridSettings",
+    "TriPlaneSettings",
+    "VolumeSettings",
+    "register_volume",
+]

@@ -7,9 +7,12 @@ HyPlaneHead differ here and nowhere else.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from ...manifests.registry import Registry
 
 
 class VolumeError(ValueError):
@@ -82,3 +85,31 @@ class Volume(nn.Module, ABC):
             raise VolumeError(f"expected as many point sets as heads, got {points.shape[0]} and {planes.shape[0]}")
         if not torch.is_floating_point(points):
             raise VolumeError(f"expected floating-point world points, got {points.dtype}")
+
+
+class VolumeSettings(ABC):
+    """Settings of a volume. Subclasses are frozen dataclasses with a `kind` of their own, registered by `register_volume`."""
+
+    kinds: ClassVar[Registry[type[VolumeSettings]]] = Registry("volume")
+    """Settings classes by their `kind`, which tells them apart in a file."""
+    kind: str
+    """Name of the volume."""
+    box_size: float
+    """Side of the cube in world units."""
+
+    @abstractmethod
+    def open(self) -> Volume:
+        """Make the volume."""
+
+
+V = TypeVar("V", bound=VolumeSettings)
+
+
+def register_volume(settings: type[V]) -> type[V]:
+    """Make a volume known to configs under the default of its settings' `kind`; used as a class decorator.
+
+    Raises:
+        RegistryError: another volume has the name.
+    """
+    VolumeSettings.kinds.add(settings.kind, settings)
+    return settings

@@ -16,15 +16,16 @@ from torch import Tensor, nn
 
 from ...manifests.config import ConfigError
 from .angles import SOFT, TINY, azimuth, colatitude, length, softened
-from .base import Volume
+from .base import Volume, VolumeSettings, register_volume
 from .lookup import PlaneTable
 
 PLANES = 3
 """Planes of one sphere."""
 
 
+@register_volume
 @dataclass(frozen=True)
-class DualSphereSettings:
+class DualSphereSettings(VolumeSettings):
     """Settings of the spherical volume."""
 
     kind: Literal["dual_sphere"] = "dual_sphere"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...manifests.config import ConfigError
 from . import angles
-from .base import Volume
+from .base import Volume, VolumeSettings, register_volume
 from .dual_sphere import sphere_a
 from .lookup import PlaneTable
 
@@ -29,8 +29,9 @@ Place = tuple[Tensor, Tensor]
 """Horizontal and vertical coordinate in a plane."""
 
 
+@register_volume
 @dataclass(frozen=True)
-class HyPlaneSettings:
+class HyPlaneSettings(VolumeSettings):
     """Settings of the hy-plane."""
 
     kind: Literal["hyplane"] = "hyplane"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from ..ops.autograd import applied
 from .base import VolumeError
 
 
@@ -82,8 +83,8 @@ class PlaneTable(nn.Module):
         if table.ndim != 3 or table.shape[1] != self.rows:
             raise VolumeError(f"expected planes as (B, {self.rows:,}, C), as this volume lays them, got {tuple(table.shape)}")
         if first is None:
-            return _Read.apply(table, u, v, weight, self.extent, self.stride, self.first)
-        return _Read.apply(table, u, v, weight, self.extent[:, :1], self.stride[:1], first)
+            return applied(_Read, table, u, v, weight, self.extent, self.stride, self.first)
+        return applied(_Read, table, u, v, weight, self.extent[:, :1], self.stride[:1], first)
 
 
 class _Read(torch.autograd.Function):
@@ -183,7 +184,8 @@ def _scatter(total: Tensor, cell: Tensor, weights: Sequence[Tensor], grad: Tenso
 def _corner_products(table: Tensor, index: Tensor, grad: Tensor) -> Tensor:
     """Return (4, K, N) inner products of each point's gradient with the rows at its corners."""
     products = (_sampled_products if table.device.type == "cpu" else _bag_products)(table, index, grad)
-    return products.view(index.shape).t().contiguous().unflatten(0, (4, -1))
+    out: Tensor = products.view(index.shape).t().contiguous().unflatten(0, (4, -1))
+    return out
 
 
 def _sampled_products(table: Tensor, index: Tensor, grad: Tensor) -> Tensor:
@@ -195,7 +197,8 @@ def _sampled_products(table: Tensor, index: Tensor, grad: Tensor) -> Tensor:
         picked = torch.sparse_csr_tensor(
             starts, index.flatten(), table.new_zeros(index.numel()), size=(count, len(table)), check_invariants=False
         )
-    return torch.sparse.sampled_addmm(picked, grad, table.T, beta=0.0).values()
+    out: Tensor = torch.sparse.sampled_addmm(picked, grad, table.T, beta=0.0).values()
+    return out
 
 
 def _bag_products(table: Tensor, index: Tensor, grad: Tensor) -> Tensor:

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from ...manifests.config import ConfigError
-from .base import Volume
+from .base import Volume, VolumeSettings, register_volume
 from .lookup import PlaneTable
 
 AXES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
 """World axes along each grid's width, height and depth: XY, XZ, YZ."""
 
 
+@register_volume
 @dataclass(frozen=True)
-class TriGridSettings:
+class TriGridSettings(VolumeSettings):
     """Settings of the tri-grid."""
 
     kind: Literal["trigrid"] = "trigrid"

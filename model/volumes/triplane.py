@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from ...manifests.config import ConfigError
-from .base import Volume
+from .base import Volume, VolumeSettings, register_volume
 from .lookup import PlaneTable
 
 AXES = {"xy_xz_yz": ((0, 1), (0, 2), (1, 2)), "xy_xz_zx": ((0, 1), (0, 2), (2, 0))}
 """World axes along each plane's width and height."""
 
 
+@register_volume
 @dataclass(frozen=True)
-class TriPlaneSettings:
+class TriPlaneSettings(VolumeSettings):
     """Settings of the tri-plane."""
 
     kind: Literal["triplane"] = "triplane"

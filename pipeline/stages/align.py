@@ -42,6 +42,11 @@ class Align(Stage):
     fit: HeadFit = HeadFit()
     """How the head frame is fitted to a mesh."""
 
+    @property
+    def crop_size(self) -> int:
+        """Side in pixels of the crops."""
+        return self.size
+
     def remake(self, sample: Sample) -> Sample:
         """Cut the crop out again."""
         crop, info = sample.require("crop"), sample.photo.info

@@ -124,6 +124,11 @@ class Augment(Stage):
                     "use policy: free-k, which writes the exact K of every copy"
                 )
 
+    @property
+    def free_k(self) -> bool:
+        """Whether copies have intrinsics of their own."""
+        return self.policy == "free-k"
+
     def remake(self, sample: Sample) -> Sample:
         """Draw a copy's picture again from its derivation; other samples are left alone."""
         derivation = json.loads(sample.derivation) if sample.derivation else {}

@@ -35,6 +35,11 @@ class Frame(Stage):
         if self.size < 16 or self.max_upscale <= 0:
             raise ValueError(f"expected size >= 16 and max_upscale > 0, got {self.size} and {self.max_upscale}")
 
+    @property
+    def crop_size(self) -> int:
+        """Side in pixels of the crops."""
+        return self.size
+
     def remake(self, sample: Sample) -> Sample:
         """Cut the square out again."""
         crop = sample.require("crop")

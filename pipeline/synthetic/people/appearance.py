@@ -93,7 +93,8 @@ def _texture_colour(assets: Assets, name: str) -> Floats:
     picture = assets.picture(name)[..., :3]
     scale = picture.shape[0] / 512.0
     top, left, bottom, right = (round(side * scale) for side in CHEEKS)
-    return np.median(picture[top:bottom, left:right].reshape(-1, 3), axis=0) / 255.0
+    colour: Floats = np.median(picture[top:bottom, left:right].reshape(-1, 3), axis=0) / 255.0
+    return colour
 
 
 def in_pictures(colour: Colour, fit: Sequence[tuple[float, float]]) -> Floats:

@@ -39,7 +39,8 @@ def head_skin(assets: Assets, person: Person) -> Pixels:
     grain = 1.0 + 7.0 * fine[..., 1:2]
     hair = 255.0 * np.array(person.hair_colour, dtype=np.float32) * (0.8 if person.scalp == "covered" else 0.9) * grain
     share = (cover * scalp)[..., None]
-    return np.clip(skin * (1.0 - share) + hair * share, 0.0, 255.0).astype(np.uint8)
+    mixed: Pixels = np.clip(skin * (1.0 - share) + hair * share, 0.0, 255.0).astype(np.uint8)
+    return mixed
 
 
 def body_skin(assets: Assets, person: Person) -> Pixels:

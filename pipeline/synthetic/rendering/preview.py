@@ -27,4 +27,5 @@ def preview(drawing: Drawing, camera: Camera, size: int, background: tuple[int, 
     share = np.where(seen.face >= 0, 1.0 - seen.clear, 0.0)[..., None]
     flat = 255.0 * colour * share + np.array(background) * (1.0 - share)
     small = flat.reshape(size, 2, size, 2, 3).mean(axis=(1, 3))
-    return np.clip(np.round(small), 0, 255).astype(np.uint8)
+    picture: Pixels = np.clip(np.round(small), 0, 255).astype(np.uint8)
+    return picture

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from spherehead.manifests.config import ConfigError, from_plain, to_plain
-from spherehead.model.losses import TermSettings, terms
+from spherehead.model.losses import LossTerm
 from spherehead.model.losses.adversarial import DiscriminatorAdversarial, GeneratorAdversarial
 from spherehead.model.losses.term import Step
 
@@ -44,11 +44,11 @@ def test_a_term_reaches_its_player_and_following_it_helps(make_step: Callable[..
     assert reached >= {"mapping", "backbone", "decoder", "upsampler", "parsing", "background", "camera_shift"}
 
 
-@pytest.mark.parametrize("term", [kind() for kind in terms()], ids=lambda term: term.kind)
-def test_terms_go_to_plain_data_and_back(term: TermSettings) -> None:
+@pytest.mark.parametrize("term", [kind() for kind in LossTerm.kinds.values()], ids=lambda term: term.kind)
+def test_terms_go_to_plain_data_and_back(term: LossTerm) -> None:
     from dataclasses import make_dataclass
 
-    holder = make_dataclass("Holder", [("terms", tuple[TermSettings, ...])], frozen=True)
+    holder = make_dataclass("Holder", [("terms", tuple[LossTerm, ...])], frozen=True)
     assert from_plain(holder, to_plain(holder((term,)))).terms == (term,)
     with pytest.raises(ConfigError):
         from_plain(holder, {"terms": [{"kind": "nothing"}]})

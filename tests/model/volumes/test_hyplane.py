@@ -143,11 +143,11 @@ def test_settings_are_checked_and_told_apart_in_a_file() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             HyPlaneSettings(**changes)  # type: ignore[arg-type]
-    for kind in VolumeSettings.__args__:
+    for kind in VolumeSettings.kinds.values():
         chosen = kind()
-        read = [from_plain(other, to_plain(chosen)) for other in VolumeSettings.__args__ if other is kind]
+        read = [from_plain(other, to_plain(chosen)) for other in VolumeSettings.kinds.values() if other is kind]
         assert read == [chosen]
-        for other in VolumeSettings.__args__:
+        for other in VolumeSettings.kinds.values():
             if other is not kind:
                 with pytest.raises(ConfigError):
                     from_plain(other, to_plain(chosen))
