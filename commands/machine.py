@@ -35,7 +35,7 @@ def models_list(
 
     Example: spherehead models list
     """
-    from ..pipeline.backends.weights import listing
+    from ..pipeline.backends.weights_listing import listing
 
     lines = listing(check)
     if json_:
@@ -74,7 +74,7 @@ def models_verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NA
 
     Example: spherehead models verify
     """
-    from ..pipeline.backends.weights import listing, status
+    from ..pipeline.backends.weights_listing import listing, status
 
     lines = [status(name) for name in names] if names else [line for line in listing(checked=True) if line.state != "missing"]
     for line in lines:

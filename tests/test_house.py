@@ -32,7 +32,7 @@ ROOMS = {
 """Folders of a layer, lowest first: a module imports from its own folder and from those before it. A module that lies in the
 layer itself is a room of its own where it is named, else of the room ""."""
 MOST_MODULES = 14
-MOST_LINES, MOST_FUNCTION_LINES = 376, 60
+MOST_LINES, MOST_FUNCTION_LINES = 375, 60
 LIGHT = {"numpy", "cv2", "scipy", "pandas", "pyarrow", "PIL", "yaml", "typer", "psutil", "packaging"}
 """Third-party packages that any module may import; all others have one module that wraps them."""
 WRAPPERS = {
@@ -46,7 +46,7 @@ WRAPPERS = {
     "imagehash": {"pipeline/curation/perceptual_hash.py"},
     "webdataset": {"datasets/shards/tar.py"},
     "jinja2": {"datasets/report/report.py"},
-    "matplotlib": {"datasets/report/figures.py"},
+    "matplotlib": {"datasets/report/canvas.py", "datasets/report/figures.py"},
     "rich": {"pipeline/console/progress.py"},
     "pillow_heif": {"datasets/images/formats.py"},
     "safetensors": {"model/store.py"},
@@ -181,13 +181,20 @@ def test_every_module_opens_with_what_it_is_for(path: Path) -> None:
     assert (text and text.splitlines()[0].rstrip()[-1] in ".,:;") or "\n" in (text or "")
 
 
+def lines_of(function: ast.FunctionDef) -> int:
+    """Return how many lines of code a function has, without its docstring."""
+    first = function.body[0]
+    told = (first.end_lineno or 0) - first.lineno + 1 if ast.get_docstring(function) else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - told
+
+
 def test_files_and_functions_stay_readable() -> None:
     long_files = {name_of(path): count for path in FILES if (count := len(path.read_text().splitlines())) > MOST_LINES}
     long_functions = {
         f"{name_of(path)}:{node.name}": length
         for path, tree in TREES.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and (length := (node.end_lineno or 0) - node.lineno + 1) > MOST_FUNCTION_LINES
+        if isinstance(node, ast.FunctionDef) and (length := lines_of(node)) > MOST_FUNCTION_LINES
     }
     assert (long_files, long_functions) == ({}, {})
 

@@ -6,12 +6,8 @@ Colours are Okabe and Ito's (2008) and cividis (Nuñez et al. 2018), which colou
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,37 +16,11 @@ import pandas as pd
 from ...manifests.summary import SECTORS, band_edges, sector_centres
 from ..arrays import Array
 from ..classes import CLASSES, PALETTE
+from .canvas import SERIES, Theme, any_script, new_figure, plain_axes, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-"""Colours of up to six series; what is beyond five of them is summed up as the sixth."""
-DPI = 192
-"""Twice the 96 dots an inch of a screen, for dense screens and paper."""
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of what is not data."""
-
-    name: str
-    ink: str
-    """Text."""
-    faint: str
-    """Axes and secondary text."""
-    line: str
-    """Grid."""
-    hole: str
-    """Cells without a picture."""
-    bar: str
-    """Bars of a single series."""
-
-
-LIGHT = Theme("light", "#1f2328", "#59636e", "#d8dbdf", "#f0f0ee", "#3b7bb5")
-DARK = Theme("dark", "#e8eaed", "#a2abb5", "#3a4048", "#22262b", "#6ba7dc")
-THEMES = (LIGHT, DARK)
 
 
 def mollweide(longitude: Array, latitude: Array) -> tuple[Array, Array]:
@@ -88,7 +58,7 @@ def sphere_map(views: pd.DataFrame, theme: Theme) -> bytes:
     largest = max(1, int(views.to_numpy().max(initial=0)))
     norm = LogNorm(1, max(2, largest))
     colours = mpl.colormaps["cividis"]
-    figure = _figure(9.2, 4.9)
+    figure = new_figure(9.2, 4.9)
     axes = figure.add_axes((0.02, 0.16, 0.96, 0.82), aspect="equal", xlim=(-2.1, 2.1), ylim=(-1.03, 1.03))
     axes.set_axis_off()
     cells = _cells(views)
@@ -113,7 +83,7 @@ def sphere_map(views: pd.DataFrame, theme: Theme) -> bytes:
         align = "left" if place < 0.1 else "right" if place > 0.9 else "center"
         figure.text(place, 0.125, text, ha=align, color=theme.ink, fontsize=9)
     _count_scale(figure, colours, norm, theme, largest)
-    return _png(figure)
+    return png(figure)
 
 
 def _cells(views: pd.DataFrame) -> list[tuple[float, float, float, float, int]]:
@@ -140,21 +110,21 @@ def stacked_histogram(values: Sequence[Array], names: Sequence[str], bins: Array
     if len(values) > len(SERIES):
         rest = np.concatenate(list(values[len(SERIES) - 1 :]))
         values, names = [*values[: len(SERIES) - 1], rest], [*names[: len(SERIES) - 1], "others"]
-    figure = _figure(5.4, 2.7)
+    figure = new_figure(5.4, 2.7)
     axes = figure.add_axes((0.1, 0.19, 0.88, 0.68))
     heights = np.zeros(len(bins) - 1)
     for index, series in enumerate(values):
         counts = np.histogram(np.clip(series, bins[0], bins[-1]), bins=bins)[0]
         _bars(axes, bins, heights, heights + counts, SERIES[index])
         heights = heights + counts
-    _plain_axes(axes, theme, unit)
+    plain_axes(axes, theme, unit)
     axes.set_xlim(bins[0], bins[-1])
     axes.set_ylim(0, max(1.0, float(heights.max(initial=0))) * 1.05)
     axes.locator_params(axis="y", nbins=6, integer=True)
     if bins[-1] - bins[0] >= 180:
         axes.set_xticks(np.arange(math.ceil(bins[0] / 45) * 45, bins[-1] + 1, 45))
     _legend(figure, names, theme)
-    return _png(figure)
+    return png(figure)
 
 
 def score_histograms(scores: pd.DataFrame, theme: Theme, columns: int = 4) -> bytes:
@@ -167,7 +137,7 @@ def score_histograms(scores: pd.DataFrame, theme: Theme, columns: int = 4) -> by
     """
     names = list(scores.columns)
     rows = max(1, -(-len(names) // columns))
-    figure = _figure(9.2, 1.62 * rows)
+    figure = new_figure(9.2, 1.62 * rows)
     for index, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, index + 1)
         values = scores[name].dropna().to_numpy(dtype=np.float64)
@@ -179,7 +149,7 @@ def score_histograms(scores: pd.DataFrame, theme: Theme, columns: int = 4) -> by
         axes.set_ylim(0, 1.05 * max(1, int(counts.max())))
         median = float(np.median(values))
         axes.axvline(median, color=SERIES[5], linewidth=1.2)
-        _plain_axes(axes, theme, "")
+        plain_axes(axes, theme, "")
         axes.set_yticks([])
         axes.locator_params(axis="x", nbins=3)
         axes.xaxis.set_major_formatter("{x:g}")
@@ -187,7 +157,7 @@ def score_histograms(scores: pd.DataFrame, theme: Theme, columns: int = 4) -> by
     figure.subplots_adjust(
         left=0.015, right=0.985, top=1 - 0.24 / (1.62 * rows), bottom=0.26 / (1.62 * rows), hspace=0.62, wspace=0.16
     )
-    return _png(figure)
+    return png(figure)
 
 
 def class_areas(areas: pd.DataFrame, theme: Theme) -> bytes:
@@ -198,7 +168,7 @@ def class_areas(areas: pd.DataFrame, theme: Theme) -> bytes:
         theme: light or dark.
     """
     names = [name for name in CLASSES if name in areas.columns]
-    figure = _figure(9.2, 0.5 + 0.235 * len(names))
+    figure = new_figure(9.2, 0.5 + 0.235 * len(names))
     axes = figure.add_axes((0.125, 0.42 / (0.5 + 0.235 * len(names)), 0.72, 1 - 0.46 / (0.5 + 0.235 * len(names))))
     for row, name in enumerate(reversed(names)):
         values = areas[name].dropna().to_numpy(dtype=np.float64)
@@ -222,87 +192,14 @@ def class_areas(areas: pd.DataFrame, theme: Theme) -> bytes:
         )
     axes.set_xscale("log")
     axes.set_xlim(1e-4, 1.0)
-    _plain_axes(axes, theme, "share of the crop")
+    plain_axes(axes, theme, "share of the crop")
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color=theme.line, linewidth=0.6)
     axes.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1.0], ["0.01 %", "0.1 %", "1 %", "10 %", "100 %"])
     axes.minorticks_off()
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in reversed(names)])
     axes.set_ylim(-0.6, len(names) - 0.4)
-    return _png(figure)
-
-
-@dataclass(frozen=True, eq=False)
-class Chart:
-    """Lines of one kind over a common axis."""
-
-    title: str
-    series: Mapping[str, tuple[Array, Array]]
-    """Name of a line -> its x and y; values that are no numbers leave gaps."""
-    log: bool = False
-    """Logarithmic upwards."""
-
-
-def line_charts(charts: Sequence[Chart], unit: str, theme: Theme, columns: int = 2) -> bytes:
-    """Draw lines, one small chart each kind; a long line is drawn faintly, with its running mean over a thirtieth above it.
-
-    Args:
-        charts: what to draw; up to six lines each.
-        unit: what stands under the axes.
-        theme: light or dark.
-        columns: charts in a row.
-    """
-    rows = max(1, -(-len(charts) // columns))
-    figure = _figure(4.6 * columns, 2.5 * rows)
-    for index, chart in enumerate(charts):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        for colour, (name, (x, y)) in zip(SERIES, chart.series.items(), strict=False):
-            window = len(y) // 30
-            if window > 1:
-                axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.25)
-                mean = pd.Series(np.asarray(y, dtype=np.float64)).rolling(window, center=True, min_periods=1).mean()
-                axes.plot(x, mean, color=colour, linewidth=1.6, label=name)
-            else:
-                axes.plot(x, y, color=colour, linewidth=1.6, marker="o" if len(y) < 30 else "", markersize=3, label=name)
-        _plain_axes(axes, theme, unit if index >= len(charts) - columns else "")
-        if chart.log:
-            axes.set_yscale("log")
-            axes.tick_params(axis="y", which="minor", colors=theme.faint, labelsize=6.5, length=0)
-        axes.set_title(chart.title, fontsize=9.5, color=theme.ink, loc="left", pad=6, parse_math=False)
-        if len(chart.series) > 1:
-            legend = axes.legend(fontsize=7.5, frameon=False, labelcolor=theme.ink, loc="best", handlelength=1.2)
-            for text in legend.get_texts():
-                text.set_parse_math(False)
-    figure.subplots_adjust(
-        left=0.32 / columns * 0.45, right=0.985, top=1 - 0.3 / (2.5 * rows), bottom=0.45 / (2.5 * rows), hspace=0.36, wspace=0.2
-    )
-    return _png(figure)
-
-
-def _figure(width: float, height: float) -> Figure:
-    """Return a transparent figure of so many inches at 96 dots that belongs to no window system."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DPI)
-    figure.patch.set_alpha(0)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    with _any_script():
-        figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
-    return stream.getvalue()
-
-
-@contextlib.contextmanager
-def _any_script() -> Iterator[None]:
-    """Let names in scripts that the font lacks be drawn as boxes, without a warning for each sign."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
+    return png(figure)
 
 
 def _bars(axes: Axes, bins: Array, bottom: Array, top: Array, colour: str) -> None:
@@ -315,17 +212,6 @@ def _bars(axes: Axes, bins: Array, bottom: Array, top: Array, colour: str) -> No
     axes.add_collection(PolyCollection(list(corners), facecolors=colour, linewidths=0), autolim=False)
 
 
-def _plain_axes(axes: Axes, theme: Theme, unit: str) -> None:
-    axes.patch.set_alpha(0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(theme.line)
-    axes.tick_params(colors=theme.faint, labelsize=8, length=0, pad=4)
-    axes.set_axisbelow(True)
-    axes.grid(axis="y", color=theme.line, linewidth=0.6)
-    axes.set_xlabel(unit, fontsize=8.5, color=theme.faint, parse_math=False)
-
-
 def _legend(figure: Figure, names: Sequence[str], theme: Theme) -> None:
     """Write coloured squares and names along the top; names are foreign text, so no mathematics is read into them."""
     x = 0.1
@@ -333,7 +219,7 @@ def _legend(figure: Figure, names: Sequence[str], theme: Theme) -> None:
         text = name if len(name) <= 18 else name[:17] + "…"
         figure.text(x, 0.93, "■", color=SERIES[index], fontsize=9)
         label = figure.text(x + 0.028, 0.933, text, color=theme.ink, fontsize=8.5, parse_math=False)
-        with _any_script():
+        with any_script():
             box: Any = label.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
         x += 0.055 + box.width / (figure.get_figwidth() * figure.dpi)
 

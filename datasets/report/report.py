@@ -23,7 +23,7 @@ from ...manifests.store import Header, read_header, write_bytes
 from ..arrays import Array
 from ..shards.inspect import PLACE, pick_by_view, pick_random, refused_pictures
 from ..shards.tar import ShardError
-from . import figures, parts
+from . import canvas, figures, parts
 from .overlay import PANELS
 from .parts import Pictures, data_uri, visible
 from .sheets import SheetSettings, jpeg, view_sheet, write_sheet
@@ -143,7 +143,7 @@ def _charts(found: _Set) -> dict[str, tuple[bytes, bytes]]:
     charts: dict[str, tuple[bytes, bytes]] = {}
 
     def draw(name: str, function: Any, *values: Any) -> None:
-        light, dark = (function(*values, theme) for theme in figures.THEMES)
+        light, dark = (function(*values, theme) for theme in canvas.THEMES)
         charts[name] = (light, dark)
 
     if kept["yaw_degrees"].notna().any():

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from ...datasets.arrays import Pixels
-from ...datasets.report.figures import LIGHT, Chart, line_charts
+from ...datasets.report.canvas import LIGHT
+from ...datasets.report.charts import Chart, line_charts
 from ...datasets.report.sheets import PAPER, write_png
 from ..visualization.pictures import GAP, MARGIN, sheet
 

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from ...datasets.arrays import Pixels
-from ..backends import mediapipe_models, weights
+from ..backends import mediapipe_models, weights, weights_listing
 from .tally import size
 
 DISTRIBUTION = "spherehead-toolkit"
@@ -266,7 +266,7 @@ def browser() -> Iterator[Check]:
 
 def fetched() -> Iterator[Check]:
     """Look which optional weights are here."""
-    lines = [line for line in weights.listing() if line.state != "embedded"]
+    lines = [line for line in weights_listing.listing() if line.state != "embedded"]
     here = [line.name for line in lines if line.state == "present"]
     text = f"{len(here)} of {len(lines)} optional files here" + (f": {', '.join(here)}" if here else "")
     yield Check("weights", "note", text, "spherehead models list" if not here else "spherehead models verify proves them")

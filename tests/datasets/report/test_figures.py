@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from spherehead.datasets.report import figures
+from spherehead.datasets.report import charts, figures
+from spherehead.datasets.report.canvas import DARK, LIGHT, SERIES
 from spherehead.manifests.summary import view_table
 
 
@@ -28,12 +29,12 @@ def of_colour(png: bytes, colour: str, tolerance: int = 2) -> np.ndarray:
 @pytest.fixture(scope="module")
 def empty() -> np.ndarray:
     """The map without pictures."""
-    return pixels(figures.sphere_map(views(0, 0, 0), figures.LIGHT)).astype(np.int16)
+    return pixels(figures.sphere_map(views(0, 0, 0), LIGHT)).astype(np.int16)
 
 
 def painted(empty: np.ndarray, yaw: float, pitch: float) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and columns of the pixels by which a map with one picture differs from the empty one."""
-    filled = pixels(figures.sphere_map(views(yaw, pitch), figures.LIGHT)).astype(np.int16)
+    filled = pixels(figures.sphere_map(views(yaw, pitch), LIGHT)).astype(np.int16)
     rows, columns = np.nonzero((np.abs(empty - filled) > 60).any(axis=2))
     return rows, columns
 
@@ -49,7 +50,7 @@ def test_filled_cell_is_coloured_where_its_direction_lies(
     empty: np.ndarray, yaw: float, pitch: float, x: float, y: float
 ) -> None:
     rows, columns = painted(empty, yaw, pitch)
-    globe = of_colour(figures.sphere_map(views(0, 0, 0), figures.LIGHT), figures.LIGHT.hole)
+    globe = of_colour(figures.sphere_map(views(0, 0, 0), LIGHT), LIGHT.hole)
     middle, half = (globe.max(axis=0) + globe.min(axis=0)) / 2, (globe.max(axis=0) - globe.min(axis=0)) / 2
     place = (np.array([columns.mean(), rows.mean()]) - middle) / half * (1, -1)
     if abs(x) in (0, 0.5) and y == 0:  # on the equator the projection is linear in azimuth
@@ -89,8 +90,8 @@ def test_cells_of_equal_count_cover_equal_area(empty: np.ndarray) -> None:
 
 def test_bars_are_stacked_to_the_counts() -> None:
     bins = np.array([0.0, 1.0, 2.0, 3.0])
-    png = figures.stacked_histogram([np.array([0.5] * 8 + [1.5] * 4), np.array([0.5] * 4)], ["a", "b"], bins, "", figures.LIGHT)
-    first, second = (of_colour(png, colour) for colour in figures.SERIES[:2])
+    png = figures.stacked_histogram([np.array([0.5] * 8 + [1.5] * 4), np.array([0.5] * 4)], ["a", "b"], bins, "", LIGHT)
+    first, second = (of_colour(png, colour) for colour in SERIES[:2])
     legend = pixels(png).shape[0] * 0.12
     first, second = first[first[:, 1] > legend], second[second[:, 1] > legend]
     middle = pixels(png).shape[1] / 2
@@ -106,37 +107,37 @@ def test_bars_are_stacked_to_the_counts() -> None:
 
 def test_more_series_than_colours_are_summed_up() -> None:
     many = [np.array([0.5])] * 9
-    png = figures.stacked_histogram(many, [f"source {k}" for k in range(9)], np.array([0.0, 1.0]), "", figures.LIGHT)
-    assert len(of_colour(png, figures.SERIES[5])) > 3 * len(of_colour(png, figures.SERIES[4]))
+    png = figures.stacked_histogram(many, [f"source {k}" for k in range(9)], np.array([0.0, 1.0]), "", LIGHT)
+    assert len(of_colour(png, SERIES[5])) > 3 * len(of_colour(png, SERIES[4]))
 
 
 @pytest.mark.parametrize("name", ["$x^{$", "_hidden", r"\frac{", "日本", "", "%s {0}"])
 def test_hostile_names_are_drawn_as_text(name: str) -> None:
     values = np.array([0.2, 0.4])
-    assert figures.stacked_histogram([values], [name], np.array([0.0, 1.0]), name, figures.DARK)[:4] == b"\x89PNG"
-    assert figures.score_histograms(pd.DataFrame({name: values}), figures.DARK)[:4] == b"\x89PNG"
+    assert figures.stacked_histogram([values], [name], np.array([0.0, 1.0]), name, DARK)[:4] == b"\x89PNG"
+    assert figures.score_histograms(pd.DataFrame({name: values}), DARK)[:4] == b"\x89PNG"
 
 
 def test_constant_and_single_scores_have_a_chart() -> None:
     frame = pd.DataFrame({"same": [3.0] * 4, "one": [1.0, np.nan, np.nan, np.nan], "huge": [1e-300, 1e300, 0, -1e300]})
-    assert len(figures.score_histograms(frame, figures.LIGHT)) > 1000
+    assert len(figures.score_histograms(frame, LIGHT)) > 1000
 
 
 def test_class_that_is_never_seen_has_no_bar() -> None:
     areas = pd.DataFrame({"area_hair": [0.2, 0.3], "hair": [0.2, 0.3], "hat": [0.0, 0.0]})
-    png = figures.class_areas(areas[["hair", "hat"]], figures.LIGHT)
+    png = figures.class_areas(areas[["hair", "hat"]], LIGHT)
     assert len(of_colour(png, "#6e46aa")) > 100 and len(of_colour(png, "#f05a14")) == 0
 
 
 def test_charts_come_out_the_same() -> None:
     table = views(30, 10, 5)
-    assert figures.sphere_map(table, figures.DARK) == figures.sphere_map(table, figures.DARK)
+    assert figures.sphere_map(table, DARK) == figures.sphere_map(table, DARK)
 
 
 def test_lines_go_where_their_values_are() -> None:
     x = np.linspace(0, 10, 20)
-    png = figures.line_charts([figures.Chart("up and down", {"up": (x, x), "down": (x, 10 - x)})], "steps", figures.LIGHT, 1)
-    for colour, sign in zip(figures.SERIES, (-1, 1), strict=False):  # rows count downwards
+    png = charts.line_charts([charts.Chart("up and down", {"up": (x, x), "down": (x, 10 - x)})], "steps", LIGHT, 1)
+    for colour, sign in zip(SERIES, (-1, 1), strict=False):  # rows count downwards
         points = of_colour(png, colour)
         points = points[points[:, 1] > 60]  # below the legend
         assert np.sign(np.corrcoef(points.T)[0, 1]) == sign and np.ptp(points[:, 0]) > 500
@@ -145,14 +146,12 @@ def test_lines_go_where_their_values_are() -> None:
 def test_a_long_noisy_line_is_smoothed_and_charts_stand_in_rows() -> None:
     x = np.arange(900.0)
     y = np.random.default_rng(0).standard_normal(900)
-    chart = figures.Chart("noise $x_1$", {"a_b": (x, y)})
-    charts = [chart, chart, figures.Chart("log", {"e": (x, np.exp(x / 99))}, log=True)]
-    png = figures.line_charts(charts, "n", figures.DARK)
+    chart = charts.Chart("noise $x_1$", {"a_b": (x, y)})
+    small = [chart, chart, charts.Chart("log", {"e": (x, np.exp(x / 99))}, log=True)]
+    png = charts.line_charts(small, "n", DARK)
     assert pixels(png).shape[:2] == (960, 1766)
-    strong = of_colour(png, figures.SERIES[0])
+    strong = of_colour(png, SERIES[0])
     strong = strong[(strong[:, 0] < 880) & (strong[:, 1] < 440)]
     faint = np.argwhere(pixels(png)[80:440, 150:850, 3] > 30)
     assert np.ptp(strong[:, 1]) < 0.5 * np.ptp(faint[:, 0])
-    assert png == figures.line_charts(
-        [chart, chart, figures.Chart("log", {"e": (x, np.exp(x / 99))}, log=True)], "n", figures.DARK
-    )
+    assert png == charts.line_charts([chart, chart, charts.Chart("log", {"e": (x, np.exp(x / 99))}, log=True)], "n", DARK)

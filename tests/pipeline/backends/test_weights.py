@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from spherehead.pipeline.backends import weights
+from spherehead.pipeline.backends import weights, weights_listing
 from spherehead.pipeline.backends.weights import WeightsError
 from spherehead.pipeline.backends.weights_registry import REGISTRY, WeightFile
 
@@ -95,7 +95,7 @@ def test_fetched_file_is_proved_by_the_strongest_digest_known(
     assert fetched.path.read_bytes() == DATA
     assert (fetched.sha256, fetched.checked_by) == (SHA256, kind)
     assert weights.require("toy") == fetched
-    assert weights.status("toy").state == "ok"
+    assert weights_listing.status("toy").state == "ok"
     receipt = json.loads((weights.folder() / "receipts.json").read_text())["toy.onnx"]
     assert receipt == {"sha256": SHA256, "checked_by": kind, "from": url(server)}
     assert [path.name for path in weights.folder().iterdir() if "part" in path.name] == []
@@ -207,7 +207,7 @@ def test_unproved_file_laid_down_by_hand_is_not_accepted_silently(monkeypatch: p
     (weights.folder() / "toy.onnx").write_bytes(DATA)
     with pytest.raises(WeightsError, match=f"cannot be proved.*{SHA256}.*--trust"):
         weights.require("toy")
-    assert weights.status("toy").state == "wrong"
+    assert weights_listing.status("toy").state == "wrong"
 
 
 def test_damage_after_fetching_is_seen(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,7 @@ def test_files_of_rembg_and_torch_hub_are_recognised(tmp_path: Path, monkeypatch
     monkeypatch.setenv("U2NET_HOME", str(tmp_path / "rembg"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     assert weights.find("u2netp") is None
-    assert weights.status("2dfan4", checked=False).state == "missing"
+    assert weights_listing.status("2dfan4", checked=False).state == "missing"
     theirs = tmp_path / "rembg/models/u2netp/u2netp.onnx"
     hub = tmp_path / "torch/hub/checkpoints/2DFAN4-11f355bf06.pth.tar"
     for path in (theirs, hub):
@@ -254,7 +254,7 @@ def test_files_of_rembg_and_torch_hub_are_recognised(tmp_path: Path, monkeypatch
         path.write_bytes(b"something else")
     assert weights.find("u2netp") == theirs
     assert weights.find("2dfan4") == hub
-    assert weights.status("2dfan4", checked=False).state == "present"
+    assert weights_listing.status("2dfan4", checked=False).state == "present"
     with pytest.raises(WeightsError, match=r"expected sha256 prefix 11f355bf06"):
         weights.require("2dfan4")
 
@@ -278,7 +278,7 @@ def test_missing_file_names_the_command_and_unknown_name_the_nearest() -> None:
 
 
 def test_listing_shows_embedded_models_with_digests_and_every_registered_file() -> None:
-    lines = weights.listing()
+    lines = weights_listing.listing()
     embedded = [line for line in lines if line.state == "embedded"]
     assert {"face_landmark_with_attention", "selfie_segmentation", "pose_detection"} <= {line.name for line in embedded}
     assert all(len(line.sha256) == 64 for line in embedded)
