@@ -79,6 +79,9 @@ class GeneratorSettings:
     """Head for semantic classes (SphereHead), or null."""
     camera_shift: bool = True
     """Learn a small shift of the camera from latent and label (PanoHead's self-adaptive camera)."""
+    camera_shift_scale: float = 1.0
+    """Factor on the label that the learned shift sees; 0 hides it. Published generators give it what their mapping network
+    sees: the label times `c_scale`, or zeros under `c_gen_conditioning_zero`; `convert` sets it so."""
     compute: ComputeSettings = field(default_factory=ComputeSettings)
     """How the numbers are worked out."""
 
@@ -164,7 +167,8 @@ class Generator(nn.Module):
         if self.camera_shift is None:
             return camera
         index = torch.tensor(TRANSLATION, device=camera.device)
-        return camera.index_add(1, index, self.camera_shift(z, camera).to(camera.dtype))
+        shift = self.camera_shift(z, camera * self.settings.camera_shift_scale)
+        return camera.index_add(1, index, shift.to(camera.dtype))
 
     def planes(self, ws: torch.Tensor, *, noise: Noise = "const", random: torch.Generator | None = None) -> torch.Tensor:
         """Return the volume's planes for style vectors: what an orbit around one head keeps.

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,6 +22,8 @@ from .generator import Generator, GeneratorSettings
 from .old_names import with_present_names
 
 CONFIG = "config.json"
+PROVENANCE = "provenance.json"
+"""What a converted model's folder also holds: which published tensor each one came from."""
 FORMAT = 1
 """Version of the folder's layout."""
 GENERATOR, DISCRIMINATOR, LIVE_GENERATOR = "generator", "discriminator", "generator_live"
@@ -94,9 +97,19 @@ def read_config(folder: Path) -> ModelConfig:
     if not path.is_file():
         raise ModelStoreError(f"no {CONFIG} in {folder}; expected a folder that `convert` or training wrote")
     try:
-        return from_plain(ModelConfig, with_present_names(json.loads(path.read_bytes())), str(path))
+        plain = with_present_names(json.loads(path.read_bytes()))
+        if (folder / PROVENANCE).is_file():
+            _shift_as_published(plain)
+        return from_plain(ModelConfig, plain, str(path))
     except (ConfigError, ValueError, RecursionError) as error:
         raise ModelStoreError(f"{path} is damaged or of another version: {error}") from error
+
+
+def _shift_as_published(plain: Any) -> None:
+    """Fill in what folders converted by version 0.1.0 do not say: a published shift sees what the mapping network sees."""
+    generator = plain.get("generator") if isinstance(plain, dict) else None
+    if isinstance(generator, dict) and generator.get("camera_shift", True) and "condition_scale" in generator:
+        generator.setdefault("camera_shift_scale", generator["condition_scale"])
 
 
 def read_part(folder: Path, config: ModelConfig, name: str) -> dict[str, torch.Tensor]:

@@ -23,6 +23,7 @@ from ..store import (
     FORMAT,
     GENERATOR,
     LIVE_GENERATOR,
+    PROVENANCE,
     ModelConfig,
     PartEntry,
     mismatch,
@@ -36,7 +37,6 @@ from .settings import discriminator_settings, generator_settings
 from .torch_files import Checkpoint, read_checkpoint
 from .unpickle import Budget, CheckpointError, Limits
 
-PROVENANCE = "provenance.json"
 SOURCES = {GENERATOR: ("G_ema", "G"), LIVE_GENERATOR: ("G",), DISCRIMINATOR: ("D",)}
 """Parts, and the published objects they may come from, the best first."""
 MAX_MODULES = 20_000

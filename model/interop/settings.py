@@ -219,12 +219,14 @@ def generator_settings(shapes: Shapes, values: Any, rendering_values: Any, neura
     conditioned = "backbone.mapping.embed.weight" in shapes
     lr_multiplier = arguments.inner("mapping_kwargs").number("lr_multiplier", 0.01)
     parsing = ParsingSettings(size_of(shapes, "toparsing.weight", 0)) if "toparsing.weight" in shapes else None
+    scale = 0.0 if rendering.flag("c_gen_conditioning_zero") else rendering.number("c_scale", 0)
+    shifts = "t_mapping.fc0.weight" in shapes
     return GeneratorSettings(
         volume=volume_settings(shapes, rendering, resolution),
         z_dim=size_of(shapes, "backbone.mapping.fc0.weight", 1) - (w_dim if conditioned else 0),
         w_dim=w_dim,
         condition_dim=size_of(shapes, "backbone.mapping.embed.weight", 1) if conditioned else 0,
-        condition_scale=0.0 if rendering.flag("c_gen_conditioning_zero") else rendering.number("c_scale", 0),
+        condition_scale=scale,
         neural_resolution=neural_resolution,
         mapping=MappingSettings(num_layers(shapes, "backbone.mapping."), lr_multiplier),
         backbone=backbone,
@@ -238,7 +240,8 @@ def generator_settings(shapes: Shapes, values: Any, rendering_values: Any, neura
         raw="modulated" if "torgb.weight" in shapes else "first_three",
         upsampler=upsampler_settings(shapes, arguments, rendering),
         parsing=parsing,
-        camera_shift="t_mapping.fc0.weight" in shapes,
+        camera_shift=shifts,
+        camera_shift_scale=scale if shifts else 1.0,
     )
 
 

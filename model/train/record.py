@@ -120,14 +120,24 @@ def check_record(out: Path, record: RunRecord, world: World, update: bool) -> No
     before = read_record(out)
     if before is None or update:
         return
-    known = to_plain(from_plain(TrainConfig, before.config, str(out / RUN)))  # settings that came later have their defaults
-    changed = [line for line in differences(known, record.config) if line.split(":")[0] not in FREE]
+    changed = [line for line in differences(_complete(before.config, out), record.config) if line.split(":")[0] not in FREE]
     if before.manifests != record.manifests:
         changed.append(f"data: manifests {_short(before.manifests)} then, {_short(record.manifests)} now")
     if changed:
         raise ConfigError(
             f"{out} holds another run; take another --out, or --update to go on with these changes:\n  " + "\n  ".join(changed)
         )
+
+
+def _complete(config: Mapping[str, Any], out: Path) -> Any:
+    """Return a saved config with the settings that came after it at their defaults, which keep what it meant.
+
+    Settings that no longer exist leave it as it is, so that they are told as differences.
+    """
+    try:
+        return to_plain(from_plain(TrainConfig, config, str(out / RUN)))
+    except ConfigError:
+        return config
 
 
 def _short(digests: Sequence[str]) -> str:

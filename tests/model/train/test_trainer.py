@@ -143,6 +143,23 @@ def test_another_run_in_the_folder_is_refused_with_the_difference(
         train([heads], other, undisturbed, quiet, ALONE)
 
 
+def test_a_run_begun_before_a_setting_existed_goes_on(
+    undisturbed: Path, config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
+) -> None:
+    """Its record lacks the setting, whose default is what the run meant; another value is a difference."""
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    plain = json.loads((run / "run.json").read_text())
+    del plain["config"]["model"]["generator"]["camera_shift_scale"]
+    (run / "run.json").write_text(json.dumps(plain))
+    train([heads], config, run, quiet, ALONE)
+    assert bits(run) == bits(undisturbed)
+    (run / "run.json").write_text(json.dumps(plain))
+    other = override(config, ["model.generator.camera_shift_scale=0.5"])
+    with pytest.raises(ConfigError, match=r"camera_shift_scale: 1\.0 -> 0\.5"):
+        train([heads], other, run, quiet, ALONE)
+
+
 def test_other_data_is_refused(
     undisturbed: Path, config: TrainConfig, quiet: RunSettings, finished_sets: ModuleType, tmp_path: Path
 ) -> None:
