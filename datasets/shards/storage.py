@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
+from urllib.parse import quote
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -52,12 +53,32 @@ def open_source(place: str | os.PathLike[str]) -> Source:
     """Return the files of a data set.
 
     Args:
-        place: a folder, or a URL such as https://..., s3://bucket/set or memory://set.
+        place: a folder, or a URL such as https://..., s3://bucket/set or memory://set; a web address may end in a query.
     """
     text = os.fspath(place)
     if text.startswith("file://"):
         return LocalSource(text.removeprefix("file://"))
     return RemoteSource(text) if "://" in text else LocalSource(text)
+
+
+def split_query(place: str) -> tuple[str, str]:
+    """Split a web address into what names of files are appended to, and its query, which goes behind them; "" for none.
+
+    The query stays as it was signed; only spaces and the like in the path are then quoted.
+    """
+    path, mark, query = place.partition("?")
+    if not mark or not path.startswith(("http://", "https://")):
+        return place.rstrip("/"), ""
+    scheme, _, rest = path.rstrip("/").partition("://")
+    return f"{scheme}://{quote(rest, safe='/%:@!$&()*+,;=~[]')}", f"?{query}"
+
+
+def shown_place(place: str) -> str:
+    """Return a place as messages and records show it: without query and password, which are secrets."""
+    root, query = split_query(place)
+    scheme, mark, rest = root.partition("://")
+    host, slash, path = rest.partition("/")
+    return (f"{scheme}://{host.rpartition('@')[2]}{slash}{path}" if mark and "@" in host else root) + ("?..." if query else "")
 
 
 class LocalSource:
@@ -114,42 +135,53 @@ class LocalSource:
 
 
 class RemoteSource:
-    """Files behind a URL, read through fsspec in ranges, tried again where the network fails."""
+    """Files behind a URL, read through fsspec in ranges, tried again where the network fails.
+
+    A URL may end in a query, such as a signature that opens every file of the set: it follows each file's name, is shown in no
+    message, and `http_proxy`, `https_proxy` and `no_proxy` are obeyed as curl obeys them.
+    """
 
     remote = True
 
     def __init__(self, place: str) -> None:
-        self.place = place.rstrip("/")
+        self._root, self._query = split_query(place)
+        self.place = shown_place(place)
         self._system: Any = None
         self._process = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"place": self.place}
+        return {"place": self._root + self._query}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["place"])  # type: ignore[misc]
 
-    def _files(self) -> tuple[Any, str]:
-        """Return the file system of this process and the set's path in it."""
+    def _files(self) -> Any:
+        """Return the file system of this process."""
         import fsspec
 
         if self._system is None or self._process != os.getpid():
+            web: dict[str, Any] = {"client_kwargs": {"trust_env": True}, "encoded": bool(self._query)}
+            options = {name: web for name in ("http", "https") if f"{name}://" in self._root}
             try:
-                self._system = fsspec.core.url_to_fs(self.place)
+                self._system, self._path = fsspec.core.url_to_fs(self._root, **options)
             except ImportError as error:
                 raise ImportError(f"{self.place}: {error}; install it, for example pip install aiohttp or s3fs") from error
             except ValueError as error:
                 raise DataError(f"{self.place}: {error}; give a folder or a URL that fsspec knows") from error
             self._process = os.getpid()
-        return cast("tuple[Any, str]", self._system)
+        return self._system
+
+    def _url(self, name: str) -> str:
+        """Return what the file system calls a file."""
+        return f"{self._path}/{quote(name) if self._query else name}{self._query}"
 
     def size(self, name: str) -> int | None:
         """See `Source.size`."""
-        system, root = self._files()
+        system = self._files()
 
         def ask() -> int | None:
             try:
-                size = system.size(f"{root}/{name}")
+                size = system.size(self._url(name))
             except FileNotFoundError as error:  # http says so whatever went wrong
                 if error.__cause__ is not None and getattr(error.__cause__, "status", 0) not in (404, 410):
                     raise OSError(str(error.__cause__)) from error
@@ -164,15 +196,15 @@ class RemoteSource:
 
     def open(self, name: str) -> BinaryIO:
         """See `Source.open`."""
-        system, root = self._files()
-        return cast(BinaryIO, self._try(name, lambda: system.open(f"{root}/{name}", "rb")))
+        system = self._files()
+        return cast(BinaryIO, self._try(name, lambda: system.open(self._url(name), "rb")))
 
     def read(self, name: str, start: int, end: int) -> bytes:
         """See `Source.read`."""
-        system, root = self._files()
+        system = self._files()
 
         def fetch() -> bytes:
-            data = bytes(system.cat_file(f"{root}/{name}", start=start, end=end))
+            data = bytes(system.cat_file(self._url(name), start=start, end=end))
             if len(data) > end - start:
                 raise DataError(
                     f"{self.place}/{name}: asked for {end - start:,} bytes, got {len(data):,}; this server knows no byte ranges"
@@ -193,8 +225,9 @@ class RemoteSource:
             except (DataError, ImportError):
                 raise
             except Exception as error:  # every file system has its own errors
+                told = repr(error).replace(self._root, self.place).replace(self._query or "\n", "")
                 if pause is None:
-                    raise DataError(f"cannot read {self.place}/{name} in {len(_PAUSES) + 1} tries: {error!r}") from error
-                _log.warning("reading %s/%s failed (%r), again in %.2f s", self.place, name, error, pause)
+                    raise DataError(f"cannot read {self.place}/{name} in {len(_PAUSES) + 1} tries: {told}") from error
+                _log.warning("reading %s/%s failed (%s), again in %.2f s", self.place, name, told, pause)
                 time.sleep(pause)
         raise AssertionError("unreachable")

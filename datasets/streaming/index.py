@@ -9,11 +9,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...manifests.config import ConfigError, from_plain
@@ -29,6 +29,8 @@ _COLUMNS = (
     "parent",
 )  # fmt: skip
 
+_PIECE = 1 << 20
+"""Bytes that are hashed at once."""
 _SMALL = 1 << 25
 """Bytes up to which a remote table is fetched whole; of larger ones only the needed columns are."""
 
@@ -155,14 +157,17 @@ def _read_table(source: Source, header: Header, split: str) -> pa.Table:
     if size is None:
         raise DataError(f"no {MANIFEST} in {source.place}; rebuild with the same build-dataset line")
     try:
-        with BytesIO(source.read(MANIFEST, 0, size)) if size <= _SMALL else source.open(MANIFEST) as file:
+        with _opened(source, size) as file:
             if size <= _SMALL or not source.remote:
-                if hashlib.file_digest(cast(Any, file), "sha256").hexdigest() != header.manifest_sha256:
+                digest = hashlib.sha256()
+                while piece := file.read(_PIECE):
+                    digest.update(piece)
+                if digest.hexdigest() != header.manifest_sha256:
                     raise DataError(
                         f"{source.place}/{MANIFEST} is not the table that {HEADER} speaks of; copy the set again, or rebuild it"
                     )
                 file.seek(0)
-            table = pq.read_table(file, columns=list(_COLUMNS), filters=[("status", "=", "kept"), ("split", "=", split)])
+            table = _kept_rows(file, split)
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"cannot read {source.place}/{MANIFEST} ({error}); rebuild with the same build-dataset line") from error
     missing = [name for name in _COLUMNS if name not in table.column_names]
@@ -171,6 +176,29 @@ def _read_table(source: Source, header: Header, split: str) -> pa.Table:
     if not table.num_rows:
         raise DataError(f"{source.place}: split {split!r} has no kept samples")
     return table
+
+
+def _opened(source: Source, size: int) -> Any:
+    """Open the manifest so that its bytes are Arrow's own where they can be, and no thread of Arrow's needs Python."""
+    if size > _SMALL:
+        return source.open(MANIFEST)
+    buffer = pa.allocate_buffer(size)
+    np.frombuffer(buffer, np.uint8)[...] = np.frombuffer(source.read(MANIFEST, 0, size), np.uint8)
+    return pa.BufferReader(buffer)
+
+
+def _kept_rows(file: Any, split: str) -> pa.Table:
+    """Read the needed columns of a split's kept rows, in this thread.
+
+    `pq.read_table` reads ahead in threads that may still hold a Python file when the program ends: they are then killed inside
+    C++, which aborts the process.
+    """
+    with pq.ParquetFile(file, pre_buffer=False) as parquet:
+        there = set(parquet.schema_arrow.names)
+        table = parquet.read(columns=[name for name in _COLUMNS if name in there], use_threads=False)
+    if not {"status", "split"} <= there:
+        return table
+    return table.filter(pc.and_(pc.equal(table["status"], "kept"), pc.equal(table["split"], split)))
 
 
 def _numbers(table: pa.Table, name: str, kind: Any, missing: Any = None) -> Array:

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ...datasets.shards.storage import shown_place
 from ...datasets.streaming.loader import ShardStream
 from ...manifests.config import ConfigError, fingerprint, from_plain, to_plain
 from ...manifests.store import write_json
@@ -38,7 +39,7 @@ class RunRecord:
     manifests: tuple[str, ...]
     """sha256 of each data set's manifest."""
     places: tuple[str, ...]
-    """Where the data were; may change between calls."""
+    """Where the data were, without signatures; may change between calls."""
     num_samples: int
     """Samples that are shown."""
     environment: dict[str, str]
@@ -49,7 +50,7 @@ class RunRecord:
         """Describe a run."""
         plain = to_plain(config)
         mark = fingerprint([plain, list(stream.manifests)])
-        return cls(mark, plain, tuple(stream.manifests), tuple(map(str, places)), stream.num_samples, environment())
+        return cls(mark, plain, tuple(stream.manifests), tuple(shown_place(str(place)) for place in places), stream.num_samples, environment())
 
 
 def environment() -> dict[str, str]:

@@ -6,15 +6,18 @@ import dataclasses
 import http.server
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlsplit
 
 import pytest
 from spherehead.datasets.shards import storage as shard_bytes
-from spherehead.datasets.shards.storage import LocalSource, RemoteSource, open_source
+from spherehead.datasets.shards.storage import LocalSource, RemoteSource, open_source, shown_place
 from spherehead.datasets.streaming.loader import DataError, ShardStream, StreamSettings, open_loader
 
 SETTINGS = StreamSettings(batch=4, resolution=16, lanes=2, window=2, piece=4)
@@ -27,6 +30,7 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder, self.ranges, self.failures, self.short = folder, True, Counter[str](), False
         self.asked: list[str] = []
+        self.secret, self.through = "", Counter[str]()
 
     @property
     def url(self) -> str:
@@ -44,7 +48,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, body: bool) -> None:
-        path = self.server.folder / self.path.strip("/")
+        address = urlsplit(self.path)  # a proxy is asked for whole addresses
+        self.server.through[address.hostname or ""] += 1
+        if address.query != self.server.secret or (self.server.secret and not body):
+            return self.reply(403, b"", {})  # an address that is signed for GET opens nothing else
+        path = self.server.folder / address.path.strip("/")
         if not path.is_file():
             return self.reply(404, b"", {})
         if self.server.failures[path.suffix] > 0:
@@ -114,6 +122,51 @@ def test_any_file_system_of_fsspec_gives_the_batches_of_the_folder(stream_set: P
             ShardStream(["memory://heads/set"], SETTINGS)
     finally:
         memory.rm("/heads", recursive=True)
+
+
+def test_a_signed_address_opens_every_file_and_is_told_to_nobody(
+    stream_set: Path, server: Server, streams: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.secret = "X-Amz-Credential=AKIA%2F20260101&sig=a%2Bb%3D&part=1%20of+2"
+    place = f"{server.url}/?{server.secret}"
+    server.failures[".tar"] = 1
+    assert digests(place, streams, 12) == digests(stream_set, streams, 12)
+    stream = ShardStream([place], SETTINGS)
+    assert [streams.digest(batch) for batch in open_loader(stream, range(2), workers=1)] == digests(stream_set, streams, 2)
+    server.failures[".tar"] = 10**6
+    with pytest.raises(DataError) as caught:
+        ShardStream([place], SETTINGS)[0]
+    assert "403" not in str(caught.value) and server.url in str(caught.value)
+    for told in (str(caught.value), caplog.text):
+        assert "AKIA" not in told and "sig=" not in told
+    assert shown_place(place) == f"{server.url}?..."
+    assert shown_place("https://me:word@host/set") == "https://host/set" and shown_place("a/b?c") == "a/b?c"
+
+
+def test_proxies_of_the_environment_are_asked(
+    stream_set: Path, server: Server, streams: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", server.url)
+    assert digests("http://heads.invalid", streams, 6) == digests(stream_set, streams, 6)
+    assert set(server.through) == {"heads.invalid"}
+
+
+def test_reading_a_manifest_leaves_no_thread_that_could_abort_the_exit(stream_set: Path) -> None:
+    """Threads of Arrow that hold a Python file when the interpreter ends are killed inside C++, which aborts the process."""
+    code = (
+        "import sys, psutil\n"
+        "from spherehead.datasets.shards.storage import open_source\n"
+        "from spherehead.datasets.streaming import index\n"
+        "index._SMALL = int(sys.argv[2])\n"
+        "before = psutil.Process().num_threads()\n"
+        "index.read_rows([open_source(sys.argv[1])], 'train')\n"
+        "print(psutil.Process().num_threads() - before)\n"
+    )
+    for small in ("0", "1000000"):
+        done = subprocess.run([sys.executable, "-c", code, str(stream_set), small], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "0"
 
 
 def test_workers_read_from_a_web_server(stream_set: Path, server: Server, streams: ModuleType) -> None:
