@@ -50,7 +50,8 @@ class RunRecord:
         """Describe a run."""
         plain = to_plain(config)
         mark = fingerprint([plain, list(stream.manifests)])
-        return cls(mark, plain, tuple(stream.manifests), tuple(shown_place(str(place)) for place in places), stream.num_samples, environment())
+        shown = tuple(shown_place(str(place)) for place in places)
+        return cls(mark, plain, tuple(stream.manifests), shown, stream.num_samples, environment())
 
 
 def environment() -> dict[str, str]:
