@@ -43,7 +43,7 @@ lint:
 
 types: # mypy wants a folder named like the package; strict where pyproject.toml says so
 	@mkdir -p .typecheck && ln -sfn "$(CURDIR)" .typecheck/spherehead
-	MYPYPATH=.typecheck .venv/bin/mypy $(foreach part,manifests datasets pipeline model commands cli __main__,-p spherehead.$(part))
+	MYPYPATH=.typecheck .venv/bin/mypy $(foreach part,manifests datasets pipeline model commands api cli __main__,-p spherehead.$(part))
 
 tests:
 	.venv/bin/pytest -q -n $(PYTEST_WORKERS) --dist loadfile

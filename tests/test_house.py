@@ -16,7 +16,17 @@ import pytest
 from spherehead.datasets.reasons import REASONS
 
 ROOT = Path(__file__).resolve().parents[1]
-LAYERS = {"manifests": 0, "datasets": 1, "pipeline": 2, "model": 2, "commands": 3, "cli": 4, "__main__": 5, "__init__": 0}
+LAYERS = {
+    "manifests": 0,
+    "datasets": 1,
+    "pipeline": 2,
+    "model": 2,
+    "commands": 3,
+    "api": 3,
+    "cli": 4,
+    "__main__": 5,
+    "__init__": 5,
+}
 """A file may import from lower layers and from its own folder."""
 ROOMS = {
     "datasets": ["", "images", "sources", "shards", "streaming", "report"],
