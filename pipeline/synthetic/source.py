@@ -29,15 +29,33 @@ from .assets.library import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL, Asset
 from .people.figure import Figure, build_figure
 from .people.population import PopulationSettings, draw_person
 from .rendering.denoise import denoise
-from .rendering.exact_pass import Drawing, look_with_guide
-from .rendering.light import KINDS, draw_background, draw_light
-from .rendering.render import CHOICES, RenderError, Studio, develop, expose, renderer, resolve, window_of
+from .rendering.exact_pass import SUPERSAMPLING, Drawing, labels_of, look_with_guide
+from .rendering.light import KINDS, Light, draw_background, draw_light
+from .rendering.render import (
+    CHOICES,
+    VARIANTS,
+    RenderError,
+    Studio,
+    develop,
+    expose,
+    metered_gain,
+    renderer,
+    resolve,
+    window_of,
+)
+from .shading.deferred import photograph
+from .shading.surfaces import Surfaces, surfaces_of
 
 SCHEME = "makehuman:"
 Turn = tuple[float, float, float]
 """Yaw, pitch and roll of a camera in radians."""
 VERSION = 4
 """Raise it when the same settings would give other pictures."""
+PATHS, RASTER = "paths", "raster"
+LIGHTS = (PATHS, RASTER)
+"""How pictures are lit."""
+RASTER_VERSION = 1
+"""Raise it when raster light would give other pictures."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +82,8 @@ class MakeHumanSettings:
     """plain, gradient, blurred or cluttered; empty for all kinds."""
     variant: str = "scalar_rgb"
     """Mitsuba's variant; auto takes the fastest that runs here, and gives other noise than scalar_rgb."""
+    light: str = PATHS
+    """paths traces light with Mitsuba; raster shades the z-buffer in a fraction of a second, without samples and noise."""
     assets: str = ""
     """Folder with MakeHuman's data; empty for SPHEREHEAD_ASSETS or the user's cache."""
     people: PopulationSettings = PopulationSettings()
@@ -74,6 +94,8 @@ class MakeHumanSettings:
             raise ConfigError("makehuman: expected count, views and samples of 1 or more, first of 0 or more, size 64 to 2048")
         if self.variant not in CHOICES:
             raise ConfigError(f"makehuman: expected a variant of {', '.join(CHOICES)}, got {self.variant!r}")
+        if self.light not in LIGHTS:
+            raise ConfigError(f"makehuman: expected a light of {', '.join(LIGHTS)}, got {self.light!r}")
         if self.background and self.background not in KINDS:
             raise ConfigError(f"makehuman: expected a background of {', '.join(KINDS)}, got {self.background!r}")
 
@@ -115,6 +137,10 @@ def _value(text: str) -> Any:
     return {"true": True, "false": False}.get(text.lower(), text)
 
 
+LATER = {"light": PATHS}
+"""Settings that sets of earlier versions did not tell, and what they meant."""
+
+
 class MakeHumanSource(Source):
     """People drawn by number, each seen from all around."""
 
@@ -129,11 +155,10 @@ class MakeHumanSource(Source):
         self.settings = parse(text)
         try:
             self._fingerprint = self._assets().fingerprint
-            self.settings = dataclasses.replace(self.settings, variant=resolve(self.settings.variant))
-            self._renderer = renderer(self.settings.variant)
+            self.settings, self._renderer = with_renderer(self.settings)
         except (AssetError, RenderError) as error:
             raise SourceError(str(error)) from error
-        told = {key: value for key, value in to_plain(self.settings).items() if key not in ("assets", "count")}
+        told = decisive(self.settings)
         self._stamp = hashlib.sha256(canonical_json([VERSION, told, self._fingerprint, self._renderer]).encode()).hexdigest()[
             :32
         ]
@@ -147,7 +172,8 @@ class MakeHumanSource(Source):
             for view in range(settings.views):
                 made = {
                     "step": "makehuman", "version": VERSION, "seed": settings.seed, "head": head, "view": view,
-                    "samples": settings.samples, "assets": list(person.assets), "fingerprint": self._fingerprint[:16],
+                    **({"samples": settings.samples} if settings.light == PATHS else {"light": settings.light}),
+                    "assets": list(person.assets), "fingerprint": self._fingerprint[:16],
                 }  # fmt: skip
                 beside = {kind: kind for kind in ("camera", "mask", "parsing")}
                 beside |= {"id": person_id(person.name), "derivation": canonical_json(made), "renderer": self._renderer}
@@ -175,6 +201,24 @@ class MakeHumanSource(Source):
 
     def _assets(self) -> Assets:
         return opened(self.settings.assets)
+
+
+def with_renderer(settings: MakeHumanSettings) -> tuple[MakeHumanSettings, str]:
+    """Return settings with the variant that is used here, and the renderer's name and version.
+
+    Raises:
+        RenderError: Mitsuba is wanted and not there.
+    """
+    if settings.light == RASTER:
+        return dataclasses.replace(settings, variant=VARIANTS[0], samples=1), f"spherehead {RASTER} {RASTER_VERSION}"
+    settings = dataclasses.replace(settings, variant=resolve(settings.variant))
+    return settings, renderer(settings.variant)
+
+
+def decisive(settings: MakeHumanSettings) -> dict[str, Any]:
+    """Return what of the settings decides the pictures, as plain data; what came later is left out where it changes nothing."""
+    told = {key: value for key, value in to_plain(settings).items() if key not in ("assets", "count")}
+    return {key: value for key, value in told.items() if key not in LATER or value != LATER[key]}
 
 
 def person_id(name: str) -> str:
@@ -212,7 +256,7 @@ class Shot:
 def shoot(
     settings: MakeHumanSettings,
     figure: Figure,
-    studio: Studio,
+    studio: Studio | Surfaces,
     drawing: Drawing,
     camera: Camera,
     view: int,
@@ -223,11 +267,23 @@ def shoot(
     light = draw_light(rng(settings.seed, name, f"light-{view}"))
     if background is None:
         background = draw_background(rng(settings.seed, name, f"background-{view}"), settings.size, settings.background)
+    if isinstance(studio, Surfaces):
+        return _shaded(studio, drawing, camera, light, background)
     seen, guide = look_with_guide(drawing, camera, settings.size)
     seed = int(rng(settings.seed, name, f"sampler-{view}").integers(1 << 31))
     picture = studio.photograph(camera, light, settings.size, settings.samples, seed, window_of(seen.mask))
     exposed = denoise(expose(picture, camera, light), guide, math.sqrt(16.0 / settings.samples))
     return Shot(develop(exposed, background), seen.mask, seen.parsing, camera)
+
+
+def _shaded(surfaces: Surfaces, drawing: Drawing, camera: Camera, light: Light, background: Pixels) -> Shot:
+    """Take a picture by raster light; its labels come from the same buffers."""
+    seen = drawing.see(camera, background.shape[0] * SUPERSAMPLING, with_clear=False)
+    picture = photograph(surfaces, seen, camera, light, SUPERSAMPLING)
+    view = labels_of(drawing, drawing.see_clear(seen, camera) if drawing.has_clear else seen, SUPERSAMPLING)
+    gain = metered_gain(picture, light.gain(camera.position / camera.radius))
+    picture[..., :3] *= np.float32(gain)
+    return Shot(develop(picture, background), view.mask, view.parsing, camera)
 
 
 @lru_cache(maxsize=4)
@@ -237,11 +293,12 @@ def opened(folder: str) -> Assets:
 
 
 @lru_cache(maxsize=2)
-def _ready(settings: MakeHumanSettings, head: int) -> tuple[Figure, Studio, Drawing]:
+def _ready(settings: MakeHumanSettings, head: int) -> tuple[Figure, Studio | Surfaces, Drawing]:
     """Keep the last people of this process ready, for their other views."""
     assets = opened(settings.assets)
     figure = build_figure(assets, draw_person(assets, settings.seed, head, settings.people))
-    return figure, Studio(figure, settings.variant), Drawing(figure)
+    drawing = Drawing(figure)
+    return figure, surfaces_of(drawing) if settings.light == RASTER else Studio(figure, settings.variant), drawing
 
 
 @lru_cache(maxsize=2)

@@ -20,6 +20,9 @@ from ..people.figure import Drawable, Part
 from ..people.paint import srgb_to_linear
 from .raster import AlphaMaps, Buffers, rasterise
 
+SUPERSAMPLING = 3
+"""Samples a pixel along each axis for class, coverage and colour; odd, so that one lies at the centre."""
+
 
 class Drawing:
     """A figure's meshes end to end, ready to be seen from any side."""
@@ -40,6 +43,8 @@ class Drawing:
         kinds = np.array([2 if part.is_clear else 0 if part.is_opaque else 1 for part in self.parts])[self.part_of]
         order = np.argsort(kinds, kind="stable")
         self._shown, self._clear = order[np.sort(kinds) < 2], order[np.sort(kinds) == 2]
+        self.transparent = order[np.sort(kinds) == 1]
+        """Faces whose texture is transparent in places."""
 
     @property
     def has_clear(self) -> bool:
@@ -64,7 +69,7 @@ class Drawing:
         return np.vstack([np.full((len(p.points), width), -1.0) if p.fields is None else p.fields for p in self.parts])
 
     @cached_property
-    def _textures(self) -> tuple[Array, Array]:
+    def textures(self) -> tuple[Array, Array]:
         """(N, 4) uint8 texels of all parts end to end, and (K, 3) int64 offset, height and width of each part's."""
         sizes = [part.texture.shape[:2] for part in self.parts]
         starts = np.cumsum([0, *(height * width for height, width in sizes)])[:-1]
@@ -79,7 +84,7 @@ class Drawing:
         size = seen.face.shape[0] // step
         colour = np.zeros((size, size, 3), dtype=np.float32)
         compiled(gather_colours)(
-            seen.face, seen.bary, self.uvs, self.face_uvs, self.part_of, *self._textures, _LINEAR, step, colour
+            seen.face, seen.bary, self.uvs, self.face_uvs, self.part_of, *self.textures, LINEAR, step, colour
         )
         return colour
 
@@ -107,10 +112,10 @@ class View:
     """(S, S, 3) float32 linear colour of the surfaces, mean over what is seen in a pixel, where it was asked for."""
 
 
-_LINEAR = srgb_to_linear(np.arange(256) / 255.0).astype(np.float32)
+LINEAR = srgb_to_linear(np.arange(256) / 255.0).astype(np.float32)
 
 
-def look(drawing: Drawing, camera: Camera, size: int, supersampling: int = 3, with_albedo: bool = False) -> View:
+def look(drawing: Drawing, camera: Camera, size: int, supersampling: int = SUPERSAMPLING, with_albedo: bool = False) -> View:
     """Make the exact labels of a figure from a camera.
 
     Args:
@@ -120,22 +125,23 @@ def look(drawing: Drawing, camera: Camera, size: int, supersampling: int = 3, wi
         supersampling: samples a pixel along each axis for class and coverage; odd, so that one lies at the centre.
         with_albedo: return the surfaces' colours too.
     """
-    return _view(drawing, drawing.see(camera, size * supersampling), supersampling, with_albedo)
+    return labels_of(drawing, drawing.see(camera, size * supersampling), supersampling, with_albedo)
 
 
-def look_with_guide(drawing: Drawing, camera: Camera, size: int, supersampling: int = 3) -> tuple[View, View]:
+def look_with_guide(drawing: Drawing, camera: Camera, size: int, supersampling: int = SUPERSAMPLING) -> tuple[View, View]:
     """Make the exact labels as `look` does, and beside them those without what is not to be seen, with albedo.
 
     The second guides the cleaning of pictures, where glass that hides nothing must not count; one view may be both.
     """
     seen = drawing.see(camera, size * supersampling, with_clear=False)
-    guide = _view(drawing, seen, supersampling, with_albedo=True)
+    guide = labels_of(drawing, seen, supersampling, with_albedo=True)
     if not drawing.has_clear:
         return guide, guide
-    return _view(drawing, drawing.see_clear(seen, camera), supersampling, with_albedo=False), guide
+    return labels_of(drawing, drawing.see_clear(seen, camera), supersampling, with_albedo=False), guide
 
 
-def _view(drawing: Drawing, seen: Buffers, step: int, with_albedo: bool) -> View:
+def labels_of(drawing: Drawing, seen: Buffers, step: int, with_albedo: bool = False) -> View:
+    """Make the exact labels of what was seen `step` times as fine as the picture."""
     size = seen.face.shape[0] // step
     parsing, mask = np.empty((size, size), dtype=np.uint8), np.empty((size, size), dtype=np.uint8)
     compiled(reduce_labels)(drawing.classes(seen), seen.clear, step, INDEX["background"], INDEX["hair"], parsing, mask)

@@ -285,15 +285,20 @@ def expose(picture: Array, camera: Camera, light: Light) -> Array:
     Returns:
         (S, S, 4) float32: premultiplied linear colours with white at 1, and opacity.
     """
-    gain = light.gain(camera.position / camera.radius)
+    gain = metered_gain(picture, light.gain(camera.position / camera.radius))
+    colours = _without_specks(picture[..., :3] * np.float32(gain))
+    return np.dstack([colours, np.clip(picture[..., 3], 0.0, 1.0)]).astype(np.float32)
+
+
+def metered_gain(picture: Array, gain: float) -> float:
+    """Return the factor on an (S, S, 4) picture that a camera would choose, from that of a meter beside the head."""
     solid = picture[..., 3] > 0.9
     if solid.any():  # cameras meter what they see: a dark head is lightened by a part of what it lacks
         grey = picture[solid][:, :3].mean(axis=1) * gain
         factor = (METERED / max(float(np.mean(np.minimum(grey, 1.0))), 0.01)) ** METERING
         limits = [most / max(float(np.quantile(grey, share)), 0.01) for share, most in BRIGHT]
         gain *= min(factor, *limits)
-    colours = _without_specks(picture[..., :3] * np.float32(gain))
-    return np.dstack([colours, np.clip(picture[..., 3], 0.0, 1.0)]).astype(np.float32)
+    return gain
 
 
 def develop(exposed: Array, background: Pixels) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -23,7 +24,7 @@ from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
 from spherehead.pipeline.synthetic.rendering.light import Light
 from spherehead.pipeline.synthetic.rendering.render import window_of
-from spherehead.pipeline.synthetic.source import MakeHumanSettings, MakeHumanSource, camera_of, parse
+from spherehead.pipeline.synthetic.source import SCHEME, MakeHumanSettings, MakeHumanSource, camera_of, decisive, parse
 
 pytest.importorskip("mitsuba", reason="mitsuba is not installed")
 
@@ -149,3 +150,26 @@ def test_a_head_with_a_bad_asset_is_refused_and_the_rest_built(
     refused = origins[origins["reason"] == "bad_asset"]
     assert len(refused) == 1
     assert f"{Path(brows).name}.obj" in refused["detail"].iloc[0]
+
+
+def test_raster_light_has_the_labels_of_path_tracing(makehuman_folder: Path) -> None:
+    """The same people, cameras and labels; pictures differ, and no samples of light are told."""
+    text = f"{SCHEME}count=1,views=2,size=64,samples=2,seed=5,assets={makehuman_folder}"
+    paths, raster = MakeHumanSource(text), MakeHumanSource(f"{text},light=raster")
+    for traced, shaded in zip(paths.entries(), raster.entries(), strict=True):
+        assert isinstance(traced, SourceImage) and isinstance(shaded, SourceImage)
+        for kind in ("camera", "mask", "parsing"):
+            assert paths.sidecar(traced, kind) == raster.sidecar(shaded, kind)
+        first, second = decode_image(paths.read(traced)).astype(int), decode_image(raster.read(shaded)).astype(int)
+        head = decode_grey(paths.sidecar(traced, "mask") or b"") > 250
+        assert (first != second).any()
+        assert np.abs(first[head].mean(axis=0) - second[head].mean(axis=0)).max() < 40
+        assert "samples" not in json.loads(shaded.sidecar["derivation"])
+        assert json.loads(shaded.sidecar["derivation"])["light"] == "raster"
+        assert shaded.sidecar["renderer"].startswith("spherehead raster")
+
+
+def test_settings_that_came_later_leave_the_stamp_of_older_sets(makehuman_folder: Path) -> None:
+    settings = parse(f"{SCHEME}count=1,assets={makehuman_folder}")
+    assert "light" not in decisive(settings)
+    assert decisive(dataclasses.replace(settings, light="raster"))["light"] == "raster"

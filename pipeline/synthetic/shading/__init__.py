@@ -1,0 +1,1 @@
+"""Pictures without rays: deferred shading over the buffers of the z-buffer."""

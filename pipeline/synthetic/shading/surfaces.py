@@ -1,0 +1,141 @@
+"""What shading without rays needs of a figure, once a person: finishes, hair's tangents, and what each vertex sees of the sky.
+
+Nothing here depends on a camera or a light; `deferred` uses it for every picture of the person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ....datasets.arrays import Array, Floats
+from ..rendering.exact_pass import Drawing
+from .occlusion import LIFT, directions, visibility
+
+SOLID, SKIN, HAIR, EYE = 0, 1, 2, 3
+"""Kinds of surfaces: what is neither skin nor hair nor eye is solid."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a surface answers light."""
+
+    kind: int = SOLID
+    wrap: float = 0.0
+    """How far light reaches behind the terminator: cosines from -wrap on count."""
+    facing: float = 0.03
+    """Reflectance of a mirror seen straight on (Schlick 1994)."""
+    shine: float = 1.0
+    """Factor on mirrored light."""
+    mirror: int = 0
+    """Which of the sky's mirror maps is looked up."""
+    sharpness: float = 20.0
+    """Exponent of a lamp's highlight (Blinn 1977)."""
+    metallic: float = 0.0
+    """1 where mirrored light has the surface's colour and there is no other."""
+
+
+FINISHES: dict[str, Finish] = {
+    "skin": Finish(SKIN, 0.22, 0.030, 0.75, 1, 34.0),
+    "eye": Finish(EYE, 0.10, 0.030, 1.0, 2, 900.0),
+    "hair": Finish(HAIR, 0.25, 0.040, 0.55, 0, 24.0),
+    "cloth": Finish(SOLID, 0.10, 0.025, 0.35, 0, 8.0),
+    "frame": Finish(SOLID, 0.0, 0.050, 1.0, 2, 220.0),
+    "metal": Finish(SOLID, 0.0, 0.70, 1.0, 2, 160.0, 0.9),
+    "lens": Finish(SOLID, 0.0, 0.045, 1.0, 2, 1200.0),
+    "teeth": Finish(SOLID, 0.10, 0.045, 1.0, 1, 160.0),
+    "scan": Finish(SKIN, 0.15, 0.030, 0.5, 0, 14.0),
+}
+"""Finish of a part -> how it answers light. The same names as `rendering.render.FINISHES`."""
+UNHIDING = ("lashes", "brow", "lens")
+"""Parts that hide no light."""
+_GAPS = {HAIR: (0.35 * LIFT, 0.013), EYE: (2.2 * LIFT, 0.006)}
+"""Kind -> how far vertices are lifted, and within which distance nothing hides them; sheets of hair let light through."""
+_GAP = (LIFT, 0.006)
+
+
+@dataclass(frozen=True, eq=False)
+class Surfaces:
+    """A figure's surfaces."""
+
+    drawing: Drawing
+    normals: Array
+    """(V, 3) float32."""
+    tangents: Array
+    """(V, 3) float32 unit direction of hair; zero elsewhere."""
+    kinds: Array
+    """(V,) uint8."""
+    sees: Array
+    """(V, K) float32 share of each direction that is not hidden."""
+    transfer: Array
+    """(V, K) float32: `sees` times the share of the light from each direction that a diffuse surface there turns to albedo."""
+    ambient: Array
+    """(V,) float32: how much of an evenly white sky arrives, 0 to 1."""
+    finishes: Array
+    """(P, 7) float32: the fields of each part's `Finish`."""
+    hiding: Array
+    """(F', 3) int32 faces that hide light."""
+
+
+def surfaces_of(drawing: Drawing, tangents: Array | None = None) -> Surfaces:
+    """Prepare a figure for shading.
+
+    Args:
+        drawing: the figure's meshes.
+        tangents: (V, 3) directions of hair where a maker of strands knows them; else they follow the texture downwards.
+    """
+    finishes = [FINISHES[part.finish] for part in drawing.parts]
+    sizes = [len(part.points) for part in drawing.parts]
+    kinds = np.repeat(np.array([finish.kind for finish in finishes], dtype=np.uint8), sizes)
+    wraps = np.repeat([finish.wrap for finish in finishes], sizes)
+    lift, near = (np.array([_GAPS.get(kind, _GAP)[k] for kind in range(4)])[kinds] for k in (0, 1))
+    hiding = np.array([part.name not in UNHIDING and not part.is_clear for part in drawing.parts])[drawing.part_of]
+    faces = np.ascontiguousarray(drawing.faces[hiding & ~_see_through(drawing)])
+    lifted = drawing.points + lift[:, None] * drawing.normals
+    sees = visibility(drawing.points, lifted, faces, near.astype(np.float32))
+    tangents = _downwards(drawing, kinds == HAIR) if tangents is None else tangents
+    cosine = drawing.normals @ directions().T
+    shape = np.maximum((cosine + wraps[:, None]) / (1.0 + wraps[:, None]) ** 2, 0.0)
+    hair = kinds == HAIR
+    along = tangents[hair] @ directions().T
+    shape[hair] = 0.5 * shape[hair] + 0.5 * (2.0 / np.pi) * 0.5 * np.sqrt(np.maximum(1.0 - along**2, 0.0))
+    transfer = (sees * shape).astype(np.float32)
+    ambient = (transfer.sum(axis=1) / np.maximum(shape.sum(axis=1), 1e-6)).astype(np.float32)
+    table = np.array([list(vars(finish).values()) for finish in finishes], dtype=np.float32)
+    return Surfaces(
+        drawing, drawing.normals.astype(np.float32), tangents.astype(np.float32), kinds, sees, transfer, ambient, table, faces
+    )
+
+
+def _see_through(drawing: Drawing) -> Array:
+    """Tell which faces are more than half transparent at their middle."""
+    clear = np.zeros(len(drawing.faces), dtype=bool)
+    for number, part in enumerate(drawing.parts):
+        if part.is_opaque:
+            continue
+        height, width = part.texture.shape[:2]
+        middle = part.uvs[part.face_uvs].mean(axis=1)
+        column = np.clip(middle[:, 0] * width, 0, width - 1).astype(np.int64)
+        row = np.clip(middle[:, 1] * height, 0, height - 1).astype(np.int64)
+        clear[drawing.part_of == number] = part.texture[row, column, 3] < 128
+    return clear
+
+
+def _downwards(drawing: Drawing, hair: Array) -> Floats:
+    """Return (V, 3) unit vectors along the texture's second axis on the surface, zero where there is no hair."""
+    corner, texture = drawing.points[drawing.faces], drawing.uvs[drawing.face_uvs]
+    first, second = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    (u1, v1), (u2, v2) = (texture[:, 1] - texture[:, 0]).T, (texture[:, 2] - texture[:, 0]).T
+    sign = np.sign(u1 * v2 - u2 * v1)[:, None]
+    along = (second * u1[:, None] - first * u2[:, None]) * sign
+    total = np.stack(
+        [
+            sum(np.bincount(drawing.faces[:, k], weights=along[:, axis], minlength=len(drawing.points)) for k in range(3))
+            for axis in range(3)
+        ],
+        axis=1,
+    )
+    total -= (total * drawing.normals).sum(axis=1, keepdims=True) * drawing.normals
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.where(hair[:, None] & (length > 1e-20), total / np.maximum(length, 1e-20), 0.0)
