@@ -11,7 +11,7 @@ DEMO ?= demo
 PEOPLE ?= makehuman:count=24,views=8,size=128,samples=8,background=plain$(if $(wildcard $(SPHEREHEAD_SHARED)/assets/makehuman),$(comma)assets=$(SPHEREHEAD_SHARED)/assets/makehuman)
 comma := ,
 
-.PHONY: help install demo test check lint types tests format clean
+.PHONY: help install demo docs test check lint types tests format clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,11 @@ demo: install ## a data set from real pictures, one of rendered people, and two 
 	@echo "open $(CURDIR)/$(DEMO)/heads/report/report.html"
 	@ls -d $(CURDIR)/$(DEMO)/people/report/report.html $(CURDIR)/$(DEMO)/run/pictures $(CURDIR)/$(DEMO)/generated 2>/dev/null || true
 
+docs: install ## build the documentation into site/
+	@mkdir -p .typecheck && ln -sfn "$(CURDIR)" .typecheck/spherehead
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@echo "open $(CURDIR)/site/index.html"
+
 test: install check tests ## lint, check types and run every test
 
 check: lint types ## lint and check types, without tests
@@ -53,4 +58,4 @@ format: install ## rewrite the code in the agreed style
 	.venv/bin/ruff format .
 
 clean: ## remove what the demo and the tools made, not .venv
-	rm -rf $(DEMO) build dist .typecheck .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) site build dist .typecheck .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .api import OpenStage as OpenStage
     from .api import Recipe as Recipe
     from .api import Sample as Sample
+    from .api import Source as Source
+    from .api import SourceImage as SourceImage
     from .api import Stage as Stage
     from .api import build_dataset as build_dataset
     from .api import generate as generate
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from .api import load_plugins as load_plugins
     from .api import preset as preset
     from .api import read_manifest as read_manifest
+    from .api import register_source as register_source
     from .api import register_stage as register_stage
     from .api import samples as samples
     from .api import train as train
@@ -37,9 +40,11 @@ if TYPE_CHECKING:
 _STREAMING, _LOSSES, _VOLUMES = "datasets.streaming.loader", "model.losses", "model.volumes"
 _HOMES = {
     "Batch": _STREAMING, "Camera": "api", "ConfigError": "api", "Drop": "api", "LossTerm": _LOSSES, "OpenStage": "api",
-    "Recipe": "api", "Sample": "api", "ShardStream": _STREAMING, "Stage": "api", "StreamSettings": _STREAMING,
+    "Recipe": "api", "Sample": "api", "ShardStream": _STREAMING, "Source": "api", "SourceImage": "api",
+    "Stage": "api", "StreamSettings": _STREAMING,
     "VolumeSettings": _VOLUMES, "build_dataset": "api", "generate": "api", "load_generator": "api", "load_plugins": "api",
-    "open_loader": _STREAMING, "preset": "api", "read_manifest": "api", "register_stage": "api", "register_term": _LOSSES,
+    "open_loader": _STREAMING, "preset": "api", "read_manifest": "api", "register_source": "api",
+    "register_stage": "api", "register_term": _LOSSES,
     "register_volume": _VOLUMES, "samples": "api", "train": "api", "verify": "api", "write_report": "api",
 }  # fmt: skip
 """Public names and the modules that they come from."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .datasets.camera import Camera
-from .datasets.sample import Drop, Sample
+from .datasets.sample import Drop, Sample, SourceImage
+from .datasets.sources.base import Source, register_source
 from .manifests.config import ConfigError
 from .manifests.registry import load_plugins
 from .pipeline.presets import preset
@@ -37,6 +38,8 @@ __all__ = [
     "OpenStage",
     "Recipe",
     "Sample",
+    "Source",
+    "SourceImage",
     "Stage",
     "build_dataset",
     "generate",
@@ -44,6 +47,7 @@ __all__ = [
     "load_plugins",
     "preset",
     "read_manifest",
+    "register_source",
     "register_stage",
     "samples",
     "train",

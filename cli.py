@@ -31,7 +31,7 @@ from .commands.common import ABORTED, INTERNAL, INTERRUPTED, LOCKED, MISMATCH, O
 EXIT_CODES = (
     "Exit codes: 0 done; 1 internal error; 2 wrong usage or setting, or something is missing; 3 a check found a mismatch; "
     "4 stopped by the abort guard; 5 another process writes the folder; 6 nothing was kept; 130 and 143 stopped by SIGINT "
-    "and SIGTERM, the same line goes on. --debug anywhere shows the traceback of an error."
+    "and SIGTERM, rerun the command to resume. --debug anywhere shows the traceback of an error."
 )
 ERRORS: dict[str, int] = {
     "manifests.config:ConfigError": USAGE,
@@ -57,26 +57,27 @@ ERRORS: dict[str, int] = {
 """Errors that speak for themselves, as module:class, and the exit code of each."""
 
 app = typer.Typer(
-    help="Photographs of heads into WebDataset shards whose every label can be proved.\n\n"
+    help="Photographs and synthetic heads into verifiable WebDataset shards, and generators of heads trained on them.\n\n"
     "Example: spherehead build-dataset photos --out heads",
     epilog=EXIT_CODES,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (
-    builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report, machine.doctor, heads.convert, heads.generate,
-    training.train,
-):  # fmt: skip
-    app.command(command.__name__.replace("_", "-"))(command)
-for title, group in (
-    ("shards", sets.shards),
-    ("manifest", sets.manifest),
-    ("models", machine.models),
-    ("assets", assets.assets),
-    ("model", heads.model),
-    ("presets", builds.presets),
+for panel, commands in (
+    ("Data sets", (builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report)),
+    ("Models of heads", (training.train, heads.generate, heads.convert)),
+    ("This machine", (machine.doctor,)),
 ):
-    app.add_typer(group, name=title)
+    for command in commands:
+        app.command(command.__name__.replace("_", "-"), rich_help_panel=panel)(command)
+for title, group, panel in (
+    ("presets", builds.presets, "Data sets"),
+    ("shards", sets.shards, "Data sets"),
+    ("manifest", sets.manifest, "Data sets"),
+    ("model", heads.model, "Models of heads"),
+    ("models", machine.models, "This machine"),
+    ("assets", assets.assets, "This machine"),
+):
+    app.add_typer(group, name=title, rich_help_panel=panel)
 
 
 def show_version(asked: bool) -> None:
@@ -141,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(app(hoisted(words), prog_name="spherehead", standalone_mode=False) or OK)
     except (KeyboardInterrupt, typer.Abort):
-        print("error: stopped by SIGINT; the same line goes on", file=sys.stderr)
+        print("error: stopped by SIGINT; rerun the command to resume", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if debug:

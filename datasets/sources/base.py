@@ -7,11 +7,14 @@ send to another process, which then reads for itself.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
+from ...manifests.registry import Registry, RegistryError
 from ..sample import SourceImage
 
+AnyOpener = TypeVar("AnyOpener", bound="Opener")
 MAX_BYTES = 512 << 20
 """Default limit of one file, as `DecodePolicy.max_bytes`."""
 
@@ -58,3 +61,24 @@ class Source(ABC):
             Drop: sidecar_mismatch where it is named but cannot be read.
         """
         return None
+
+
+Opener = Callable[[str], Source]
+SCHEMES: Registry[Opener] = Registry("source")
+"""Beginning of a source's text, such as "makehuman:" -> what opens it from its text."""
+
+
+def register_source(scheme: str) -> Callable[[AnyOpener], AnyOpener]:
+    """Return a decorator for what opens sources whose text begins with a scheme, such as "squares:".
+
+    Raises:
+        RegistryError: the scheme does not end with a colon, or is taken.
+    """
+    if not scheme.endswith(":") or len(scheme) < 3:
+        raise RegistryError(f"expected a scheme of two letters or more that ends with a colon, got {scheme!r}")
+
+    def add(opener: AnyOpener) -> AnyOpener:
+        SCHEMES.add(scheme, opener)
+        return opener
+
+    return add

@@ -1,18 +1,18 @@
 """Open a source by its text: a folder, a picture, an archive, a list, or a kind that names itself by a scheme.
 
-The kinds themselves are in `folder`, `archive` and `listing`; schemes come from whoever calls.
+The kinds themselves are in `folder`, `archive` and `listing`; further ones are registered under a scheme (`base`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..images.headers import sniff
 from ..sample import Drop
 from .archive import ShardSource, ZipSource
-from .base import MAX_BYTES, Source, SourceError
+from .base import MAX_BYTES, SCHEMES, Source, SourceError
 from .folder import FolderSource
 from .listing import ListSource
 
@@ -61,15 +61,12 @@ def _single(path: Path, label: str) -> Source:
     return FolderSource(label or path.resolve().parent.name, os.fspath(path.parent), only=path.name)
 
 
-def open_sources(
-    texts: Sequence[str], max_bytes: int = MAX_BYTES, schemes: Mapping[str, Callable[[str], Source]] | None = None
-) -> list[Source]:
+def open_sources(texts: Sequence[str], max_bytes: int = MAX_BYTES) -> list[Source]:
     """Open several sources in the given order; a label that comes again gets its number, as in "photos#2".
 
     Args:
         texts: paths, or texts that begin with a scheme.
         max_bytes: larger files are refused before they are read.
-        schemes: beginning of a text such as "makehuman:" -> what opens such a source.
 
     Raises:
         SourceError: none is given, or one cannot be opened.
@@ -78,7 +75,7 @@ def open_sources(
         raise SourceError("expected at least one source: a folder, zip, list or shard set")
     sources = []
     for text in texts:
-        opener = next((opener for scheme, opener in (schemes or {}).items() if text.startswith(scheme)), None)
+        opener = next((opener for scheme, opener in SCHEMES.items() if text.startswith(scheme)), None)
         sources.append(opener(text) if opener else open_source(text, max_bytes=max_bytes))
     used: dict[str, int] = {}
     for source in sources:

@@ -1,16 +1,16 @@
 """What a build reads: sources opened by their text, and their files as rows of the build's memory.
 
-Folders and archives are `datasets.sources`' business; here stands which texts name something else.
+Folders and archives are `datasets.sources`' business; the kinds that this layer brings are registered here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...datasets.sample import Drop, SourceImage
-from ...datasets.sources.base import Refused, Source, SourceError
+from ...datasets.sources.base import SCHEMES, Refused, Source, SourceError, register_source
 from ...datasets.sources.open import open_sources
 from ...manifests.config import ConfigError, canonical_json
 from ..recipe import Recipe
@@ -19,12 +19,12 @@ from ..synthetic import source as makehuman
 from ..synthetic.derived_source import DerivedSource, KeptHead
 from ..synthetic.scans import source as mesh_source
 
-SCHEMES: dict[str, Callable[[str], Source]] = {
-    makehuman.SCHEME: makehuman.MakeHumanSource,
-    back_view.SCHEME: back_view.MissingViews,
-    mesh_source.SCHEME: mesh_source.MeshSource,
-}
-"""Beginning of a source's text -> what opens it, where it is no path."""
+for _scheme, _opener in (
+    (makehuman.SCHEME, makehuman.MakeHumanSource),
+    (back_view.SCHEME, back_view.MissingViews),
+    (mesh_source.SCHEME, mesh_source.MeshSource),
+):
+    register_source(_scheme)(_opener)
 InputRow = tuple[Any, ...]
 """A row for `State.list_inputs`."""
 
@@ -36,7 +36,7 @@ def open_all(texts: Sequence[str], recipe: Recipe) -> tuple[Source, ...]:
         ConfigError: one is not there or is nothing that can be read.
     """
     try:
-        return tuple(open_sources(texts, recipe.decode.max_bytes, SCHEMES))
+        return tuple(open_sources(texts, recipe.decode.max_bytes))
     except SourceError as error:
         raise ConfigError(str(error)) from error
 

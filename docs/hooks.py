@@ -1,0 +1,48 @@
+"""Pages of the site that are made when it is built: the command-line reference and the changelog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from mkdocs.structure.files import File, Files
+from spherehead.cli import EXIT_CODES, app
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that no file holds."""
+    changelog = (Path(config.config_file_path).parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    for place, text in (("reference/cli.md", command_line()), ("changelog.md", changelog)):
+        files.append(File.generated(config, place, content=text))
+    return files
+
+
+def command_line() -> str:
+    """Return the reference of every command, read from the program."""
+    lines = ["# Command line", "", "`spherehead COMMAND --help` prints the same. " + EXIT_CODES, ""]
+    root = typer.main.get_command(app)
+    for name, command in sorted(root.commands.items()):
+        inner = getattr(command, "commands", None)
+        if inner:
+            lines += [f"## {name}", "", _help(command), ""]
+            for sub, each in sorted(inner.items()):
+                lines += [f"### {name} {sub}", "", *_command(each)]
+        else:
+            lines += [f"## {name}", "", *_command(command)]
+    return "\n".join(lines)
+
+
+def _help(command: Any) -> str:
+    return (command.help or "").replace("Example: ", "Example:\n\n    ").strip()
+
+
+def _command(command: Any) -> list[str]:
+    lines = [_help(command), "", "| option | meaning | default |", "| --- | --- | --- |"]
+    for option in command.params:
+        names = ", ".join(option.opts) if option.param_type_name == "option" else (option.metavar or option.name)
+        default = option.default
+        shown = "" if default is None or callable(default) or default is False or default == () else f"`{default}`"
+        text = (getattr(option, "help", "") or "").replace("|", "\\|")
+        lines.append(f"| `{names}` | {text} | {shown} |".replace("[", "\\["))
+    return [*lines, ""]
