@@ -18,7 +18,6 @@ if __name__ == "__main__":  # run as a file: ./datasets must hide nobody's packa
     except ImportError as missing:
         sys.exit(f"error: {missing}; install this checkout first: pip install -e {Path(__file__).resolve().parent}")
 
-import io
 import logging
 import os
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import assets, builds, heads, machine, sets, training
+from .commands import assets, builds, heads, machine, photographs, sets, training
 from .commands.common import ABORTED, INTERNAL, INTERRUPTED, LOCKED, MISMATCH, OK, USAGE
 
 EXIT_CODES = (
@@ -65,6 +64,7 @@ app = typer.Typer(
 )
 for panel, commands in (
     ("Data sets", (builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report)),
+    ("Data sets", (photographs.render_photographs,)),
     ("Models of heads", (training.train, heads.generate, heads.convert)),
     ("This machine", (machine.doctor,)),
 ):
@@ -140,9 +140,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"] or ["--help"]
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    for stream in (sys.stdout, sys.stderr):  # names of files need not fit the terminal's encoding
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     try:
         return int(app(hoisted(words), prog_name="spherehead", standalone_mode=False) or OK)
     except (KeyboardInterrupt, typer.Abort):

@@ -33,7 +33,7 @@ ROOMS = {
     "pipeline": [
         "stage", "curation", "recipe", "backends", "annotators/faces", "annotators/mattes", "annotators/parsers", "annotators",
         "stages", "presets", "console", "execution", "synthetic/assets", "synthetic/people", "synthetic/rendering",
-        "synthetic/shading", "synthetic", "synthetic/scans", "engines", "building",
+        "synthetic/shading", "synthetic", "synthetic/scans", "synthetic/wild", "engines", "building",
     ],
     "model": [
         "ops", "nets", "volumes", "volume_rendering", "", "losses", "visualization", "evaluation", "interop", "train", "export",
@@ -72,9 +72,6 @@ WRAPPERS = {
     },
     "fsspec": {"datasets/shards/storage.py"},
     "zlib_ng": {"datasets/images/grey_png.py"},
-    "simplejpeg": {"datasets/images/jpeg.py"},
-    "tifffile": {"datasets/images/tiff_pixels.py"},
-    "imagecodecs": {"datasets/images/colour.py"},
 }
 """Package -> the modules that may import it; `model` is made of torch and is free to."""
 SKIPPED = {"tests", "build", "dist", "demo", "docs"}

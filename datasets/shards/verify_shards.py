@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from .tar import ShardError, iterate, packed_size
 
 MEMBERS = ("mask.png", "seg.png", "cam.json", "json", *IMAGE_SUFFIXES)
 """What a sample may consist of."""
+PHOTOGRAPH_MEMBERS = re.compile(r"who\.png|depth\.png|points\.npy|alpha\d\.png")
+"""What a photograph with several heads may have beside them, see `photographs`."""
 DECIDED = frozenset(
     ("status", "split", "component", "shard", "index_in_shard", "offset", "num_bytes", "view_bin", "weight", "cluster",
      "duplicate_of", "synthetic", "chain")
@@ -101,7 +104,7 @@ def _check_shard(path: Path, entry: ShardEntry, rows: Mapping[str, dict[str, Any
 def _check_sample(members: Mapping[str, bytes], row: Mapping[str, Any], deep: bool) -> Iterator[tuple[str, str, str]]:
     """Yield (kind, expected, found) for one sample."""
     suffixes = [suffix for suffix in IMAGE_SUFFIXES if suffix in members]
-    strange = sorted(set(members) - set(MEMBERS))
+    strange = sorted(name for name in set(members) - set(MEMBERS) if not PHOTOGRAPH_MEMBERS.fullmatch(name))
     if len(suffixes) != 1 or "json" not in members or strange:
         yield "member", "one picture, one .json, and mask, class map and camera where made", ", ".join(sorted(members))
         return

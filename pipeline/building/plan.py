@@ -18,7 +18,6 @@ from ..synthetic.derived_source import DerivedSource
 from .build import REQUEST, STATE, BuildRequest
 from .derived import kept_heads
 from .inputs import InputRow, derived_rows, input_rows, open_all
-from .known_cameras import KnownCameras
 from .state import State, raw
 
 _PAGE = 20_000
@@ -48,8 +47,6 @@ class Plan:
     """Inputs that may still change it, because they are not worked on yet."""
     why: dict[str, str] = field(default_factory=dict)
     """Step -> what about it differs from the earlier build."""
-    notes: list[str] = field(default_factory=list)
-    """What there is to say of known cameras."""
 
     @property
     def runs(self) -> dict[str, int]:
@@ -74,7 +71,7 @@ class Plan:
             cached = self.inputs - self.refused - count
             reason = self.why.get(step, "")
             rows.append(f"  {step:<{width}}  run {count:>9}  cached {cached:>9}" + (f"  ({reason})" if reason else ""))
-        return [head, *self.notes, *([self._filling()] if self.filled is not None else []), *rows]
+        return [head, *([self._filling()] if self.filled is not None else []), *rows]
 
     def _filling(self) -> str:
         """Say what is made for the views of what is kept."""
@@ -92,12 +89,10 @@ def make_plan(request: BuildRequest) -> Plan:
     """
     recipe = request.recipe.resolved()
     plan = Plan(("decode", *(stage.name for stage in recipe.stages), "encode"))
-    sources = open_all(request.sources, request.recipe, request.follow_links)
-    cameras = KnownCameras.of(recipe)
+    sources = open_all(request.sources, request.recipe)
     with _reading(request.out) as state:
         seen = _Seen(state, recipe.keys(), plan)
-        seen.count(input_rows(sources, request.sources, request.limit, cameras))
-        plan.notes = cameras.check_listed(whole=not request.limit) if cameras is not None else []
+        seen.count(input_rows(sources, request.sources, request.limit))
         if any(isinstance(source, DerivedSource) for source in sources):
             before = plan.inputs
             seen.count(_derived(plan, request, recipe, sources))
@@ -109,7 +104,7 @@ def make_plan(request: BuildRequest) -> Plan:
 def _derived(plan: Plan, request: BuildRequest, recipe: Recipe, sources: tuple[Source, ...]) -> Iterator[InputRow]:
     """Yield the inputs that follow from what is kept as far as that is known, from a copy of the build's memory."""
     with contextlib.closing(State(request.out / STATE / "state.sqlite", trial=True)) as trial:
-        rows = input_rows(sources, request.sources, request.limit, KnownCameras.of(recipe))
+        rows = input_rows(sources, request.sources, request.limit)
         trial.list_inputs(rows, trial.chain_id(recipe.keys()))
         _, plan.unknown = trial.count_inputs()
         kept = kept_heads(trial, recipe, StageCache(request.out / STATE / "cache"))

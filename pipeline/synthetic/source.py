@@ -54,6 +54,9 @@ VERSION = 4
 PATHS, RASTER = "paths", "raster"
 LIGHTS = (PATHS, RASTER)
 """How pictures are lit."""
+CANONICAL, WILD = "canonical", "wild"
+FRAMINGS = (CANONICAL, WILD)
+"""How heads lie in pictures."""
 RASTER_VERSION = 1
 """Raise it when raster light would give other pictures."""
 
@@ -84,6 +87,8 @@ class MakeHumanSettings:
     """Mitsuba's variant; auto takes the fastest that runs here, and gives other noise than scalar_rgb."""
     light: str = PATHS
     """paths traces light with Mitsuba; raster shades the z-buffer in a fraction of a second, without samples and noise."""
+    framing: str = CANONICAL
+    """canonical crops of one head each, or wild: whole photographs, which `render-photographs` writes."""
     assets: str = ""
     """Folder with MakeHuman's data; empty for SPHEREHEAD_ASSETS or the user's cache."""
     people: PopulationSettings = PopulationSettings()
@@ -96,6 +101,10 @@ class MakeHumanSettings:
             raise ConfigError(f"makehuman: expected a variant of {', '.join(CHOICES)}, got {self.variant!r}")
         if self.light not in LIGHTS:
             raise ConfigError(f"makehuman: expected a light of {', '.join(LIGHTS)}, got {self.light!r}")
+        if self.framing not in FRAMINGS:
+            raise ConfigError(f"makehuman: expected a framing of {', '.join(FRAMINGS)}, got {self.framing!r}")
+        if self.framing == WILD and self.light != RASTER:
+            raise ConfigError("makehuman: framing=wild is lit by light=raster; add it")
         if self.background and self.background not in KINDS:
             raise ConfigError(f"makehuman: expected a background of {', '.join(KINDS)}, got {self.background!r}")
 
@@ -137,7 +146,7 @@ def _value(text: str) -> Any:
     return {"true": True, "false": False}.get(text.lower(), text)
 
 
-LATER = {"light": PATHS}
+LATER = {"light": PATHS, "framing": CANONICAL}
 """Settings that sets of earlier versions did not tell, and what they meant."""
 
 
@@ -153,6 +162,8 @@ class MakeHumanSource(Source):
         """
         self.label = "makehuman"
         self.settings = parse(text)
+        if self.settings.framing == WILD:
+            raise ConfigError("makehuman: photographs of framing=wild show several heads; write them with render-photographs")
         try:
             self._fingerprint = self._assets().fingerprint
             self.settings, self._renderer = with_renderer(self.settings)

@@ -10,19 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from ....datasets.arrays import Array
+from ....datasets.canonical_face import IBUG_VERTICES
 
-MESH_INDEX: tuple[int, ...] = (
-    # jaw
-    127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 356,
-    # brows
-    70, 63, 105, 66, 107, 336, 296, 334, 293, 300,
-    # nose: bridge, then base
-    168, 197, 5, 4, 75, 97, 2, 326, 305,
-    # eyes
-    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
-    # lips: outer, then inner
-    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
-)  # fmt: skip
+MESH_INDEX = IBUG_VERTICES
 """Mesh vertex of each iBUG landmark."""
 
 

@@ -18,6 +18,7 @@ from ....datasets.classes import INDEX
 from ..assets.library import Assets, Piece
 from . import glasses, paint
 from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
+from .face_points import face_points, iris_points
 from .placement import Placement, place
 from .population import Person
 from .subdivision import quads_of, subdivide
@@ -82,6 +83,8 @@ class Figure:
     person: Person
     parts: tuple[Part, ...]
     placement: Placement
+    face_points: Floats
+    """(478, 3) MediaPipe's face points in the head frame, see `face_points`."""
 
 
 @lru_cache(maxsize=4)
@@ -103,7 +106,7 @@ def build_figure(assets: Assets, person: Person) -> Figure:
     parts = [*maker.skin(), *maker.eyes(), *maker.worn()]
     if person.glasses is not None:
         parts += maker.glasses()
-    return Figure(person, tuple(part for part in parts if len(part.faces)), placement)
+    return Figure(person, tuple(part for part in parts if len(part.faces)), placement, maker.face_points(parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +129,17 @@ class _Maker:
             name, placed, vertex_normals(placed, small), small, uvs[used_uvs], new_uvs.reshape(faces.shape).astype(np.int32),
             texture, labels, finish,
         )  # fmt: skip
+
+    def face_points(self, parts: list[Part]) -> Floats:
+        """Return the (478, 3) face points on this person's surface, irises of the eyes among `parts` included."""
+        surface = self.placement.apply(self.body.bust.subdivision.refine(self.vertices))
+        irises = {
+            part.name: iris_points(part.points, part.faces, part.uvs, part.face_uvs)
+            for part in parts
+            if part.name in ("right_eye", "left_eye")
+        }
+        none = np.zeros((0, 3))
+        return face_points(surface, irises.get("right_eye", none), irises.get("left_eye", none))
 
     def skin(self) -> list[Part]:
         """Make the head and the rest of the bust, which have textures of their own."""

@@ -64,6 +64,16 @@ class Drawing:
         return rasterise(self.points, self.faces, self.uvs, self.face_uvs, self.alpha, camera, size, order, onto)
 
     @cached_property
+    def see_through(self) -> Array:
+        """(F,) bool: faces that are more than half transparent at their middle."""
+        return np.concatenate([_opacity(part, part.uvs[part.face_uvs].mean(axis=1)) < 128 for part in self.parts])
+
+    @cached_property
+    def opacities(self) -> Array:
+        """(T,) uint8 opacity of the texture at each texture coordinate."""
+        return np.concatenate([_opacity(part, part.uvs) for part in self.parts])
+
+    @cached_property
     def _fields(self) -> Floats:
         width = max((part.fields.shape[1] for part in self.parts if part.fields is not None), default=1)
         return np.vstack([np.full((len(p.points), width), -1.0) if p.fields is None else p.fields for p in self.parts])
@@ -226,6 +236,14 @@ def _normals(drawing: Drawing, seen: Buffers, offset: int, step: int) -> Array:
     normals = some.blend(drawing.normals, drawing.faces)
     length = np.linalg.norm(normals, axis=2, keepdims=True)
     return np.where(length > 0, normals / np.maximum(length, 1e-12), 0.0).astype(np.float32)
+
+
+def _opacity(part: Part, places: Floats) -> Array:
+    """Return the (N,) uint8 opacity of a part's nearest texels to (N, 2) texture coordinates."""
+    height, width = part.texture.shape[:2]
+    column = np.clip(places[:, 0] * width, 0, width - 1).astype(np.int64)
+    row = np.clip(places[:, 1] * height, 0, height - 1).astype(np.int64)
+    return np.asarray(part.texture[row, column, 3])
 
 
 def _alpha_maps(parts: tuple[Part, ...]) -> AlphaMaps:

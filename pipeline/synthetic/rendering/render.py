@@ -55,7 +55,8 @@ assert np.isfinite(np.array(mi.render(scene, spp=2))).all()
 """
 
 
-_LINEAR = srgb_to_linear(np.arange(256) / 255.0)
+LINEAR = srgb_to_linear(np.arange(256) / 255.0)
+"""Linear light of 8-bit sRGB values."""
 
 
 class RenderError(RuntimeError):
@@ -328,5 +329,5 @@ def _shoulder(linear: Array) -> Array:
 
 def composite(linear: Floats, alpha: Array, background: Pixels) -> Pixels:
     """Lay premultiplied linear colours over an sRGB background, in linear light, and return sRGB."""
-    mixed = np.clip(linear + (1.0 - alpha) * _LINEAR[background], 0.0, 1.0)
+    mixed = np.clip(linear + (1.0 - alpha) * LINEAR[background], 0.0, 1.0)
     return np.round(255.0 * linear_to_srgb(mixed)).astype(np.uint8)

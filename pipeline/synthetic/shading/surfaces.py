@@ -91,7 +91,7 @@ def surfaces_of(drawing: Drawing, tangents: Array | None = None) -> Surfaces:
     wraps = np.repeat([finish.wrap for finish in finishes], sizes)
     lift, near = (np.array([_GAPS.get(kind, _GAP)[k] for kind in range(4)])[kinds] for k in (0, 1))
     hiding = np.array([part.name not in UNHIDING and not part.is_clear for part in drawing.parts])[drawing.part_of]
-    faces = np.ascontiguousarray(drawing.faces[hiding & ~_see_through(drawing)])
+    faces = np.ascontiguousarray(drawing.faces[hiding & ~drawing.see_through])
     lifted = drawing.points + lift[:, None] * drawing.normals
     sees = visibility(drawing.points, lifted, faces, near.astype(np.float32))
     tangents = _downwards(drawing, kinds == HAIR) if tangents is None else tangents
@@ -106,20 +106,6 @@ def surfaces_of(drawing: Drawing, tangents: Array | None = None) -> Surfaces:
     return Surfaces(
         drawing, drawing.normals.astype(np.float32), tangents.astype(np.float32), kinds, sees, transfer, ambient, table, faces
     )
-
-
-def _see_through(drawing: Drawing) -> Array:
-    """Tell which faces are more than half transparent at their middle."""
-    clear = np.zeros(len(drawing.faces), dtype=bool)
-    for number, part in enumerate(drawing.parts):
-        if part.is_opaque:
-            continue
-        height, width = part.texture.shape[:2]
-        middle = part.uvs[part.face_uvs].mean(axis=1)
-        column = np.clip(middle[:, 0] * width, 0, width - 1).astype(np.int64)
-        row = np.clip(middle[:, 1] * height, 0, height - 1).astype(np.int64)
-        clear[drawing.part_of == number] = part.texture[row, column, 3] < 128
-    return clear
 
 
 def _downwards(drawing: Drawing, hair: Array) -> Floats:
