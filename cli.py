@@ -18,6 +18,7 @@ if __name__ == "__main__":  # run as a file: ./datasets must hide nobody's packa
     except ImportError as missing:
         sys.exit(f"error: {missing}; install this checkout first: pip install -e {Path(__file__).resolve().parent}")
 
+import io
 import logging
 import os
 from collections.abc import Sequence
@@ -140,6 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"] or ["--help"]
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    for stream in (sys.stdout, sys.stderr):  # names of files need not fit the terminal's encoding
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return int(app(hoisted(words), prog_name="spherehead", standalone_mode=False) or OK)
     except (KeyboardInterrupt, typer.Abort):

@@ -48,17 +48,22 @@ def request_from_options(
         bool,
         typer.Option("--fill-views", help="Render the views that the kept heads lack; settings: the source views:most=500."),
     ] = False,
+    follow_links: Annotated[
+        bool,
+        typer.Option("--follow-links", help="Read what symbolic links lead to, as in Hugging Face's cache."),
+    ] = False,
     no_report: NoReport = False,
 ) -> Any:
     """Return the BuildRequest that a command line asks for; the signature is that of `build-dataset` and `plan`."""
+    from ..datasets.sources.names import from_native
     from ..pipeline.building.build import BuildRequest
 
-    asked = tuple(sources)
+    asked = tuple(map(from_native, sources))
     if fill_views and not any(text.startswith(VIEWS) for text in asked):
         asked += (VIEWS,)
     return BuildRequest(
         asked, out, recipe_from(preset, assignments or []), workers or len(os.sched_getaffinity(0)), limit, engine,
-        time_limit, parse_size(max_memory), abort_share, update, device,
+        time_limit, parse_size(max_memory), abort_share, update, device, follow_links,
     )  # fmt: skip
 
 
@@ -118,10 +123,11 @@ def forget(
 
     Example: spherehead forget 0123456789abcdef --out heads
     """
+    from ..datasets.sources.names import from_native
     from ..pipeline.building.takedown import forget as take_down
     from ..pipeline.presets import STAGES
 
-    done = take_down(out, what, STAGES)
+    done = take_down(out, from_native(what), STAGES)
     if (out / "report").is_dir():  # its sheets may show the picture
         from ..datasets.report.report import write_report
 

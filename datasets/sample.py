@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,12 +13,30 @@ from . import reasons
 from .arrays import Array, Floats, Pixels
 from .camera import Camera
 
+_OBJECT = re.compile(r"<([\w.]+)(?: [^<>]*?)? at 0x[0-9a-fA-F]+>")
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{7,16}\b")
+_OPENCV = re.compile(r"^OpenCV\([^)]*\).*?error: *", re.DOTALL)
+MAX_WORDS = 300
+"""Characters of an exception's text that are told."""
+
+
+def without_addresses(text: str) -> str:
+    """Return a text without addresses in memory: the same bytes must be refused in the same words on every run."""
+    return _ADDRESS.sub("0x...", _OBJECT.sub(r"<\1>", text)) if "0x" in text else text
+
+
+def wording(error: BaseException) -> str:
+    """Word an exception for a row of a table: its text in one line, without addresses; its kind where it has no text."""
+    text = " ".join(without_addresses(_OPENCV.sub("", str(error))).split())[:MAX_WORDS]
+    return text if " " in text else f"{type(error).__name__} {text}".rstrip()
+
 
 class Drop(Exception):
     """A sample or file is refused: data, not an error. The reason decides the outcome (see `reasons.REASONS`)."""
 
     def __init__(self, reason: str, detail: str = "", value: float | None = None) -> None:
         """Refuse with a reason code, the measured fact ("best score 0.31 < 0.50") and, where there is one, its number."""
+        detail = without_addresses(detail)
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason, self.detail, self.value = reason, detail, value
         self.outcome = reasons.outcome(reason)

@@ -8,6 +8,8 @@ import difflib
 import hashlib
 import json
 import math
+import reprlib
+import stat
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,13 @@ import yaml
 from .registry import Registry
 
 T = TypeVar("T")
+MAX_BYTES = 4 << 20
+"""Longest file of settings."""
+MAX_VALUES = 100_000
+"""Values that settings may have, aliases written out."""
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 120
+_BRIEF.maxdict = _BRIEF.maxlist = _BRIEF.maxtuple = 8
 
 
 class ConfigError(ValueError):
@@ -57,7 +66,7 @@ def from_plain(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
     """
     where = where or cls.__name__
     if not isinstance(data, Mapping):
-        raise ConfigError(f"{where}: expected a mapping of settings, got {data!r}")
+        raise ConfigError(f"{where}: expected a mapping of settings, got {brief(data)}")
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in data:
@@ -79,9 +88,10 @@ def from_plain(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
 
 def unknown(key: str, known: Sequence[str] | Mapping[str, Any], where: str) -> str:
     """Word the error for a name that does not exist, with the nearest one that does."""
-    near = difflib.get_close_matches(key, list(known), n=1)
+    key = key if isinstance(key, str) else brief(key)
+    near = difflib.get_close_matches(key[:80], list(known), n=1)
     hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"
-    return f"unknown field '{key}' in {where}{hint}"
+    return f"unknown field '{key[:80]}' in {where}{hint}"
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -99,12 +109,12 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is typing.Literal:
         if value in args and type(value) in {type(arg) for arg in args}:
             return value
-        raise ConfigError(f"{where}: expected one of {', '.join(map(repr, args))}, got {value!r}")
+        raise ConfigError(f"{where}: expected one of {', '.join(map(repr, args))}, got {brief(value)}")
     if origin is tuple:
         return _convert_tuple(args, value, where)
     if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: expected a mapping, got {value!r}")
+            raise ConfigError(f"{where}: expected a mapping, got {brief(value)}")
         return {str(key): _convert(args[1], item, f"{where}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -112,13 +122,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return None
     if isinstance(hint, type) and type(value) is hint and not (isinstance(value, float) and not math.isfinite(value)):
         return value
-    raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+    raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {brief(value)}")
 
 
 def _convert_kind(kinds: Registry[Any], value: Any, where: str) -> Any:
     """Return the registered dataclass that plain data with a `kind` describes."""
     if not isinstance(value, Mapping) or not isinstance(kind := value.get("kind"), str):
-        raise ConfigError(f"{where}: expected a mapping with a `kind`, one of {', '.join(sorted(kinds))}, got {value!r}")
+        raise ConfigError(f"{where}: expected a mapping with a `kind`, one of {', '.join(sorted(kinds))}, got {brief(value)}")
     if kind not in kinds:
         raise ConfigError(f"{where}: {kinds.unknown(kind)}")
     return from_plain(kinds[kind], value, where)
@@ -136,7 +146,7 @@ def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
 
 def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise ConfigError(f"{where}: expected a list, got {value!r}")
+        raise ConfigError(f"{where}: expected a list, got {brief(value)}")
     if len(args) == 2 and args[1] is Ellipsis:
         return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if len(value) != len(args):
@@ -160,13 +170,13 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
     Raises:
         ConfigError: there is no '=' or no name before it.
     """
-    name, separator, raw = text.partition("=")
+    name, separator, value_text = text.partition("=")
     if not separator or not name.strip():
         raise ConfigError(f"expected NAME=VALUE, got {text!r}; for example --set detect.faces=all")
     try:
-        value = yaml.safe_load(raw) if raw.strip() else ""
-    except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read the value of {text!r} as YAML: {error}") from error
+        value = parse_yaml(value_text) if value_text.strip() else ""
+    except ValueError as error:
+        raise ConfigError(f"cannot read the value of {brief(text)} as YAML: {error}") from error
     if isinstance(value, str):  # YAML 1.1 does not take 1e-3 for a number
         with contextlib.suppress(ValueError):
             value = float(value)
@@ -233,11 +243,73 @@ def load_plain(path: Path) -> Any:
     """Read a YAML or JSON file into plain data.
 
     Raises:
-        ConfigError: the file does not parse; the message names it.
+        ConfigError: there is no such file, or it does not parse; the message names it.
     """
     kind = "JSON" if path.suffix == ".json" else "YAML"  # YAML 1.1 takes JSON's 1e-08 for a text
     try:
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text) if kind == "JSON" else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"cannot read {path} as {kind}: {error}") from error
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise ConfigError(f"expected a {kind} file at {path}, found a folder, pipe or device")
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"expected settings in {path}, it has more than {MAX_BYTES} bytes")
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text) if kind == "JSON" else parse_yaml(text)
+    except RecursionError as error:
+        raise ConfigError(f"cannot read {path} as {kind}: it is nested too deeply") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise error if isinstance(error, ConfigError) else ConfigError(f"cannot read {path} as {kind}: {error}") from error
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML of one document; aliases may not make it larger than settings ever are, nor lead back into themselves.
+
+    Raises:
+        ValueError: it is none, or its values are of no kind that YAML knows.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _num_values(node, {})
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}"[:500]) from error
+
+
+def _num_values(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return how many values a node stands for once its aliases are written out.
+
+    Raises:
+        ValueError: more than `MAX_VALUES`, or it contains itself.
+    """
+    if id(node) in known:
+        if not known[id(node)]:
+            raise ValueError("an alias leads back into itself")
+        return known[id(node)]
+    known[id(node)] = 0
+    parts: list[yaml.Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        parts = node.value
+    elif isinstance(node, yaml.MappingNode):
+        parts = [part for pair in node.value for part in pair]
+    known[id(node)] = 1 + sum(_num_values(part, known) for part in parts)
+    if known[id(node)] > MAX_VALUES:
+        raise ValueError(f"its aliases make it larger than {MAX_VALUES} values")
+    return known[id(node)]
+
+
+def brief(value: Any) -> str:
+    """Return a value's repr for a message, cut where it is long."""
+    try:
+        text = _BRIEF.repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits has no repr
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..datasets.images import decode as decoding
 from ..datasets.images.decode import DecodePolicy
 from ..datasets.shards.codec import Encoding
 from ..manifests.config import (
@@ -80,7 +81,7 @@ class Recipe:
 
     def keys(self) -> tuple[str, ...]:
         """Return the cache keys of a resolved recipe: decoding, each stage, encoding; each depends on all before it."""
-        key = fingerprint(["decode", CACHE_FORMAT, to_plain(self.decode), self.seed])
+        key = fingerprint(["decode", decoding.VERSION, CACHE_FORMAT, to_plain(self.decode), self.seed])
         keys = [key]
         for stage in self.stages:
             key = stage.key(key)

@@ -71,6 +71,11 @@ class Stage(ABC):
         """Whether its labels may have other than the canonical intrinsics."""
         return False
 
+    @property
+    def camera_file(self) -> str:
+        """Path of a file of known cameras that this stage takes labels from; empty where it takes none."""
+        return ""
+
     def remake(self, sample: Sample) -> Sample:
         """Fill the `remade` fields of a sample restored from the cache, exactly as the stage did."""
         return sample

@@ -72,6 +72,9 @@ WRAPPERS = {
     },
     "fsspec": {"datasets/shards/storage.py"},
     "zlib_ng": {"datasets/images/grey_png.py"},
+    "simplejpeg": {"datasets/images/jpeg.py"},
+    "tifffile": {"datasets/images/tiff_pixels.py"},
+    "imagecodecs": {"datasets/images/colour.py"},
 }
 """Package -> the modules that may import it; `model` is made of torch and is free to."""
 SKIPPED = {"tests", "build", "dist", "demo", "docs"}

@@ -11,6 +11,7 @@ from ..arrays import Floats, Pixels
 
 FILL = 128
 """The grey with which JPEG decoders fill blocks that never came."""
+_ROWS = 64
 SHIFT_RATIO = 2.0
 """How many times larger than its spread a step along a row of blocks must be to count as a shift."""
 SHIFT_LEVELS = 5.0
@@ -27,8 +28,13 @@ def grey_tail(pixels: Pixels) -> float:
     """
     if abs(int(pixels[-1, 0, 0]) - FILL) > 2 or not _is_fill(pixels[-1:])[0] or _is_fill(pixels[:1])[0]:
         return 0.0
-    filled = _is_fill(pixels)
-    return int(np.argmin(filled[::-1])) / len(filled)
+    whole, count = len(pixels), 0
+    for stop in range(whole, 0, -_ROWS):  # from below, a few rows at a time: the picture may be large
+        filled = _is_fill(pixels[max(0, stop - _ROWS) : stop])[::-1]
+        if not filled.all():
+            return (count + int(np.argmin(filled))) / whole
+        count += len(filled)
+    return 1.0
 
 
 def _is_fill(pixels: Pixels) -> Pixels:

@@ -1,6 +1,8 @@
 """Colour arithmetic that every decoded file goes through: profiles to sRGB, CMYK, 16 bits to 8, transparency, orientation.
 
-It knows arrays only; which file needs which step is `decode`'s business. Profiles are applied by LittleCMS through Pillow.
+It knows arrays only; which file needs which step is `decode`'s business. Profiles are applied by LittleCMS: through Pillow to
+8 bits, through imagecodecs to 16. Whole pictures are worked on a few rows at a time, so that a step holds little beside its
+result.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import hashlib
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,8 @@ NEAR_SRGB = 2
 """Largest change in levels of 255 for which a profile counts as sRGB and is not applied."""
 MAX_TRANSFORMS = 64
 """Colour transforms kept in memory, one per profile and number of channels."""
-
+_BLOCK = 1 << 18
+"""Pixels that are worked on at once."""
 _MODES = {1: ("GRAY", "L"), 3: ("RGB ", "RGB"), 4: ("CMYK", "CMYK")}
 
 
@@ -46,8 +50,8 @@ class Profiles:
             self._transforms.move_to_end(key)
             return self._transforms[key]
 
-    def to_srgb(self, pixels: Pixels, profile: bytes) -> tuple[Pixels | None, str]:
-        """Convert (H, W) grey, (H, W, 3) RGB or (H, W, 4) CMYK pixels (0 no ink) to (H, W, 3) sRGB.
+    def to_srgb(self, pixels: Array, profile: bytes) -> tuple[Pixels | None, str]:
+        """Convert (H, W) grey, (H, W, 3) RGB or (H, W, 4) CMYK pixels (0 no ink), uint8 or uint16, to (H, W, 3) uint8 sRGB.
 
         Returns:
             The converted pixels with the flag "icc_converted", or None with "" (already sRGB) or "icc_ignored".
@@ -58,9 +62,34 @@ class Profiles:
         transform = self.transform(profile, channels)
         if isinstance(transform, str):
             return None, "" if transform == "srgb" else transform
-        image = Image.fromarray(pixels if channels != 4 else np.ascontiguousarray(pixels), _MODES[channels][1])
-        converted = ImageCms.applyTransform(image, transform)
-        return np.asarray(converted if converted is not None else image), "icc_converted"
+        converted = np.empty((*pixels.shape[:2], 3), dtype=np.uint8)
+        for rows in blocks(pixels):
+            part = np.ascontiguousarray(pixels[rows])
+            if part.dtype == np.uint16 and channels != 4:
+                converted[rows] = _deep_to_srgb(part, profile)
+                continue
+            image = Image.fromarray(to_eight_bits(part) if part.dtype == np.uint16 else part, _MODES[channels][1])
+            done = ImageCms.applyTransform(image, transform)
+            converted[rows] = np.asarray(done if done is not None else image)
+        return converted, "icc_converted"
+
+
+def _deep_to_srgb(pixels: Array, profile: bytes) -> Pixels:
+    """Convert 16-bit pixels without rounding them to 8 bits first, which would cut linear light into steps of 13 levels."""
+    import imagecodecs
+
+    converted = imagecodecs.cms_transform(
+        pixels, profile, imagecodecs.cms_profile("srgb"), colorspace="gray" if pixels.ndim == 2 else "rgb",
+        outcolorspace="rgb", outdtype="uint8", intent=1, flags=0x2000,
+    )  # fmt: skip
+    return np.asarray(converted, dtype=np.uint8)
+
+
+def blocks(pixels: Array) -> Iterator[slice]:
+    """Yield slices of rows that cover a picture, about `_BLOCK` pixels each."""
+    step = max(1, _BLOCK // max(1, pixels.shape[1]))
+    for start in range(0, len(pixels), step):
+        yield slice(start, start + step)
 
 
 def _build(profile: bytes, channels: int) -> Any:
@@ -92,20 +121,29 @@ def cmyk_to_rgb(ink: Pixels) -> Pixels:
 
     Each colour is what its ink and black let through: R = (255 - C)(255 - K) / 255, rounded; likewise G and B.
     """
-    light = 255 - ink.astype(np.uint32)
-    return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
+    colours = np.empty((*ink.shape[:2], 3), dtype=np.uint8)
+    for rows in blocks(ink):
+        light = 255 - ink[rows].astype(np.uint32)
+        colours[rows] = (light[..., :3] * light[..., 3:] + 127) // 255
+    return colours
 
 
 def to_eight_bits(pixels: Array) -> Pixels:
     """Scale 16-bit values to 8 bits: v / 257, rounded to nearest, so that 0 and 65535 become 0 and 255."""
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    levels = np.empty(pixels.shape, dtype=np.uint8)
+    for rows in blocks(pixels):
+        levels[rows] = (pixels[rows].astype(np.uint32) + 128) // 257
+    return levels
 
 
 def composite(pixels: Pixels, alpha: Pixels, background: tuple[int, int, int]) -> Pixels:
     """Lay (H, W, 3) pixels over a plain background: (c * a + b * (255 - a)) / 255, rounded to nearest."""
-    weight = alpha.astype(np.uint32)[..., None]
+    mixed = np.empty_like(pixels)
     under = np.asarray(background, dtype=np.uint32)
-    return ((pixels * weight + under * (255 - weight) + 127) // 255).astype(np.uint8)
+    for rows in blocks(pixels):
+        weight = alpha[rows].astype(np.uint32)[..., None]
+        mixed[rows] = (pixels[rows] * weight + under * (255 - weight) + 127) // 255
+    return mixed
 
 
 def upright(array: Array, orientation: int) -> Array:

@@ -13,8 +13,13 @@ import numpy as np
 
 from ..arrays import Array, Pixels
 from ..sample import Drop, PhotoInfo
-from . import artefacts, colour, formats, headers, jpeg
+from . import artefacts, colour, colour_space, formats, headers, jpeg, png, tiff_pixels
 from .headers import Header
+
+VERSION = 2
+"""Raise it when the same file would give other pixels; caches of stages depend on it."""
+_BY_PILLOW = frozenset({"palette", "key_colour"})
+"""Kinds of PNG that Pillow decodes."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,38 @@ def decode(data: bytes, policy: DecodePolicy) -> Decoded:
     return Decoded(pixels, alpha, _info(header, flags))
 
 
+def memory_needed(data: bytes, policy: DecodePolicy) -> int:
+    """Return the bytes that a file takes at most until its pixels are there: itself, what its decoder holds, the way to sRGB.
+
+    Measured for every format and depth (`test_memory.py`); what a decoder holds is rounded up.
+
+    Raises:
+        Drop: as `probe`.
+    """
+    header = _header(data, policy)
+    return len(data) + round(header.width * header.height * _bytes_a_pixel(header))
+
+
+_HELD = {"webp": 20.5, "jpeg2000": 25.0, "avif": 24.0, "heif": 24.0}
+"""Bytes a pixel while a format is decoded, for those whose decoders hold the picture several times."""
+
+
+def _bytes_a_pixel(header: Header) -> float:
+    """Return the bytes a pixel at the peak of decoding a file."""
+    depth, alpha = max(1, header.bit_depth // 8), "alpha" in header.flags
+    if header.format == "jpeg":
+        # coefficients of two bytes while a progressive one is decoded; afterwards a second picture, where one is made
+        made = 9.2 if header.channels == 4 else 6.7 if header.icc or header.orientation > 1 else 3.6
+        return max(made, 3.0 * header.channels + 0.2) if header.buffered else made
+    if header.format == "png" and header.num_frames == 1 and header.bit_depth >= 8 and not header.flags & _BY_PILLOW:
+        stored = float(depth * (header.channels + alpha))
+        return max(2.0 * stored, stored + 4.0 + 4.0 * alpha + 3.0 * (header.orientation > 1)) + 0.5
+    if header.format == "tiff" and header.num_bytes:
+        stored = header.num_bytes / (header.width * header.height)
+        return max(13.5, stored + min(stored, 4.0 * depth) + 6.5)
+    return _HELD.get(header.format, 16.5)
+
+
 def _header(data: bytes, policy: DecodePolicy) -> Header:
     """Read the header, then apply the limits in the order in which they protect: bytes, sizes, damage, depth."""
     if len(data) > policy.max_bytes:
@@ -113,6 +150,8 @@ def _header(data: bytes, policy: DecodePolicy) -> Header:
         raise Drop("unsupported_depth", f"{header.bit_depth}-bit {header.format} has no decoder here")
     if policy.drop_grey and "grey" in header.flags:
         raise Drop("greyscale", "the file has one channel")
+    if header.icc:
+        colour_space.refuse_hdr(header.icc)
     return header
 
 
@@ -130,9 +169,9 @@ def read_header(data: bytes, checksums: bool = False) -> Header:
     if name in headers.NO_DEPTH:
         raise Drop("unsupported_depth", f"{headers.NO_DEPTH[name]}: tone-map it to PNG or JPEG first")
     if name == "png":
-        return headers.read_png(data, checksums)
+        return png.read_png(data, checksums)
     if name == "tiff":
-        return headers.read_tiff(data)
+        return tiff_pixels.read_tiff(data)
     return jpeg.read_jpeg(data) if name == "jpeg" else formats.read_header(data, name)
 
 
@@ -152,7 +191,7 @@ def _check_size(header: Header, policy: DecodePolicy) -> None:
 
 def _info(header: Header, more: set[str] | frozenset[str] = frozenset()) -> PhotoInfo:
     width, height = colour.upright_size(header.width, header.height, header.orientation)
-    flags = set(header.flags | more) - {"inverted", "key_colour"}
+    flags = set(header.flags | more) - {"key_colour"}
     if header.bit_depth == 16:
         flags.add("sixteen_bit")
     return PhotoInfo(
@@ -188,20 +227,25 @@ def _mind(complaint: str, policy: DecodePolicy, flags: set[str]) -> None:
 
 
 def _unusual(data: bytes, header: Header, policy: DecodePolicy, flags: set[str]) -> tuple[Pixels, Pixels | None]:
-    """Decode any other file: stored numbers, 16 bits to 8, profile or formula to sRGB, transparency over the background."""
+    """Decode any other file: stored numbers, profile or formula to 8-bit sRGB, transparency over the background."""
     if header.format == "png":
-        checked = headers.read_png(data, checksums=True)
+        checked = png.read_png(data, checksums=True)
         if checked.problem:
             raise Drop(*checked.problem)
     if header.format == "jpeg":
-        _mind(jpeg.check_stream(data), policy, flags)
-    stored = formats.read_pixels(data, header)
-    colours = colour.to_eight_bits(stored.colours) if stored.colours.dtype == np.uint16 else stored.colours
-    pixels, alpha = _to_srgb(colours, header, flags), stored.alpha
+        stored, complaint = formats.read_inks(data, header)
+        _mind(complaint, policy, flags)
+    else:
+        stored = formats.read_pixels(data, header)
+    pixels, alpha = _to_srgb(stored.colours, header, flags), stored.alpha
+    del stored
     if alpha is None or int(alpha.min()) == 255:
         return pixels, None
-    if int(alpha.max()) <= 2:
-        raise Drop("fully_transparent", f"the largest alpha is {int(alpha.max())} of 255", float(alpha.max()))
+    most = int(alpha.max())
+    if most == 0 and header.format == "bmp":  # the fourth byte of bitmaps is often left empty: viewers take it as opaque
+        return pixels, None
+    if most <= 2:
+        raise Drop("fully_transparent", f"the largest alpha is {most} of 255", float(most))
     flags.add("alpha")
     return colour.composite(pixels, alpha, policy.background), alpha
 
@@ -213,14 +257,16 @@ def _profiles() -> colour.Profiles:
 
 
 def _to_srgb(stored: Array, header: Header, flags: set[str]) -> Pixels:
-    """Turn grey, RGB or CMYK into (H, W, 3) sRGB: through the embedded profile where it fits, else by the plain formulas."""
+    """Turn grey, RGB or CMYK of 8 or 16 bits into (H, W, 3) sRGB: through the profile where it fits, else by plain formulas."""
     # a grey JPEG comes from its decoder as three equal channels
     one = stored.ndim == 3 and stored.shape[2] == 3 and header.channels == 1
     if header.icc:
-        converted, flag = _profiles().to_srgb(np.ascontiguousarray(stored[..., 0] if one else stored), header.icc)
+        converted, flag = _profiles().to_srgb(stored[..., 0] if one else stored, header.icc)
         flags.update({flag} - {""})
         if converted is not None:
             return converted
+    if stored.dtype == np.uint16:
+        stored = colour.to_eight_bits(stored)
     if stored.ndim == 2:
         return np.ascontiguousarray(np.broadcast_to(stored[..., None], (*stored.shape, 3)))
     return colour.cmyk_to_rgb(stored) if stored.shape[2] == 4 else np.ascontiguousarray(stored)

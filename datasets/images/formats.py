@@ -1,4 +1,4 @@
-"""Every picture format but plain JPEG: headers and pixels through Pillow, plain PNG and 16-bit colour through OpenCV.
+"""Every picture format but plain JPEG: headers and pixels through Pillow, plain PNG through OpenCV, JPEG's inks by `jpeg`.
 
 It returns arrays as the file holds them (grey, RGB, CMYK, with or without alpha, 8 or 16 bits); bringing them to upright
 sRGB is `decode`'s business. Pillow is only ever allowed to try the one format that the first bytes name.
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, Pixels
-from ..sample import Drop
-from . import tiff
-from .headers import UNREADABLE, Header, check_png_rows
-from .jpeg import listener
+from ..sample import Drop, wording
+from . import boxes, colour_space, jpeg, orientation, png, tiff, tiff_pixels
+from .headers import MAX_PROFILE, UNREADABLE, Header, bitmap_profile
+from .listening import listener
 
 PLUGINS: dict[str, tuple[str, ...]] = {
     "jpeg": ("JPEG",), "png": ("PNG",), "gif": ("GIF",), "webp": ("WEBP",), "bmp": ("BMP",), "tiff": ("TIFF",),
@@ -89,20 +89,38 @@ def read_header(data: bytes, name: str) -> Header:
         with quiet():
             image = open_image(data, name)
             frames = int(getattr(image, "n_frames", 1))
-            orientation = int(image.getexif().get(tiff.ORIENTATION, 1))
+            turned = _turned(image, name)
+            colour = boxes.read_colour(data) if name in ("avif", "heif") else boxes.ColourBoxes()
     except Exception as error:  # Pillow's readers raise anything on damaged bytes
         if name in _WEAK:
-            raise Drop("not_an_image", f"it begins like {name}, but its header makes no sense: {error}") from error
+            raise Drop("not_an_image", f"it begins like {name}, but its header makes no sense: {_told(error)}") from error
         raise refusal(error, f"the header of the {name}") from error
     mode = image.mode
     flags = {"palette"} if mode in ("P", "PA") else set()
     flags |= {"grey"} if mode in ("1", "L", "LA", "La", "I", "I;16", "I;16B") else set()
     flags |= {"alpha"} if image.has_transparency_data else set()
     depth = 1 if mode == "1" else 16 if mode.startswith("I") else 8
-    turned = orientation if 1 <= orientation <= 8 else 1
-    icc = image.info.get("icc_profile") or b""
+    icc = bytes(image.info.get("icc_profile") or colour.icc)[:MAX_PROFILE]
+    if colour.code_points is not None:
+        made = colour_space.of_code_points(*colour.code_points, "grey" in flags)
+        icc = icc or made or b""
+    if name == "bmp":
+        icc = bitmap_profile(data)
     size = (image.width, image.height, 1 if "grey" in flags else 3, turned, frames, depth, icc)
     return Header(name, *size, flags=frozenset(flags), problem=_short(data, name, image))
+
+
+def _turned(image: Any, name: str) -> int:
+    """Return the orientation 1 to 8 of an opened picture; for AVIF and HEIF the decoder words the file's own turn as EXIF."""
+    found = orientation.of_exif(_bytes(image, "exif"))
+    if not found and name not in ("avif", "heif"):
+        found = orientation.of_xmp(_bytes(image, "xmp"))
+    return found or 1
+
+
+def _bytes(image: Any, name: str) -> bytes:
+    value = image.info.get(name)
+    return bytes(value) if isinstance(value, bytes) else b""
 
 
 def _short(data: bytes, name: str, image: Any) -> tuple[str, str] | None:
@@ -119,46 +137,56 @@ def read_pixels(data: bytes, header: Header) -> Stored:
     Raises:
         Drop: truncated, corrupt_stream, unsupported_depth or out_of_memory.
     """
-    if header.format == "tiff":
-        data = tiff.without_orientation(data)
-    plain_png = header.format == "png" and header.bit_depth >= 8 and not header.flags & {"palette", "key_colour"}
+    unusual = header.format == "tiff" and tiff_pixels.is_unusual(data, header)
     try:
         with quiet():
-            if plain_png or (header.format == "tiff" and header.bit_depth == 16):
+            if unusual:
+                return Stored(*tiff_pixels.read(data, header))
+            if header.format == "png" and header.bit_depth >= 8 and not header.flags & {"palette", "key_colour"}:
                 return _by_opencv(data, header)
             if header.format == "png":
-                check_png_rows(data)
-            image = open_image(data, header.format)
+                png.check_rows(data)
+            image = open_image(tiff.without_orientation(data) if header.format == "tiff" else data, header.format)
             if image.size != (header.width, header.height):
                 raise Drop("corrupt_stream", f"the header says {header.width} x {header.height}, the decoder {image.size}")
             return _stored(image, header)
     except Drop:
         raise
-    except Exception as error:  # Pillow's and OpenCV's decoders raise anything on damaged bytes
+    except Exception as error:  # Pillow's, OpenCV's and tifffile's decoders raise anything on damaged bytes
         raise refusal(error, f"the {header.format}") from error
+
+
+def read_inks(data: bytes, header: Header) -> tuple[Stored, str]:
+    """Decode a CMYK or YCCK JPEG; also return the decoder's complaint about damaged data, empty if none.
+
+    Raises:
+        Drop: corrupt_stream.
+    """
+    inks, complaint = jpeg.decode_jpeg(data, cmyk=True)
+    if inks is None or inks.shape[:2] != (header.height, header.width):
+        raise Drop("corrupt_stream", complaint or "the decoder gave up on the JPEG")
+    return Stored(np.subtract(255, inks, out=inks) if header.inverted_ink else inks), complaint
 
 
 def _stored(image: Any, header: Header) -> Stored:
     """Turn a Pillow picture of any mode into arrays."""
     mode = image.mode
     if mode == "CMYK":
-        ink = np.asarray(image)
-        # Pillow takes every CMYK JPEG for Adobe's inverted kind
-        return Stored(255 - ink if header.format == "jpeg" and not header.inverted_ink else ink)
+        return Stored(np.asarray(image))
     if mode in ("I;16", "I;16B", "I;16L", "I;16N", "I"):
         return Stored(np.asarray(image).astype(np.uint16))
     if mode in ("F", "LAB", "HSV"):
         raise Drop("unsupported_depth", f"pixels of type {mode} have no agreed conversion to 8-bit sRGB")
     grey = mode in ("1", "L", "LA", "La")
     if image.has_transparency_data or mode in ("RGBa", "La"):
-        full = np.asarray(image.convert("RGBA"))
-        colours = full[..., 0] if grey else full[..., :3]
-        return Stored(np.ascontiguousarray(colours), np.ascontiguousarray(full[..., 3]))
-    return Stored(np.asarray(image.convert("L" if grey else "RGB")))
+        full = np.asarray(image if mode == "RGBA" else image.convert("RGBA"))
+        return Stored(full[..., 0] if grey else full[..., :3], np.ascontiguousarray(full[..., 3]))
+    wanted = "L" if grey else "RGB"
+    return Stored(np.asarray(image if mode == wanted else image.convert(wanted)))
 
 
 def _by_opencv(data: bytes, header: Header) -> Stored:
-    """Decode a plain PNG or a 16-bit TIFF with OpenCV: it keeps all bits of colour, and refuses too few bytes."""
+    """Decode a plain PNG with OpenCV: it keeps all bits of colour, and refuses too few bytes."""
     import cv2
 
     from .colour import to_eight_bits
@@ -169,22 +197,31 @@ def _by_opencv(data: bytes, header: Header) -> Stored:
     if array.dtype != (np.uint16 if header.bit_depth == 16 else np.uint8):
         raise Drop("unsupported_depth", f"expected {header.bit_depth}-bit pixels, the decoder gave {array.dtype}")
     if array.ndim == 2:
-        return Stored(65535 - array if "inverted" in header.flags else array)
+        return Stored(array)
+    alpha: Pixels | None = None
     if array.shape[2] == 4:
-        grey, alpha = header.channels == 1, array[..., 3]
-        colours = array[..., 0] if grey else np.ascontiguousarray(array[..., 2::-1])
-        return Stored(colours, to_eight_bits(alpha) if header.bit_depth == 16 else np.asarray(alpha, dtype=np.uint8))
-    return Stored(np.ascontiguousarray(array[..., ::-1]))
+        alpha = to_eight_bits(array[..., 3]) if header.bit_depth == 16 else np.array(array[..., 3], dtype=np.uint8)
+    # views, not copies: the picture may be large, and what comes next takes a few rows at a time
+    return Stored(
+        array[..., 0] if header.channels == 1 else array[..., 2::-1] if array.shape[2] == 4 else array[..., ::-1], alpha
+    )
 
 
 def refusal(error: Exception, what: str) -> Drop:
     """Word a decoder's exception as a refusal: truncated where it ran out of bytes, else corrupt_stream."""
-    text = f"{what} could not be decoded: {type(error).__name__}: {error}"
+    text = f"{what} could not be decoded: {_told(error)}"
     if isinstance(error, MemoryError) or "Insufficient memory" in str(error):
         return Drop("out_of_memory", text)
     words = ("truncated", "end of file", "not enough")
     short = isinstance(error, EOFError) or any(word in str(error).lower() for word in words)
     return Drop("truncated" if short else "corrupt_stream", text)
+
+
+def _told(error: Exception) -> str:
+    """Word a decoder's exception; Pillow names a file that it does not know by its object."""
+    from PIL import UnidentifiedImageError
+
+    return "its decoder does not know it" if isinstance(error, UnidentifiedImageError) else wording(error)
 
 
 def read_indices(data: bytes, header: Header) -> Array:

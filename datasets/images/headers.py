@@ -1,18 +1,16 @@
-"""What a picture file's bytes say before decoding: its true format, and the headers of PNG and TIFF.
+"""What a picture file's first bytes say: its true format, and for bitmaps what their header says of colour.
 
-JPEG's markers are read by `jpeg`, the other formats by `formats`; limits on sizes are `decode`'s business.
+The headers themselves are read by `png`, `tiff`, `jpeg` and `formats`; limits on sizes are `decode`'s business.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..sample import Drop
-from . import tiff
+from . import colour_space, tiff
 
 MAX_SEGMENTS = 200_000
 """Segments of a JPEG or chunks of a PNG that are walked before the file counts as damaged; real files have far fewer."""
@@ -70,8 +68,6 @@ _BRANDS: dict[bytes, str] = {
     b"avif": "avif", b"avis": "avif", b"crx ": "raw",
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"mif2"), "heif"),
 }  # fmt: skip
-_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""Adam7 interlacing: first column, first row, step across, step down (PNG specification, sec. 8.2)."""
 _PNM = re.compile(rb"P([1-6])[ \t\r\n]+(?:#[^\n]*\n\s*)*\d+\s")
 _TEXT = re.compile(rb"(?:\xef\xbb\xbf)?\s*[<{\[%A-Za-z]")
 
@@ -89,13 +85,17 @@ class Header:
     num_frames: int = 1
     bit_depth: int = 8
     icc: bytes = b""
-    """Embedded colour profile."""
+    """What the numbers mean: the embedded colour profile, or one made of what the file says instead; empty for sRGB."""
     jpeg_quality: float = 0.0
     """Estimated from the quantisation tables, 1 to 100; 0 when not a JPEG."""
     inverted_ink: bool = False
     """CMYK as Adobe stores it in JPEG: 255 is no ink."""
     block: tuple[int, int] = (8, 8)
     """(width, height) in pixels of one coded unit of a JPEG."""
+    buffered: bool = False
+    """Whether its decoder must hold the whole picture once more: a progressive JPEG."""
+    num_bytes: int = 0
+    """Of the pixels as stored before compression, where other channels stand beside those that are read; else 0."""
     flags: frozenset[str] = frozenset()
     problem: tuple[str, str] | None = None
     """(reason, detail) where the file's structure is damaged although its header could be read."""
@@ -135,112 +135,25 @@ def _brand(data: bytes) -> str:
     raise Drop("not_an_image", f"a film or other media file, brand {data[8:12]!r}")
 
 
-def read_png(data: bytes, checksums: bool = False) -> Header:
-    """Read a PNG's chunks up to its end: sizes, depth, orientation, profile, frames, and whether the file is whole.
+def bitmap_profile(data: bytes) -> bytes:
+    """Return the profile of a Windows bitmap: embedded in a version 5 header, or its calibrated endpoints and gamma.
 
-    Args:
-        data: the whole file.
-        checksums: also compare the checksum of every chunk that pixels depend on.
-
-    Raises:
-        Drop: truncated or corrupt_stream in the header, unsupported_depth for HDR transfer functions.
+    Endpoints that were left at zero, as most writers do, mean sRGB.
     """
-    if len(data) < 33 or data[12:16] != b"IHDR":
-        raise Drop("truncated" if len(data) < 33 else "corrupt_stream", "expected the IHDR chunk first")
-    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
-    flags, frames, orientation, icc, problem, end = set(), 1, 1, b"", None, -1
-    for kind, start, stop in _png_chunks(data):
-        if stop + 4 > len(data):
-            break
-        body = memoryview(data)[start:stop]
-        if checksums and kind[0] < 97 and zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(data[stop : stop + 4], "big"):
-            problem = problem or ("corrupt_stream", f"the checksum of the {kind!r} chunk at byte {start} does not fit")
-        if kind == b"IEND":
-            end = stop + 4
-            break
-        if kind == b"acTL" and len(body) >= 8:
-            frames = max(1, int.from_bytes(body[:4], "big"))
-        elif kind == b"eXIf":
-            orientation = tiff.Directory(bytes(body)).orientation()
-        elif kind == b"iCCP":
-            icc = _png_profile(bytes(body))
-        elif kind == b"tRNS":
-            flags |= {"alpha"} if colour == 3 else {"alpha", "key_colour"}
-        elif kind == b"cICP" and len(body) == 4 and body[1] in (16, 18):
-            raise Drop("unsupported_depth", "an HDR transfer function (PQ or HLG) has no agreed conversion to sRGB")
-    flags |= {name for name, on in (("alpha", colour in (4, 6)), ("palette", colour == 3), ("grey", colour in (0, 4))) if on}
-    if end < 0:
-        problem = ("truncated", "the file ends before its IEND chunk")
-    elif end < len(data):
-        flags.add("trailing_bytes")
-    channels = 1 if colour in (0, 4) else 3
-    return Header("png", width, height, channels, orientation, frames, depth, icc, flags=frozenset(flags), problem=problem)
-
-
-def check_png_rows(data: bytes) -> None:
-    """Refuse a PNG whose packed data unpacks to fewer bytes than its rows need; Pillow would leave the rest black.
-
-    Raises:
-        Drop: corrupt_stream.
-    """
-    width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
-    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
-    needed = 0
-    for left, top, across, down in _PASSES if interlaced else ((0, 0, 1, 1),):
-        columns, rows = max(0, -((left - width) // across)), max(0, -((top - height) // down))
-        needed += rows * (1 + (columns * bits + 7) // 8) if columns else 0
-    unpacker, found = zlib.decompressobj(), 0
-    for kind, start, stop in _png_chunks(data):
-        piece = data[start:stop] if kind == b"IDAT" else b""
-        while piece and found < needed:
-            found += len(unpacker.decompress(piece, 1 << 20))
-            piece = unpacker.unconsumed_tail
-    if found < needed:
-        raise Drop("corrupt_stream", f"{found} bytes of pixels of {needed}")
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (type, start, end) of each chunk's body; the last may reach beyond the file."""
-    position = 8
-    for _ in range(MAX_SEGMENTS):
-        if position + 8 > len(data):
-            return
-        start = position + 8
-        stop = start + int.from_bytes(data[position : position + 4], "big")
-        yield data[position + 4 : start], start, stop
-        position = stop + 4
-    raise Drop("corrupt_stream", f"more than {MAX_SEGMENTS} chunks")
-
-
-def _png_profile(body: bytes) -> bytes:
-    """Unpack an iCCP chunk, at most `MAX_PROFILE` bytes; empty where it is damaged."""
-    packed = body.partition(b"\x00")[2][1:]
-    try:
-        return zlib.decompressobj().decompress(packed, MAX_PROFILE)
-    except zlib.error:
+    size, words = int.from_bytes(data[14:18], "little"), data[70:74]
+    if size < 108 or len(data) < 14 + size:
         return b""
-
-
-def read_tiff(data: bytes) -> Header:
-    """Read a TIFF's first directory: sizes, depth, orientation, pages, and whether its strips lie inside the file.
-
-    Raises:
-        Drop: truncated or unsupported_depth.
-    """
-    directory = tiff.Directory(data)
-    width, height = directory.value(tiff.WIDTH, 0), directory.value(tiff.HEIGHT, 0)
-    if not directory.whole or not width or not height:
-        raise Drop("truncated", f"the file ends after {len(data)} bytes, before its directory does")
-    depth, end = tiff.check_depth(directory), tiff.pixels_end(directory)
-    photometric, samples = directory.value(tiff.PHOTOMETRIC, 1), directory.value(tiff.SAMPLES, 1)
-    if photometric in (8, 9, 10) or (photometric in (5, 6) and depth == 16):
-        raise Drop("unsupported_depth", f"TIFF colour space {photometric} with {depth} bits has no agreed conversion")
-    channels = {0: 1, 1: 1, 5: 4}.get(photometric, 3)
-    inks = 1 if photometric == 3 else channels
-    names = {"grey": channels == 1, "palette": photometric == 3, "cmyk": channels == 4, "alpha": samples > inks}
-    names["inverted"] = photometric == 0 and depth == 16
-    problem = ("truncated", f"the pixels end at byte {end} of {len(data)}") if end > len(data) else None
-    flags = frozenset(name for name, on in names.items() if on)
-    icc = directory.raw(tiff.PROFILE)[:MAX_PROFILE]
-    size = (width, height, channels, directory.orientation(), directory.pages(), depth, icc)
-    return Header("tiff", *size, flags=flags, problem=problem)
+    if size >= 124 and words == b"DEBM":
+        offset, length = struct.unpack_from("<II", data, 126)
+        return data[14 + offset : 14 + offset + min(length, MAX_PROFILE)]
+    if words != bytes(4):
+        return b""
+    ends = [value / 2**30 for value in struct.unpack_from("<9I", data, 74)]
+    gammas = [value / 65536 for value in struct.unpack_from("<3I", data, 110)]
+    sums = [sum(ends[3 * k : 3 * k + 3]) for k in range(3)]
+    if min(sums) < 1e-3 or min(gammas) < 1e-3:
+        return b""
+    primaries = [ends[3 * k + axis] / sums[k] for k in range(3) for axis in range(2)]
+    total = sum(sums)
+    white = [sum(ends[axis::3]) / total for axis in range(2)]
+    return colour_space.of_gamma(3.0 / sum(gammas), (*white, *primaries))

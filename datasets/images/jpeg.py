@@ -1,37 +1,30 @@
-"""JPEG: its markers read up to the end of the picture, and its pixels decoded fast with the decoder's complaints heard.
+"""JPEG: its markers read up to the end of the picture, and its pixels decoded strictly by TurboJPEG.
 
-OpenCV gives the pixels; libjpeg says what is wrong with a stream only on standard error, so that is listened to while it
-runs. Which complaints refuse a file is `decode`'s business.
+TurboJPEG returns its complaints and gives the very pixels that OpenCV gives, in 13 per cent less time; of 8,000 decodings of
+mutated files one ended otherwise (a salvaged one). It knows no name for a few subsamplings, and tells only its last complaint:
+there OpenCV is asked, whose libjpeg speaks on standard error. The markers are read by hand because no decoder tells where the
+picture ends, what follows it, or with which tables it was compressed. Which complaints refuse a file is `decode`'s business.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
+import io
 import re
 import struct
-import tempfile
-import threading
-from collections.abc import Iterator
+import warnings
 
 import numpy as np
 
 from ..arrays import Pixels
 from ..sample import Drop
-from . import tiff
+from . import orientation, tiff
 from .headers import MAX_PROFILE, MAX_SEGMENTS, Header
+from .listening import listener
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_DECODERS = re.compile(
-    rb"Corrupt JPEG data|Premature end of JPEG|Invalid SOS|Inconsistent progression|Unknown Adobe|Warning: unknown JFIF"
-    rb"|Application transferred|\[ ?(?:WARN|ERROR|INFO|FATAL):|libpng (?:warning|error)|TIFF\w*(?:Open|Read|Fetch)|OpenCV\("
-    rb"|OpenCV: FFMPEG:"
-)
-"""How lines of libjpeg, libpng, libtiff and OpenCV begin."""
-_MORE = re.compile(rb"\s|>|where|$")
-"""How further lines of one OpenCV message begin."""
 _HARMFUL = re.compile(r"Corrupt JPEG data: (?!bad ICC)|Premature end of JPEG|Inconsistent progression")
+_XMP = b"http://ns.adobe.com/xap/1.0/\x00"
 _STRAY = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
 _LUMINANCE = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
@@ -89,7 +82,7 @@ class _JpegFacts:
 
     def __init__(self) -> None:
         self.frame: tuple[int, int, int, int, int] | None = None
-        self.orientation, self.num_frames, self.adobe, self.quality = 1, 1, -1, 0.0
+        self.exif, self.xmp, self.num_frames, self.adobe, self.quality = 0, 0, 1, -1, 0.0
         self.profile: dict[int, bytes] = {}
         self.block = (8, 8)
 
@@ -103,7 +96,9 @@ class _JpegFacts:
             factors = body[7 : 6 + 3 * components : 3] if components > 1 else b"\x11"
             self.block = (8 * max((f >> 4 for f in factors), default=1), 8 * max((f & 15 for f in factors), default=1))
         elif marker == 0xE1 and body[:6] == b"Exif\x00\x00":
-            self.orientation = tiff.Directory(body[6:]).orientation()
+            self.exif = self.exif or tiff.Directory(body[6:]).orientation()
+        elif marker == 0xE1 and body.startswith(_XMP):
+            self.xmp = self.xmp or orientation.of_xmp(body[len(_XMP) :])
         elif marker == 0xE2 and body[:12] == b"ICC_PROFILE\x00" and len(body) > 14:
             self.profile[body[12]] = body[14:]
         elif marker == 0xE2 and body[:4] == b"MPF\x00":
@@ -128,8 +123,9 @@ class _JpegFacts:
         problem = ("truncated", "the file has no end marker") if end < 0 else None
         icc = b"".join(self.profile[index] for index in sorted(self.profile))[:MAX_PROFILE]
         return Header(
-            "jpeg", width, height, components, self.orientation, self.num_frames, depth, icc, self.quality,
-            inverted_ink=self.adobe >= 0, block=self.block, flags=frozenset(flags), problem=problem,
+            "jpeg", width, height, components, self.exif or self.xmp or 1, self.num_frames, depth, icc, self.quality,
+            inverted_ink=self.adobe >= 0, block=self.block, buffered=marker in (0xC2, 0xCA), flags=frozenset(flags),
+            problem=problem,
         )  # fmt: skip
 
 
@@ -165,69 +161,33 @@ def _quality_sums() -> tuple[int, ...]:
     return tuple(sum(min(255, max(1, (value * scale + 50) // 100)) for value in _LUMINANCE) for scale in scales)
 
 
-class Listener:
-    """Hears what C libraries write to standard error while a block runs; other writers' lines are passed on afterwards.
+def decode_jpeg(data: bytes, cmyk: bool = False) -> tuple[Pixels | None, str]:
+    """Decode a JPEG, ignoring EXIF orientation and profile.
 
-    The file descriptor belongs to the whole process, so one block runs at a time.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open()
-
-    def _open(self) -> None:
-        with tempfile.TemporaryFile() as file:
-            self._descriptor = os.dup(file.fileno())  # lives as long as the process
-        self._pid = os.getpid()
-
-    @contextlib.contextmanager
-    def listen(self) -> Iterator[list[str]]:
-        """Run a block; afterwards the yielded list holds the lines that libjpeg and OpenCV wrote during it."""
-        heard: list[str] = []
-        with self._lock:
-            if self._pid != os.getpid():
-                self._open()
-            try:
-                saved = os.dup(2)
-            except OSError:  # a daemon without standard error: nothing is printed, nothing can be heard
-                yield heard
-                return
-            try:
-                os.dup2(self._descriptor, 2)
-                yield heard
-            finally:
-                os.dup2(saved, 2)
-                os.close(saved)
-                self._collect(heard)
-
-    def _collect(self, heard: list[str]) -> None:
-        """Sort what was written into lines of the decoders and lines of others, and pass the others on."""
-        descriptor = self._descriptor
-        size = os.lseek(descriptor, 0, os.SEEK_CUR)
-        if not size:
-            return
-        text = os.pread(descriptor, size, 0)
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        for line in text.splitlines(keepends=True):
-            if _DECODERS.match(line) or (heard and heard[-1].startswith("[") and _MORE.match(line)):
-                heard.append(line.decode("utf-8", "replace").strip())
-            else:
-                os.write(2, line)
-
-
-@functools.cache
-def listener() -> Listener:
-    """Return this process's one listener on standard error."""
-    return Listener()
-
-
-def decode_jpeg(data: bytes) -> tuple[Pixels | None, str]:
-    """Decode a grey, YCbCr or RGB JPEG, ignoring EXIF orientation and profile.
+    Args:
+        data: the whole file.
+        cmyk: return the four inks as they are stored; else the picture is grey, YCbCr or RGB.
 
     Returns:
-        (H, W, 3) uint8 RGB, None where the decoder gave up; and the decoder's complaint about damaged data, empty if none.
+        (H, W, 3) uint8 RGB or (H, W, 4) inks, None where the decoder gave up; and the decoder's complaint about damaged data,
+        empty if none.
     """
+    import simplejpeg
+
+    options = {"colorspace": "CMYK" if cmyk else "RGB", "fastdct": False, "fastupsample": False}
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(data, **options), dtype=np.uint8), ""
+    except ValueError as error:
+        complaint = str(error)
+    # It tells the last complaint. Where that is damage the picture was decoded to its end; where it is a remark that harms
+    # nothing, or why it gave up, an earlier complaint may hide behind it.
+    if damage([complaint]):
+        return np.asarray(simplejpeg.decode_jpeg(data, strict=False, **options), dtype=np.uint8), complaint
+    return _inks_by_pillow(data) if cmyk else _by_opencv(data)
+
+
+def _by_opencv(data: bytes) -> tuple[Pixels | None, str]:
+    """Decode by OpenCV, whose libjpeg tells complaints on standard error only."""
     import cv2
 
     with listener().listen() as heard:
@@ -235,13 +195,19 @@ def decode_jpeg(data: bytes) -> tuple[Pixels | None, str]:
     return None if pixels is None else np.asarray(pixels, dtype=np.uint8), damage(heard)
 
 
-def check_stream(data: bytes) -> str:
-    """Return libjpeg's complaint about a JPEG that another decoder reads (CMYK), from an eighth-size grey decoding."""
+def _inks_by_pillow(data: bytes) -> tuple[Pixels | None, str]:
+    """Decode inks by Pillow, with OpenCV's complaint about an eighth-size grey picture of them."""
     import cv2
+    from PIL import Image
 
-    with listener().listen() as heard:
+    with listener().listen() as heard, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION)
-    return damage(heard)
+        try:
+            inverted = np.asarray(Image.open(io.BytesIO(data), formats=("JPEG",)), dtype=np.uint8)
+        except Exception as error:  # Pillow's readers raise anything on damaged bytes
+            return None, damage(heard) or f"{type(error).__name__} in the JPEG's data"
+    return (255 - inverted if inverted.ndim == 3 and inverted.shape[2] == 4 else None), damage(heard)
 
 
 def damage(heard: list[str]) -> str:

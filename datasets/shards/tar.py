@@ -6,7 +6,6 @@ A shard is written aside and renamed whole; that it exists at all is said by the
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,9 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from ...manifests.store import ShardEntry, writing
+from ..tar_members import BLOCK, walk_file
 from .codec import Decoded, decode_members
-
-_BLOCK = 512
 
 
 class ShardError(ValueError):
@@ -48,7 +46,7 @@ class _Hashed:
 
 def packed_size(members: Mapping[str, bytes]) -> int:
     """Return the bytes that a sample takes in a shard: per member a header block and the data in whole blocks."""
-    return sum(_BLOCK + -(-len(data) // _BLOCK) * _BLOCK for data in members.values())
+    return sum(BLOCK + -(-len(data) // BLOCK) * BLOCK for data in members.values())
 
 
 def write_shard(path: Path, split: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> tuple[ShardEntry, list[Placed]]:
@@ -85,34 +83,38 @@ def write_shard(path: Path, split: str, samples: Iterable[tuple[str, Mapping[str
 def iterate(file: IO[bytes], name: str = "shard") -> Iterator[tuple[str, dict[str, bytes]]]:
     """Read a shard from end to end as (key, members).
 
+    Args:
+        file: a seekable file; a piece of a shard without its end mark will do.
+        name: the shard's, for errors.
+
     Raises:
-        ShardError: the tar is damaged, a member lacks a suffix, or a key comes back after another one.
+        ShardError: the tar is damaged or cut inside a member, a member is no file or lacks a suffix, or a key comes back
+            after another one.
     """
     seen: set[str] = set()
     key, members = "", dict[str, bytes]()
-    try:
-        with tarfile.open(fileobj=file, mode="r|") as tar:
-            for info in tar:
-                if not info.isfile():
-                    continue
-                stem, dot, suffix = info.name.rpartition("/")[2].partition(".")
-                if not dot:
-                    raise ShardError(f"{name}: member {info.name!r} has no suffix")
-                if stem != key:
-                    if members:
-                        yield key, members
-                    if stem in seen:
-                        raise ShardError(f"{name}: sample {stem} stands in two places")
-                    seen.add(stem)
-                    key, members = stem, {}
-                if suffix in members:
-                    raise ShardError(f"{name}: sample {stem} has two members .{suffix}")
-                stream = tar.extractfile(info)
-                members[suffix] = stream.read() if stream else b""
-                if len(members[suffix]) != info.size:
-                    raise ShardError(f"{name}: member {info.name} ends early")
-    except tarfile.TarError as error:
-        raise ShardError(f"{name}: damaged tar ({error})") from error
+    for member in walk_file(file):
+        if member.is_end:
+            break
+        if member.problem is not None:
+            place = f"member {member.name!r}" if member.name else f"byte {member.start}"
+            raise ShardError(f"{name}: damaged tar ({place}: {member.problem[1]})")
+        if member.kind != "file":
+            raise ShardError(f"{name}: expected files only, got {member.name!r}, a {member.kind}")
+        stem, dot, suffix = member.name.rpartition("/")[2].partition(".")
+        if not dot:
+            raise ShardError(f"{name}: member {member.name!r} has no suffix")
+        if stem != key:
+            if members:
+                yield key, members
+            if stem in seen:
+                raise ShardError(f"{name}: sample {stem} stands in two places")
+            seen.add(stem)
+            key, members = stem, {}
+        if suffix in members:
+            raise ShardError(f"{name}: sample {stem} has two members .{suffix}")
+        file.seek(member.offset)
+        members[suffix] = file.read(member.size)
     if members:
         yield key, members
 

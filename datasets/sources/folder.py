@@ -10,23 +10,17 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from ..images.headers import sniff
 from ..sample import Drop, SourceImage
 from .base import Refused, Source
+from .names import is_hidden, to_bytes, to_text
 
 RETRY_DELAYS = (0.05, 0.25, 1.0)
 """Seconds to wait before reading again after a passing fault of a disk or network."""
 PASSING = frozenset({errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, errno.EINTR, errno.EBUSY, errno.ENETDOWN})
 """Errors that may pass."""
-SYSTEM_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "icon\r"})
-"""Files and folders that systems leave among pictures, in lower case."""
-_SYSTEM_BYTES = frozenset(name.encode() for name in SYSTEM_NAMES)
-
-
-def is_hidden(name: str) -> bool:
-    """Tell whether a file or folder is a dot file or a system's own."""
-    return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
 def file_stamp(status: os.stat_result) -> str:
@@ -74,6 +68,20 @@ def _read_once(path: bytes, image: SourceImage, max_bytes: int, follow: bool) ->
     return data
 
 
+def open_regular(path: bytes) -> BinaryIO:
+    """Open a regular file, or what a link to one leads to, for reading; a pipe or device in its place never blocks.
+
+    Raises:
+        OSError: it cannot be opened or is no regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, f"expected a file, found {kind_of(mode)}")
+    return os.fdopen(handle, "rb")
+
+
 def guard_size(start: bytes, num_bytes: int, max_bytes: int) -> None:
     """Refuse a file that is too large to read, telling films and archives from pictures by their first bytes."""
     sniff(start)
@@ -105,17 +113,17 @@ class FolderSource(Source):
 
         Args:
             label: name in manifests.
-            root: the folder.
-            follow_links: whether links that stay inside the folder are followed; otherwise each is reported.
-            only: name of the single file to read; empty for all.
+            root: the folder; it may itself be a link.
+            follow_links: whether links are followed, wherever they lead; otherwise each is reported.
+            only: name of the single file to read, which may be a link; empty for all.
         """
-        self.label, self.follow_links, self.only = label, follow_links, only
+        self.label, self.follow_links, self.only = label, follow_links or bool(only), only
         self.root = os.path.abspath(root)  # noqa: PTH100 - Path would normalise bytes that are no text
 
     def entries(self) -> Iterator[SourceImage | Refused]:
         """Walk the folder depth first; one folder's names are in memory at a time (and those of the folders above it)."""
         root = os.fsencode(self.root) + b"/"
-        visited: set[tuple[int, int]] = set()
+        visited: dict[tuple[int, int], str] = {}
         names = [os.fsencode(self.only)] if self.only else self._names(root, b"", visited)
         if isinstance(names, Refused):
             yield names
@@ -137,14 +145,17 @@ class FolderSource(Source):
             else:
                 yield found
 
-    def _names(self, path: bytes, relative: bytes, visited: set[tuple[int, int]]) -> list[bytes] | Refused:
-        """List a folder's names in order, once."""
-        text = os.fsdecode(relative) + "/"
+    def _names(self, path: bytes, relative: bytes, visited: dict[tuple[int, int], str]) -> list[bytes] | Refused:
+        """List a folder's names in order, once: every folder is read under the first of its names."""
+        text = to_text(relative) + "/"
         try:
             status = os.stat(path)  # noqa: PTH116 - bytes path
-            if (status.st_dev, status.st_ino) in visited:
-                return Refused(self.label, text, "special_file", "this folder was already read: a loop of links or mounts")
-            visited.add((status.st_dev, status.st_ino))
+            place = (status.st_dev, status.st_ino)
+            if place in visited:
+                first = visited[place]
+                what = "a loop: this leads back to" if text.startswith(first) or first == "/" else "the same folder as"
+                return Refused(self.label, text, "special_file", f"{what} {first}, which is read already")
+            visited[place] = text
             return sorted(os.listdir(path))  # noqa: PTH208 - bytes path
         except OSError as error:
             drop = io_error(error)
@@ -156,32 +167,33 @@ class FolderSource(Source):
             status = os.lstat(path)
         except OSError as error:
             drop = io_error(error)
-            return Refused(self.label, os.fsdecode(relative), drop.reason, drop.detail)
-        mode, text = status.st_mode, os.fsdecode(relative)
-        if stat.S_ISREG(mode) and name[0] != 46 and name.lower() not in _SYSTEM_BYTES:
-            return SourceImage(self.label, text, status.st_size, file_stamp(status))
-        if is_hidden(os.fsdecode(name)):
+            return Refused(self.label, to_text(relative), drop.reason, drop.detail)
+        mode, text = status.st_mode, to_text(relative)
+        if is_hidden(to_text(name)):
             folder = stat.S_ISDIR(mode)
             return Refused(self.label, text + "/" * folder, "hidden_file", "a folder, not entered" if folder else "")
+        if stat.S_ISREG(mode):
+            return SourceImage(self.label, text, status.st_size, file_stamp(status))
         if stat.S_ISLNK(mode):
             return self._follow(path, text)
         return None if stat.S_ISDIR(mode) else Refused(self.label, text, "special_file", kind_of(mode))
 
     def _follow(self, path: bytes, text: str) -> SourceImage | Refused | None:
-        """Report a symbolic link, or go where it leads if that is wanted and stays inside the folder."""
+        """Report a symbolic link, or go where it leads if that is wanted."""
         if not self.follow_links:
-            return Refused(self.label, text, "special_file", "a symbolic link; links are not followed")
+            detail = "a symbolic link; pass --follow-links to read what it leads to"
+            return Refused(self.label, text, "special_file", detail)
         try:
             status = os.stat(path)  # noqa: PTH116 - bytes path
         except OSError as error:
-            return Refused(self.label, text, "special_file", f"a broken symbolic link ({error.strerror})")
-        target = os.path.realpath(path)
-        if not (target + b"/").startswith(os.fsencode(os.path.realpath(self.root)) + b"/"):
-            return Refused(self.label, text, "special_file", "a symbolic link that leads outside the source")
+            what = "a loop of symbolic links" if error.errno == errno.ELOOP else "a broken symbolic link"
+            return Refused(self.label, text, "special_file", f"{what} ({error.strerror})")
         if stat.S_ISREG(status.st_mode):
             return SourceImage(self.label, text, status.st_size, file_stamp(status))
-        return None if stat.S_ISDIR(status.st_mode) else Refused(self.label, text, "special_file", kind_of(status.st_mode))
+        if stat.S_ISDIR(status.st_mode):
+            return None
+        return Refused(self.label, text, "special_file", f"a symbolic link to {kind_of(status.st_mode)}")
 
     def read(self, image: SourceImage) -> bytes:
         """Read one file; see `Source.read`."""
-        return read_file(os.fsencode(self.root) + b"/" + os.fsencode(image.path), image, self.max_bytes, self.follow_links)
+        return read_file(os.fsencode(self.root) + b"/" + to_bytes(image.path), image, self.max_bytes, self.follow_links)

@@ -6,11 +6,11 @@ silence and never paired with another.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
+from ...manifests.config import brief
 from ..arrays import Array, Pixels
 from ..camera import Camera, CameraError
 from ..classes import CLASSES, MIRROR_PAIRS
@@ -20,6 +20,7 @@ from ..images.decode import read_header
 from ..images.headers import Header
 from ..sample import Drop, SourceImage
 from .base import Source
+from .outside_json import parse
 
 _EYES, _MOUTH = (4, 5), (11, 12, 13)
 _FEW = 12
@@ -61,16 +62,45 @@ def read_camera(data: bytes, free_k: bool = False) -> Camera:
         Drop: camera_invalid, with the hint of `Camera.check` where it recognises the convention.
     """
     try:
-        value = json.loads(data)
-        if isinstance(value, dict) and "cam2world" in value and "intrinsics" in value:
-            value = [*np.ravel(value["cam2world"]).tolist(), *np.ravel(value["intrinsics"]).tolist()]
-        elif isinstance(value, dict):
-            value = value.get("label", value.get("camera"))
-        camera = Camera.from_label(np.asarray(value, dtype=np.float64))
+        camera = Camera.from_label(np.array(label_numbers(parse(data)), dtype=np.float64))
         camera.check(free_k)
-    except (CameraError, ValueError, TypeError) as error:
+    except (CameraError, ValueError) as error:
         raise Drop("camera_invalid", str(error)) from error
     return camera
+
+
+def label_numbers(value: Any) -> list[float]:
+    """Return the 25 numbers of a camera in any of the forms that `read_camera` knows.
+
+    Args:
+        value: parsed JSON, or rows of a table.
+
+    Raises:
+        ValueError: they are not 25 numbers; the message says what came.
+    """
+    if isinstance(value, str):
+        value = parse(value)
+    if isinstance(value, dict) and "cam2world" in value and "intrinsics" in value:
+        return [*_flat(value["cam2world"], 16, "cam2world"), *_flat(value["intrinsics"], 9, "intrinsics")]
+    if isinstance(value, dict):
+        if "label" not in value and "camera" not in value:
+            raise ValueError(f"expected 25 numbers, a label, or cam2world and intrinsics, got {brief(value)}")
+        value = value.get("label", value.get("camera"))
+    return _flat(value, 25, "a label")
+
+
+def _flat(value: Any, count: int, name: str) -> list[float]:
+    """Return a list of numbers, or a list of rows of numbers, as one list."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    flat = [item for part in parts for item in (part if isinstance(part, list | tuple) else [part])]
+    try:
+        numbers = [float(item) for item in flat if not isinstance(item, bool)]
+    except (TypeError, ValueError, OverflowError):
+        numbers = []
+    if len(numbers) != len(flat) or len(flat) != count:
+        what = f"{len(flat)} values" if len(flat) != count else brief(value)
+        raise ValueError(f"expected {count} numbers for {name}, got {what}")
+    return numbers
 
 
 def read_mask(data: bytes, size: tuple[int, int]) -> Pixels:

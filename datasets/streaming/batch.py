@@ -18,13 +18,11 @@ import numpy as np
 from ..arrays import Pixels
 from ..classes import UNLABELLED, swap_sides
 from ..shards.codec import IMAGE_SUFFIXES, decode_grey
+from ..tar_members import walk_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_BLOCK = 512
-_NUM_HEADER = 157
-"""Bytes of a tar header up to the kind of the member: name 0 to 99, size in octal digits 124 to 135, kind 156."""
 _OTHER_SIDE = swap_sides(np.arange(256, dtype=np.uint8))
 """(256,) class after mirroring by class before."""
 _ALIGNMENT = 64
@@ -136,16 +134,14 @@ def members_of(data: memoryview, key: str) -> dict[str, memoryview]:
         ValueError: something else lies there.
     """
     members: dict[str, memoryview] = {}
-    stem, at, size = key.encode() + b".", 0, len(data)
-    while at < size:
-        header = bytes(data[at : at + _NUM_HEADER])
-        name = header[: header.find(b"\0", 0, 100)]
-        digits = header[124:136].strip(b" \0")
-        end = at + _BLOCK + int(digits, 8) if digits.isdigit() else 0
-        if not name.startswith(stem) or header[-1:] not in (b"0", b"\0") or not at < end <= size:
-            raise ValueError(f"the shard holds {name[:40]!r} where the manifest says that it lies")
-        members[name[len(stem) :].decode("ascii", "replace")] = data[at + _BLOCK : end]
-        at = -(-end // _BLOCK) * _BLOCK
+    stem = key + "."
+    for member in walk_bytes(data):
+        if member.is_end:
+            break
+        if member.problem is not None or member.kind != "file" or not member.name.startswith(stem):
+            what = repr(member.name[:40]) if member.name else "no tar header"
+            raise ValueError(f"the shard holds {what} where the manifest says that it lies")
+        members[member.name[len(stem) :]] = data[member.offset : member.offset + member.size]
     return members
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ...datasets.arrays import Pixels
-from ...datasets.images.jpeg import listener
+from ...datasets.images.listening import listener
 from ...manifests.store import write_bytes
 
 CODECS = ("VP80", "VP90")

@@ -33,7 +33,8 @@ from ..recipe import Recipe
 from ..synthetic.derived_source import DerivedSource
 from .commit import Committed, Tombstones, commit
 from .derived import kept_heads
-from .inputs import derived_rows, input_rows, open_all
+from .inputs import InputRow, derived_rows, input_rows, open_all
+from .known_cameras import KnownCameras
 from .state import State
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ class BuildRequest:
     """Allow other settings or sources than the folder was built with; what did not change is not run again."""
     device: str = "cpu"
     """Where models run, for back ends that can choose."""
+    follow_links: bool = False
+    """Read what symbolic links in folders lead to."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
     request.out.mkdir(parents=True, exist_ok=True)
     with writer_lock(request.out / STATE / "lock"), StopSignals() as signals:
         sweep(request.out)
-        sources = open_all(request.sources, request.recipe)
+        sources = open_all(request.sources, request.recipe, request.follow_links)
+        cameras = KnownCameras.of(request.recipe)
         recipe = request.recipe.resolved()
         _claim(request)
         for step in recipe.chain():
@@ -156,12 +160,14 @@ def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
         state = State(request.out / STATE / "state.sqlite")
         try:
             tombstones = Tombstones.read(request.out)
-            work = _Work(request, recipe, sources, state, tombstones, observer, books, signals)
+            work = _Work(request, recipe, sources, state, tombstones, observer, books, signals, cameras)
             work.list_inputs()
             work.run()
             if any(isinstance(source, DerivedSource) for source in sources):
                 work.list_derived()
                 work.run()
+            for line in cameras.check_worked(state, not request.limit) if cameras is not None else ():
+                observer.message(line)
             observer.phase("deciding and packing")
             committed = commit(request.out, recipe, state, tombstones, observer)
         finally:
@@ -192,12 +198,13 @@ def _claim(request: BuildRequest) -> None:
     """Write down what the folder is built from, or refuse if it was something else."""
     path = request.out / REQUEST
     now = {"recipe": request.recipe.to_plain(), "sources": list(request.sources), "limit": request.limit}
+    now["follow_links"] = request.follow_links
     if path.is_file() and not request.update:
         try:
             before = json.loads(path.read_bytes())
         except ValueError as error:
             raise ConfigError(f"{path} is damaged ({error}); pass --update to take the present settings") from error
-        asked = {key: before.get(key) for key in now}
+        asked = {key: before.get(key, False if key == "follow_links" else None) for key in now}
         if asked != json.loads(canonical_json(now)):
             old, new = (json.dumps(side, indent=1, sort_keys=True).splitlines() for side in (asked, to_plain(now)))
             lines = difflib.unified_diff(old, new, lineterm="", n=0)
@@ -225,13 +232,20 @@ class _Work:
     observer: Observer
     books: _Books
     signals: StopSignals
+    cameras: KnownCameras | None = None
 
     def list_inputs(self) -> None:
         """Note every input, and which of them earlier runs have answered."""
         self.observer.phase("listing")
         chain = self.state.chain_id(self.recipe.keys())
-        self.state.list_inputs(input_rows(self.sources, self.request.sources, self.request.limit), chain)
+        self.state.list_inputs(self._inputs(), chain)
         self.observer.started(*self.state.count_inputs())
+
+    def _inputs(self) -> Iterator[InputRow]:
+        """Yield every input; what is wrong with known cameras stops the build before the list is taken."""
+        yield from input_rows(self.sources, self.request.sources, self.request.limit, self.cameras)
+        for line in self.cameras.check_listed(whole=not self.request.limit) if self.cameras is not None else ():
+            self.observer.message(line)
 
     def list_derived(self) -> None:
         """Note the inputs that follow from what was kept of the others."""

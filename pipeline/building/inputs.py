@@ -11,6 +11,7 @@ from typing import Any
 
 from ...datasets.sample import Drop, SourceImage
 from ...datasets.sources.base import SCHEMES, Refused, Source, SourceError, register_source
+from ...datasets.sources.names import native
 from ...datasets.sources.open import open_sources
 from ...manifests.config import ConfigError, canonical_json
 from ..recipe import Recipe
@@ -18,6 +19,7 @@ from ..synthetic import back_view
 from ..synthetic import source as makehuman
 from ..synthetic.derived_source import DerivedSource, KeptHead
 from ..synthetic.scans import source as mesh_source
+from .known_cameras import KnownCameras
 
 for _scheme, _opener in (
     (makehuman.SCHEME, makehuman.MakeHumanSource),
@@ -29,29 +31,38 @@ InputRow = tuple[Any, ...]
 """A row for `State.list_inputs`."""
 
 
-def open_all(texts: Sequence[str], recipe: Recipe) -> tuple[Source, ...]:
+def open_all(texts: Sequence[str], recipe: Recipe, follow_links: bool = False) -> tuple[Source, ...]:
     """Open a build's sources.
+
+    Args:
+        texts: what they are opened from.
+        recipe: the limits of its decoder hold.
+        follow_links: whether symbolic links in folders are followed.
 
     Raises:
         ConfigError: one is not there or is nothing that can be read.
     """
     try:
-        return tuple(open_sources(texts, recipe.decode.max_bytes))
+        return tuple(open_sources(texts, recipe.decode.max_bytes, follow_links=follow_links))
     except SourceError as error:
         raise ConfigError(str(error)) from error
 
 
-def input_rows(sources: Sequence[Source], texts: Sequence[str], limit: int = 0) -> Iterator[InputRow]:
+def input_rows(
+    sources: Sequence[Source], texts: Sequence[str], limit: int = 0, cameras: KnownCameras | None = None
+) -> Iterator[InputRow]:
     """Yield the inputs of all sources in order, as rows for `State.list_inputs`.
 
     Args:
         sources: opened.
         texts: what they were opened from.
         limit: name so many inputs only; 0 for all.
+        cameras: labels that photographs get by their paths.
     """
     count = 0
     for index, source in enumerate(sources):
-        for row in _rows(index, source, texts[index], source.entries()):
+        entries = source.entries() if cameras is None else cameras.attach(source.entries())
+        for row in _rows(index, source, texts[index], entries):
             if limit and count >= limit:
                 return
             count += 1
@@ -69,7 +80,7 @@ def derived_rows(
 
 def _rows(index: int, source: Source, text: str, entries: Iterable[SourceImage | Refused]) -> Iterator[InputRow]:
     empty = SourceImage.rights
-    root = text.partition(":")[0] if text.startswith(tuple(SCHEMES)) else Path(text).resolve()
+    root = text.partition(":")[0] if text.startswith(tuple(SCHEMES)) else Path(native(text)).resolve()
     for entry in entries:
         if isinstance(entry, Refused):
             drop = Drop(entry.reason, entry.detail)

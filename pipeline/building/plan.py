@@ -18,6 +18,7 @@ from ..synthetic.derived_source import DerivedSource
 from .build import REQUEST, STATE, BuildRequest
 from .derived import kept_heads
 from .inputs import InputRow, derived_rows, input_rows, open_all
+from .known_cameras import KnownCameras
 from .state import State, raw
 
 _PAGE = 20_000
@@ -47,6 +48,8 @@ class Plan:
     """Inputs that may still change it, because they are not worked on yet."""
     why: dict[str, str] = field(default_factory=dict)
     """Step -> what about it differs from the earlier build."""
+    notes: list[str] = field(default_factory=list)
+    """What there is to say of known cameras."""
 
     @property
     def runs(self) -> dict[str, int]:
@@ -71,7 +74,7 @@ class Plan:
             cached = self.inputs - self.refused - count
             reason = self.why.get(step, "")
             rows.append(f"  {step:<{width}}  run {count:>9}  cached {cached:>9}" + (f"  ({reason})" if reason else ""))
-        return [head, *([self._filling()] if self.filled is not None else []), *rows]
+        return [head, *self.notes, *([self._filling()] if self.filled is not None else []), *rows]
 
     def _filling(self) -> str:
         """Say what is made for the views of what is kept."""
@@ -89,10 +92,12 @@ def make_plan(request: BuildRequest) -> Plan:
     """
     recipe = request.recipe.resolved()
     plan = Plan(("decode", *(stage.name for stage in recipe.stages), "encode"))
-    sources = open_all(request.sources, request.recipe)
+    sources = open_all(request.sources, request.recipe, request.follow_links)
+    cameras = KnownCameras.of(recipe)
     with _reading(request.out) as state:
         seen = _Seen(state, recipe.keys(), plan)
-        seen.count(input_rows(sources, request.sources, request.limit))
+        seen.count(input_rows(sources, request.sources, request.limit, cameras))
+        plan.notes = cameras.check_listed(whole=not request.limit) if cameras is not None else []
         if any(isinstance(source, DerivedSource) for source in sources):
             before = plan.inputs
             seen.count(_derived(plan, request, recipe, sources))
@@ -104,7 +109,7 @@ def make_plan(request: BuildRequest) -> Plan:
 def _derived(plan: Plan, request: BuildRequest, recipe: Recipe, sources: tuple[Source, ...]) -> Iterator[InputRow]:
     """Yield the inputs that follow from what is kept as far as that is known, from a copy of the build's memory."""
     with contextlib.closing(State(request.out / STATE / "state.sqlite", trial=True)) as trial:
-        rows = input_rows(sources, request.sources, request.limit)
+        rows = input_rows(sources, request.sources, request.limit, KnownCameras.of(recipe))
         trial.list_inputs(rows, trial.chain_id(recipe.keys()))
         _, plan.unknown = trial.count_inputs()
         kept = kept_heads(trial, recipe, StageCache(request.out / STATE / "cache"))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...datasets.sources.names import comparable, printable
 from ..execution.work import FileResult
 
 _TABLES = """
@@ -129,14 +130,35 @@ class State:
         )
         return [row[0] for row in rows]
 
-    def sha256_of(self, what: str) -> list[str]:
-        """Return the digests of inputs named by sha256, by path, or by source label and path."""
+    def inputs_named(self, what: str) -> list[tuple[str, str, str]]:
+        """Return (source label, path, sha256) of inputs named by sha256, by path, or by source label and path.
+
+        A name that is no input's is looked for once more as people may write it: in another Unicode form, with Windows'
+        slashes, or with the escapes that tables have for bytes that are no text.
+        """
         rows = self.db.execute(
-            "SELECT DISTINCT sha256 FROM origins WHERE sha256 != '' AND (sha256 = ? OR path = ? OR"
-            " CAST(label || '/' || path AS BLOB) = ?) ORDER BY sha256",
-            (what, raw(what), raw(what)),
+            "SELECT DISTINCT label, path, sha256 FROM origins WHERE sha256 != '' AND (sha256 = ? OR path = ? OR"
+            " CAST(label || '/' || path AS BLOB) = ?) ORDER BY label, path, sha256",
+            (printable(what), raw(what), raw(what)),
+        ).fetchall()
+        if not rows:
+            forms = {what, comparable(what)}
+            rows = [
+                row
+                for row in self.db.execute(
+                    "SELECT DISTINCT label, path, sha256 FROM origins WHERE sha256 != '' ORDER BY 1, 2, 3"
+                )
+                for path in (named(row[1]), f"{named(row[0])}/{named(row[1])}")
+                if printable(path) in forms or comparable(path) in forms
+            ]
+        return [(named(label), named(path), sha256) for label, path, sha256 in dict.fromkeys(rows)]
+
+    def knows_content(self, key: str) -> bool:
+        """Tell whether an input has a sha256, or a head an id."""
+        found = self.db.execute(
+            "SELECT EXISTS (SELECT 1 FROM origins WHERE sha256 = ?) OR EXISTS (SELECT 1 FROM heads WHERE id = ?)", (key, key)
         )
-        return [row[0] for row in rows]
+        return bool(found.fetchone()[0])
 
     def work_keys(self, sha256: str) -> list[str]:
         """Return the work keys of a file's content."""

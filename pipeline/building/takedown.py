@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...datasets.sources.names import printable
 from ...manifests.config import ConfigError, fingerprint
 from ...manifests.lock import writer_lock
 from ...manifests.store import read, read_header
@@ -85,7 +86,7 @@ def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
         A sentence that says what was done.
 
     Raises:
-        ConfigError: nothing in the data set has that name.
+        ConfigError: nothing in the data set has that name, or several files have.
         ManifestError: the set is not finished; run its build-dataset line first.
     """
     recipe = load_request(out, known).recipe.resolved()
@@ -98,10 +99,11 @@ def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
             gone = _forget_heads(what, state, cache, recipe)
         else:
             gone = []
-            for sha256 in state.sha256_of(what):
+            for sha256 in _meant(what, state):
                 gone += _forget_file(sha256, state, cache, tombstones)
         if not gone:
-            raise ConfigError(f"nothing in {out} has the id, path or sha256 {what!r}; see its origins.parquet")
+            text = f"nothing in {out} has the id, path or sha256 {printable(what)!r}; see its origins.parquet"
+            raise ConfigError(text)
         for id in gone:
             tombstones.ids[id] = {"split": splits.get(id) or ""}
             for thumbnail in (out / QUARANTINE).glob(f"*/{id}.jpg"):
@@ -109,6 +111,22 @@ def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
         tombstones.write(out)
         commit(out, recipe, state, tombstones, Silent())
     return f"took down {len(gone)} rows ({', '.join(sorted(gone)[:5])}{', ...' if len(gone) > 5 else ''})"
+
+
+def _meant(what: str, state: State) -> list[str]:
+    """Return the digest of the file that a path or sha256 names.
+
+    Raises:
+        ConfigError: several files have the path.
+    """
+    found = state.inputs_named(what)
+    digests = sorted({sha256 for _, _, sha256 in found})
+    if len(digests) > 1:
+        places = "\n  ".join(printable(f"{label}/{path}  {sha256[:16]}...") for label, path, sha256 in found)
+        raise ConfigError(
+            f"{printable(what)!r} names {len(digests)} files; give one with its source, or its sha256:\n  {places}"
+        )
+    return digests
 
 
 def _forget_file(sha256: str, state: State, cache: StageCache, tombstones: Tombstones) -> list[str]:

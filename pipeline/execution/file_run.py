@@ -19,8 +19,8 @@ import numpy as np
 from ...datasets import warp
 from ...datasets.arrays import Pixels
 from ...datasets.camera import Camera, CameraError
-from ...datasets.images.decode import decode, probe
-from ...datasets.sample import Crop, Drop, Photo, PhotoInfo, Sample
+from ...datasets.images.decode import decode, memory_needed, probe
+from ...datasets.sample import Crop, Drop, Photo, PhotoInfo, Sample, without_addresses, wording
 from ...datasets.shards.codec import encode_members
 from ...datasets.sources.base import Source
 from ...datasets.sources.sidecars import load_sidecars
@@ -35,7 +35,7 @@ from .work import Task, WorkOrder
 log = logging.getLogger(__name__)
 
 SMALL_PHOTO = 48 << 20
-"""Bytes of decoded pixels up to which a photograph needs no leave from the memory budget."""
+"""Bytes that decoding may take without leave from the memory budget."""
 
 
 class Host(Protocol):
@@ -112,8 +112,7 @@ class FileRun:
         loaded: list[tuple[Pixels, Pixels | None]] = []
         if info is None:
             started = time.perf_counter()
-            needed = probe(self.data, policy)
-            self._reserve(needed)
+            self._reserve()
             decoded = decode(self.data, policy)
             info = decoded.info
             loaded.append((decoded.pixels, decoded.alpha))
@@ -124,7 +123,7 @@ class FileRun:
             if loaded:
                 return loaded.pop()
             started = time.perf_counter()
-            self._reserve(info)
+            self._reserve()
             again = decode(self.data, policy)
             self._spend("decode", started)
             return again.pixels, again.alpha
@@ -168,8 +167,9 @@ class FileRun:
         except CameraError as error:
             raise Drop("camera_invalid", str(error)) from error
 
-    def _reserve(self, info: PhotoInfo) -> None:
-        needed = info.width * info.height * 3 * max(1, info.bit_depth // 8) * 2
+    def _reserve(self) -> None:
+        """Ask for leave to decode the file, where it is large."""
+        needed = memory_needed(self.data, self.worker.order.recipe.decode)
         if needed > SMALL_PHOTO:
             self.ask_memory(needed)
 
@@ -213,7 +213,7 @@ class FileRun:
         except (Drop, KeyboardInterrupt, SystemExit):
             raise
         except MemoryError as error:
-            raise Drop("out_of_memory", f"in stage {stage.name}: {error}") from error
+            raise Drop("out_of_memory", f"in stage {stage.name}: {wording(error)}") from error
         except Exception as error:
             log.warning("stage %s failed on %s", stage.name, self.task.image.path, exc_info=True)
             raise Drop("stage_error", _where(error)) from error
@@ -289,4 +289,4 @@ def _where(error: Exception) -> str:
     """Say what went wrong and where in the code, without paths of this machine."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}: {str(error)[:300]}{place}"
+    return f"{type(error).__name__}: {without_addresses(str(error)[:300])}{place}"

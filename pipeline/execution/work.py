@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...datasets.sample import SourceImage
 from ...datasets.sources.base import Source
+from ...datasets.sources.camera_sidecar import LABEL
 from ...manifests.identity import content_sha256
 from ..recipe import Recipe
 
@@ -34,7 +35,7 @@ class Task:
     image: SourceImage
 
 
-_BESIDE = ("camera", "mask", "parsing", "id")
+_BESIDE = ("camera", "mask", "parsing", "id", LABEL)
 """Sidecars that change what comes out."""
 
 
@@ -45,7 +46,7 @@ def work_key_of(source: Source, image: SourceImage, sha256: str) -> str:
         return sha256
     beside = hashlib.sha256(sha256.encode())
     for kind in kinds:
-        content = source.sidecar(image, kind)
+        content = image.sidecar[kind].encode() if kind == LABEL else source.sidecar(image, kind)
         beside.update(f"\0{kind}\0{'' if content is None else content_sha256(content)}".encode())
     return beside.hexdigest()
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +38,8 @@ COARSE_SPREAD = math.radians(25.0)
 """Disagreement under mirroring at which a coarse azimuth has lost about 40 per cent of its confidence."""
 MESH_SPREAD = math.radians(8.0)
 """The same for a camera from the mesh."""
+SIDECAR_DISAGREEMENT_DEGREES = 15.0
+"""Largest angle between a known camera and the one that the mesh tells: twice what the mesh may be off."""
 COARSE_TRUST = 0.5
 """Highest confidence of a camera that no mesh confirms."""
 
@@ -64,7 +68,7 @@ class EstimateCamera(Stage):
     max_roll_degrees: float = 15.0
     """Largest roll that may be left in the upright crop."""
     sidecar: str = ""
-    """File of known cameras (JSON, CSV, parquet) by sample id, sha256 or path; heads that it does not name are estimated."""
+    """File of known cameras (JSON, CSV, parquet) by path, sample id or sha256; heads that it does not name are estimated."""
     fit: HeadFit = HeadFit()
     """How the camera is fitted to a mesh."""
 
@@ -73,8 +77,17 @@ class EstimateCamera(Stage):
         files = (*models.FaceFinder.FILES.values(), models.FaceMesher.FILES[True], *models.PoseFinder.FILES)
         weights = models.weights(*files)
         if self.sidecar:
-            weights += (("sidecar", file_sha256(self.sidecar)),)
+            weights += (("sidecar, turned with the crop", file_sha256(self.sidecar)),)
         return Backend("mediapipe", models.version(), weights)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings without where the sidecar lies; its content is in `backend`."""
+        return {**super().settings(), **({"sidecar": Path(self.sidecar).name} if self.sidecar else {})}
+
+    @property
+    def camera_file(self) -> str:
+        """The sidecar, whose paths are matched where the inputs are listed."""
+        return self.sidecar
 
     def open(self, device: str = "cpu") -> OpenEstimateCamera:
         """Load the mesh network and the sidecar."""
@@ -113,10 +126,11 @@ class OpenEstimateCamera(OpenStage):
         """Fill the camera, its scores and where it came from."""
         known = sample.camera if "camera" in sample.known else None
         label = look_up(self.cameras, sample)
-        if known is None and label is not None:
-            known = _from_label(label)
         if known is not None:
             _check(known)
+        elif label is not None:
+            known = self._from_sidecar(sample, label)
+        if known is not None:
             return [_filled(sample, _Estimate(known, 0.0, 1.0, math.nan, math.nan, "sidecar"))]
         head: Head = sample.require("head")
         if sample.mesh is not None:
@@ -126,6 +140,28 @@ class OpenEstimateCamera(OpenStage):
         self._judge(estimate)
         _check(estimate.camera)
         return [_filled(sample, estimate)]
+
+    def _from_sidecar(self, sample: Sample, label: tuple[float, ...]) -> Camera:
+        """Turn a label of the photograph as its crop was turned, and compare it with the mesh where that agrees with itself.
+
+        The crop is a similarity of the photograph, of whose exact label only the rotation is left once the head frame has been
+        brought to its canonical place and scale, which is what `align` does.
+        """
+        camera = _from_label(label)
+        _check(camera)
+        if sample.crop is not None:
+            camera = camera.rolled(crop_turn(sample.crop.matrix))
+        if sample.mesh is None or sample.image is None:
+            return camera
+        try:
+            seen = self._from_mesh(sample.image, sample.mesh)
+        except Drop:
+            return camera
+        off = math.degrees(geodesic(seen.camera.world2cam, camera.world2cam))
+        if math.degrees(seen.mirror_error) <= self.stage.max_mirror_error_degrees and off > SIDECAR_DISAGREEMENT_DEGREES:
+            detail = f"the known camera is {off:.1f} degrees off the face's mesh > {SIDECAR_DISAGREEMENT_DEGREES:.1f}"
+            raise Drop("sidecar_mismatch", f"{detail}; {_likely_mistake(camera, seen.camera, sample)}", off)
+        return camera
 
     def _from_mesh(self, image: Pixels, mesh: Array) -> _Estimate:
         """Fit the mesh of the crop and that of the mirrored crop, seen anew; the label is fitted to the mean of both.
@@ -209,6 +245,25 @@ class OpenEstimateCamera(OpenStage):
             angle = math.degrees(getattr(estimate.camera, name))
             if abs(angle) > largest:
                 raise Drop("pose_implausible", f"{name} {angle:.1f} degrees is outside +-{largest:.1f}", angle)
+
+
+def _likely_mistake(camera: Camera, seen: Camera, sample: Sample) -> str:
+    """Name the convention under which a known camera of a crop would agree with the one that the mesh tells."""
+    turn = crop_turn(sample.crop.matrix) if sample.crop is not None else 0.0
+    upright = camera.rolled(-turn)
+    guesses = {
+        "its roll looks turned the other way": Camera.look_at(upright.yaw, upright.pitch, -upright.roll).rolled(turn),
+        "it looks like that of the mirrored photograph": upright.mirrored().rolled(turn),
+        "it looks like that of the crop already turned upright": upright,
+    }
+    near = {text: geodesic(seen.world2cam, guess.world2cam) for text, guess in guesses.items()}
+    best = min(near, key=near.__getitem__)
+    return best if math.degrees(near[best]) < SIDECAR_DISAGREEMENT_DEGREES / 2 else "is it the camera of this photograph?"
+
+
+def crop_turn(matrix: Array) -> float:
+    """Return the angle in radians by which a (3, 3) similarity of pixels turns a picture clockwise."""
+    return math.atan2(float(matrix[1, 0]), float(matrix[0, 0]))
 
 
 def mirror_error(camera: Camera, of_mirrored: Camera) -> float:

@@ -82,8 +82,8 @@ def in_display_p3(srgb: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(255 * encoded(light)), 0, 255).astype(np.uint8)
 
 
-def icc_profile(matrix: np.ndarray, name: str) -> bytes:
-    """Write an ICC v4 matrix profile with sRGB's tone curve (ICC.1:2010: sections 7.2, 9.2, 10.13, 10.16)."""
+def icc_profile(matrix: np.ndarray, name: str, curve: bytes = b"", more: dict[bytes, bytes] | None = None) -> bytes:
+    """Write an ICC v4 matrix profile with sRGB's tone curve or another (ICC.1:2010: sections 7.2, 9.2, 10.13, 10.16)."""
 
     def fixed(value: float) -> bytes:
         return struct.pack(">i", round(value * 65536))
@@ -92,7 +92,7 @@ def icc_profile(matrix: np.ndarray, name: str) -> bytes:
         body = words.encode("utf-16-be")
         return b"mluc" + bytes(4) + struct.pack(">II", 1, 12) + b"enUS" + struct.pack(">II", len(body), 28) + body
 
-    curve = (
+    curve = curve or (
         b"para"
         + bytes(4)
         + struct.pack(">HH", 3, 0)
@@ -106,7 +106,7 @@ def icc_profile(matrix: np.ndarray, name: str) -> bytes:
     for column, letter in enumerate(b"rgb"):
         tags[bytes([letter]) + b"XYZ"] = b"XYZ " + bytes(4) + b"".join(map(fixed, matrix[:, column]))
         tags[bytes([letter]) + b"TRC"] = curve
-    return _icc(b"RGB ", b"XYZ ", b"mntr", tags)
+    return _icc(b"RGB ", b"XYZ ", b"mntr", {**tags, **(more or {})})
 
 
 def cmyk_profile() -> bytes:
@@ -190,3 +190,73 @@ def sixteen(array: np.ndarray) -> np.ndarray:
 def over_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     share = alpha[..., None] / 255.0
     return np.floor(colours * share + 255.0 * (1 - share) + 0.5).astype(np.uint8)
+
+
+def with_chunks(png: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """Put chunks right behind a PNG's header."""
+    return png[:33] + b"".join(png_chunk(kind, body) for kind, body in chunks) + png[33:]
+
+
+def chromaticities(*xy: float) -> bytes:
+    """Return the body of a PNG's cHRM chunk: x, y of white, red, green and blue."""
+    return struct.pack(">8I", *(round(value * 1e5) for value in xy))
+
+
+def xmp(orientation: int, element: bool = False) -> bytes:
+    """Return an XMP packet that says an orientation, as an attribute or an element."""
+    said = f"><tiff:Orientation>{orientation}</tiff:Orientation>" if element else f' tiff:Orientation="{orientation}">'
+    return (
+        '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
+        '"http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/"'
+        f'{said}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    ).encode()
+
+
+def raw_profile(kind: str, block: bytes) -> bytes:
+    """Return a PNG text as ImageMagick writes EXIF and XMP blocks: a name, a length, and hexadecimal lines of 72."""
+    digits = block.hex()
+    lines = [digits[start : start + 72] for start in range(0, len(digits), 72)]
+    return f"\n{kind}\n{len(block):8d}\n".encode() + "\n".join(lines).encode() + b"\n"
+
+
+def jpeg_with_xmp(data: bytes, packet: bytes) -> bytes:
+    body = b"http://ns.adobe.com/xap/1.0/\x00" + packet
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
+
+
+def with_code_points(avif: bytes, primaries: int, transfer: int) -> bytes:
+    """Change what an AVIF's colour boxes say: CICP code points of primaries and transfer function."""
+    place, changed = avif.index(b"nclx"), bytearray(avif)
+    while place >= 0:
+        changed[place + 4 : place + 8] = struct.pack(">HH", primaries, transfer)
+        place = avif.find(b"nclx", place + 4)
+    return bytes(changed)
+
+
+def bitmap(
+    array: np.ndarray, kind: bytes = b"BGRs", profile: bytes = b"", ends: tuple[float, ...] = (0.0,) * 9, gamma: float = 0.0
+) -> bytes:
+    """Write a 32-bit bitmap with a version 4 header, version 5 where there is a profile, and a mask for its fourth byte.
+
+    Args:
+        array: (H, W, 4) uint8 RGBA.
+        kind: colour space type as it stands in the file; four zero bytes for calibrated.
+        profile: embedded ICC profile.
+        ends: XYZ of red, green and blue.
+        gamma: exponent of the curve to light.
+    """
+    height, width = array.shape[:2]
+    size = 124 if profile else 108
+    pixels = np.ascontiguousarray(array[::-1, :, [2, 1, 0, 3]]).tobytes()
+    head = struct.pack("<IiiHHIIiiII", size, width, height, 1, 32, 3, len(pixels), 2835, 2835, 0, 0)
+    head += struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + kind
+    head += struct.pack("<9I", *(round(value * 2**30) for value in ends)) + struct.pack("<3I", *[round(gamma * 65536)] * 3)
+    if profile:
+        head += struct.pack("<4I", 4, size + len(pixels), len(profile), 0)
+    return b"BM" + struct.pack("<IHHI", 14 + size + len(pixels) + len(profile), 0, 0, 14 + size) + head + pixels + profile
+
+
+def times(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Multiply an alpha of the same depth into colours, rounded to nearest."""
+    most = np.iinfo(colours.dtype).max
+    return np.rint(colours.astype(np.float64) * alpha[..., None] / most).astype(colours.dtype)

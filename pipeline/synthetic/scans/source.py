@@ -22,7 +22,8 @@ from ....datasets.camera import Camera
 from ....datasets.sample import Drop, SourceImage
 from ....datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
 from ....datasets.sources.base import Refused, Source, SourceError
-from ....datasets.sources.folder import file_stamp, is_hidden
+from ....datasets.sources.folder import file_stamp
+from ....datasets.sources.names import is_hidden
 from ....manifests.config import ConfigError, canonical_json, from_plain, to_plain
 from ....manifests.identity import rng
 from ....manifests.store import file_sha256

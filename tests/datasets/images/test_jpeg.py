@@ -7,7 +7,8 @@ import os
 import threading
 
 import pytest
-from spherehead.datasets.images.jpeg import Listener, damage, decode_jpeg, listener, read_jpeg
+from spherehead.datasets.images.jpeg import damage, decode_jpeg, read_jpeg
+from spherehead.datasets.images.listening import Listener, listener
 from spherehead.datasets.sample import Drop
 
 
@@ -106,3 +107,63 @@ def test_harmless_habits_of_cameras_are_no_damage():
     for line in ("Corrupt JPEG data: 53 extraneous bytes before marker 0xd9", "Corrupt JPEG data: bad Huffman code",
                  "Corrupt JPEG data: found marker 0xd5 instead of RST3", "Premature end of JPEG file"):  # fmt: skip
         assert damage([line]) == line
+
+
+def test_pixels_are_those_of_opencv_whatever_the_subsampling_and_process(bad_inputs, photos):
+    import cv2
+    import numpy as np
+    import picture_files as files
+
+    base = files.portrait()
+    kinds = [
+        files.jpeg(base[: 400 - quality, : 320 - 3 * quality], quality, subsampling=chroma, progressive=progressive)
+        for quality in (20, 75, 92, 100)
+        for chroma in (0, 1, 2)
+        for progressive in (False, True)
+    ]
+    kinds += [files.jpeg(base[..., 0]), files.jpeg(base, restart_marker_rows=1), *(path.read_bytes() for path in photos)]
+    for factors in (0x411111, 0x211111, 0x121111, 0x221111, 0x111111):
+        options = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factors]
+        kinds.append(cv2.imencode(".jpg", base, options)[1].tobytes())
+    for data in kinds:
+        array = np.frombuffer(data, np.uint8)
+        expected = cv2.imdecode(array, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels, complaint = decode_jpeg(data)
+        assert complaint == "" and np.array_equal(pixels, expected)
+
+
+def test_a_subsampling_that_turbojpeg_has_no_name_for_is_decoded_and_its_damage_heard(plain):
+    import numpy as np
+
+    # the luma factors 1 x 2 and the chroma factors 2 x 1 of a 4:2:2 picture exchanged: 1x2, 2x1, 1x1 has no name
+    start = plain.index(b"\xff\xc0")
+    odd = bytearray(plain)
+    odd[start + 11], odd[start + 14] = 0x21, 0x12
+    with pytest.raises(ValueError, match="subsampling"):
+        __import__("simplejpeg").decode_jpeg(bytes(odd))
+    pixels, complaint = decode_jpeg(bytes(odd))
+    assert pixels.shape == (400, 320, 3) and complaint.startswith(("Corrupt JPEG data", "Premature end"))
+    assert np.array_equal(pixels, decode_jpeg(bytes(odd))[0])
+
+
+def test_a_decoder_that_gives_up_midway_returns_no_rows_of_old_memory(plain):
+    import numpy as np
+
+    # a Huffman table that makes no sense ends libjpeg in the middle: without strictness rows that nobody wrote would come out
+    middle = len(plain) // 2
+    broken = plain[:middle] + b"\xff\xc4\x00\x15\x00" + b"\xff" * 16 + plain[middle:]
+    first, complaint = decode_jpeg(broken)
+    second = decode_jpeg(broken)[0]
+    assert complaint and (first is None or np.array_equal(first, second))
+
+
+def test_an_earlier_complaint_is_heard_behind_a_harmless_one(plain):
+    import picture_files as files
+
+    profile = files.jpeg(files.portrait(), icc_profile=files.icc_profile(files.P3_TO_XYZ, "x"))
+    place = profile.index(b"ICC_PROFILE\x00")
+    odd = bytearray(profile)
+    odd[place + 12] = 7  # number 7 of 1
+    assert decode_jpeg(bytes(odd))[1] == "" and decode_jpeg(bytes(odd))[0] is not None
+    stray = plain[:-2] + b"\x00\x00" + plain[-2:]
+    assert decode_jpeg(stray)[1] == "" and decode_jpeg(stray)[0] is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.sample import Head, Photo, Sample
+from spherehead.datasets.sources.camera_sidecar import LABEL as GIVEN
 from spherehead.datasets.sources.camera_sidecar import SidecarError, file_sha256, look_up, read_cameras
 
 LABEL = [float(value) for value in Camera.look_at(0.3, 0.1).label()]
@@ -48,7 +50,10 @@ def test_every_format_gives_the_same_numbers(tmp_path: Path, kind: str) -> None:
 def test_a_sample_is_found_by_id_then_sha256_then_path() -> None:
     by_path, by_sha, by_id = (tuple([float(n)] * 25) for n in (1, 2, 3))
     cameras = {"a/b.jpg": by_path}
-    assert look_up(cameras, sample()) == by_path
+    assert look_up(cameras, sample()) is None  # paths are matched where the inputs are listed
+    given = dataclasses.replace(sample().photo.source, sidecar={GIVEN: json.dumps(by_path)})
+    photo = Photo(given, "ab" * 32, sample().photo.info, lambda: (np.zeros((4, 4, 3), np.uint8), None))
+    assert look_up({}, sample().with_(photo=photo)) == by_path
     assert look_up({**cameras, "ab" * 32: by_sha}, sample()) == by_sha
     assert look_up({**cameras, "ab" * 32: by_sha, "0123456789abcdef": by_id}, sample()) == by_id
     assert look_up({}, sample()) is None
@@ -63,10 +68,19 @@ def test_a_photograph_of_several_heads_is_not_given_one_camera() -> None:
     ("name", "text", "words"),
     [
         ("c.json", "{", "cannot read cameras from c.json"),
-        ("c.json", "[1]", "expected an object"),
+        ("c.json", "[1]", "row 1: expected [key, camera]"),
         ("c.json", json.dumps({"x": LABEL[:16]}), "got 16"),
-        ("c.json", json.dumps({"x": ["a"] * 25}), "expected 25 numbers for 'x'"),
+        ("c.json", json.dumps({"x": ["a"] * 25}), "row 1: expected 25 numbers"),
         ("c.csv", "name,label\nx,[1]\n", "expected a column id | sha256"),
+        ("c.csv", "path;label\nx;1;2\n", "row 1: expected 2 cells, got 3"),
+        ("c.csv", "path,label\nx,[1]\ny\n", "row 1: expected 25 numbers"),
+        ("c.csv", "path,label\ny\n", "row 1: expected 2 cells, got 1"),
+        ("c.csv", "path,path,label\na,b,1\n", "two columns for path"),
+        ("c.csv", "path,label\n,1\n", "expected a key"),
+        ("c.json", "[" * 100_000, "nested too deeply"),
+        ("c.json", '{"a": [1], "a": [2]}', "'a' stands in it twice"),
+        ("c.json", json.dumps({"labels": [["a", LABEL], ["a", LABEL[::-1]]]}), "'a' stands twice"),
+        ("c.json", json.dumps({"labels": None}), "expected an object"),
         ("c.csv", "path,yaw\nx,1\n", "columns '0' to '24'"),
         ("c.parquet", "not parquet", "cannot read cameras from c.parquet"),
         ("c.txt", "", "expected a sidecar of .json"),

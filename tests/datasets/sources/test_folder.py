@@ -90,7 +90,7 @@ def test_order_depends_on_names_and_not_on_creation(tmp_path_factory, names, see
     assert parts == sorted(parts) and len(parts) == 4 * len(names)
 
 
-def test_links_are_followed_on_wish_but_never_outside_or_in_circles(tmp_path):
+def test_links_are_followed_on_wish_wherever_they_lead_but_never_in_circles(tmp_path):
     root = tmp_path / "root"
     (root / "a").mkdir(parents=True)
     (root / "a" / "1.jpg").write_bytes(b"1")
@@ -99,14 +99,65 @@ def test_links_are_followed_on_wish_but_never_outside_or_in_circles(tmp_path):
     (root / "a" / "up").symlink_to("..")
     (root / "out.jpg").symlink_to("../secret.jpg")
     (root / "z").symlink_to("a")
+    (root / "gone.jpg").symlink_to("nowhere")
+    (root / "self.jpg").symlink_to("self.jpg")
     found = {entry.path: type(entry).__name__ for entry in FolderSource("r", str(root), follow_links=True).entries()}
     assert found == {
         "a/1.jpg": "SourceImage",
         "a/up/": "Refused",
         "file.jpg": "SourceImage",
-        "out.jpg": "Refused",
+        "gone.jpg": "Refused",
+        "out.jpg": "SourceImage",
+        "self.jpg": "Refused",
         "z/": "Refused",
     }
+    details = {entry.path: entry.detail for entry in FolderSource("r", str(root), True).entries() if isinstance(entry, Refused)}
+    assert details["a/up/"].startswith("a loop") and "a/" in details["z/"]
+    assert "broken" in details["gone.jpg"] and "loop" in details["self.jpg"]
+    plain = {entry.path: entry for entry in FolderSource("r", str(root)).entries()}
+    assert all("--follow-links" in plain[name].detail for name in ("a/up", "file.jpg", "out.jpg", "z"))
+
+
+def test_a_hugging_face_cache_is_read_through_its_links(tmp_path):
+    blobs, snapshot = tmp_path / "models--x" / "blobs", tmp_path / "models--x" / "snapshots" / "0123"
+    for folder in (blobs, snapshot / "images"):
+        folder.mkdir(parents=True)
+    for index in range(3):
+        (blobs / f"{index:064x}").write_bytes(b"%d" % index)
+        (snapshot / "images" / f"{index}.jpg").symlink_to(f"../../../blobs/{index:064x}")
+    (tmp_path / "photos").symlink_to(snapshot)
+    source = open_source(str(tmp_path / "photos"), follow_links=True)
+    assert [(entry.path, source.read(entry)) for entry in source.entries()] == [
+        (f"images/{i}.jpg", b"%d" % i) for i in range(3)
+    ]
+    assert {entry.reason for entry in open_source(str(snapshot)).entries()} == {"special_file"}
+
+
+def test_a_link_that_is_named_itself_is_followed(tmp_path, bad_inputs):
+    import picture_files as files
+
+    (tmp_path / "blob").write_bytes(files.jpeg(files.portrait()))
+    (tmp_path / "one.jpg").symlink_to("blob")
+    source = open_source(str(tmp_path / "one.jpg"))
+    (entry,) = source.entries()
+    assert entry.path == "one.jpg" and source.read(entry) == (tmp_path / "blob").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["photos", "list.csv", "list.parquet", "cameras.json", "a.zip", "a.tar", "a.jpg"])
+def test_a_pipe_or_device_named_as_a_source_is_refused_at_once(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(SourceError, match="found a named pipe"):
+        open_source(str(tmp_path / name))
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(SourceError, match="found a character device"):
+        open_source(str(tmp_path / name))
+
+
+def test_a_pipe_among_archives_is_one_refusal(tmp_path):
+    os.mkfifo(tmp_path / "a.tar")
+    (entry,) = open_source(str(tmp_path / "*.tar")).entries()
+    assert (entry.path, entry.reason) == ("a.tar", "io_error") and "a named pipe" in entry.detail
 
 
 def test_a_changed_file_is_noticed(tmp_path):

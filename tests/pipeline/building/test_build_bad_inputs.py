@@ -77,3 +77,13 @@ def test_a_zip_of_the_same_files_gives_the_same_shards(built: tuple[Path, Path, 
     build(BuildRequest((str(tmp_path / "all.zip"),), tmp_path / "set", RECIPE, engine="inline", abort_share=1.1))
     for entry in store.read_header(out).shards:
         assert hashlib.sha256((tmp_path / "set" / entry.name).read_bytes()).hexdigest() == entry.sha256
+
+
+def test_another_build_refuses_the_same_files_in_the_same_words(
+    built: tuple[Path, Path, dict[str, str]], tmp_path: Path
+) -> None:
+    folder, out, _ = built
+    build(BuildRequest((str(folder),), tmp_path / "set", RECIPE, engine="inline", abort_share=1.1))
+    assert _told(tmp_path / "set") == _told(out)
+    for name in (store.ORIGINS, store.MANIFEST):
+        assert (tmp_path / "set" / name).read_bytes() == (out / name).read_bytes()

@@ -208,7 +208,7 @@ def test_a_head_known_by_its_body_gets_a_coarse_level_camera_and_low_confidence(
 
 def known(tmp_path: Path, label: np.ndarray) -> str:
     path = tmp_path / "cameras.json"
-    path.write_text(json.dumps({"array": [float(value) for value in label]}))
+    path.write_text(json.dumps({"0" * 16: [float(value) for value in label]}))
     return str(path)
 
 
