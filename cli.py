@@ -54,6 +54,7 @@ ERRORS: dict[str, int] = {
     "model.store:ModelStoreError": USAGE,
     "model.train.trainer:TrainDiverged": ABORTED,
     "model.train.checkpoint:CheckpointWriteError": INTERNAL,
+    "model.train.distributed:PeerLost": INTERNAL,
 }
 """Errors that speak for themselves, as module:class, and the exit code of each."""
 

@@ -188,8 +188,12 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torc
 
 
 def room_needed(state: TrainState) -> int:
-    """Return the bytes of one checkpoint: four times the generator's and three times the discriminator's numbers."""
+    """Return the bytes of one checkpoint.
+
+    Four times the generator's numbers (averaged, live and Adam's two), three times the discriminator's, and three times the
+    labeller's where there is one.
+    """
+    judges = [state.discriminator, *([state.labeller] if state.labeller is not None else [])]
     sizes = [sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
-             for module in (state.generator, state.discriminator)]  # fmt: skip
-    total: int = 4 * sizes[0] + 3 * sizes[1]
-    return total
+             for module in (state.generator, *judges)]  # fmt: skip
+    return 4 * sizes[0] + 3 * sum(sizes[1:])

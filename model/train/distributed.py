@@ -7,9 +7,11 @@ exchange and a run on several ranks adds the same numbers as a run on one.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,29 @@ from ...manifests.config import ConfigError
 
 BUCKET = 16 * 2**20
 """Numbers that are exchanged at once."""
+
+
+class PeerLost(RuntimeError):
+    """Another process of the run is gone, or cannot be reached; what was saved is kept."""
+
+
+@contextmanager
+def _exchange(what: str) -> Iterator[None]:
+    """Word what the back ends of torch.distributed say when a process is gone.
+
+    Raises:
+        PeerLost: the exchange failed.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        said = " ".join(str(error).split())[:200]
+        raise PeerLost(
+            f"{what} failed: another process of this run ended or cannot be reached ({said}); its own output says why; rerun "
+            "the same command in all processes to resume from the newest checkpoint"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -42,14 +67,14 @@ class World:
             return
         wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
         has = torch.tensor([parameter.grad is not None for parameter in wanted], dtype=torch.int32, device=self.device)
-        torch.distributed.all_reduce(has, op=torch.distributed.ReduceOp.MAX)
+        _all_reduce(has, torch.distributed.ReduceOp.MAX)
         used = [parameter for parameter, flag in zip(wanted, has.tolist(), strict=True) if flag]
         for parameter in used:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         for bucket in _buckets(used):
             flat = torch.cat([parameter.grad.reshape(-1).float() for parameter in bucket if parameter.grad is not None])
-            torch.distributed.all_reduce(flat)
+            _all_reduce(flat, torch.distributed.ReduceOp.SUM)
             start = 0
             for parameter in bucket:
                 assert parameter.grad is not None
@@ -60,21 +85,22 @@ class World:
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of a tensor over all ranks."""
         if self.size > 1:
-            torch.distributed.all_reduce(values)
+            _all_reduce(values, torch.distributed.ReduceOp.SUM)
         return values
 
     def share(self, module: nn.Module) -> None:
         """Give every rank the first one's parameters and buffers."""
         if self.size > 1:
-            for tensor in (*module.parameters(), *module.buffers()):
-                torch.distributed.broadcast(tensor.data, src=0)
+            with _exchange("sharing the first weights"):
+                for tensor in (*module.parameters(), *module.buffers()):
+                    torch.distributed.broadcast(tensor.data, src=0)
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on any rank."""
         if self.size == 1:
             return flag
         told = torch.tensor([int(flag)], device=self.device)
-        torch.distributed.all_reduce(told, op=torch.distributed.ReduceOp.MAX)
+        _all_reduce(told, torch.distributed.ReduceOp.MAX)
         return bool(told.item())
 
     def same(self, number: int) -> bool:
@@ -82,18 +108,26 @@ class World:
         if self.size == 1:
             return True
         told = torch.tensor([number, -number], dtype=torch.int64, device=self.device)
-        torch.distributed.all_reduce(told, op=torch.distributed.ReduceOp.MAX)
+        _all_reduce(told, torch.distributed.ReduceOp.MAX)
         return int(told[0]) == -int(told[1])
 
     def wait(self) -> None:
         """Wait for every rank."""
         if self.size > 1:
-            torch.distributed.barrier()
+            with _exchange("waiting for each other"):
+                torch.distributed.barrier()
 
     def close(self) -> None:
         """Leave the group."""
         if self.size > 1 and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+            with suppress(RuntimeError):  # a lost peer was told already
+                torch.distributed.destroy_process_group()
+
+
+def _all_reduce(values: Tensor, how: Any) -> None:
+    """Combine a tensor over all ranks, in place."""
+    with _exchange("exchanging numbers"):
+        torch.distributed.all_reduce(values, op=how)
 
 
 def _buckets(parameters: Iterable[nn.Parameter]) -> Iterable[list[nn.Parameter]]:
@@ -119,6 +153,7 @@ def open_world(device: str = "auto", timeout_minutes: float = 30.0) -> World:
 
     Raises:
         ConfigError: CUDA is asked for and not there, or `torchrun` set only some of its variables.
+        PeerLost: the other processes cannot be reached.
     """
     cuda = torch.cuda.is_available()
     if device not in ("auto", "cpu", "cuda"):
@@ -137,5 +172,7 @@ def open_world(device: str = "auto", timeout_minutes: float = 30.0) -> World:
     if kind == "cuda":
         torch.cuda.set_device(place)
     if size > 1:
-        torch.distributed.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=timedelta(minutes=timeout_minutes))
+        with _exchange("joining the run"):
+            backend = "nccl" if kind == "cuda" else "gloo"
+            torch.distributed.init_process_group(backend, timeout=timedelta(minutes=timeout_minutes))
     return World(rank, size, place)

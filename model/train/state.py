@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..discriminator import Discriminator
 from ..generator import Generator
@@ -18,7 +19,11 @@ from .config import OptimiserSettings, TrainConfig
 
 
 class Average:
-    """The running average of a generator's weights; buffers, such as the mean style, are copied."""
+    """The running average of a generator's weights; buffers, such as the mean style, are copied.
+
+    The arithmetic is torch's own (`get_ema_multi_avg_fn`). Its `AveragedModel` around it is not used: the decay changes from
+    step to step, its first update copies the weights, and a resumed run would have to save its counter to go on bit-exactly.
+    """
 
     def __init__(self, generator: Generator) -> None:
         self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
@@ -26,8 +31,8 @@ class Average:
     @torch.no_grad()
     def update(self, generator: Generator, decay: float) -> None:
         """Move the average: decay of it stays, the rest comes from the present weights."""
-        for average, new in zip(self.generator.parameters(), generator.parameters(), strict=True):
-            average.lerp_(new.detach(), 1.0 - decay)
+        averages, news = (list(network.parameters()) for network in (self.generator, generator))
+        get_ema_multi_avg_fn(decay)(averages, news, 0)
         for copied, buffer in zip(self.generator.buffers(), generator.buffers(), strict=True):
             copied.copy_(buffer)
 

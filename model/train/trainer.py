@@ -234,10 +234,12 @@ def draw(folder: Path, state: TrainState, config: TrainConfig, world: World) -> 
 
 
 def _check_room(out: Path, state: TrainState, settings: RunSettings) -> None:
-    """Refuse to begin where the disk could not hold the checkpoints."""
-    need = room_needed(state) * 2
+    """Refuse to begin where the disk could not hold the checkpoints: `keep`, and a new one before the oldest goes."""
+    one, there = room_needed(state), len(checkpoints(out))
+    more = max(settings.keep + 1 - there, 1)
     free = shutil.disk_usage(out).free
-    if free < need:
+    if free < one * more:
         raise CheckpointWriteError(
-            f"{out} has {free / 2**20:,.0f} MiB free; a checkpoint takes {need / 2**21:,.0f} MiB and two must fit; make room"
+            f"{out} has {free / 2**20:,.0f} MiB free; a checkpoint takes {one / 2**20:,.0f} MiB and {more} more must fit "
+            f"beside the {there} that are there; make room, or keep fewer than --keep {settings.keep}"
         )

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,27 @@ def test_a_run_begun_by_two_processes_goes_on_with_one(config: TrainConfig, head
     for mixed, one in zip(runs["mixed"], runs["one"], strict=True):
         for name in ("discriminator_adversarial", "vico", "labeller", "real_score"):
             assert mixed[name] == pytest.approx(one[name], rel=2e-3, abs=2e-3)
+
+
+def test_a_process_that_survives_another_says_so_in_one_line(config: TrainConfig, heads: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(to_plain(dataclasses.replace(config, images=8_000_000))))
+    line = ["-m", "spherehead", "train", "--data", heads, "--preset", str(file), "--out", str(tmp_path / "run"), "--device",
+            "cpu", "--workers", "0", "--no-pictures", "--log-images", "8", "--threads", "1"]  # fmt: skip
+    first, second = (
+        subprocess.Popen([sys.executable, *line], env=environment, stderr=subprocess.PIPE, text=True)
+        for environment in environments(2)
+    )
+    deadline = time.monotonic() + 200
+    while not read_metrics(tmp_path / "run") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    second.kill()
+    second.communicate(timeout=60)
+    told = first.communicate(timeout=60)[1]
+    errors = [row for row in told.splitlines() if not row.startswith("training ")]
+    assert first.returncode == 1 and "internal" not in told and "Traceback" not in told
+    assert sum(row.startswith("error: ") for row in errors) == 1
+    assert "another process of this run ended" in told and "rerun the same command in all processes" in told
 
 
 def test_processes_that_cannot_share_a_step_are_told(config: TrainConfig, heads: str, tmp_path: Path) -> None:

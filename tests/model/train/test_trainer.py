@@ -20,12 +20,15 @@ import pytest
 import torch
 from spherehead.datasets.shards.storage import DataError
 from spherehead.manifests.config import ConfigError, override, to_plain
+from spherehead.model.generator import Generator
+from spherehead.model.presets import preset
 from spherehead.model.store import load_generator, problems, read_config
-from spherehead.model.train.checkpoint import CheckpointWriteError, checkpoints, newest
+from spherehead.model.train.checkpoint import CheckpointWriteError, checkpoints, newest, room_needed
 from spherehead.model.train.config import RunSettings, TrainConfig, conditioned
 from spherehead.model.train.distributed import World
 from spherehead.model.train.progress import read_metrics
 from spherehead.model.train.record import read_record
+from spherehead.model.train.state import Average, new_state
 from spherehead.model.train.trainer import TrainDiverged, numbers, train
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -216,6 +219,47 @@ def test_a_full_disk_loses_nothing(config: TrainConfig, heads: str, quiet: RunSe
     assert bits(run) == good
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-00000002"]
     assert train([heads], dataclasses.replace(config, images=24), run, quiet, ALONE).images == 24
+
+
+@pytest.mark.parametrize(("there", "more"), [(0, 4), (8, 3), (32, 1)])
+def test_a_run_begins_only_where_every_checkpoint_it_holds_has_room(
+    there: int, more: int, config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """keep 3 holds four for a moment: the new one is whole before the oldest goes."""
+    run, every = tmp_path / "run", dataclasses.replace(quiet, save_images=8, keep=3)
+    if there:
+        train([heads], dataclasses.replace(config, images=there), run, dataclasses.replace(every, keep=4), ALONE)
+    size = sum(path.stat().st_size for path in newest(run).iterdir()) if there else 0
+    one = room_needed(new_state(config, ALONE.device))
+    assert not there or 0.8 * size < one < 1.02 * size
+    free = [more * one - 1]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free[0]))
+    with pytest.raises(CheckpointWriteError, match=f"and {more} more must fit beside the {min(there // 8, 4)} that"):
+        train([heads], config, run, every, ALONE)
+    free[0] += 1
+    train([heads], dataclasses.replace(config, images=there + 8), run, every, ALONE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """What `shutil.disk_usage` says of a disk."""
+
+    free: int
+
+
+def test_the_average_is_the_published_formula_bit_for_bit() -> None:
+    """p_ema + (1 - decay) (p - p_ema), parameter by parameter; buffers are copied (Karras et al. 2018, appendix)."""
+    settings = preset("tiny-64").generator
+    torch.manual_seed(0)
+    first, second = Generator(settings), Generator(settings)
+    average = Average(first)
+    average.update(second, 0.75)
+    for name, value in average.generator.named_parameters():
+        before, after = first.get_parameter(name).detach(), second.get_parameter(name).detach()
+        assert torch.equal(value, torch.lerp(before, after, 0.25))
+    second.mapping.w_mean.fill_(3.0)
+    average.update(second, 0.75)
+    assert torch.equal(average.generator.mapping.w_mean, second.mapping.w_mean)
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over(
