@@ -27,7 +27,7 @@ from typing import Annotated
 import typer
 
 from .commands import assets, builds, heads, machine, photographs, sets, training
-from .commands.common import ABORTED, INTERNAL, INTERRUPTED, LOCKED, MISMATCH, OK, USAGE
+from .commands.common import ABORTED, INTERNAL, INTERRUPTED, LOCKED, MISMATCH, OK, USAGE, printable
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 internal error; 2 wrong usage or setting, or something is missing; 3 a check found a mismatch; "
@@ -50,7 +50,7 @@ ERRORS: dict[str, int] = {
     "pipeline.building.commit:CacheLost": INTERNAL,
     "pipeline.engines.base:EngineError": INTERNAL,
     "manifests.lock:BuildLocked": LOCKED,
-    "model.interop.unpickle:CheckpointError": USAGE,
+    "model.interop.limits:CheckpointError": USAGE,
     "model.store:ModelStoreError": USAGE,
     "model.train.trainer:TrainDiverged": ABORTED,
     "model.train.checkpoint:CheckpointWriteError": INTERNAL,
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         code, text = explain(error)
         if text:
-            print(f"error: {text}", file=sys.stderr)
+            print(f"error: {printable(text)}", file=sys.stderr)
         return code
 
 

@@ -27,6 +27,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
+def printable(text: str) -> str:
+    """Return text as a terminal may show it: control characters, but for ends of lines, and half characters are escaped."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode() for letter in text
+    )
+
+
 def parse_size(text: str) -> int:
     """Read a number of bytes such as 4GiB, 500MB or 1e9.
 

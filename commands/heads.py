@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from .common import MISMATCH, Json, table
+from .common import MISMATCH, Json, printable, table
 
 model = typer.Typer(help="Show models of heads.", no_args_is_help=True)
 
@@ -65,28 +65,60 @@ def generate(
 
 
 @model.command("show")
-def model_show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a model.")], json_: Json = False) -> None:
+def model_show(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a model or a training run.")],
+    json_: Json = False,
+) -> None:
     """Print a model's settings, the size of its parts, and whether the files are the ones it was saved with.
 
     Example: spherehead model show spherehead-512
     """
     from ..datasets.shards.inspect import record_text
     from ..manifests.config import to_plain
+    from ..model.export.generate import find_model
     from ..model.store import part_rows, problems, read_config
 
+    folder = find_model(folder)
     config = read_config(folder)
     rows = part_rows(config)
     wrong = problems(folder, config)
     if json_:
-        print(record_text({"config": to_plain(config), "rows": to_plain(rows), "problems": wrong}))
+        plain = {"folder": str(folder), "config": to_plain(config), "rows": to_plain(rows), "problems": wrong}
+        print(printable(record_text(plain)))
     else:
         settings = {"generator": to_plain(config.generator), "discriminator": to_plain(config.discriminator)}
-        print(record_text(settings))
+        print(printable(f"{folder}\n{record_text(settings)}"))
         lines = [(row.part, row.child or "all", f"{row.num_parameters:,}", f"{row.num_buffers:,}") for row in rows]
-        print(table(("part", "network", "parameters", "buffers"), lines))
+        print(printable(table(("part", "network", "parameters", "buffers"), lines)))
         files = [(entry.file, f"{entry.num_tensors:,}", entry.sha256) for _, entry in sorted(config.parts.items())]
-        print("\n" + table(("file", "tensors", "sha256"), files))
+        print(printable("\n" + table(("file", "tensors", "sha256"), files)))
     for problem in wrong:
-        print(f"error: {problem}", file=sys.stderr)
+        print(printable(f"error: {problem}"), file=sys.stderr)
     if wrong:
         raise typer.Exit(MISMATCH)
+
+
+@model.command("presets")
+def model_presets(json_: Json = False) -> None:
+    """List the model presets that `train --preset` takes, with their sizes and the length of their recipes.
+
+    Example: spherehead model presets
+    """
+    from ..datasets.shards.inspect import record_text
+    from ..model.presets import PRESETS
+    from ..model.store import outline
+    from ..model.train.config import train_preset
+
+    rows = []
+    for name in PRESETS:
+        config = train_preset(name)
+        networks = (outline(config.model.generator), outline(config.model.discriminator))
+        generator, discriminator = (sum(part.numel() for part in network.parameters()) for network in networks)
+        volume = config.model.generator.volume.kind
+        rows.append({"name": name, "resolution": config.side, "volume": volume, "generator": generator,
+                     "discriminator": discriminator, "batch": config.batch, "images": config.images})  # fmt: skip
+    if json_:
+        print(record_text({"presets": rows}))
+        return
+    head = ("preset", "pixels", "volume", "generator", "discriminator", "batch", "pictures of its recipe")
+    print(table(head, [tuple(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row.values()) for row in rows]))

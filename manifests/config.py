@@ -154,6 +154,24 @@ def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, 
     return tuple(_convert(arg, item, f"{where}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True)))
 
 
+def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
+    """Refuse numbers of a dataclass that are outside their ranges; fields that are null are left out.
+
+    Args:
+        settings: a dataclass.
+        ranges: field -> lowest and highest number, or lengths where the field is a tuple.
+
+    Raises:
+        ConfigError: one is outside.
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        measured = len(value) if isinstance(value, tuple) else value
+        if measured is not None and not low <= measured <= high:
+            what = f"{low:g} to {high:g} entries in {name}" if isinstance(value, tuple) else f"{name} of {low:g} to {high:g}"
+            raise ConfigError(f"expected {what}, got {measured if abs(measured) < 1e18 else 'far more'}")
+
+
 def canonical_json(value: Any) -> str:
     """Return the one JSON text of a value: sorted keys, no spaces, ASCII."""
     return json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from ..manifests.config import ConfigError
+from ..manifests.config import ConfigError, check_ranges
 from .nets.backbone import SynthesisSettings
 from .nets.layers import DTYPES, Conv, Dense, Precision, check_clamp
 from .nets.mapping import Mapping, MappingSettings
@@ -46,6 +46,8 @@ class DiscriminatorSettings:
     """Smallest side of a picture it can judge, for progressive growing (Karras et al. 2018); null: the full side only."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, resolution=(4, 4096), condition_layers=(1, 64), group=(1, 4096), label_dim=(0, 65_536))
+        check_ranges(self, parsing_channels=(0, 1_024))
         check_clamp(self.precision, self.widths.clamp, "widths.clamp")
         if self.smallest is not None and not (8 <= self.smallest <= self.resolution and self.smallest in self.sides):
             raise ConfigError(

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from ..manifests.config import check_ranges
 from .nets.backbone import SynthesisNetwork, SynthesisSettings
 from .nets.background import Background, BackgroundSettings
 from .nets.decoder import Decoder, DecoderSettings
@@ -86,6 +87,8 @@ class GeneratorSettings:
     """How the numbers are worked out."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, z_dim=(0, 65_536), w_dim=(1, 65_536), condition_dim=(0, 65_536), neural_resolution=(1, 4096))
+        check_ranges(self, condition_scale=(-1e6, 1e6), camera_shift_scale=(-1e6, 1e6))
         check_clamp(self.compute.backbone_precision, self.backbone.clamp, "backbone.clamp")
         check_clamp(self.compute.upsampler_precision, self.upsampler.clamp, "upsampler.clamp")
         if self.background is not None:

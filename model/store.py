@@ -6,8 +6,12 @@ files to `interop`.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ import torch
 from torch import nn
 
 from ..manifests.config import ConfigError, from_plain
-from ..manifests.store import file_sha256, write_bytes, write_json
+from ..manifests.store import TEMPORARY, file_sha256, fsync_folder, write_bytes, write_json
 from .discriminator import Discriminator, DiscriminatorSettings
 from .generator import Generator, GeneratorSettings
 from .old_names import with_present_names
@@ -24,6 +28,12 @@ from .old_names import with_present_names
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
 """What a converted model's folder also holds: which published tensor each one came from."""
+CONFIG_BYTES = 4 << 20
+"""Size of config.json; those that are written have some kilobytes."""
+MAX_PARTS = 16
+"""Parts of a model."""
+LISTED = 40
+"""Tensors that are told of a part that does not fit."""
 FORMAT = 1
 """Version of the folder's layout."""
 GENERATOR, DISCRIMINATOR, LIVE_GENERATOR = "generator", "discriminator", "generator_live"
@@ -64,6 +74,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.format != FORMAT:
             raise ConfigError(f"expected a model folder of format {FORMAT}, got {self.format}")
+        if len(self.parts) > MAX_PARTS:
+            raise ConfigError(f"expected a model of at most {MAX_PARTS} parts, got {len(self.parts):,}")
 
 
 def write_part(folder: Path, name: str, tensors: Mapping[str, torch.Tensor]) -> PartEntry:
@@ -82,6 +94,33 @@ def write_part(folder: Path, name: str, tensors: Mapping[str, torch.Tensor]) -> 
     return PartEntry(file, file_sha256(folder / file), len(ready), sum(tensor.numel() for tensor in ready.values()))
 
 
+@contextlib.contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Give a folder to fill that becomes `out` when the block ends, and leaves nothing when it fails.
+
+    Args:
+        out: absent, or an empty folder.
+
+    Raises:
+        OSError: it cannot be written; folders that were made for it are removed.
+    """
+    out = out.resolve()
+    made = [path for path in (out.parent, *out.parent.parents) if not path.exists()]
+    aside = out.with_name(f"{out.name}{TEMPORARY}{os.getpid()}")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        fsync_folder(aside)
+        aside.replace(out)
+        fsync_folder(out.parent)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
 def write_config(folder: Path, config: ModelConfig) -> None:
     """Write config.json; last, because the folder is a model from then on."""
     write_json(folder / CONFIG, config)
@@ -96,6 +135,8 @@ def read_config(folder: Path) -> ModelConfig:
     path = folder / CONFIG
     if not path.is_file():
         raise ModelStoreError(f"no {CONFIG} in {folder}; expected a folder that `convert` or training wrote")
+    if path.stat().st_size > CONFIG_BYTES:
+        raise ModelStoreError(f"expected {path} of at most {CONFIG_BYTES:,} bytes, it has {path.stat().st_size:,}")
     try:
         plain = with_present_names(json.loads(path.read_bytes()))
         if (folder / PROVENANCE).is_file():
@@ -116,7 +157,7 @@ def read_part(folder: Path, config: ModelConfig, name: str) -> dict[str, torch.T
     """Read one part's tensors and prove the file by its digest.
 
     Raises:
-        ModelStoreError: the part is missing, changed or damaged.
+        ModelStoreError: the part is missing, changed or damaged, or holds numbers that are not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -126,9 +167,15 @@ def read_part(folder: Path, config: ModelConfig, name: str) -> dict[str, torch.T
         raise ModelStoreError(f"the model in {folder} has no part '{name}'; it has {', '.join(sorted(config.parts)) or 'none'}")
     path = _proved(folder, entry)
     try:
-        return load_file(path)
+        tensors: dict[str, torch.Tensor] = load_file(path)
     except SafetensorError as error:
         raise ModelStoreError(f"cannot read {path}: {error}") from error
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ModelStoreError(
+                f"{path} holds NaN or infinity in {key[:200]!r}; take an earlier checkpoint or convert it again"
+            )
+    return tensors
 
 
 def _proved(folder: Path, entry: PartEntry) -> Path:
@@ -151,7 +198,7 @@ def outline(settings: GeneratorSettings | DiscriminatorSettings) -> nn.Module:
     try:
         with torch.device("meta"):
             return Generator(settings) if isinstance(settings, GeneratorSettings) else Discriminator(settings)
-    except (ValueError, RuntimeError, ZeroDivisionError, OverflowError) as error:
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
         raise ModelStoreError(f"these settings make no network: {error}") from error
 
 
@@ -188,7 +235,7 @@ def _load(folder: Path, name: str) -> nn.Module:
     if wrong:
         first = next(iter(wrong))
         raise ModelStoreError(
-            f"{config.parts[name].file} does not fit {CONFIG}: {len(wrong)} tensors, the first '{first}' {wrong[first]}"
+            f"{config.parts[name].file} does not fit {CONFIG}: {len(wrong)} tensors, the first {first[:200]!r} {wrong[first]}"
         )
     settings = _settings(config, name)
     with torch.random.fork_rng(devices=[]):  # first values are drawn and thrown away
@@ -263,7 +310,9 @@ def problems(folder: Path, config: ModelConfig) -> list[str]:
     for name in sorted(config.parts):
         try:
             _, wrong = _misfits(folder, config, name)
-            found += [f"{config.parts[name].file}: '{key}' {text}" for key, text in wrong.items()]
+            file, more = config.parts[name].file, len(wrong) - LISTED
+            found += [f"{file}: {key[:200]!r} {text}" for key, text in itertools.islice(wrong.items(), LISTED)]
+            found += [f"{file}: and {more:,} more"] if more > 0 else []
         except ModelStoreError as error:
             found.append(str(error))
     return found

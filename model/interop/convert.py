@@ -6,8 +6,9 @@ Reading without running is `torch_files`' part, settings are `settings`', names 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,17 @@ from ..store import (
     LIVE_GENERATOR,
     PROVENANCE,
     ModelConfig,
-    PartEntry,
     mismatch,
     outline,
+    whole_folder,
     write_config,
     write_part,
 )
+from .limits import Budget, CheckpointError, Limits, shown
 from .names import PublishedNameError, discriminator_name, generator_name
 from .rebuild import NumpyArray, Record, StoredTensor
 from .settings import discriminator_settings, generator_settings
 from .torch_files import Checkpoint, read_checkpoint
-from .unpickle import Budget, CheckpointError, Limits
 
 SOURCES = {GENERATOR: ("G_ema", "G"), LIVE_GENERATOR: ("G",), DISCRIMINATOR: ("D",)}
 """Parts, and the published objects they may come from, the best first."""
@@ -43,8 +44,14 @@ MAX_MODULES = 20_000
 """Modules of one network; the published ones have some hundreds."""
 SHOWN = 40
 """Lines of a list in an error."""
-MAX_SETTINGS, SETTINGS_DEPTH = 10_000, 12
-"""Values among a network's settings, and levels of them."""
+MAX_TENSORS = 20_000
+"""Tensors of one network, those that are not saved included."""
+SETTINGS = Limits(steps=10_000, built_bytes=1 << 20)
+"""What a network's settings may hold: values, and bytes of their texts."""
+SETTINGS_DEPTH = 12
+"""Levels of settings."""
+NAME = 300
+"""Characters of a tensor's full name."""
 _MODULE_DEPTH = 32
 _SMOOTHING = (1.0, 3.0, 3.0, 1.0)
 
@@ -106,13 +113,15 @@ def convert(
     networks = find_networks(checkpoint, parts)
     config = settings_of(networks, changes)
     plans = {part: _plan(network, config, part) for part, network in networks.items()}
-    entries: dict[str, PartEntry] = {}
-    for part, network in networks.items():
-        entries[part] = write_part(out, part, _values(network, plans[part]))
     ignored = _ignored(checkpoint.value, [network.object for network in networks.values()])
-    write_json(out / PROVENANCE, _provenance(checkpoint, networks, plans, ignored))
-    config = replace(config, parts=entries)
-    write_config(out, config)
+    provenance = _provenance(checkpoint, networks, plans, ignored)
+    for part, network in networks.items():
+        _check_values(network, plans[part])
+    with whole_folder(out) as folder:
+        entries = {part: write_part(folder, part, _values(network, plans[part])) for part, network in networks.items()}
+        write_json(folder / PROVENANCE, provenance)
+        config = replace(config, parts=entries)
+        write_config(folder, config)
     return Conversion(out, config, ignored)
 
 
@@ -126,18 +135,22 @@ def find_networks(checkpoint: Checkpoint, parts: Sequence[str]) -> dict[str, Net
     if isinstance(value, Record):  # one network alone
         value = {"D" if "_init_kwargs" in value.state and "backbone" not in _modules(value) else "G_ema": value}
     if type(value) is not dict or not any(isinstance(item, Record) for item in value.values()):
-        keys = ", ".join(sorted(str(key)[:100] for key in value)[:SHOWN]) if type(value) is dict else ""
-        got = f"a mapping of {keys!r}" if type(value) is dict else f"a {type(value).__name__}"
+        got = f"a mapping of {_listed(value)}" if type(value) is dict else f"a {type(value).__name__}"
         raise CheckpointError(f"expected a published checkpoint, a mapping with networks as G_ema, G and D; got {got}")
     found = {}
     for part in parts:
         name = next((name for name in SOURCES[part] if isinstance(value.get(name), Record)), None)
         if name is None:
-            there = ", ".join(sorted(str(key)[:100] for key, item in value.items() if isinstance(item, Record)))
+            there = _listed([key for key, item in value.items() if isinstance(item, Record)])
             hint = "; convert with --no-discriminator to leave it out" if part == DISCRIMINATOR else ""
-            raise CheckpointError(f"expected the {part} as {' or '.join(SOURCES[part])}, the checkpoint has {there!r}{hint}")
+            raise CheckpointError(f"expected the {part} as {' or '.join(SOURCES[part])}, the checkpoint has {there}{hint}")
         found[part] = Network(name, value[name], collect(value[name], checkpoint.num_bytes))
     return found
+
+
+def _listed(keys: Iterable[Any]) -> str:
+    """Word some keys of a file."""
+    return f"'{', '.join(repr(str(key)[:100])[1:-1] for key in itertools.islice(keys, SHOWN))[:2_000]}'"
 
 
 def _modules(record: Record) -> dict[Any, Any]:
@@ -157,7 +170,7 @@ def collect(network: Record, most_bytes: int) -> dict[str, StoredTensor]:
     """
     found: dict[str, StoredTensor] = {}
     waiting: list[tuple[str, Record, int]] = [("", network, 0)]
-    count = num_bytes = 0
+    count = num_bytes = num_tensors = 0
     while waiting:
         prefix, record, depth = waiting.pop()
         count += 1
@@ -165,6 +178,11 @@ def collect(network: Record, most_bytes: int) -> dict[str, StoredTensor]:
             raise CheckpointError(f"expected at most {MAX_MODULES:,} modules, nested {_MODULE_DEPTH} deep, in a network")
         passing = record.state.get("_non_persistent_buffers_set", set())
         own = [*_members(record, "_parameters"), *_members(record, "_buffers")]
+        num_tensors += len(own)
+        if num_tensors > MAX_TENSORS or len(prefix) > NAME:
+            raise CheckpointError(
+                f"expected at most {MAX_TENSORS:,} tensors in a network, with names of {NAME} characters at most"
+            )
         for name, tensor in own:
             if tensor is None or (isinstance(passing, set) and name in passing):
                 continue
@@ -185,8 +203,12 @@ def collect(network: Record, most_bytes: int) -> dict[str, StoredTensor]:
 def _members(record: Record, kind: str) -> list[tuple[str, Any]]:
     """Return one of a module's three mappings as pairs of short names."""
     members = record.state.get(kind, {})
+    if type(members) is dict and len(members) > MAX_TENSORS:
+        raise CheckpointError(f"expected at most {MAX_TENSORS:,} entries in {kind}, got {len(members):,}")
     if type(members) is not dict or not all(isinstance(name, str) and 0 < len(name) < 100 for name in members):
-        raise CheckpointError(f"expected the module {record.name!r} with a mapping {kind}, got {type(members).__name__}")
+        raise CheckpointError(
+            f"expected the module {shown(record.name)} with a mapping {kind} of names to values, got {type(members).__name__}"
+        )
     return list(members.items())
 
 
@@ -197,7 +219,7 @@ def settings_of(networks: Mapping[str, Network], changes: Sequence[str]) -> Mode
     rendering = state.get("rendering_kwargs") or _init_kwargs(made.record).get("rendering_kwargs")
     neural = plain(state.get("neural_rendering_resolution", 64))
     if type(neural) is not int or not 1 <= neural <= 4096:
-        raise CheckpointError(f"expected a neural_rendering_resolution of 1 to 4096, got {neural!r}")
+        raise CheckpointError(f"expected a neural_rendering_resolution of 1 to 4096, got {shown(neural)}")
     judge = networks.get(DISCRIMINATOR)
     try:
         generator = generator_settings(made.shapes, plain(_init_kwargs(made.record)), plain(rendering), neural)
@@ -222,12 +244,15 @@ def plain(value: Any) -> Any:
     Raises:
         CheckpointError: there are too many, or they are nested too deeply for settings.
     """
-    return _plain(value, SETTINGS_DEPTH, Budget(Limits(steps=MAX_SETTINGS)))
+    return _plain(value, SETTINGS_DEPTH, Budget(SETTINGS))
 
 
 def _plain(value: Any, depth: int, budget: Budget) -> Any:
     budget.spend(1)
-    if value is None or isinstance(value, bool | str):
+    if isinstance(value, str):
+        budget.take(len(value))
+        return value
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):
         return value if math.isfinite(value) else str(value)
@@ -238,8 +263,14 @@ def _plain(value: Any, depth: int, budget: Budget) -> Any:
     if depth == 0:
         raise CheckpointError(f"expected settings of at most {SETTINGS_DEPTH} levels, got more")
     if isinstance(value, dict):
-        return {str(key): _plain(item, depth - 1, budget) for key, item in value.items()}
+        return {_plain_key(key, budget): _plain(item, depth - 1, budget) for key, item in value.items()}
     return [_plain(item, depth - 1, budget) for item in value]
+
+
+def _plain_key(key: Any, budget: Budget) -> str:
+    text = str(key)
+    budget.take(len(text))
+    return text
 
 
 @dataclass(frozen=True)
@@ -299,25 +330,27 @@ def _check_constant(name: str, stored: StoredTensor) -> None:
         raise CheckpointError(f"expected the filter 1, 3, 3, 1 as {name!r}, got another of shape {stored.shape}")
 
 
-def _values(network: Network, plan: Plan) -> dict[str, torch.Tensor]:
-    """Copy a network's tensors out of the file, in fp32.
+def _check_values(network: Network, plan: Plan) -> None:
+    """Look at every number before anything is written.
 
     Raises:
         CheckpointError: one is not finite.
     """
-    found = {}
-    for name, here in plan.places.items():
-        tensor = network.tensors[name].tensor().float()
-        if not tensor.isfinite().all():
+    for name in plan.places:
+        if not network.tensors[name].tensor().float().isfinite().all():
             raise CheckpointError(f"expected finite numbers in {network.object}.{name}, got NaN or infinity")
-        found[here] = tensor
-    return found
+
+
+def _values(network: Network, plan: Plan) -> dict[str, torch.Tensor]:
+    """Copy a network's tensors out of the file, in fp32."""
+    return {here: network.tensors[name].tensor().float() for name, here in plan.places.items()}
 
 
 def _ignored(value: Any, used: Sequence[str]) -> tuple[str, ...]:
     if type(value) is not dict:
         return ()
-    return tuple(sorted(str(key)[:200] for key, item in value.items() if key not in used and item is not None)[:SHOWN])
+    names = (repr(str(key)[:200])[1:-1] for key, item in value.items() if key not in used and item is not None)
+    return tuple(sorted(itertools.islice(names, SHOWN)))
 
 
 def _provenance(

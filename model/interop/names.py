@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from .unpickle import CheckpointError
+from .limits import CheckpointError
 
 
 class PublishedNameError(CheckpointError):

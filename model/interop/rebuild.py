@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .unpickle import Builder, CheckpointError, Name, hashable
+from .limits import Budget, CheckpointError
+from .unpickle import Builder, Name, hashable
 
 STORAGES: dict[str, torch.dtype] = {
     "torch.DoubleStorage": torch.float64,
@@ -36,6 +38,12 @@ _NUMPY = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"
 _MODULE = re.compile(r"(torch\.nn\.modules\.\w+|training(\.\w+)+|_imported_module_[0-9a-f]{32})\.[A-Za-z]\w*")
 """Classes that the published code pickles by name; a record of one is all that is ever made."""
 _MAX_AXES = 8
+_MAX_SIDE = 1 << 31
+"""Numbers along one axis: no array of plain numbers is longer, and those without any could else claim every length."""
+_MAX_EMPTY_SIDE = 1 << 16
+"""The same of a tensor without numbers."""
+_MAX_STRIDE = 1 << 40
+"""Numbers from one element to the next along an axis."""
 
 
 @dataclass(eq=False)
@@ -142,7 +150,7 @@ def numpy_array(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     if not isinstance(kind, NumpyType) or not isinstance(data, memoryview) or order not in ("C", "F"):
         raise CheckpointError("expected a numpy array of plain numbers: bytes, type and order C or F")
     dtype = np.dtype(kind.code).newbyteorder("<")
-    if len(data) != math.prod(shape) * dtype.itemsize:
+    if max(shape, default=0) > _MAX_SIDE or len(data) != math.prod(shape) * dtype.itemsize:
         raise CheckpointError(f"expected {math.prod(shape) * dtype.itemsize:,} bytes for a numpy array, got {len(data):,}")
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
@@ -160,6 +168,8 @@ def stored_tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: to
     found = StoredTensor(storage, dtype or storage.dtype, offset, shape, strides)
     reach = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=False)) + 1 if found.numel else 0
     there = storage.num_bytes // found.dtype.itemsize
+    if max(shape, default=0) > (_MAX_SIDE if found.numel else _MAX_EMPTY_SIDE) or max(strides, default=0) > _MAX_STRIDE:
+        raise CheckpointError(f"expected a tensor of usual sides and strides, got shape {shape}, strides {strides}")
     if len(shape) != len(strides) or reach > there or found.numel > there:
         raise CheckpointError(
             f"expected a tensor inside its storage of {there:,} numbers, got shape {shape}, strides {strides}, offset {offset}"
@@ -167,27 +177,27 @@ def stored_tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: to
     return found
 
 
-def _tensor(arguments: tuple[Any, ...]) -> StoredTensor:
+def _tensor(arguments: tuple[Any, ...], budget: Budget) -> StoredTensor:
     if not 4 <= len(arguments) <= 7:
         raise CheckpointError(f"expected 4 to 7 values for a tensor, got {len(arguments)}")
     storage, offset, shape, strides = arguments[:4]
     return stored_tensor(storage, offset, shape, strides)
 
 
-def _tensor_of_type(arguments: tuple[Any, ...]) -> StoredTensor:
+def _tensor_of_type(arguments: tuple[Any, ...], budget: Budget) -> StoredTensor:
     if not 7 <= len(arguments) <= 8 or arguments[6] not in STORAGES.values():
         raise CheckpointError("expected 7 or 8 values for a tensor, the seventh a type of number")
     storage, offset, shape, strides = arguments[:4]
     return stored_tensor(storage, offset, shape, strides, arguments[6])
 
 
-def _parameter(arguments: tuple[Any, ...]) -> StoredTensor:
+def _parameter(arguments: tuple[Any, ...], budget: Budget) -> StoredTensor:
     if not 1 <= len(arguments) <= 4 or not isinstance(arguments[0], StoredTensor):
         raise CheckpointError("expected a parameter made of a tensor")
     return arguments[0]
 
 
-def _persistent(arguments: tuple[Any, ...]) -> Record:
+def _persistent(arguments: tuple[Any, ...], budget: Budget) -> Record:
     """Turn StyleGAN's persistent object into a record; the source code that it carries is hashed and dropped."""
     (meta,) = expect(arguments, 1, "a persistent object")
     if type(meta) is not dict or meta.get("type") != "class":
@@ -195,49 +205,51 @@ def _persistent(arguments: tuple[Any, ...]) -> Record:
     name, source = meta.get("class_name"), meta.get("module_src")
     if not isinstance(name, str) or not isinstance(source, str):
         raise CheckpointError("expected a persistent object with class_name and module_src as texts")
+    budget.take(sys.getsizeof(source))
     record = Record(name[:200], source_sha256=hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest())
     record.build(meta.get("state"))
     return record
 
 
-def _mapping(arguments: tuple[Any, ...]) -> dict[Any, Any]:
+def _mapping(arguments: tuple[Any, ...], budget: Budget) -> dict[Any, Any]:
     """Make the empty mapping that items are then put into; torch also writes pairs as an argument, always none."""
     if arguments not in ((), ([],)):
         raise CheckpointError("expected a mapping that starts empty")
     return {}
 
 
-def _set(arguments: tuple[Any, ...]) -> set[Any]:
+def _set(arguments: tuple[Any, ...], budget: Budget) -> set[Any]:
     (values,) = expect(arguments, 1, "a set")
     if type(values) is not list:
         raise CheckpointError("expected a set made of a list")
-    return {hashable(value) for value in values}
+    budget.spend(len(values))
+    return {hashable(value, budget) for value in values}
 
 
-def _size(arguments: tuple[Any, ...]) -> tuple[int, ...]:
+def _size(arguments: tuple[Any, ...], budget: Budget) -> tuple[int, ...]:
     return whole_numbers(expect(arguments, 1, "a size")[0], "a size")
 
 
-def _device(arguments: tuple[Any, ...]) -> str:
+def _device(arguments: tuple[Any, ...], budget: Budget) -> str:
     return str(arguments[0]) if arguments and isinstance(arguments[0], str) else ""
 
 
-def _numpy_type(arguments: tuple[Any, ...]) -> NumpyType:
+def _numpy_type(arguments: tuple[Any, ...], budget: Budget) -> NumpyType:
     if not arguments or not isinstance(arguments[0], str) or arguments[0] not in _NUMPY:
         raise CheckpointError("expected a numpy type of plain numbers; objects, structures and texts are refused")
     return NumpyType(arguments[0])
 
 
-def _numpy_scalar(arguments: tuple[Any, ...]) -> Any:
+def _numpy_scalar(arguments: tuple[Any, ...], budget: Budget) -> Any:
     kind, data = expect(arguments, 2, "a numpy number")
     return numpy_array(data, kind, (), "C").item()
 
 
-def _numpy_empty(arguments: tuple[Any, ...]) -> NumpyArray:
+def _numpy_empty(arguments: tuple[Any, ...], budget: Budget) -> NumpyArray:
     return NumpyArray()
 
 
-def _numpy_frombuffer(arguments: tuple[Any, ...]) -> NumpyArray:
+def _numpy_frombuffer(arguments: tuple[Any, ...], budget: Budget) -> NumpyArray:
     data, kind, shape, order = expect(arguments, 4, "a numpy array")
     return NumpyArray(numpy_array(data, kind, shape, order))
 
@@ -245,7 +257,7 @@ def _numpy_frombuffer(arguments: tuple[Any, ...]) -> NumpyArray:
 def _never(full: str) -> Builder:
     """Return the builder of a name that only ever is an argument."""
 
-    def refuse(arguments: tuple[Any, ...]) -> Any:
+    def refuse(arguments: tuple[Any, ...], budget: Budget) -> Any:
         raise CheckpointError(f"refused: the checkpoint calls '{full}', which only names a type in the published networks")
 
     return refuse
@@ -258,16 +270,17 @@ def _record(full: str, arguments: tuple[Any, ...]) -> Record:
     return Record(full)
 
 
-def _no_bytes(arguments: tuple[Any, ...]) -> memoryview:
+def _no_bytes(arguments: tuple[Any, ...], budget: Budget) -> memoryview:
     """Return no bytes, which protocol 2 writes as a call."""
     expect(arguments, 0, "empty bytes")
     return memoryview(b"")
 
 
-def _encode(arguments: tuple[Any, ...]) -> memoryview:
+def _encode(arguments: tuple[Any, ...], budget: Budget) -> memoryview:
     """Undo how protocol 2 writes bytes: as text of the same code points."""
     if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] != "latin1":
         raise CheckpointError("expected bytes written as latin1 text")
+    budget.take(len(arguments[0]))
     try:
         return memoryview(arguments[0].encode("latin1"))
     except UnicodeEncodeError:
@@ -305,5 +318,5 @@ def resolve(full: str) -> Any:
     if full in _NAMES:
         return _NAMES[full]
     if len(full) < 200 and _MODULE.fullmatch(full):
-        return Name(full, lambda arguments: _record(full, arguments))
+        return Name(full, lambda arguments, budget: _record(full, arguments))
     return None

@@ -21,6 +21,7 @@ from ..nets.parsing import ParsingSettings
 from ..nets.upsampler import UpsamplerSettings
 from ..volume_rendering.ray_marching import MarchSettings
 from ..volumes import DualSphereSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings, VolumeSettings
+from .limits import shown
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Published names of tensors and their shapes."""
@@ -59,28 +60,28 @@ class Arguments:
         """Return a number; an error if it is none, or missing without a default."""
         value = self.values.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise PublishedSettingsError(f"expected {self.where} with a number as '{name}', got {value!r}")
+            raise PublishedSettingsError(f"expected {self.where} with a number as '{name}', got {shown(value)}")
         return float(value)
 
     def count(self, name: str, default: int | None = None) -> int:
         """Return a whole number from 0 on."""
         value = self.number(name, default)
         if value != int(value) or value < 0:
-            raise PublishedSettingsError(f"expected {self.where} with a whole number as '{name}', got {value!r}")
+            raise PublishedSettingsError(f"expected {self.where} with a whole number as '{name}', got {shown(value)}")
         return int(value)
 
     def flag(self, name: str) -> bool:
         """Return whether a setting is there and true."""
         value = self.values.get(name, False)
         if not isinstance(value, bool):
-            raise PublishedSettingsError(f"expected {self.where} with true or false as '{name}', got {value!r}")
+            raise PublishedSettingsError(f"expected {self.where} with true or false as '{name}', got {shown(value)}")
         return value
 
     def one_of(self, name: str, known: Mapping[str, Any], default: str) -> Any:
         """Return what a text stands for."""
         value = self.values.get(name, default)
         if not isinstance(value, str) or value not in known:
-            raise PublishedSettingsError(f"expected {self.where} with '{name}' one of {', '.join(known)}, got {value!r}")
+            raise PublishedSettingsError(f"expected {self.where} with '{name}' one of {', '.join(known)}, got {shown(value)}")
         return known[value]
 
     def inner(self, name: str) -> Arguments:
@@ -185,7 +186,7 @@ def upsampler_settings(shapes: Shapes, arguments: Arguments, rendering: Argument
     """Return the super-resolution: its class says where it doubles, its tensors how wide it is."""
     full = str(rendering.values.get("superresolution_module"))
     if full.rpartition(".")[2] not in UPSAMPLERS:
-        raise PublishedSettingsError(f"expected a superresolution_module of {', '.join(UPSAMPLERS)}, got {full[:200]!r}")
+        raise PublishedSettingsError(f"expected a superresolution_module of {', '.join(UPSAMPLERS)}, got {shown(full)}")
     size, doubles = UPSAMPLERS[full.rpartition(".")[2]]
     return UpsamplerSettings(
         input_resolution=size,

@@ -6,26 +6,26 @@ It lays out bytes and leaves what a pickle may hold to `unpickle` and `rebuild`,
 from __future__ import annotations
 
 import hashlib
-import io
 import mmap
 import pickle
-import zipfile
-import zlib
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .limits import Budget, CheckpointError, Limits, shown
 from .rebuild import STORAGES, Record, Storage, expect, resolve
-from .unpickle import Budget, CheckpointError, Limits, Name, Reader
+from .unpickle import Name, Reader
+from .zip_members import zip_members
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """First number of torch's legacy files."""
 LEGACY_VERSION = 1001
 """Second number of torch's legacy files."""
-MAX_MEMBERS = 100_000
-"""Members of a torch zip; published networks have some hundreds of tensors."""
+MAX_KEY = 200
+"""Characters of a storage's key; torch writes numbers."""
 _INNER = "torch.storage._load_from_bytes"
 _ZIP = b"PK\x03\x04"
 _START_BYTES = 60
@@ -57,17 +57,28 @@ def read_checkpoint(path: Path, limits: Limits | None = None) -> Checkpoint:
     """
     limits = limits or Limits()
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing"
-        raise CheckpointError(f"expected a checkpoint file, found none at {path}: {found} is there")
+        raise CheckpointError(f"expected a checkpoint file, found none at {path}: {kind_of_place(path)} is there")
     size = path.stat().st_size
     if not 0 < size <= limits.file_bytes:
         raise CheckpointError(f"expected a checkpoint of 1 to {limits.file_bytes:,} bytes, {path} has {size:,}")
     with path.open("rb") as file:
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     _check_start(bytes(data[:_START_BYTES]))
-    value = _read(data, Budget(limits))
+    budget = Budget(limits, size)
+    value = _read(data, budget)
     check_nesting(value, limits.nesting)
+    budget.check_time()
     return Checkpoint(value, path.name, size, hashlib.sha256(data).hexdigest())
+
+
+def kind_of_place(path: Path) -> str:
+    """Return what is at a path that is no file: "a folder", "a pipe", "nothing" or so."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return "a broken link" if path.is_symlink() else "nothing"
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def _check_start(start: bytes) -> None:
@@ -128,10 +139,11 @@ def _read(data: memoryview, budget: Budget, inner: bool = False) -> Any:
 def _outer(budget: Budget) -> Any:
     """Return the names of a plain pickle, which may hold torch files as bytes; those must not hold further ones."""
 
-    def load(arguments: tuple[Any, ...]) -> Any:
+    def load(arguments: tuple[Any, ...], _: Budget) -> Any:
         (data,) = expect(arguments, 1, "a torch file inside a pickle")
         if not isinstance(data, memoryview):
             raise CheckpointError(f"expected the bytes of a torch file, got {type(data).__name__}")
+        budget.take(len(data))
         return _read(data, budget, inner=True)
 
     return lambda full: Name(full, load) if full == _INNER else resolve(full)
@@ -146,10 +158,11 @@ def _kind_and_key(wanted: Any) -> tuple[torch.dtype, str, int]:
         not isinstance(kind, Name)
         or kind.full not in STORAGES
         or not isinstance(key, str)
+        or len(key) > MAX_KEY
         or type(count) is not int
         or count < 0
     ):
-        raise CheckpointError("expected a known type, a text and a count in the reference to a storage")
+        raise CheckpointError("expected a known type, a short text and a count in the reference to a storage")
     if wanted[5:] not in ((), (None,)):
         raise CheckpointError("expected storages that stand alone; views of others, as torch 0.3 wrote, are not read")
     return STORAGES[kind.full], key, count
@@ -190,7 +203,8 @@ def _read_legacy(data: memoryview, start: int, budget: Budget) -> Any:
     version, machine, value, keys = parts
     if version != LEGACY_VERSION or type(machine) is not dict or machine.get("little_endian") is not True:
         raise CheckpointError(f"expected a little-endian torch file of version {LEGACY_VERSION}")
-    if type(keys) is not list or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages.by_key):
+    listed = type(keys) is list and all(isinstance(key, str) and len(key) <= MAX_KEY for key in keys)
+    if not listed or set(keys) != storages.by_key.keys() or len(keys) != len(storages.by_key):
         raise CheckpointError("expected the torch file to list exactly the storages that it refers to")
     for key in keys:
         size = storages.by_key[key].num_bytes
@@ -207,41 +221,18 @@ def _read_legacy(data: memoryview, start: int, budget: Budget) -> Any:
 
 def _read_zip(data: memoryview, budget: Budget) -> Any:
     """Read torch's zip: `<name>/data.pkl` and one stored, not packed, member a storage."""
-    members = _zip_members(data)
+    members = zip_members(data, budget)
     pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise CheckpointError(f"expected a torch file with one data.pkl, got a zip with {len(pickles)}")
     root = pickles[0].removesuffix("data.pkl")
-    if bytes(members.get(f"{root}byteorder", b"little")) != b"little":
+    if bytes(members.get(f"{root}byteorder", memoryview(b"little"))[:10]) != b"little":
         raise CheckpointError("expected a little-endian torch file")
     storages = _Storages()
     value = Reader(members[pickles[0]], 0, resolve, budget, storages.refer).load()
     for key in storages.by_key:
         name = f"{root}data/{key}"
         if name not in members:
-            raise CheckpointError(f"the torch file refers to {name[:200]!r}, which is not in it")
+            raise CheckpointError(f"the torch file refers to {shown(name)}, which is not in it")
         storages.fill(key, members[name])
     return value
-
-
-def _zip_members(data: memoryview) -> dict[str, memoryview]:
-    """Return the members of a zip as views into it, each proved by its checksum."""
-    raw = bytes(data)
-    if raw.count(b"PK\x01\x02") > MAX_MEMBERS:
-        raise CheckpointError(f"expected a torch file of at most {MAX_MEMBERS:,} members, got more")
-    try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as file:
-            entries = file.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"cannot read the checkpoint as a torch file, it is truncated or damaged: {error}") from error
-    found: dict[str, memoryview] = {}
-    for entry in entries:
-        head = data[entry.header_offset : entry.header_offset + 30]
-        if entry.compress_type != zipfile.ZIP_STORED or len(head) < 30 or entry.filename in found:
-            raise CheckpointError(f"expected members that are not packed and not twice there, got {entry.filename[:200]!r}")
-        start = entry.header_offset + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
-        member = data[start : start + entry.file_size]
-        if len(member) != entry.file_size or zlib.crc32(member) != entry.CRC:
-            raise CheckpointError(f"the checkpoint is damaged: member {entry.filename[:200]!r} does not fit its checksum")
-        found[entry.filename] = member
-    return found

@@ -8,51 +8,16 @@ from __future__ import annotations
 
 import pickle
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-Builder = Callable[[tuple[Any, ...]], Any]
-"""Arguments that a file gives to a value."""
+from .limits import Budget, CheckpointError, shown
+from .opcodes import STEPS
 
-
-class CheckpointError(ValueError):
-    """A checkpoint that is damaged, asks for what is not rebuilt, or breaks a limit; the message says which and where."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a checkpoint may ask for; the published ones stay far below."""
-
-    file_bytes: int = 8 << 30
-    """Size of the file."""
-    steps: int = 2_000_000
-    """Opcodes of all pickles in it."""
-    nesting: int = 256
-    """Containers within containers."""
-    stack: int = 200_000
-    """Values that wait for their container."""
-    text_bytes: int = 16 << 20
-    """One text."""
-    integer_bytes: int = 16
-    """One whole number."""
-
-
-class Budget:
-    """The steps that all pickles of one file share."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits, self.left = limits, limits.steps
-
-    def spend(self, count: int) -> None:
-        """Take steps.
-
-        Raises:
-            CheckpointError: there are no more.
-        """
-        self.left -= count
-        if self.left < 0:
-            raise CheckpointError(f"expected at most {self.limits.steps:,} steps to read the checkpoint, it asks for more")
+Builder = Callable[[tuple[Any, ...], Budget], Any]
+"""Arguments that a file gives to a value, and what it may still cost."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +75,7 @@ class Reader:
                 if self.below or len(self.stack) != 1:
                     raise self.damaged(f"expected one value at the end, got {len(self.stack)}")
                 return self.stack.pop()
-            step = _STEPS.get(opcode)
+            step = STEPS.get(opcode)
             if step is None:
                 raise self.damaged(f"opcode 0x{opcode:02x} is not used by pickles of protocol 2 to 5 without outside buffers")
             step(self)
@@ -141,9 +106,11 @@ class Reader:
         if count > self.limits.text_bytes:
             raise self.damaged(f"expected texts of at most {self.limits.text_bytes:,} bytes, got {count:,}")
         try:
-            return str(self.take(count), "utf-8", "surrogatepass")
+            found = str(self.take(count), "utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
             raise self.damaged(f"expected UTF-8 text ({error.reason})") from None
+        self.budget.take(sys.getsizeof(found))
+        return found
 
     def line(self) -> str:
         """Return text up to the end of the line: half of an old-style name."""
@@ -190,7 +157,7 @@ class Reader:
         """Push a name, if it is a known one."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise self.damaged("expected a name of two texts")
-        full = f"{module}.{name}"
+        full = f"{module[:300]}.{name[:300]}"  # known ones are far shorter
         found = self.resolve(full)
         if found is None:
             raise self.refused(full, "asks for")
@@ -198,9 +165,8 @@ class Reader:
 
     def refused(self, full: str, verb: str) -> CheckpointError:
         """Word the refusal of a name."""
-        shown = full if len(full) <= 200 else full[:200] + "..."
         return CheckpointError(
-            f"refused at byte {self.position:,}: the checkpoint {verb} {shown!r}, which is no tensor, number, text or "
+            f"refused at byte {self.position:,}: the checkpoint {verb} {shown(full, 200)}, which is no tensor, number, text or "
             "container of the published networks; nothing of it was run"
         )
 
@@ -211,7 +177,7 @@ class Reader:
             raise self.refused(type(function).__name__, "calls a value of type")
         if type(arguments) is not tuple:
             raise self.damaged(f"expected a tuple of arguments for '{function.full}'")
-        self.stack.append(function.builder(arguments))
+        self.stack.append(function.builder(arguments, self.budget))
 
     def build(self) -> None:
         """Give a state to the uppermost value."""
@@ -234,138 +200,24 @@ class Reader:
         if len(items) % 2:
             raise self.damaged("expected a value for every key")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[hashable(key)] = value
+            target[hashable(key, self.budget)] = value
+
+    def members(self, values: list[Any]) -> set[Any]:
+        """Make a set."""
+        return {hashable(value, self.budget) for value in values}
 
 
-def hashable(value: Any) -> str | int | None:
+def hashable(value: Any, budget: Budget) -> str | int | None:
     """Check a key of a mapping or a member of a set: hashing deeply nested or huge values could take for ever.
+
+    A text is paid for, because it is hashed, and compared with one of the same hash.
 
     Raises:
         CheckpointError: it is neither a text, nor a whole number below 2^60, nor None.
     """
-    if isinstance(value, str) or value is None or (isinstance(value, int) and abs(value) < 1 << 60):
+    if isinstance(value, str):
+        budget.take(len(value))
+        return value
+    if value is None or (isinstance(value, int) and abs(value) < 1 << 60):
         return value
     raise CheckpointError(f"expected texts and whole numbers as keys and members of sets, got {type(value).__name__}")
-
-
-def _push(make: Callable[[Reader], Any]) -> Callable[[Reader], None]:
-    return lambda reader: reader.stack.append(make(reader))
-
-
-def _integer(reader: Reader) -> int:
-    count = reader.number("<B")
-    if count > reader.limits.integer_bytes:
-        raise reader.damaged(f"expected whole numbers of at most {reader.limits.integer_bytes} bytes, got {count}")
-    return int.from_bytes(reader.take(count), "little", signed=True)
-
-
-def _tuple_of(count: int) -> Callable[[Reader], None]:
-    def step(reader: Reader) -> None:
-        values = [reader.pop() for _ in range(count)]
-        reader.stack.append(tuple(reversed(values)))
-
-    return step
-
-
-def _tuple(reader: Reader) -> None:
-    values = reader.marked()
-    reader.stack.append(tuple(values))
-
-
-def _frozen_set(reader: Reader) -> None:
-    values = reader.marked()
-    reader.stack.append({hashable(value) for value in values})
-
-
-def _mark(reader: Reader) -> None:
-    reader.below.append(reader.stack)
-    reader.stack = []
-
-
-def _append(reader: Reader) -> None:
-    value = reader.pop()
-    reader.top(list, "append to").append(value)
-
-
-def _appends(reader: Reader) -> None:
-    values = reader.marked()
-    reader.top(list, "append to").extend(values)
-
-
-def _set_item(reader: Reader) -> None:
-    value, key = reader.pop(), reader.pop()
-    reader.set_items(reader.top(dict, "fill"), [key, value])
-
-
-def _set_items(reader: Reader) -> None:
-    items = reader.marked()
-    reader.set_items(reader.top(dict, "fill"), items)
-
-
-def _add_items(reader: Reader) -> None:
-    values = reader.marked()
-    reader.top(set, "add to").update([hashable(value) for value in values])
-
-
-def _name_on_stack(reader: Reader) -> None:
-    name, module = reader.pop(), reader.pop()
-    reader.name(module, name)
-
-
-def _protocol(reader: Reader) -> None:
-    version = reader.number("<B")
-    if not 2 <= version <= 5:
-        raise reader.damaged(f"expected a pickle of protocol 2 to 5, got {version}")
-
-
-_STEPS: dict[int, Callable[[Reader], None]] = {
-    opcode[0]: step
-    for opcode, step in (
-        (pickle.PROTO, _protocol),
-        (pickle.FRAME, lambda reader: reader.number("<Q")),
-        (pickle.MARK, _mark),
-        (pickle.POP, lambda reader: reader.pop()),
-        (pickle.POP_MARK, lambda reader: reader.marked()),
-        (pickle.NONE, _push(lambda reader: None)),
-        (pickle.NEWTRUE, _push(lambda reader: True)),
-        (pickle.NEWFALSE, _push(lambda reader: False)),
-        (pickle.BININT, _push(lambda reader: reader.number("<i"))),
-        (pickle.BININT1, _push(lambda reader: reader.number("<B"))),
-        (pickle.BININT2, _push(lambda reader: reader.number("<H"))),
-        (pickle.LONG1, _push(_integer)),
-        (pickle.BINFLOAT, _push(lambda reader: reader.number(">d"))),
-        (pickle.SHORT_BINUNICODE, _push(lambda reader: reader.text(reader.number("<B")))),
-        (pickle.BINUNICODE, _push(lambda reader: reader.text(reader.number("<I")))),
-        (pickle.BINUNICODE8, _push(lambda reader: reader.text(reader.number("<Q")))),
-        (pickle.SHORT_BINBYTES, _push(lambda reader: reader.take(reader.number("<B")))),
-        (pickle.BINBYTES, _push(lambda reader: reader.take(reader.number("<I")))),
-        (pickle.BINBYTES8, _push(lambda reader: reader.take(reader.number("<Q")))),
-        (pickle.BYTEARRAY8, _push(lambda reader: reader.take(reader.number("<Q")))),
-        (pickle.EMPTY_LIST, _push(lambda reader: [])),
-        (pickle.EMPTY_DICT, _push(lambda reader: {})),
-        (pickle.EMPTY_SET, _push(lambda reader: set())),
-        (pickle.EMPTY_TUPLE, _push(lambda reader: ())),
-        (pickle.TUPLE, _tuple),
-        (pickle.TUPLE1, _tuple_of(1)),
-        (pickle.TUPLE2, _tuple_of(2)),
-        (pickle.TUPLE3, _tuple_of(3)),
-        (pickle.FROZENSET, _frozen_set),
-        (pickle.APPEND, _append),
-        (pickle.APPENDS, _appends),
-        (pickle.SETITEM, _set_item),
-        (pickle.SETITEMS, _set_items),
-        (pickle.ADDITEMS, _add_items),
-        (pickle.GLOBAL, lambda reader: reader.name(reader.line(), reader.line())),
-        (pickle.STACK_GLOBAL, _name_on_stack),
-        (pickle.REDUCE, Reader.call),
-        (pickle.NEWOBJ, Reader.call),
-        (pickle.BUILD, Reader.build),
-        (pickle.BINPERSID, Reader.look_up),
-        (pickle.MEMOIZE, lambda reader: reader.put(len(reader.memo))),
-        (pickle.BINPUT, lambda reader: reader.put(reader.number("<B"))),
-        (pickle.LONG_BINPUT, lambda reader: reader.put(reader.number("<I"))),
-        (pickle.BINGET, lambda reader: reader.get(reader.number("<B"))),
-        (pickle.LONG_BINGET, lambda reader: reader.get(reader.number("<I"))),
-    )
-}
-"""What each opcode does; any other is refused, above all those that make objects by name or from outside."""

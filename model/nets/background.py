@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from ...manifests.config import check_ranges
 from ..ops.modulation import Modulation
 from .backbone import SynthesisNetwork, SynthesisSettings
 from .layers import Noise
@@ -24,6 +25,9 @@ class BackgroundSettings:
     """Side of its map before it is brought to the neural resolution."""
     synthesis: SynthesisSettings = field(default_factory=lambda: SynthesisSettings(channel_base=16384))
     """Width of its layers."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, resolution=(4, 4096))
 
 
 class Background(nn.Module):

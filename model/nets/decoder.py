@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from ...manifests.config import check_ranges
 from .layers import Dense
 
 
@@ -24,6 +25,9 @@ class DecoderSettings:
     """Features it gives for every point."""
     activation: Literal["none", "sigmoid", "leaky_relu"] = "none"
     """What is done with the features: none (PanoHead, SphereHead, HyPlaneHead) or a sigmoid (EG3D)."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, hidden=(1, 65_536), features=(1, 65_536))
 
 
 class Decoder(nn.Module):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ...manifests.config import check_ranges
 from .layers import Dense
 
 
@@ -23,6 +24,9 @@ class MappingSettings:
     """Learning rate of these layers relative to the others."""
     mean_decay: float = 0.998
     """Decay of the running mean of w, per batch."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, layers=(1, 64), lr_multiplier=(1e-6, 1e3), mean_decay=(0, 1))
 
 
 def unit_second_moment(x: torch.Tensor) -> torch.Tensor:

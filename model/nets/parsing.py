@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ...datasets.classes import CLASSES
+from ...manifests.config import check_ranges
 from ..ops.modulation import Modulation
 from .layers import StyledConv, ToMap
 
@@ -30,6 +31,7 @@ class ParsingSettings:
     """Blocks of the upsampler that are fed with the head's features at their own scale; empty as published."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, channels=(0, 1_024), hidden=(0, 65_536), feedback=(0, 16))
         if self.channels < len(CLASSES):
             raise ValueError(f"expected at least {len(CLASSES)} parsing channels, got {self.channels}")
 

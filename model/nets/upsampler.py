@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ...manifests.config import check_ranges
 from ..ops.modulation import Modulation
 from .backbone import SynthesisBlock
 from .layers import Noise
@@ -31,6 +32,7 @@ class UpsamplerSettings:
     """Bound on activations, needed for fp16 only (published: 256 there)."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, input_resolution=(1, 4096), channels=(0, 16), doubles=(0, 16))
         if not self.channels or len(self.channels) != len(self.doubles):
             raise ValueError(f"expected one width a block, got {len(self.channels)} widths and {len(self.doubles)} blocks")
 

@@ -194,6 +194,6 @@ def room_needed(state: TrainState) -> int:
     labeller's where there is one.
     """
     judges = [state.discriminator, *([state.labeller] if state.labeller is not None else [])]
-    sizes = [sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
+    sizes: list[int] = [sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
              for module in (state.generator, *judges)]  # fmt: skip
     return 4 * sizes[0] + 3 * sum(sizes[1:])

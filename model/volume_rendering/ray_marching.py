@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ...manifests.config import ConfigError
+from ...manifests.config import ConfigError, check_ranges
 
 Field = Callable[[Tensor], tuple[Tensor, Tensor]]
 """points (B, N, 3) -> features (B, N, F) and raw densities (B, N, 1), each point on its own."""
@@ -54,6 +54,7 @@ class MarchSettings:
     def __post_init__(self) -> None:
         if self.coarse_samples < 4 or self.fine_samples < 0:
             raise ConfigError(f"expected coarse >= 4 and fine >= 0 samples, got {self.coarse_samples} and {self.fine_samples}")
+        check_ranges(self, coarse_samples=(4, 4096), fine_samples=(0, 4096), far=(0, 1e6))
         if not 0 < self.near < self.far:
             raise ConfigError(f"expected 0 < near < far, got near {self.near}, far {self.far}")
         for name in ("sphere_radius", "crop", "chunk"):

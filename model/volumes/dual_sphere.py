@@ -14,7 +14,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from ...manifests.config import ConfigError
+from ...manifests.config import ConfigError, check_ranges
 from .angles import SOFT, TINY, azimuth, colatitude, length, softened
 from .base import Volume, VolumeSettings, register_volume
 from .lookup import PlaneTable
@@ -46,6 +46,7 @@ class DualSphereSettings(VolumeSettings):
     """Radius of sphere A and B, where their radial axes end, in units of half the box; sqrt 3 goes round the cube's corners."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, resolution=(1, 4096), num_features=(1, 65_536), in_channels=(1, 65_536))
         sizes = {"resolution": self.resolution, "num_features": self.num_features, "in_channels": self.in_channels}
         for name, value in sizes.items():
             if value < 1:

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ...manifests.config import ConfigError
+from ...manifests.config import ConfigError, check_ranges
 from . import angles
 from .base import Volume, VolumeSettings, register_volume
 from .dual_sphere import sphere_a
@@ -56,6 +56,7 @@ class HyPlaneSettings(VolumeSettings):
     """2+2: turn of the face's and the nape's disc in its plane; the paper does not say."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, resolution=(1, 4096), num_features=(1, 65_536), sphere_votes=(1, 1_024))
         if self.resolution < 8 or self.resolution % 4 or self.num_features < 1 or self.box_size <= 0:
             raise ConfigError(f"expected resolution >= 8 that 4 divides, positive num_features and box_size, got {self}")
         if self.planes == "2+2" and self.warp == "theta_phi":

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ...manifests.config import ConfigError
+from ...manifests.config import ConfigError, check_ranges
 from .base import Volume, VolumeSettings, register_volume
 from .lookup import PlaneTable
 
@@ -37,6 +37,7 @@ class TriGridSettings(VolumeSettings):
     """Side of the cube in world units."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, resolution=(1, 4096), num_features=(1, 65_536), layers=(1, 1_024))
         if min(self.resolution, self.num_features, self.layers) < 1 or self.box_size <= 0:
             raise ConfigError(f"expected positive layers, resolution, num_features and box_size, got {self}")
 

@@ -29,3 +29,9 @@ def one_thread() -> Iterator[None]:
 def published() -> ModuleType:
     """The writer of checkpoints in the published format."""
     return importlib.import_module("published")
+
+
+@pytest.fixture(scope="session")
+def hostile() -> ModuleType:
+    """Makers of checkpoints that ask for far more than they are."""
+    return importlib.import_module("hostile")

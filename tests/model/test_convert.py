@@ -17,8 +17,8 @@ from spherehead import cli
 from spherehead.manifests.config import ConfigError
 from spherehead.model.generator import Generator
 from spherehead.model.interop.convert import PROVENANCE, convert
+from spherehead.model.interop.limits import CheckpointError
 from spherehead.model.interop.settings import discriminator_settings, generator_settings
-from spherehead.model.interop.unpickle import CheckpointError
 from spherehead.model.portrait import Portrait
 from spherehead.model.presets import preset
 from spherehead.model.store import ModelStoreError, load_discriminator, load_generator, read_config

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spherehead.model.interop.limits import CheckpointError
 from spherehead.model.interop.names import PublishedNameError, discriminator_name, generator_name, load_published
-from spherehead.model.interop.unpickle import CheckpointError
 
 ODD_GENERATOR = [
     "backbone.synthesis.b8.surprise.weight",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,65 @@ def test_what_is_no_config_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(ModelStoreError, match=r"no config\.json"):
         read_config(folder)
+
+
+def test_numbers_that_are_not_finite_are_refused_by_name(folder: Path, networks: tuple[Generator, Discriminator]) -> None:
+    config = read_config(folder)
+    tensors = {name: tensor.clone() for name, tensor in networks[0].state_dict().items()}
+    tensors["decoder.out.bias"][1] = float("nan")
+    entry = write_part(folder, GENERATOR, tensors)
+    write_config(folder, dataclasses.replace(config, parts={**config.parts, GENERATOR: entry}))
+    with pytest.raises(ModelStoreError, match=r"NaN or infinity in 'decoder\.out\.bias'"):
+        load_generator(folder)
+    assert cli.main(["model", "show", str(folder)]) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("generator.mapping.layers", 10**8), ("discriminator.condition_layers", 10**8), ("discriminator.resolution", 2**400),
+        ("generator.march.coarse_samples", 10**12), ("generator.volume.resolution", 2**40), ("generator.w_dim", 2**40),
+        ("generator.upsampler.channels", [1] * 100_000), ("generator.decoder.hidden", 0), ("parts", {}),
+    ],
+)  # fmt: skip
+def test_settings_beyond_every_use_are_refused_at_once(
+    path: str, value: object, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = json.loads((folder / "config.json").read_text())
+    *above, last = path.split(".")
+    place = plain
+    for name in above:
+        place = place[name]
+    place[last] = {f"p{index}": plain["parts"]["generator"] for index in range(50)} if path == "parts" else value
+    (folder / "config.json").write_text(json.dumps(plain))
+    start = time.process_time()
+    assert cli.main(["model", "show", str(folder)]) == 2
+    assert time.process_time() - start < 2
+    told = capsys.readouterr().err
+    assert last in told and "internal" not in told and len(told) < 2000
+
+
+def test_what_a_folder_says_reaches_the_terminal_without_control_characters(
+    folder: Path, networks: tuple[Generator, Discriminator], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = read_config(folder)
+    entry = write_part(folder, GENERATOR, {**networks[0].state_dict(), "\x1b[31mred": torch.ones(2)})
+    write_config(folder, dataclasses.replace(config, parts={**config.parts, GENERATOR: entry}))
+    assert cli.main(["model", "show", str(folder)]) == 3
+    plain = json.loads((folder / "config.json").read_text())
+    for change in ({"parts": {"\x1b[2J\ud800": plain["parts"]["discriminator"]}}, {"\x1b[2J\ud800": 1}):
+        (folder / "config.json").write_text(json.dumps({**plain, **change}))
+        assert cli.main(["model", "show", str(folder)]) in (2, 3)
+    told = capsys.readouterr()
+    assert "\x1b" not in told.out + told.err and "\ud800" not in told.out + told.err and "internal" not in told.err
+    assert "\\x1b[31mred" in told.err
+
+
+def test_a_huge_or_strange_config_is_refused(folder: Path) -> None:
+    (folder / "config.json").write_text(" " * (5 << 20))
+    with pytest.raises(ModelStoreError, match="at most 4,194,304 bytes"):
+        read_config(folder)
+    for text in ("[" * 100_000, "1" * 5_000, '{"format": NaN}', '[{"format": 1}]', "null"):
+        (folder / "config.json").write_text(text)
+        with pytest.raises(ModelStoreError, match="damaged or of another version"):
+            read_config(folder)

@@ -18,9 +18,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from spherehead.model.interop.limits import CheckpointError, Limits
 from spherehead.model.interop.rebuild import NumpyArray, Record, StoredTensor
 from spherehead.model.interop.torch_files import read_checkpoint
-from spherehead.model.interop.unpickle import CheckpointError, Limits
 
 
 class Calls:
