@@ -32,8 +32,8 @@ ROOMS = {
     "datasets": ["", "images", "sources", "shards", "streaming", "report"],
     "pipeline": [
         "stage", "curation", "recipe", "backends", "annotators/faces", "annotators/mattes", "annotators/parsers", "annotators",
-        "stages", "presets", "console", "execution", "synthetic/assets", "synthetic/people", "synthetic/rendering",
-        "synthetic/shading", "synthetic", "synthetic/scans", "synthetic/wild", "engines", "building",
+        "stages", "presets", "console", "execution", "synthetic/assets", "synthetic/hair", "synthetic/people",
+        "synthetic/rendering", "synthetic/shading", "synthetic", "synthetic/scans", "synthetic/wild", "engines", "building",
     ],
     "model": [
         "ops", "nets", "volumes", "volume_rendering", "", "losses", "visualization", "evaluation", "interop", "train", "export",

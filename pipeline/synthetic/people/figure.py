@@ -16,6 +16,7 @@ from scipy import sparse
 from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.classes import INDEX
 from ..assets.library import Assets, Piece
+from ..hair.strands import Strands
 from . import glasses, paint
 from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
 from .face_points import face_points, iris_points
@@ -75,6 +76,11 @@ class Drawable(Protocol):
         """What it is made of."""
         ...
 
+    @property
+    def strands(self) -> tuple[Strands, ...]:
+        """Hair in strands."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Figure:
@@ -85,6 +91,8 @@ class Figure:
     placement: Placement
     face_points: Floats
     """(478, 3) MediaPipe's face points in the head frame, see `face_points`."""
+    strands: tuple[Strands, ...] = ()
+    """Hair that was grown."""
 
 
 @lru_cache(maxsize=4)

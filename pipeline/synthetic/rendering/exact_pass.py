@@ -6,6 +6,7 @@ soft at edges and between strands of hair.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,9 +17,14 @@ from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.camera import Camera
 from ....datasets.classes import INDEX
 from ....datasets.compiled import compiled
+from ..hair.strands import KINDS, lay_end_to_end
 from ..people.figure import Drawable, Part
 from ..people.paint import srgb_to_linear
 from .raster import AlphaMaps, Buffers, rasterise
+from .ribbons import StrandBuffers, draw_strands, reduce_with_strands
+
+GROWTH = ("none", "hair", "beard", "brow")
+"""What a second class map tells apart: beards, which are hair in the 19 classes, and brows."""
 
 SUPERSAMPLING = 3
 """Samples a pixel along each axis for class, coverage and colour; odd, so that one lies at the centre."""
@@ -39,6 +45,7 @@ class Drawing:
         self.face_uvs = np.vstack([part.face_uvs + start for part, start in zip(self.parts, uv_starts, strict=False)])
         self.labels = np.concatenate([part.labels for part in self.parts])
         self.part_of = np.concatenate([np.full(len(part.faces), k) for k, part in enumerate(self.parts)]).astype(np.int32)
+        self.strands = lay_end_to_end(figure.strands)
         self.alpha = _alpha_maps(self.parts)
         kinds = np.array([2 if part.is_clear else 0 if part.is_opaque else 1 for part in self.parts])[self.part_of]
         order = np.argsort(kinds, kind="stable")
@@ -52,13 +59,18 @@ class Drawing:
         return len(self._clear) > 0
 
     def see(self, camera: Camera, size: int, with_clear: bool = True) -> Buffers:
-        """Rasterise from a camera, with or without what is not to be seen."""
+        """Rasterise from a camera, with or without what is not to be seen, and draw the strands before the meshes."""
         seen = self._rasterised(self._shown, camera, size, None)
-        return self.see_clear(seen, camera) if with_clear and self.has_clear else seen
+        return self.see_clear(seen, camera) if with_clear and self.has_clear else self._with_strands(seen, camera)
 
     def see_clear(self, seen: Buffers, camera: Camera) -> Buffers:
-        """Add what is not to be seen to what was seen without it, in place."""
-        return self._rasterised(self._clear, camera, seen.face.shape[0], seen)
+        """Add what is not to be seen to what was seen without it: in place but for strands, which it may hide."""
+        return self._with_strands(self._rasterised(self._clear, camera, seen.face.shape[0], seen), camera)
+
+    def _with_strands(self, seen: Buffers, camera: Camera) -> Buffers:
+        if not len(self.strands):
+            return seen
+        return dataclasses.replace(seen, strands=draw_strands(self.strands, camera, seen.depth))
 
     def _rasterised(self, order: Array, camera: Camera, size: int, onto: Buffers | None) -> Buffers:
         return rasterise(self.points, self.faces, self.uvs, self.face_uvs, self.alpha, camera, size, order, onto)
@@ -120,6 +132,8 @@ class View:
     """(S, S, 3) float32 unit normals in the head frame; zero where there is nothing."""
     albedo: Array | None = None
     """(S, S, 3) float32 linear colour of the surfaces, mean over what is seen in a pixel, where it was asked for."""
+    growth: Pixels | None = None
+    """(S, S) index in `GROWTH`: hair, beards and brows apart; None where the figure has no strands."""
 
 
 LINEAR = srgb_to_linear(np.arange(256) / 255.0).astype(np.float32)
@@ -151,14 +165,39 @@ def look_with_guide(drawing: Drawing, camera: Camera, size: int, supersampling: 
 
 
 def labels_of(drawing: Drawing, seen: Buffers, step: int, with_albedo: bool = False) -> View:
-    """Make the exact labels of what was seen `step` times as fine as the picture."""
-    size = seen.face.shape[0] // step
+    """Make the exact labels of what a camera saw `step` times as fine as the picture."""
+    size, offset = seen.face.shape[0] // step, step // 2
     parsing, mask = np.empty((size, size), dtype=np.uint8), np.empty((size, size), dtype=np.uint8)
-    compiled(reduce_labels)(drawing.classes(seen), seen.clear, step, INDEX["background"], INDEX["hair"], parsing, mask)
-    offset = step // 2
     depth = seen.depth[offset::step, offset::step].copy()
     normals = _normals(drawing, seen, offset, step)
-    return View(parsing, mask, depth, normals, drawing.mean_colours(seen, step) if with_albedo else None)
+    albedo = drawing.mean_colours(seen, step) if with_albedo else None
+    strands = seen.strands
+    if strands is None:
+        compiled(reduce_labels)(drawing.classes(seen), seen.clear, step, INDEX["background"], INDEX["hair"], parsing, mask)
+        return View(parsing, mask, depth, normals, albedo)
+    growth = np.empty((size, size), dtype=np.uint8)
+    names = [INDEX[name] for name in ("background", "hair", "left_brow", "right_brow")]
+    compiled(reduce_with_strands)(
+        drawing.classes(seen), seen.clear, strands.clear, strands.point, drawing.strands.strand_of, drawing.strands.labels,
+        drawing.strands.kinds, step, np.array([*names, KINDS.index("beard")]), parsing, mask, growth,
+    )  # fmt: skip
+    middle = strands.every(step)
+    hairy = middle.clear < 0.5
+    depth[hairy] = middle.depth[hairy]
+    normals[hairy] = middle.normals(drawing.strands)[1][hairy]
+    if albedo is not None:
+        albedo = mix_colours(drawing, seen, strands, step)
+    return View(parsing, mask, depth, normals, albedo, growth)
+
+
+def mix_colours(drawing: Drawing, seen: Buffers, strands: StrandBuffers, step: int) -> Array:
+    """Return the (S / step, S / step, 3) float32 mean linear colour of meshes and of strands before them."""
+    size = seen.face.shape[0] // step
+    covered = (1.0 - strands.clear)[..., None]
+    there = np.maximum((seen.face >= 0)[..., None], covered)
+    mixed = drawing.colours(seen) * (1.0 - covered) + strands.blend(drawing.strands.colours) * covered
+    total, weight = (part.reshape(size, step, size, step, -1).sum(axis=(1, 3)) for part in (mixed, there))
+    return np.asarray(total / np.maximum(weight, 1e-6), dtype=np.float32)
 
 
 def tell_classes(face: Any, bary: Any, faces: Any, labels: Any, fields: Any, told: Any, skin: int, out: Any) -> None:

@@ -7,13 +7,16 @@ arrays, compiled by numba; tests run it uncompiled as its own slow twin.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
 from ....datasets.camera import Camera
 from ....datasets.compiled import compiled
+
+if TYPE_CHECKING:
+    from .ribbons import StrandBuffers
 
 NEAREST = 0.05
 """World units in front of the camera within which a triangle is left out."""
@@ -31,6 +34,8 @@ class Buffers:
     """(S, S) float32 distance along the optical axis; infinity where there is nothing."""
     clear: Array
     """(S, S) float32: share of the background that is seen through everything, 0 to 1."""
+    strands: StrandBuffers | None = None
+    """What lies before it of strands, where there are any; `clear` knows nothing of them."""
 
     def blend(self, values: Array, faces: Array) -> Floats:
         """Interpolate values given at corners.

@@ -24,6 +24,7 @@ from ....datasets.classes import CLASSES, INDEX
 from ....datasets.sample import Rights
 from ....manifests.config import unknown
 from ..assets.formats import AssetError
+from ..hair.strands import Strands
 from ..people.body import vertex_normals
 from ..people.figure import Part
 from ..people.placement import Placement, similarity
@@ -73,6 +74,8 @@ class MeshHead:
     """Faces without an area, left out."""
     num_tangled: int
     """Edges of more than two faces."""
+    strands: tuple[Strands, ...] = ()
+    """Hair that was grown on it."""
 
 
 def sidecar_of(mesh: Path) -> Path:

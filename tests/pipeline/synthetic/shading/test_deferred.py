@@ -63,7 +63,7 @@ def matt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def taken(parts: tuple[Part, ...], camera: Camera, light: Light, size: int = 64) -> np.ndarray:
-    drawing = Drawing(types.SimpleNamespace(parts=parts))
+    drawing = Drawing(types.SimpleNamespace(strands=(), parts=parts))
     return photograph(surfaces_of(drawing), drawing.see(camera, 3 * size, with_clear=False), camera, light, 3)
 
 

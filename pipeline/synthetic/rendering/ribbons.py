@@ -1,0 +1,211 @@
+"""Strands in the z-buffer: ribbons that face the camera, with exact shares of coverage, depth, tangent and normal.
+
+Meshes are drawn first, by `raster`; strands behind them are hidden. Where several strands lie in a pixel, each covers its share
+of what the others left, and the nearest one gives tangent and colour. Which meshes there are is `exact_pass`' business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....datasets.arrays import Array
+from ....datasets.camera import Camera
+from ....datasets.compiled import compiled
+from ..hair.strands import StrandSet
+from .raster import NEAREST
+
+
+@dataclass(frozen=True, eq=False)
+class StrandBuffers:
+    """What a camera sees of strands, per pixel of an (S, S) picture."""
+
+    point: Array
+    """(S, S) int32 index of the first point of the nearest strand's segment; -1 where there is no strand before the meshes."""
+    along: Array
+    """(S, S) float32: how far from that point to the next one, 0 to 1."""
+    depth: Array
+    """(S, S) float32 distance of that strand along the optical axis; infinity where there is none."""
+    clear: Array
+    """(S, S) float32: share of what is behind the strands that is seen between them, 0 to 1."""
+    eye: Array
+    """(3,) where the camera is."""
+
+    def every(self, step: int) -> StrandBuffers:
+        """Return the middle pixel of each step x step pixels."""
+        grid = np.s_[step // 2 :: step, step // 2 :: step]
+        return StrandBuffers(self.point[grid], self.along[grid], self.depth[grid], self.clear[grid], self.eye)
+
+    def blend(self, values: Array) -> Array:
+        """Interpolate (N, C) values given at points: (S, S, C) float32, zero where there is no strand."""
+        out = np.zeros((*self.point.shape, values.shape[1]), dtype=np.float32)
+        compiled(interpolate)(self.point, self.along, np.ascontiguousarray(values, dtype=np.float32), out)
+        return out
+
+    def normals(self, strands: StrandSet) -> tuple[Array, Array]:
+        """Return (S, S, 3) float32 unit tangents and normals; a normal stands upright on its strand and faces the camera."""
+        along = self.blend(strands.tangents)
+        length = np.sqrt((along**2).sum(axis=2, keepdims=True))
+        along = along / np.maximum(length, np.float32(1e-12))
+        towards = self.eye.astype(np.float32) - self.blend(strands.points)
+        upright = towards - (towards * along).sum(axis=2, keepdims=True) * along
+        upright = upright / np.maximum(np.sqrt((upright**2).sum(axis=2, keepdims=True)), np.float32(1e-12))
+        return along, np.where(length > 0.0, upright, np.float32(0.0))
+
+
+def draw_strands(strands: StrandSet, camera: Camera, behind: Array) -> StrandBuffers:
+    """Draw strands before meshes.
+
+    Args:
+        strands: all strands.
+        camera: who looks.
+        behind: (S, S) float32 depth of the nearest solid mesh, infinity where there is none.
+    """
+    shape = behind.shape
+    out = StrandBuffers(
+        np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=np.float32), np.full(shape, np.inf, dtype=np.float32),
+        np.ones(shape, dtype=np.float32), camera.position,
+    )  # fmt: skip
+    if len(strands):
+        image, depth = camera.project(strands.points)
+        width = strands.radii * (camera.intrinsics[0, 0] * shape[0] / np.maximum(depth, NEAREST))
+        compiled(fill_ribbons)(
+            (image * shape[0]).astype(np.float32), depth.astype(np.float32), width.astype(np.float32), strands.strand_of,
+            np.float32(NEAREST), behind, out.point, out.along, out.depth, out.clear,
+        )  # fmt: skip
+    return out
+
+
+def fill_ribbons(
+    image: Any, depth: Any, width: Any, strand_of: Any, nearest: float, behind: Any, out_point: Any, out_along: Any,
+    out_depth: Any, out_clear: Any,
+) -> None:  # fmt: skip
+    """Fill the four buffers in place.
+
+    Every line of pixels across a segment's steeper axis is cut once, in its middle; the share of each of its pixels that lies
+    within the ribbon is exact for a straight ribbon.
+
+    Args:
+        image: (N, 2) float32 points in pixels.
+        depth: (N,) float32.
+        width: (N,) float32 half widths in pixels.
+        strand_of: (N,) strand of each point.
+        nearest: depth before which a segment is left out.
+        behind: (S, S) depth of meshes.
+        out_point: see `StrandBuffers`.
+        out_along: see there.
+        out_depth: see there.
+        out_clear: see there.
+    """
+    height, across = out_point.shape
+    half, one, zero, hidden = np.float32(0.5), np.float32(1.0), np.float32(0.0), np.float32(1e-3)
+    for n in range(image.shape[0] - 1):
+        if strand_of[n] != strand_of[n + 1] or depth[n] < nearest or depth[n + 1] < nearest:
+            continue
+        dx, dy = image[n + 1, 0] - image[n, 0], image[n + 1, 1] - image[n, 1]
+        steep = abs(dy) >= abs(dx)
+        if steep:  # `u` runs along lines that are cut, `v` across them
+            u0, v0, du, dv, lines, columns = image[n, 1], image[n, 0], dy, dx, height, across
+        else:
+            u0, v0, du, dv, lines, columns = image[n, 0], image[n, 1], dx, dy, across, height
+        if du == zero:
+            continue
+        low, high = min(u0, u0 + du), max(u0, u0 + du)
+        first, last = max(int(np.ceil(low - half)), 0), min(int(np.ceil(high - half)) - 1, lines - 1)
+        if last < first:
+            continue
+        slope = dv / du
+        stretch = np.sqrt(one + slope * slope)
+        for line in range(first, last + 1):
+            share = (np.float32(line) + half - u0) / du
+            middle = v0 + share * dv
+            reach = stretch * (width[n] + share * (width[n + 1] - width[n]))
+            z = depth[n] + share * (depth[n + 1] - depth[n])
+            left, right = middle - reach, middle + reach
+            start, end = max(int(np.floor(left)), 0), min(int(np.floor(right)), columns - 1)
+            for column in range(start, end + 1):
+                row, place = (line, column) if steep else (column, line)
+                if z >= behind[row, place] or (z >= out_depth[row, place] and out_clear[row, place] < hidden):
+                    continue
+                covered = min(right, np.float32(column) + one) - max(left, np.float32(column))
+                if covered <= zero:
+                    continue
+                out_clear[row, place] *= one - min(covered, one)
+                if z < out_depth[row, place]:
+                    out_depth[row, place] = z
+                    out_point[row, place] = n
+                    out_along[row, place] = share
+
+
+def interpolate(point: Any, along: Any, values: Any, out: Any) -> None:
+    """Write values at points, interpolated along their segments, into `out` (S, S, C) where there is a strand."""
+    for row in range(point.shape[0]):
+        for column in range(point.shape[1]):
+            n = point[row, column]
+            if n < 0:
+                continue
+            share = along[row, column]
+            for channel in range(out.shape[2]):
+                out[row, column, channel] = values[n, channel] * (np.float32(1.0) - share) + values[n + 1, channel] * share
+
+
+def reduce_with_strands(
+    fine: Any, clear: Any, hair_clear: Any, point: Any, strand_of: Any, labels: Any, kinds: Any, step: int, names: Any,
+    parsing: Any, mask: Any, growth: Any,
+) -> None:  # fmt: skip
+    """Write class, coverage and kind of growth of each pixel from its step x step fine pixels.
+
+    Every fine pixel counts for its strands' class by the share that they cover, and for what is behind them by the rest; the
+    largest sum wins, the smallest class on a tie.
+
+    Args:
+        fine: (step S, step S) classes of the meshes.
+        clear: share of the background seen through the meshes.
+        hair_clear: share of what is behind seen between the strands.
+        point: index of the nearest segment's first point, -1 where there is none.
+        strand_of: strand of each point.
+        labels: class of each strand, 0 where it only covers.
+        kinds: kind of each strand.
+        step: fine pixels a pixel along each axis.
+        names: background, hair, left brow, right brow as classes, and beard as a kind.
+        parsing: (S, S) classes, written.
+        mask: (S, S) coverage from 0 to 255, written.
+        growth: (S, S) index in `exact_pass.GROWTH`, written.
+    """
+    background, hair, left_brow, right_brow, beard = names[0], names[1], names[2], names[3], names[4]
+    weights = np.zeros(256, dtype=np.float32)
+    one, half, zero, most = np.float32(1.0), np.float32(0.5), np.float32(0.0), np.float32(255.0)
+    for row in range(parsing.shape[0]):
+        for column in range(parsing.shape[1]):
+            through, bearded = zero, zero
+            weights[:19] = zero
+            for y in range(row * step, row * step + step):
+                for x in range(column * step, column * step + step):
+                    between = hair_clear[y, x]
+                    through += clear[y, x] * between
+                    found = hair if fine[y, x] == background and clear[y, x] < half else fine[y, x]
+                    if clear[y, x] > half:
+                        found = background
+                    if point[y, x] >= 0:
+                        strand = strand_of[point[y, x]]
+                        if labels[strand] > 0:
+                            weights[labels[strand]] += one - between
+                            if kinds[strand] == beard:
+                                bearded += one - between
+                        else:
+                            weights[found] += one - between
+                    weights[found] += between
+            covered = int(np.rint(most * min(max(one - through / np.float32(step * step), zero), one)))
+            best = hair
+            for value in range(1, 19):
+                if weights[value] > weights[best] or (weights[value] == weights[best] and value < best):
+                    best = value
+            mask[row, column] = covered
+            parsing[row, column] = best if covered >= 128 else background
+            found = parsing[row, column]
+            if found == hair:
+                growth[row, column] = 2 if bearded > half * weights[hair] else 1
+            else:
+                growth[row, column] = 3 if found in (left_brow, right_brow) else 0

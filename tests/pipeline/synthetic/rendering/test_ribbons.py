@@ -1,0 +1,97 @@
+"""Strands in the z-buffer: against the uncompiled twin, against geometry, and against 16 x 16 samples a pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spherehead.datasets.camera import Camera
+from spherehead.pipeline.synthetic.hair.strands import Strands, lay_end_to_end
+from spherehead.pipeline.synthetic.rendering import ribbons
+from spherehead.pipeline.synthetic.rendering.ribbons import draw_strands
+
+GREY = np.array([[0.1, 0.1, 0.1], [0.4, 0.4, 0.4]], np.float32)
+
+
+def strands_of(points: np.ndarray, radius: float, kind: str = "hair") -> Strands:
+    count, length = points.shape[:2]
+    return Strands(
+        "hair", kind, points.astype(np.float32), np.full((count, length), radius, np.float32), np.tile(GREY, (count, 1, 1))
+    )
+
+
+def nothing(size: int) -> np.ndarray:
+    return np.full((size, size), np.inf, np.float32)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000))
+def test_the_compiled_loop_is_the_plain_one(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    laid = lay_end_to_end([strands_of(random.uniform(-0.3, 0.3, (6, 5, 3)), 0.006)])
+    camera, size = Camera.look_at(float(random.uniform(-3, 3)), float(random.uniform(-1, 1))), 32
+    behind = np.where(random.random((size, size)) < 0.3, 2.6, np.inf).astype(np.float32)
+    fast = draw_strands(laid, camera, behind)
+    image, depth = camera.project(laid.points)
+    width = laid.radii * (camera.intrinsics[0, 0] * size / depth)
+    plain = [np.full((size, size), -1, np.int32), *(np.full((size, size), x, np.float32) for x in (0.0, np.inf, 1.0))]
+    ribbons.fill_ribbons(
+        (image * size).astype(np.float32),
+        depth.astype(np.float32),
+        width.astype(np.float32),
+        laid.strand_of,
+        0.05,
+        behind,
+        *plain,
+    )
+    assert (fast.point >= 0).sum() > 20
+    for one, other in zip((fast.along, fast.depth, fast.clear), plain[1:], strict=True):
+        assert np.allclose(one, other, atol=2e-4)
+    assert (fast.point == plain[0]).mean() > 0.999
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, 0.8, 1.2, 1.57])
+@pytest.mark.parametrize("radius", [0.0004, 0.003])
+def test_a_ribbon_covers_its_area_at_any_angle(angle: float, radius: float) -> None:
+    """Length times width in pixels, for ribbons thinner and wider than a pixel."""
+    length, size, camera = 0.3, 256, Camera.look_at(0.0, 0.0)
+    ends = np.array([[-0.5, 0.0, 0.0], [0.5, 0.0, 0.0]]) * length
+    turned = ends @ np.array([[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
+    line = turned[0] + np.linspace(0, 1, 9)[:, None] * (turned[1] - turned[0]) + [0.0013, 0.0007, 0.0]
+    seen = draw_strands(lay_end_to_end([strands_of(line[None], radius)]), camera, nothing(size))
+    pixel = 2.7 / 4.2647 / size
+    assert (1.0 - seen.clear).sum() == pytest.approx(length * 2 * radius / pixel**2, rel=0.03)
+
+
+def test_a_strand_behind_a_mesh_is_hidden_and_one_before_it_is_not() -> None:
+    lines = np.array([[[-0.2, y, z], [0.2, y, z]] for y, z in ((0.1, 0.05), (-0.1, -0.05))])
+    seen = draw_strands(
+        lay_end_to_end([strands_of(lines, 0.004)]), Camera.look_at(0.0, 0.0), np.full((64, 64), 2.7, np.float32)
+    )
+    rows = np.unique(np.nonzero(seen.point >= 0)[0])
+    assert rows.max() < 32 and len(rows)
+    assert seen.depth[seen.point >= 0] == pytest.approx(2.65, abs=1e-5)
+
+
+def test_the_nearest_strand_is_seen_and_all_of_them_cover() -> None:
+    lines = np.array([[[-0.2, 0.0, z], [0.2, 0.0, z]] for z in (0.0, 0.1, -0.1)])
+    laid = lay_end_to_end([strands_of(lines, 0.0008)])
+    seen = draw_strands(laid, Camera.look_at(0.0, 0.0), nothing(128))
+    shown = seen.point[seen.point >= 0]
+    assert (laid.strand_of[shown] == 1).all()
+    alone = draw_strands(lay_end_to_end([strands_of(lines[1:2], 0.0008)]), Camera.look_at(0.0, 0.0), nothing(128))
+    assert (seen.clear <= alone.clear + 1e-6).all() and seen.clear.sum() < alone.clear.sum()
+
+
+def test_tangents_and_normals_are_those_of_the_curve() -> None:
+    line = np.array([[[-0.2, -0.1, 0.0], [0.0, 0.0, 0.0], [0.2, 0.1, 0.0]]])
+    laid, camera = lay_end_to_end([strands_of(line, 0.004)]), Camera.look_at(0.4, 0.2)
+    seen = draw_strands(laid, camera, nothing(128))
+    along, normals = seen.normals(laid)
+    there = seen.point >= 0
+    assert np.allclose(along[there], np.array([0.2, 0.1, 0.0]) / np.hypot(0.2, 0.1), atol=1e-5)
+    assert np.abs((along * normals).sum(axis=2)[there]).max() < 1e-5
+    assert ((normals[there] @ camera.cam2world[:3, 2]) < 0).all()
+    colours = seen.blend(laid.colours)[there]
+    assert colours.min() >= 0.0999 and colours.max() <= 0.4001
