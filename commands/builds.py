@@ -37,7 +37,7 @@ def request_from_options(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Change a setting: --set detect.faces=all"),
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Look at so many inputs only; 0 is all.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Maximum number of inputs; 0 is all.")] = 0,
     engine: Annotated[str, typer.Option(help="local: processes; inline: this process, for debugging.")] = "local",
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for one file.")] = 120.0,
     max_memory: Annotated[str, typer.Option(help="What photographs being decoded at once may take.")] = "4GiB",
@@ -80,7 +80,7 @@ def takes_request(run: Callable[[BuildRequest, bool], None]) -> Callable[..., No
 
 @takes_request
 def build_dataset(request: BuildRequest, no_report: bool) -> None:
-    """Turn photographs into shards, manifest and report; the same line goes on after a stop.
+    """Turn photographs into shards, manifest and report; rerun the command to resume.
 
     Example: spherehead build-dataset photos --out heads --workers 2 --set detect.faces=all
     """

@@ -20,19 +20,19 @@ def train(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting: --set terms.vico=null")
     ] = None,
     condition: Annotated[str, typer.Option(help="The generator's condition: camera, subject or none.")] = "camera",
-    grow: Annotated[int, typer.Option(min=0, help="Grow progressively from so many pixels; 0 for not at all.")] = 0,
+    grow: Annotated[int, typer.Option(min=0, help="Resolution that progressive growing starts from; 0 for not at all.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Data processes for each training process.")] = 2,
-    save_images: Annotated[int, typer.Option(min=1, help="Save and draw whenever so many pictures were shown.")] = 200_000,
-    log_images: Annotated[int, typer.Option(min=1, help="Write metrics whenever so many pictures were shown.")] = 1_000,
+    save_images: Annotated[int, typer.Option(min=1, help="Save and draw at this interval of pictures shown.")] = 200_000,
+    log_images: Annotated[int, typer.Option(min=1, help="Write metrics at this interval of pictures shown.")] = 1_000,
     keep: Annotated[int, typer.Option(min=1, help="Checkpoints that are kept.")] = 3,
     threads: Annotated[int, typer.Option(min=0, help="Threads of a process on a CPU; 0 is PyTorch's choice.")] = 0,
-    max_seconds: Annotated[float, typer.Option(min=0, help="Save and stop after so many seconds; 0 for no limit.")] = 0.0,
+    max_seconds: Annotated[float, typer.Option(min=0, help="Save and stop after this many seconds; 0 for no limit.")] = 0.0,
     no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Draw no grids and orbits.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     plan: Annotated[bool, typer.Option("--plan", help="Print parameters, memory and time on this machine, and exit.")] = False,
-    update: Annotated[bool, typer.Option("--update", help="Let the folder go on with changed settings.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Let the folder resume with changed settings.")] = False,
 ) -> None:
-    """Train a generator of heads on data sets; the same line goes on after a stop, under torchrun on several GPUs.
+    """Train a generator of heads on data sets; rerun the command to resume, under torchrun on several GPUs.
 
     Example: spherehead train --data heads --preset tiny-64 --out run --set images=100000
     """

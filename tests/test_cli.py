@@ -91,15 +91,15 @@ def commands() -> list[tuple[str, typer.models.CommandInfo]]:
     return [(f"{prefix}{command.name}", command) for prefix, group in groups for command in group.registered_commands if group]
 
 
-def test_help_names_every_promised_command() -> None:
-    promised = {
+def test_help_names_every_command() -> None:
+    expected = {
         "build-dataset", "plan", "retry", "forget", "report", "doctor", "presets show", "shards ls", "shards show",
         "shards sheet", "shards verify", "manifest show", "manifest summary", "manifest diff", "manifest verify",
         "models list", "models fetch", "models verify", "convert", "generate", "model show", "train", "assets list",
         "render-photographs",
         "assets fetch", "assets verify",
     }  # fmt: skip
-    assert {name for name, _ in commands()} == promised
+    assert {name for name, _ in commands()} == expected
 
 
 @pytest.mark.parametrize(("name", "command"), commands(), ids=[name for name, _ in commands()])
@@ -302,7 +302,7 @@ def test_signal_stops_a_build_cleanly_and_the_same_line_finishes_it(
     process.send_signal(signum)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
-    assert f"error: stopped by {signum.name}; run the same line again" in err
+    assert f"error: stopped by {signum.name}; rerun the same command" in err
     assert not (out / "manifest.json").exists()
     assert run(*words).code == 0
     assert run("shards", "verify", out).code == 0

@@ -280,6 +280,39 @@ def test_no_path_of_a_machine_and_no_unfinished_work_is_committed() -> None:
     assert found == []
 
 
+WORDS = re.compile(
+    "|".join(
+        (
+            "goes on", "same line", "bit by bit", "can be prov" + "ed", "promis" + "e", "rival" + "s", "heads of our ow" + "n",
+            "judges" + r"\(", "at most so man" + "y", "so man" + "y", "samples of ligh" + "t", r"(?<!tandard )(?<!_)\bdeviation of",
+        )
+    ),
+    re.IGNORECASE,
+)  # fmt: skip
+NAMES = {"Moment", "Habits", "Told", "Endless", "Seen", "Yardstick", "Critic", "CriticSettings"}
+"""Words that this project coined, in place of which stand those of the field."""
+
+
+def test_words_are_those_of_the_field() -> None:
+    texts = [
+        *FILES,
+        *(ROOT / "tests").rglob("*.py"),
+        *(ROOT / "docs").rglob("*.md"),
+        *ROOT.glob("*.md"),
+        *ROOT.glob("*/README.md"),
+    ]
+    found = [
+        f"{name_of(path)}:{number}: {line.strip()}"
+        for path in texts
+        if path.name not in ("CHANGELOG.md", "test_house.py")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if WORDS.search(line)
+    ]
+    assert found == []
+    classes = {node.name for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    assert classes & NAMES == set()
+
+
 def test_constraints_pin_everything_that_is_required() -> None:
     from packaging.requirements import Requirement
 

@@ -127,8 +127,8 @@ def _short(data: bytes, name: str, image: Any) -> tuple[str, str] | None:
     """Tell whether an uncompressed file is shorter than its own header says."""
     if name != "bmp" or not image.tile or image.tile[0][0] != "raw":
         return None
-    promised = image.tile[0][2] + (image.tile[0][3][1] or 0) * image.height
-    return ("truncated", f"{len(data)} bytes of {promised}") if len(data) < promised else None
+    announced = image.tile[0][2] + (image.tile[0][3][1] or 0) * image.height
+    return ("truncated", f"{len(data)} bytes of {announced}") if len(data) < announced else None
 
 
 def read_pixels(data: bytes, header: Header) -> Stored:

@@ -45,7 +45,7 @@ THEMES = (LIGHT, DARK)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return a transparent figure of so many inches at 96 dots that belongs to no window system."""
+    """Return a transparent figure of this size in inches at 96 dots that belongs to no window system."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

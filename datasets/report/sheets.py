@@ -35,7 +35,7 @@ class SheetSettings:
     kind: Kind = "random"
     """random | worst (by `score`) | view (one for each direction) | refused (by reason) | overlay (label, matte, parsing)."""
     count: int = 24
-    """Pictures at most; for refused, at most so many a reason."""
+    """Pictures at most; for refused, this maximum for each reason."""
     side: int = 160
     """Side of each picture in pixels; overlay panels are twice as large."""
     columns: int = 6

@@ -168,7 +168,7 @@ def pick_worst(frame: pd.DataFrame, score: str, count: int) -> list[str]:
     Args:
         frame: needs id and `score_<score>`.
         score: without the prefix; see `WORST_IS_LOW` for which end is the bad one.
-        count: at most so many.
+        count: maximum number.
 
     Raises:
         LookupError: the set has no such score; the message names those that it has.

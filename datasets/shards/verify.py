@@ -1,7 +1,7 @@
 """Prove a finished data set: header, tables and shards against each other, and every label against the camera contract.
 
 `verify_manifest` looks at header, tables and file sizes; what lies inside the shards is judged by `verify_shards`. Nothing is
-mended: `build-dataset` with the same line rebuilds what is missing or damaged.
+mended: `build-dataset` with the same arguments rebuilds what is missing or damaged.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ _GRACE = 30
 _LOOKS = 16
 """Samples of a set that may be damaged before it is refused unseen."""
 _HELD = 3
-"""Batches of each worker that the trainer may hold while the worker goes on in memory that was used before."""
+"""Batches of each worker that the trainer may hold while the worker fills memory that was used before."""
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,7 @@ def open_loader(
 
     Args:
         stream: where they come from.
-        numbers: which, in which order; may go on for ever.
+        numbers: which, in which order; may be endless.
         workers: processes; 0 makes batches in this one, when they are asked for.
         ahead: batches that each worker prepares in advance.
         timeout: seconds that a worker may take for one batch before it is ended.

@@ -32,7 +32,7 @@ FACE_PARTS = tuple(
 LUMA = (0.2126, 0.7152, 0.0722)
 """Rec. 709 weights of red, green and blue."""
 DETAIL = 1 / 16
-"""Deviation of the Gaussian that is taken away, as a share of the side: twice an eye's width of a head in the crop."""
+"""Standard deviation of the Gaussian that is taken away, as a share of the side: twice an eye's width of a head in the crop."""
 LEAST = 0.02
 """Share of the picture that both outlines must cover."""
 

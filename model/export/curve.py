@@ -26,7 +26,7 @@ CHARTS: Mapping[str, tuple[str, ...]] = {
     "parsing": ("parsing",),
     "regularisers": ("r1", "density", "camera_shift"),
     "length of the gradient": ("generator_gradient", "discriminator_gradient"),
-    "seconds a picture": ("seconds_picture",),
+    "seconds per picture": ("seconds_picture",),
 }
 """Charts in order, and the metrics on each; metrics that a run does not have are left out."""
 LOGARITHMIC = ("Frechet distance to the data", "regularisers", "length of the gradient")

@@ -43,19 +43,19 @@ class AugmentSettings:
     zoom: float = 1.0
     """Factor on the probability of a zoom about the middle."""
     zoom_deviation: float = 0.2
-    """Deviation of the zoom's binary logarithm."""
+    """Standard deviation of the zoom's binary logarithm."""
     shift: float = 1.0
     """Factor on the probability of a shift."""
     shift_deviation: float = 0.125
-    """Deviation of the shift along each side, as a share of the side."""
+    """Standard deviation of the shift along each side, as a share of the side."""
     brightness: float = 1.0
     """Factor on the probability of another brightness."""
     brightness_deviation: float = 0.2
-    """Deviation of what is added to every colour."""
+    """Standard deviation of what is added to every colour."""
     contrast: float = 1.0
     """Factor on the probability of another contrast."""
     contrast_deviation: float = 0.5
-    """Deviation of the binary logarithm of the factor on every colour."""
+    """Standard deviation of the binary logarithm of the factor on every colour."""
     luma_flip: float = 1.0
     """Factor on the probability of a coin that exchanges dark and light and keeps the hue."""
     hue: float = 1.0
@@ -65,7 +65,7 @@ class AugmentSettings:
     saturation: float = 1.0
     """Factor on the probability of another saturation."""
     saturation_deviation: float = 1.0
-    """Deviation of the binary logarithm of the factor on saturation."""
+    """Standard deviation of the binary logarithm of the factor on saturation."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.start <= self.limit <= 1:

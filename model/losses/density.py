@@ -24,13 +24,13 @@ class DensitySmoothness(LossTerm):
     weight: float = 0.25
     """Factor on the term."""
     every: int = 4
-    """Due at every so many updates of its player; its gradient then counts as often (lazy regularisation)."""
+    """Interval in updates of its player; its gradient then counts as often (lazy regularisation)."""
     kind: Literal["density"] = "density"
     """Tells the terms apart in a file."""
     points: int = 1000
     """Points drawn for each head."""
     distance: float = 0.004
-    """Deviation of the move along each axis, in world units."""
+    """Standard deviation of the move along each axis, in world units."""
     extent: float = 1.0
     """Points lie in the cube from -extent to extent: published 1, though the volume only reaches to 0.5."""
 

@@ -40,7 +40,7 @@ class LabellerFit(LossTerm):
     """Pictures of the data after which the labeller stays as it is; 0 for never."""
 
     def open(self, channels: int) -> Labeller:
-        """Make the labeller for so many classes."""
+        """Make the labeller for a number of classes."""
         return Labeller(channels, self.network)
 
     def __call__(self, step: Step) -> Tensor:

@@ -29,7 +29,7 @@ class R1(LossTerm):
     wants_real_gradient: ClassVar[bool] = True
 
     every: int = 16
-    """Due at every so many updates of its player; its gradient then counts as often (lazy regularisation)."""
+    """Interval in updates of its player; its gradient then counts as often (lazy regularisation)."""
     kind: Literal["r1"] = "r1"
     """Tells the terms apart in a file."""
     image: float = 1.0

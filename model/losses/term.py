@@ -39,9 +39,9 @@ class ScheduleState:
     neural_resolution: int = 32
     """Rays a side."""
     blur: float = 0.0
-    """Deviation of the blur of what the discriminator sees, as a share of the picture's side."""
+    """Standard deviation of the blur of what the discriminator sees, as a share of the picture's side."""
     density_noise: float = 0.0
-    """Deviation of the noise on densities."""
+    """Standard deviation of the noise on densities."""
     swap: float = 0.0
     """Probability that the generator is conditioned on another camera than the one that looks."""
     augment: float = 0.0
@@ -67,7 +67,7 @@ class LossTerm(ABC):
     weight: float = 1.0
     """Factor on the term."""
     every: int = 1
-    """Due at every so many updates of its player; its gradient then counts as often (lazy regularisation)."""
+    """Interval in updates of its player; its gradient then counts as often (lazy regularisation)."""
 
     kinds: ClassVar[Registry[type[LossTerm]]] = Registry("loss term")
     """Terms by their `kind`, which tells them apart in a file."""
@@ -296,7 +296,7 @@ def blurred(picture: Tensor, share: float) -> Tensor:
 
     Args:
         picture: any pictures.
-        share: deviation of the Gaussian as a share of the side.
+        share: standard deviation of the Gaussian as a share of the side.
     """
     sigma = share * picture.shape[-1]
     if sigma < 0.01:

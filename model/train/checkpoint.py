@@ -1,4 +1,4 @@
-"""Checkpoints: folders that are whole or absent, with everything a run needs to go on bit by bit.
+"""Checkpoints: folders that are whole or absent, with everything a run needs to resume bit-exact.
 
 A checkpoint is a model folder (`model.store`), so `generate` and `model show` read it; optimisers and the run's position lie
 beside the networks. Nothing in it executes on load.
@@ -110,7 +110,7 @@ def save(run: Path, state: TrainState, config: TrainConfig, keep: int) -> Path:
         left = checkpoints(run)
         kept = f"the last good one is {left[-1]}" if left else "there is none yet"
         raise CheckpointWriteError(
-            f"cannot write the checkpoint {folder}: {error}; {kept}; make room, then the same line goes on"
+            f"cannot write the checkpoint {folder}: {error}; {kept}; make room, then rerun the command to resume"
         ) from error
     for old in checkpoints(run)[: -max(keep, 1)]:
         shutil.rmtree(old, ignore_errors=True)

@@ -190,11 +190,11 @@ class RunSettings:
     workers: int = 2
     """Processes that read and decode, for each training process; 0 reads in the training process."""
     save_images: int = 200 * KIMG
-    """Save, and draw pictures, whenever so many pictures have been shown; also at the end and when stopped."""
+    """Save, and draw pictures, at this interval of pictures shown; also at the end and when stopped."""
     keep: int = 3
     """Checkpoints that are kept."""
     log_images: int = 1 * KIMG
-    """A line of metrics whenever so many pictures have been shown."""
+    """A line of metrics at this interval of pictures shown."""
     pictures: bool = True
     """Draw a grid and an orbit at each save."""
     tensorboard: bool = True
@@ -202,7 +202,7 @@ class RunSettings:
     threads: int = 0
     """Threads of a process on a CPU; 0 leaves it to PyTorch. Another number gives other roundings."""
     max_seconds: float = 0.0
-    """Stop, as if finished, after so many seconds of this call; 0 for no limit."""
+    """Stop, as if finished, after this many seconds of this call; 0 for no limit."""
 
 
 def spherehead(model: ModelSettings) -> TrainConfig:

@@ -1,6 +1,6 @@
 """What a run says of itself in `run.json`: its complete config, its data by their manifests' digests, and the environment.
 
-A folder goes on only with the run it holds; where anything that decides the result differs, that is said.
+A folder resumes only the run it holds; where anything that decides the result differs, that is said.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RUN = "run.json"
 PACKAGES = ("torch", "numpy", "opencv-python", "pyarrow", "safetensors", "fsspec")
 """Packages whose versions may change the last digits of a run."""
 FREE = ("images",)
-"""Settings that a run may go on with although they changed: it only ends later or earlier."""
+"""Settings that a run may resume with although they changed: it only ends later or earlier."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def check_record(out: Path, record: RunRecord, world: World, update: bool) -> No
         changed.append(f"data: manifests {_short(before.manifests)} then, {_short(record.manifests)} now")
     if changed:
         raise ConfigError(
-            f"{out} holds another run; take another --out, or --update to go on with these changes:\n  " + "\n  ".join(changed)
+            f"{out} holds another run; take another --out, or --update to resume with these changes:\n  " + "\n  ".join(changed)
         )
 
 

@@ -1,4 +1,4 @@
-"""The run: from a config and data sets to checkpoints, metrics and pictures; the same call goes on where it stopped.
+"""The run: from a config and data sets to checkpoints, metrics and pictures; the same call resumes where it stopped.
 
 It reads from top to bottom. One step is in `step`, what a checkpoint holds in `checkpoint`, when things change in `schedule`.
 """
@@ -70,10 +70,10 @@ def train(
     Args:
         places: folders or URLs of finished data sets.
         config: what is learned.
-        out: the run's folder; one that holds this run goes on.
+        out: the run's folder; one that holds this run is resumed.
         settings: how it is run.
         world: the processes, all of which call this.
-        update: let the folder go on with another config.
+        update: let the folder resume with another config.
 
     Returns:
         The state at the end.
@@ -128,7 +128,9 @@ def _run(
                 _save(out, state, config, settings, world, metrics)
             if stop and not out_of_time:
                 line.end()
-                raise TrainInterrupted(signals.signum or 15, f"stopped at {state.images:,} pictures; the same line goes on")
+                raise TrainInterrupted(
+                    signals.signum or 15, f"stopped at {state.images:,} pictures; rerun the same command to resume"
+                )
             if stop:
                 break
     if world.is_first:
@@ -159,7 +161,7 @@ def _guarded_step(
     except NotFinite as error:
         left = checkpoints(out)
         good = f"the last good checkpoint is {left[-1]}" if left else "there is no checkpoint yet"
-        raise TrainDiverged(f"{error}; {good}; lower optimiser.*_lr or raise terms.r1 and go on with --update") from error
+        raise TrainDiverged(f"{error}; {good}; lower optimiser.*_lr or raise terms.r1 and resume with --update") from error
 
 
 def _passed(images: int, batch: int, interval: int) -> bool:

@@ -32,9 +32,9 @@ class SnapshotSettings:
     heads_in_orbit: int = 4
     """Heads in the video, the first ones; 0 for no video."""
     smallest: int = 128
-    """Pictures of fewer pixels a side are enlarged to so many."""
+    """Pictures of fewer pixels a side are enlarged to this."""
     largest: int = 256
-    """Pictures of more pixels a side are reduced to so many."""
+    """Pictures of more pixels a side are reduced to this."""
     psi: float = 1.0
     """Truncation; 1 shows what is trained."""
     pitch: float = 0.0

@@ -87,7 +87,7 @@ def usual_condition(generator: Generator, count: int) -> Tensor | None:
     if size == 0:
         return None
     if size != LABEL_SIZE:
-        raise ViewError(f"expected a condition of {size} numbers a head: this generator is conditioned on no camera")
+        raise ViewError(f"expected a condition of {size} numbers per head: this generator is conditioned on no camera")
     return look_from([0.0]).expand(count, -1)
 
 

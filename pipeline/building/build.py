@@ -51,11 +51,11 @@ class BuildAborted(RuntimeError):
 
 
 class BuildInterrupted(RuntimeError):
-    """A signal asked the build to stop; the same line goes on from there."""
+    """A signal asked the build to stop; rerun the command to resume."""
 
     def __init__(self, signum: int) -> None:
         """Note which signal it was."""
-        super().__init__(f"stopped by {signal.Signals(signum).name}; run the same line again to go on")
+        super().__init__(f"stopped by {signal.Signals(signum).name}; rerun the same command to resume")
         self.signum = signum
 
 
@@ -138,7 +138,7 @@ def open_engine(name: str) -> Engine:
 
 
 def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
-    """Build or go on building a data set.
+    """Build a data set, or resume its build.
 
     Raises:
         ConfigError: the request does not fit the folder, a source or this machine.
@@ -324,7 +324,7 @@ class _Work:
             if reason and count / _GUARD_WINDOW >= self.request.abort_share:
                 raise BuildAborted(
                     f"{count} of the last {_GUARD_WINDOW} files failed with '{reason}' (last: {result.detail}); mend the cause "
-                    f"and run the same line again, with `retry --reason {reason}` for those that failed"
+                    f"and rerun the same command, with `retry --reason {reason}` for those that failed"
                 )
 
 

@@ -217,7 +217,7 @@ def _samples(state: State, cache: StageCache, shard: _ShardPlan, final_key: str)
         members = unpack(payload)["members"].get(id) if payload is not None else None
         if members is None:
             state.forget(work_key)
-            raise CacheLost(f"sample {id} is gone from the stage cache; run the same line again to make it anew")
+            raise CacheLost(f"sample {id} is gone from the stage cache; rerun the same command to make it anew")
         yield id, {**members, "json": _record(json.loads(row), rights)}
 
 

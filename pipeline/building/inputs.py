@@ -56,7 +56,7 @@ def input_rows(
     Args:
         sources: opened.
         texts: what they were opened from.
-        limit: name so many inputs only; 0 for all.
+        limit: maximum number of inputs; 0 for all.
         cameras: labels that photographs get by their paths.
     """
     count = 0

@@ -115,7 +115,7 @@ def packages() -> Iterator[Check]:
 
 
 def pins() -> Iterator[Check]:
-    """Compare installed versions with the tested set: bytes are promised for equal versions only."""
+    """Compare installed versions with the tested set: bytes are equal for equal versions only."""
     if not PINS.is_file():
         yield Check("pins", "note", f"no {PINS.name} beside the package to compare with")
         return

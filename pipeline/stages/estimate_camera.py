@@ -46,7 +46,7 @@ COARSE_TRUST = 0.5
 
 @dataclass(frozen=True)
 class EstimateCamera(Stage):
-    """From where the crop shows the head."""
+    """Estimates the camera label."""
 
     name = "estimate_camera"
     version = 3

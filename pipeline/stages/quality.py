@@ -83,7 +83,7 @@ class Quality(Stage):
     max_clipped: float = 0.25
     """Largest share of the face (of the head, where no face is seen) at either end of the range."""
     max_blur_px: float = 1.75
-    """Largest blur, as the deviation of a Gaussian in pixels of the crop, or of the source where that is coarser."""
+    """Largest blur, as the standard deviation of a Gaussian in pixels of the crop, or of the source where that is coarser."""
     max_halo: float = 0.075
     """Largest overshoot on both sides of edges, as a share of their height."""
     max_blockiness: float = 2.8

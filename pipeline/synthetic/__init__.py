@@ -1,1 +1,1 @@
-"""Heads of our own: people made from free assets, rendered from every side with exact labels."""
+"""Synthetic heads: people made from free assets, rendered from every side with exact labels."""

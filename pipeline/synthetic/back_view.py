@@ -58,7 +58,7 @@ class FillSettings:
     highest_degrees: float = 50.0
     """Largest elevation of a camera."""
     roll_degrees: float = 3.0
-    """Deviation of the cameras' roll."""
+    """Standard deviation of the cameras' roll."""
     like_photographs: bool = True
     """Draw skin and hair from what the photographs show."""
     seed: int = 0
@@ -66,7 +66,7 @@ class FillSettings:
     size: int = 0
     """Side of the pictures in pixels; 0 for that of the recipe's crops."""
     samples: int = 30
-    """Samples of light a pixel; products of two near numbers, such as 16, 30 or 64, give the least noise."""
+    """Samples per pixel (spp); products of two near numbers, such as 16, 30 or 64, give the least noise."""
     background: str = ""
     """plain, gradient, blurred or cluttered; empty for all kinds."""
     variant: str = "scalar_rgb"

@@ -1,7 +1,7 @@
 """Rendered people as a source of a build: every view is a picture whose camera, mask and class map are known exactly.
 
 Named on the command line as `makehuman:count=500,views=8,seed=1`. A view is rendered where it is read, in the worker, so that
-building is parallel and goes on after a stop like any other source; its bytes depend on the settings and the assets alone.
+building is parallel and resumes after a stop like any other source; its bytes depend on the settings and the assets alone.
 """
 
 from __future__ import annotations
@@ -72,15 +72,15 @@ class MakeHumanSettings:
     seed: int = 0
     """Seed of people, light and cameras."""
     first: int = 0
-    """Number of the first head: later sets can go on where an earlier one ended."""
+    """Number of the first head: later sets can begin where an earlier one ended."""
     size: int = 512
     """Side of the pictures in pixels."""
     samples: int = 30
-    """Samples of light a pixel; products of two near numbers, such as 16, 30 or 64, give the least noise."""
+    """Samples per pixel (spp); products of two near numbers, such as 16, 30 or 64, give the least noise."""
     pitch_degrees: float = 12.0
-    """Deviation of the cameras' elevation."""
+    """Standard deviation of the cameras' elevation."""
     roll_degrees: float = 3.0
-    """Deviation of the cameras' roll."""
+    """Standard deviation of the cameras' roll."""
     background: str = ""
     """plain, gradient, blurred or cluttered; empty for all kinds."""
     variant: str = "scalar_rgb"

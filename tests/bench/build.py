@@ -58,7 +58,7 @@ class _OpenBlur(OpenStage):
 
 
 def paths_timed() -> dict[str, tuple[Recipe, float]]:
-    """Return the recipes that are timed, each with the images a second and core that it must reach."""
+    """Return the recipes that are timed, each with the images per second and core that it must reach."""
     heads = preset("heads")
     return {
         "frames": (preset("frames"), 35.0),
@@ -68,7 +68,7 @@ def paths_timed() -> dict[str, tuple[Recipe, float]]:
 
 
 def _spread(times: list[float]) -> str:
-    """Return median and the middle half of CPU milliseconds, and images a second."""
+    """Return median and the middle half of CPU milliseconds, and images per second."""
     ordered = sorted(1000 * value for value in times)
     middle = statistics.median(ordered)
     low, high = ordered[len(ordered) // 4], ordered[3 * len(ordered) // 4]
@@ -138,7 +138,7 @@ def bench_workers(paths: list[Path], scratch: Path) -> None:
 
 
 def bench_resume(scratch: Path, count: int = 10_000) -> None:
-    """The same line again on a finished set of 10,000 rows."""
+    """The same command again on a finished set of 10,000 rows."""
     import cv2
     import numpy as np
 

@@ -51,7 +51,7 @@ FIRST_SEED = 2_000_000
 
 @dataclass(frozen=True)
 class Count:
-    """So many of so many."""
+    """A count out of a total."""
 
     hits: int = 0
     total: int = 0
@@ -160,7 +160,7 @@ Pair = tuple[View, View]
 
 
 def kept_pairs(path: Path, count: int) -> list[Pair]:
-    """Return rendered pairs from a file, which is written where it is not there: rendering takes seconds a head."""
+    """Return rendered pairs from a file, which is written where it is not there: rendering takes seconds per head."""
     if not path.is_file():
         shots = [shot for pair in rendered_pairs(count, 128, 1_000_000) for shot in pair]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +213,7 @@ def judge_pairs(name: str, pairs: list[Pair], detector: Detector) -> Row:
 
 
 def mean_row(name: str, rows: list[Row]) -> Row:
-    """Return the mean over seeds, with the deviation of its mean as the error of the mirror scores."""
+    """Return the mean over seeds, with the standard deviation of its mean as the error of the mirror scores."""
 
     def middle(values: list[float]) -> float:
         return statistics.fmean(values)

@@ -30,7 +30,7 @@ from spherehead.pipeline.synthetic.rendering.preview import preview
 YAWS = (-70, -60, -50, -38, -25, -12, 0, 12, 25, 38, 50, 60, 70)
 SIDE, WIDER, ORDER, ROUNDS = 384, 1.7, 4, 3
 NOISE = 0.015 * 0.1418
-"""Deviation of a mesh point in world units: that of `HeadFit` times the distance of the eyes."""
+"""Standard deviation of a mesh point in world units: that of `HeadFit` times the distance of the eyes."""
 TRUSTED_YAW = np.radians(66)
 """Views turned farther have no say in a person's face."""
 TYPICAL = 0.008

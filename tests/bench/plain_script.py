@@ -1,6 +1,6 @@
 """What somebody writes in an hour with the same libraries: decode, face mesh, crop, selfie mask, guided filter, encode.
 
-The twin that the pipeline's path with embedded models is timed beside; it keeps no reasons, no labels and no promises.
+The twin that the pipeline's path with embedded models is timed beside; it keeps no reasons, no labels and no guarantees.
 """
 
 from __future__ import annotations

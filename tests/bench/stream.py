@@ -5,7 +5,7 @@ loop with as many workers, and flat memory over 10,000 batches.
 
 The plain loop holds the encoded bytes in memory and decodes picture, mask and class map with cv2.imdecode, nothing else; the
 stream reads them from the shards, proves the picture's hash, mirrors half of them, and hands whole batches to this process.
-Both run by turns. `wall` compares images a second of wall time, `CPU` the seconds of processor time an image, which other
+Both run by turns. `wall` compares images per second of wall time, `CPU` the seconds of processor time an image, which other
 programs on the machine disturb less; 1.00 would be the plain loop's own.
 """
 

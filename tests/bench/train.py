@@ -2,8 +2,8 @@
 
     python tests/bench/train.py --data SET [--preset tiny-64] [--steps 40] [--kills 5]
 
-Prints images a second with the share of waiting, for 0, 1 and 2 data workers; then kills runs outright at times of chance, goes
-on each time, and compares every loss and every bit of the last checkpoint with an undisturbed run's.
+Prints images per second with the share of waiting, for 0, 1 and 2 data workers; then kills runs at random times,
+resumes each time, and compares every loss and every bit of the last checkpoint with an undisturbed run's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def line(arguments: argparse.Namespace, out: Path, images: int, *more: str) -> l
 
 
 def speed(arguments: argparse.Namespace, folder: Path, batch: int) -> None:
-    """Print images a second and the share of waiting, after the first steps."""
+    """Print images per second and the share of waiting, after the first steps."""
     for workers in (0, 1, 2):
         out = folder / f"speed-{workers}"
         images = batch * arguments.steps
@@ -61,7 +61,7 @@ def losses(run: Path) -> list[tuple[float, float, float]]:
 
 
 def kills(arguments: argparse.Namespace, folder: Path, batch: int) -> None:
-    """Kill runs at times of chance, go on, and compare with an undisturbed one."""
+    """Kill runs at random times, resume, and compare with an undisturbed one."""
     images = batch * 12
     often = ("--save-images", str(2 * batch), "--log-images", str(batch), "--workers", "1", "--keep", "99")
     subprocess.run(line(arguments, folder / "whole", images, *often), check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""The camera label against projected points: every promise is checked by where points land, not by the code's own matrices."""
+"""The camera label against projected points: checked by where points land, not by the code's own matrices."""
 
 from __future__ import annotations
 

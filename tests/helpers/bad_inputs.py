@@ -108,7 +108,7 @@ def _damaged() -> Iterator[Case]:
     grey[240:] = 128
     yield Case("damaged/loss_saved_again.jpg", jpeg(grey), "corrupt_stream")
     yield Case("damaged/half.png", png[: len(png) // 2], "truncated")
-    yield Case("damaged/fewer_rows_than_promised.png", empty_png(400, 400, rows=300), "corrupt_stream")
+    yield Case("damaged/fewer_rows_than_announced.png", empty_png(400, 400, rows=300), "corrupt_stream")
     yield Case("damaged/no_end_chunk.png", png[:-12], "truncated")
     yield Case(
         "damaged/flipped.png",

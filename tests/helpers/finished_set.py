@@ -197,9 +197,9 @@ def build(
         views: the pictures.
         lost: (reason, path, detail) of files in which no head was looked for.
         size: side of the crops.
-        shard_size: samples a shard.
+        shard_size: samples per shard.
         run: content of run.json; None writes none.
-        repeat: rows a picture: above 1 only the first is drawn and packed, the others are table rows (for speed tests).
+        repeat: rows per picture: above 1 only the first is drawn and packed, the others are table rows (for speed tests).
         encoding: how pictures are stored.
     """
     import cv2

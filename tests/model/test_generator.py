@@ -1,4 +1,4 @@
-"""What a generator promises whatever its volume: one seed one picture, cached planes, equal ways to compute, kind refusals."""
+"""What a generator guarantees whatever its volume: one seed one picture, cached planes, equal ways to compute, refusals."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class HeadFit:
     num_vertices: int = 180
     """Vertices that the fit looks at, spread over the face; residuals are reported for all 468."""
     noise: float = 0.015
-    """Deviation of a mesh point in eye distances; points much farther off count less (soft L1 at twice this)."""
+    """Standard deviation of a mesh point in eye distances; points much farther off count less (soft L1 at twice this)."""
     place_deviation: float = 0.03
     """How far scale (relative) and centre (eye distances) of a canonical crop may be off, one deviation."""
     max_steps: int = 12
@@ -251,7 +251,7 @@ class _System:
         return moved, np.asarray(step)
 
     def placement(self, state: _State) -> Placement:
-        """Return the solution with the residuals of all vertices and the deviation of its rotation."""
+        """Return the solution with the residuals of all vertices and the standard deviation of its rotation."""
         information, _ = self.normal_equations(state)
         sigma = np.sqrt(np.diag(np.linalg.inv(information))[:3])
         placement = Placement(state.rotation, state.scale, state.centre, state.weights, np.zeros(0), sigma)

@@ -47,7 +47,7 @@ class PixelFeatures:
 
         Args:
             image: (h, w, 3) uint8 RGB.
-            texture: (h, w) float32 deviation of the lightness in the pixel's surroundings, in levels of 256.
+            texture: (h, w) float32 standard deviation of the lightness in the pixel's surroundings, in levels of 256.
         """
         lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.int32)
         lightness = lab[:, :, 0] * _BINS // 256

@@ -66,7 +66,7 @@ def visible_face(camera: Camera, size: float, reach: float = 100.0) -> Floats:
     Args:
         camera: the crop's camera.
         size: side of the crop.
-        reach: take only what lies within so many centimetres of the middle of the face, between nose and cheeks.
+        reach: take only what lies within this number of centimetres of the middle of the face, between nose and cheeks.
     """
     vertices = canonical_vertices()
     vertices = vertices[np.linalg.norm(vertices[:, :2], axis=1) < reach]

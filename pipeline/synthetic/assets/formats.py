@@ -169,7 +169,7 @@ def _triangles(
 
 
 def read_target(path: Path, num_vertices: int) -> Target:
-    """Read a morph target for a base mesh of so many vertices.
+    """Read a morph target for a base mesh of this number of vertices.
 
     Raises:
         AssetError: a line is cut short or is no number, or a vertex does not exist.
@@ -186,7 +186,7 @@ def read_target(path: Path, num_vertices: int) -> Target:
 
 
 def read_proxy(path: Path, num_vertices: int) -> Proxy:
-    """Read a .mhclo file for a base mesh of so many vertices.
+    """Read a .mhclo file for a base mesh of this number of vertices.
 
     Raises:
         AssetError: it is damaged or names vertices that do not exist.

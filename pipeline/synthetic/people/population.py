@@ -155,7 +155,7 @@ SPREADS: Mapping[str, float] = {
     "head": 0.16, "forehead": 0.25, "chin": 0.25, "cheek": 0.28, "nose": 0.26, "mouth": 0.24, "eyes": 0.22, "ears": 0.25,
     "neck": 0.16, "eyebrows": 0.3,
 }  # fmt: skip
-"""Folder of morphs -> deviation of its sliders, of which 1 is the end."""
+"""Folder of morphs -> standard deviation of its sliders, of which 1 is the end."""
 LEFT_OUT = ("ears/l-ear-shape-pointed", "ears/l-ear-shape-triangle", "head/head-trans", "neck/neck-trans", "nose/nose-trans")
 """Beginnings of morphs that leave the plausible or only move the whole."""
 FACE_SHAPES = ("oval", "round", "square", "rectangular", "triangular", "diamond", "invertedtriangular")

@@ -29,7 +29,7 @@ def denoise(picture: Array, view: View, strength: float = 1.0) -> Array:
     Args:
         picture: premultiplied linear colours and opacity, exposed so that white is near 1.
         view: the exact labels of the same camera, with albedo.
-        strength: 1 for 16 samples a pixel; less for more samples.
+        strength: 1 for 16 samples per pixel; less for more samples.
     """
     assert view.albedo is not None
     calm = picture.astype(np.float32)

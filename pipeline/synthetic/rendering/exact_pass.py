@@ -146,7 +146,7 @@ def look(drawing: Drawing, camera: Camera, size: int, supersampling: int = SUPER
         drawing: the figure's meshes.
         camera: who looks.
         size: side of the picture in pixels.
-        supersampling: samples a pixel along each axis for class and coverage; odd, so that one lies at the centre.
+        supersampling: samples per pixel along each axis for class and coverage; odd, so that one lies at the centre.
         with_albedo: return the surfaces' colours too.
     """
     return labels_of(drawing, drawing.see(camera, size * supersampling), supersampling, with_albedo)

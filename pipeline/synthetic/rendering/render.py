@@ -141,7 +141,7 @@ class Studio:
             camera: a canonical camera.
             light: what lights the head.
             size: side in pixels.
-            samples: samples a pixel; variants that compile take the next multiple of `PASS`.
+            samples: samples per pixel; variants that compile take the next multiple of `PASS`.
             seed: of the sampler.
             window: the only part that shows anything, where that is known; None for the whole picture.
 
@@ -262,7 +262,7 @@ def _texture(mi: Any, picture: Pixels, raw: bool) -> dict[str, Any]:
 
 
 def sampler_of(samples: int) -> str:
-    """Return the sampler for so many samples a pixel: strata leave a quarter less noise, but do not divide every count."""
+    """Return the sampler for a number of samples per pixel; strata leave a quarter less noise, but not all counts divide."""
     return "multijitter" if samples % math.isqrt(samples) == 0 else "independent"
 
 

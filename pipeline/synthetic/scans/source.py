@@ -54,13 +54,13 @@ class MeshSettings:
     size: int = 512
     """Side of the pictures in pixels."""
     samples: int = 32
-    """Samples of light a pixel."""
+    """Samples per pixel (spp)."""
     yaw_degrees: float = 180.0
     """How far cameras go to each side: 180 is all around; less for scans without a back."""
     pitch_degrees: float = 12.0
-    """Deviation of the cameras' elevation."""
+    """Standard deviation of the cameras' elevation."""
     roll_degrees: float = 3.0
-    """Deviation of the cameras' roll."""
+    """Standard deviation of the cameras' roll."""
     background: str = ""
     """plain, gradient, blurred or cluttered; empty for all kinds."""
     variant: str = "scalar_rgb"

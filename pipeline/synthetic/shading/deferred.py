@@ -40,7 +40,7 @@ def photograph(surfaces: Surfaces, seen: Buffers, camera: Camera, light: Light, 
         seen: what the camera sees, `step` times as fine as the picture, without what is not to be seen.
         camera: any pinhole camera.
         light: what lights the head.
-        step: samples a pixel along each axis.
+        step: samples per pixel along each axis.
 
     Returns:
         (S, S, 4) float32: linear colours times opacity, and opacity.

@@ -85,7 +85,7 @@ def resolve(
         slot: row of `answered` that counts for each sample.
         answered: (N, 6) as `shade` fills it.
         soft: as `cover_softly` fills it.
-        step: samples a pixel along each axis.
+        step: samples per pixel along each axis.
         out: changed in place.
     """
     size = out.shape[0]

@@ -24,7 +24,7 @@ def choose(face: Any, depth: Any, part_of: Any, step: int, alike: Any, slot: Any
     Args:
         face, depth: (S, S) what is seen.
         part_of: (F,) part of each face.
-        step: samples a pixel along each axis.
+        step: samples per pixel along each axis.
         alike: greatest difference of depth of samples that are lit once.
         slot: (S, S) int32, becomes the number of the lit sample that counts, -1 where nothing is seen.
         places: (S * S, 2) int32, becomes row and column of each lit sample.

@@ -121,7 +121,7 @@ def test_a_lenient_policy_keeps_damaged_pictures_and_says_so(bad_inputs):
         assert "corrupt_stream" in found.info.flags, name
 
 
-def test_salvaging_needs_the_promised_share_of_rows(bad_inputs):
+def test_salvaging_needs_the_required_share_of_rows(bad_inputs):
     whole = {case.name: case.data for case in bad_inputs.cases()}["formats/plain.jpg"]
     cut = whole[: int(0.8 * len(whole))]
     with pytest.raises(Drop, match="truncated"):

@@ -280,7 +280,7 @@ def test_damaged_and_encrypted_members_are_refused_and_the_others_read(tmp_path)
     assert "encrypted" in reason_of(zipped(tmp_path, [("locked.jpg", b"x")], encrypt), "locked.jpg").detail
 
 
-def test_a_zip_bomb_is_refused_by_its_promised_size(tmp_path):
+def test_a_zip_bomb_is_refused_by_its_announced_size(tmp_path):
     source = zipped(tmp_path, [("bomb.jpg", b"\xff\xd8\xff" + bytes(3_000_000))])
     source.max_bytes = 1_000_000
     assert reason_of(source, "bomb.jpg").reason == "too_many_bytes"

@@ -1,4 +1,4 @@
-"""Distances between sets of features: closed forms, scipy's matrix root, a plain twin, and no bias where none is promised."""
+"""Distances between sets of features: closed forms, scipy's matrix root, a plain twin, and no bias where none is expected."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def environments(size: int) -> list[dict[str, str]]:
 
 
 def run_together(line: list[str], size: int) -> None:
-    """Run a command in so many processes of one group."""
+    """Run a command in a number of processes of one group."""
     processes = [
         subprocess.Popen([sys.executable, *line], env=environment, stderr=subprocess.PIPE, text=True)
         for environment in environments(size)

@@ -1,4 +1,4 @@
-"""A run: that it goes on bit by bit after any stop, keeps what was learned, and says what is wrong before it starts."""
+"""A run: that it resumes bit-exact after any stop, keeps what was learned, and says what is wrong before it starts."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_sigterm_saves_and_leaves(config: TrainConfig, heads: str, tmp_path: Pat
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate(timeout=200)
     assert process.returncode == 143, told
-    assert "the same line goes on" in told
+    assert "rerun the same command to resume" in told
     saved = json.loads((newest(run) / "position.json").read_text())["position"]
     assert saved["images"] == read_metrics(run)[-1]["images"] > 0
 

@@ -1,4 +1,4 @@
-"""MediaPipe's embedded models on a real portrait: what each promises about coordinates, repeatability and silence."""
+"""MediaPipe's embedded models on a real portrait: what each guarantees about coordinates, repeatability and silence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promises of the ONNX wrapper: it runs a model as the definition says, and names what is wrong with a file."""
+"""Guarantees of the ONNX wrapper: it runs a model as the definition says, and names what is wrong with a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promises of the rembg wrapper: local weights only, found where rembg looks, and an error that tells what to do."""
+"""Guarantees of the rembg wrapper: local weights only, found where rembg looks, and an error that tells what to do."""
 
 from __future__ import annotations
 

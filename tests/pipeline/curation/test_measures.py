@@ -47,7 +47,7 @@ def test_motion_blur_is_seen_in_whatever_direction(angle):
     turn = cv2.getRotationMatrix2D((length // 2, length // 2), angle, 1.0)
     kernel = cv2.warpAffine(kernel, turn, (length, length))
     found = measures.blur_sigma(Edges.of(cv2.filter2D(disc(), -1, kernel / kernel.sum())), EVERYWHERE)
-    assert 2.0 < found < 5.0  # a box of 15 px has a deviation of 4.3; edges along the motion stay sharp
+    assert 2.0 < found < 5.0  # a box of 15 px has a standard deviation of 4.3; edges along the motion stay sharp
 
 
 def test_noise_does_not_make_a_blurred_picture_look_sharp():

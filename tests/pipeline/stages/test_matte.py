@@ -1,4 +1,4 @@
-"""Promises of the matte stage on a real head: found, alone, within the photograph, the same every time."""
+"""Guarantees of the matte stage on a real head: found, alone, within the photograph, the same every time."""
 
 from __future__ import annotations
 

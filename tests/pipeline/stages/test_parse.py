@@ -1,4 +1,4 @@
-"""Promises of the parse stage on a real head: valid classes, the subject's own left, agreement with the matte."""
+"""Guarantees of the parse stage on a real head: valid classes, the subject's own left, agreement with the matte."""
 
 from __future__ import annotations
 

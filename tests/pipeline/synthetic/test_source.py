@@ -153,7 +153,7 @@ def test_a_head_with_a_bad_asset_is_refused_and_the_rest_built(
 
 
 def test_raster_light_has_the_labels_of_path_tracing(makehuman_folder: Path) -> None:
-    """The same people, cameras and labels; pictures differ, and no samples of light are told."""
+    """The same people, cameras and labels; pictures differ, and no sample count is recorded."""
     text = f"{SCHEME}count=1,views=2,size=64,samples=2,seed=5,assets={makehuman_folder}"
     paths, raster = MakeHumanSource(text), MakeHumanSource(f"{text},light=raster")
     for traced, shaded in zip(paths.entries(), raster.entries(), strict=True):

@@ -106,7 +106,7 @@ def test_passes_are_whole_pictures_and_their_mean_is_what_comes(tmp_path: Path, 
 
 @pytest.mark.slow
 def test_the_compiled_variant_gives_the_same_bytes_every_time(tmp_path: Path) -> None:
-    """Thirty samples a pixel were once summed in whatever order threads came. But for noise it is scalar_rgb's picture."""
+    """Thirty samples per pixel were once summed in whatever order threads came. But for noise it is scalar_rgb's picture."""
     if not render.usable("llvm_ad_rgb"):
         pytest.skip("llvm_ad_rgb does not run here: LLVM 19 is not installed, or DRJIT_LIBLLVM_PATH does not name it")
     ball = studio(tmp_path)

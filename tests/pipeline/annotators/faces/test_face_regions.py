@@ -1,4 +1,4 @@
-"""Promises of the mesh polygons: each part where it belongs, on the subject's own side."""
+"""Guarantees of the mesh polygons: each part where it belongs, on the subject's own side."""
 
 from __future__ import annotations
 

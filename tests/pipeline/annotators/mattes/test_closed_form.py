@@ -1,4 +1,4 @@
-"""Promises of the PyMatting wrapper: the known stays known, the unknown follows the colours."""
+"""Guarantees of the PyMatting wrapper: the known stays known, the unknown follows the colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promises of the guided filter: it equals the definition, keeps constants and edges, and refuses what cannot work."""
+"""Guarantees of the guided filter: it equals the definition, keeps constants and edges, and refuses what cannot work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promises of the matte's pixel work: one head, no holes, no halo, the same bytes."""
+"""Guarantees of the matte's pixel work: one head, no holes, no halo, the same bytes."""
 
 from __future__ import annotations
 

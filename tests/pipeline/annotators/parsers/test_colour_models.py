@@ -1,4 +1,4 @@
-"""Promises of the colour models: densities that sum to one, classes told apart by colour, priors that decide ties."""
+"""Guarantees of the colour models: densities that sum to one, classes told apart by colour, priors that decide ties."""
 
 from __future__ import annotations
 

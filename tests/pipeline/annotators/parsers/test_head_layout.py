@@ -1,4 +1,4 @@
-"""Promises of the layout: places mirror with the head, ears hide behind it, the jaw divides neck from face."""
+"""Guarantees of the layout: places mirror with the head, ears hide behind it, the jaw divides neck from face."""
 
 from __future__ import annotations
 

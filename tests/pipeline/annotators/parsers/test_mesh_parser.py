@@ -1,4 +1,4 @@
-"""Promises of parsing without a network, on a real head and on painted ones."""
+"""Guarantees of parsing without a network, on a real head and on painted ones."""
 
 from __future__ import annotations
 

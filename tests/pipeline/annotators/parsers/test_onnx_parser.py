@@ -1,4 +1,4 @@
-"""Promises of the network parser: the class map decides, the matte rules, sides follow the head."""
+"""Guarantees of the network parser: the class map decides, the matte rules, sides follow the head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetching assets: what proves is kept, what does not is refused, and an interrupted fetch goes on where it stopped."""
+"""Fetching assets: what proves is kept, what does not is refused, and an interrupted fetch resumes where it stopped."""
 
 from __future__ import annotations
 
