@@ -284,7 +284,8 @@ WORDS = re.compile(
     "|".join(
         (
             "goes on", "same line", "bit by bit", "can be prov" + "ed", "promis" + "e", "rival" + "s", "heads of our ow" + "n",
-            "judges" + r"\(", "at most so man" + "y", "so man" + "y", "samples of ligh" + "t", r"(?<!tandard )(?<!_)\bdeviation of",
+            "judges" + r"\(", "at most so man" + "y", "so man" + "y", "samples of ligh" + "t",
+            r"(?<!tandard )(?<!_)\bdeviation of",
         )
     ),
     re.IGNORECASE,
