@@ -30,7 +30,7 @@ from .photographs import CAST, VERSION, cast_of, take
 
 STATE = ".state"
 VALIDATION = 10
-"""One cast of so many goes to the split val; all others to train."""
+"""One cast in this many is of the split val; all others are of train."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
