@@ -248,7 +248,7 @@ def _with_content(
         return Member(name, kind, start, offset, 0, ("io_error", f"a header with the size {count}")), None
     if offset + count > size:
         reason = "truncated" if told.size is None else "io_error"
-        detail = f"{count} bytes promised, {max(0, size - offset)} are left in the archive"
+        detail = f"{count} bytes announced, {max(0, size - offset)} are left in the archive"
         fits = stored is not None and 0 <= stored <= size - offset
         end = _whole_blocks(offset + stored) if told.size is not None and stored is not None and fits else None
         return Member(name, kind, start, offset, 0, (reason, detail)), end

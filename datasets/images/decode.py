@@ -122,7 +122,7 @@ _HELD = {"webp": 20.5, "jpeg2000": 25.0, "avif": 24.0, "heif": 24.0}
 
 
 def _bytes_a_pixel(header: Header) -> float:
-    """Return the bytes a pixel at the peak of decoding a file."""
+    """Return the bytes per pixel at the peak of decoding a file."""
     depth, alpha = max(1, header.bit_depth // 8), "alpha" in header.flags
     if header.format == "jpeg":
         # coefficients of two bytes while a progressive one is decoded; afterwards a second picture, where one is made

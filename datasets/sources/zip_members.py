@@ -186,7 +186,7 @@ def content(file: IO[bytes], entry: Entry, limit: int = -1) -> bytes:
             raise
         raise ZipError(f"damaged: {error}") from error
     if limit < 0 and len(data) != entry.size:
-        raise ZipError(f"{entry.size} bytes promised, {len(data) if len(data) < entry.size else 'more'} came")
+        raise ZipError(f"{entry.size} bytes announced, {len(data) if len(data) < entry.size else 'more'} came")
     if limit < 0 and zlib.crc32(data) != entry.crc:
         raise ZipError("its checksum is wrong")
     return data

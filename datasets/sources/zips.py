@@ -100,7 +100,7 @@ class ZipSource(Source):
         except ZipError as error:
             raise Drop("io_error", f"the zip member cannot be read: {error}") from error
         if len(data) != image.num_bytes:
-            raise Drop("changed_while_reading", f"the zip promised {image.num_bytes} bytes, {len(data)} came")
+            raise Drop("changed_while_reading", f"the zip announced {image.num_bytes} bytes, {len(data)} came")
         return data
 
     def _member(self, image: SourceImage) -> Entry:
