@@ -157,7 +157,7 @@ def content(file: IO[bytes], entry: Entry, limit: int = -1) -> bytes:
     Args:
         file: the archive.
         entry: of its table of contents.
-        limit: read so many bytes at most, without a checksum; all where negative.
+        limit: read this number of bytes at most, without a checksum; all where negative.
 
     Raises:
         ZipError: it is damaged, encrypted or packed by a method that is not supported.
