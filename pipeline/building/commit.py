@@ -110,6 +110,10 @@ def commit(out: Path, recipe: Recipe, state: State, tombstones: Tombstones, obse
     chain = fingerprint(recipe.chain())
     header_path, table_path = out / store.HEADER, out / store.MANIFEST
     counts, reasons = _counts(state, decisions)
+    conflicts = state.tell_conflicts()
+    if conflicts:
+        what = "photograph is" if conflicts == 1 else "photographs are"
+        observer.message(f"{conflicts} {what} listed with different rights or labels; {store.ORIGINS} says which are taken")
     origins_sha = _write_origins(out, state)
     facts = fingerprint(
         [entries, counts, reasons, chain, recipe.provenance(), environment(), decisions.fingerprint(), origins_sha], 64

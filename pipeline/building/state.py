@@ -292,6 +292,34 @@ class State:
         )
         self.commit()
 
+    def tell_conflicts(self) -> int:
+        """Write to the inputs of one content what they say otherwise than the set does of it; returns how many contents.
+
+        Told are rights that differ from the chosen ones, and cameras, masks or maps that are not used.
+        """
+        rows = self.db.execute(
+            "SELECT o.number, o.sha256, o.rights, c.rights, o.work_key = c.work_key FROM origins o"
+            " JOIN results r ON r.work_key = o.work_key JOIN chosen c"
+            " ON c.work_key = (SELECT min(p.work_key) FROM origins p WHERE p.sha256 = o.sha256 AND p.work_key != ''"
+            " AND p.outcome IN ('kept','dropped','failed','duplicate'))"
+            " WHERE o.sha256 IN (SELECT sha256 FROM origins WHERE sha256 != '' AND outcome IN ('kept','duplicate')"
+            " GROUP BY sha256 HAVING count(DISTINCT nullif(rights, '')) > 1 OR count(DISTINCT work_key) > 1)"
+            " AND o.outcome IN ('kept','duplicate') AND o.detail = '' ORDER BY o.number"
+        ).fetchall()
+        told: dict[int, str] = {}
+        contents: set[str] = set()
+        for number, sha256, text, chosen, same in rows:
+            words = [] if same else ["another camera, mask or map than the one that is used"]
+            mine, ours = (dict(json.loads(value)) if value else {} for value in (text, chosen))
+            words += [f"{name} {mine[name]!r}, taken is {ours.get(name)!r}" for name in mine if mine[name] != ours.get(name)]
+            if words:
+                told[number] = "listed here with " + "; ".join(words)
+                contents.add(sha256)
+        self.begin()
+        self.db.executemany("UPDATE origins SET detail=? WHERE number=?", [(text, number) for number, text in told.items()])
+        self.commit()
+        return len(contents)
+
     def heads(self) -> Iterator[tuple[str, str, str, str, str]]:
         """Yield (id, work key, status, row, rights) of every head whose content is chosen for the set, by id."""
         yield from self.db.execute(

@@ -251,14 +251,15 @@ def _likely_mistake(camera: Camera, seen: Camera, sample: Sample) -> str:
     """Name the convention under which a known camera of a crop would agree with the one that the mesh tells."""
     turn = crop_turn(sample.crop.matrix) if sample.crop is not None else 0.0
     upright = camera.rolled(-turn)
-    guesses = {
-        "its roll looks turned the other way": Camera.look_at(upright.yaw, upright.pitch, -upright.roll).rolled(turn),
-        "it looks like that of the mirrored photograph": upright.mirrored().rolled(turn),
-        "it looks like that of the crop already turned upright": upright,
-    }
-    near = {text: geodesic(seen.world2cam, guess.world2cam) for text, guess in guesses.items()}
-    best = min(near, key=near.__getitem__)
-    return best if math.degrees(near[best]) < SIDECAR_DISAGREEMENT_DEGREES / 2 else "is it the camera of this photograph?"
+    guesses = (
+        ("its roll looks turned the other way", Camera.look_at(upright.yaw, upright.pitch, -upright.roll).rolled(turn)),
+        ("it looks like that of the crop already turned upright", upright),
+        ("it looks like that of the mirrored photograph", upright.mirrored().rolled(turn)),
+    )
+    for text, guess in guesses:
+        if math.degrees(geodesic(seen.world2cam, guess.world2cam)) < SIDECAR_DISAGREEMENT_DEGREES / 2:
+            return text
+    return "is it the camera of this photograph?"
 
 
 def crop_turn(matrix: Array) -> float:

@@ -21,6 +21,7 @@ from spherehead.pipeline.stages.detect import Detect, OpenDetect
 from spherehead.pipeline.stages.estimate_camera import (
     EstimateCamera,
     OpenEstimateCamera,
+    crop_turn,
     label_residual,
     mean_rotation,
     mirror_error,
@@ -223,6 +224,62 @@ def test_a_sidecars_camera_replaces_estimation(tmp_path: Path) -> None:
     opened.close()
     assert np.array_equal(labelled.camera.label(), label)
     assert labelled.notes["pose_source"] == "sidecar"
+
+
+def tilted(astronaut: np.ndarray, degrees: float) -> np.ndarray:
+    """The portrait with its content turned clockwise about the middle."""
+    side = astronaut.shape[0]
+    turn = cv2.getRotationMatrix2D((side / 2, side / 2), -degrees, 0.8)
+    return cv2.warpAffine(astronaut, turn, (side, side), borderMode=cv2.BORDER_REPLICATE)
+
+
+@pytest.mark.parametrize("degrees", [-20.0, 8.0, 20.0])
+def test_a_known_camera_is_turned_as_the_crop_is(
+    tmp_path: Path, astronaut: np.ndarray, crop: Callable[[np.ndarray], Sample], degrees: float
+) -> None:
+    sample = crop(tilted(astronaut, degrees)).with_(id="0" * 16)
+    truth = Camera.look_at(0.0, -0.08, math.radians(degrees))
+    opened = EstimateCamera(sidecar=known(tmp_path, truth.label())).open()
+    labelled = estimate(opened, sample)
+    opened.close()
+    turn = crop_turn(sample.crop.matrix)
+    assert math.degrees(turn) == pytest.approx(-degrees, abs=5.0)
+    assert labelled.camera.roll == pytest.approx(truth.roll + turn, abs=1e-6)
+    assert (labelled.camera.yaw, labelled.camera.pitch) == pytest.approx((truth.yaw, truth.pitch), abs=1e-6)
+    labelled.camera.check()
+    # the exact label of the warped photograph has the same rotation; only place and scale are the crop's own
+    side = astronaut.shape[0]
+    homography = np.diag([1 / 512, 1 / 512, 1.0]) @ sample.crop.matrix @ np.diag([side, side, 1.0])
+    assert geodesic(truth.warped(homography).world2cam, labelled.camera.world2cam) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        (lambda camera: Camera.look_at(camera.yaw, camera.pitch, -camera.roll), "turned the other way"),
+        (lambda camera: Camera.look_at(camera.yaw, camera.pitch, 0.0), "already turned upright"),
+        (lambda camera: Camera.look_at(2.0, 0.0, 0.0), "of this photograph?"),
+    ],
+    ids=["roll of the other sign", "label of the crop", "another head"],
+)
+def test_a_known_camera_that_the_mesh_contradicts_is_refused_with_a_hint(
+    tmp_path: Path,
+    astronaut: np.ndarray,
+    crop: Callable[[np.ndarray], Sample],
+    change: Callable[[Camera], Camera],
+    hint: str,
+) -> None:
+    label = change(Camera.look_at(0.0, -0.08, math.radians(20.0))).label()
+    opened = EstimateCamera(sidecar=known(tmp_path, label)).open()
+    with pytest.raises(Drop) as caught:
+        estimate(opened, crop(tilted(astronaut, 20.0)).with_(id="0" * 16))
+    opened.close()
+    assert caught.value.reason == "sidecar_mismatch" and hint in caught.value.detail
+
+
+def test_no_path_of_a_machine_is_in_a_stages_settings(tmp_path: Path) -> None:
+    stage = EstimateCamera(sidecar=known(tmp_path, Camera.look_at(0.0, 0.0).label()))
+    assert stage.settings()["sidecar"] == "cameras.json" and EstimateCamera().settings()["sidecar"] == ""
 
 
 def test_a_bad_camera_in_a_sidecar_is_refused_with_the_likely_mistake(tmp_path: Path) -> None:
