@@ -1,9 +1,9 @@
 """The guided filter of He, Sun and Tang (2013): smooth a mask or a cost so that its edges follow the edges of a picture.
 
 One object holds the statistics of the picture, so that several maps can be filtered for little more than the price of one;
-what the maps mean is left to the callers. OpenCV's `ximgproc.createGuidedFilter` is as fast at a quarter of the size (6.6 against
-6.0 ms of CPU for 512 px) and faster at full size (21 against 35 ms), but takes no map at the reduced size and does not hand out the
-affine functions, which the parser reads.
+what the maps mean is left to the callers. OpenCV's `ximgproc.createGuidedFilter` is as fast at a quarter of the size (6.6
+against 6.0 ms of CPU for 512 px) and faster at full size (21 against 35 ms), but takes no map at the reduced size and does not
+hand out the affine functions, which the parser reads.
 """
 
 from __future__ import annotations
