@@ -22,6 +22,9 @@ def convert(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for the model.")],
     no_discriminator: Annotated[bool, typer.Option("--no-discriminator", help="Leave the discriminator out.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Also keep the generator as trained, before averaging.")] = False,
+    like: Annotated[
+        str | None, typer.Option("--like", metavar="PRESET", help="Settings of a bare state dict, which says nothing of them.")
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Change a setting: --set generator.volume.axes=xy_xz_yz"),
@@ -33,7 +36,7 @@ def convert(
     """
     from ..model.interop.convert import convert as run
 
-    done = run(checkpoint, out, discriminator=not no_discriminator, live=live, changes=assignments or [])
+    done = run(checkpoint, out, discriminator=not no_discriminator, live=live, like=like, changes=assignments or [])
     parts = ", ".join(f"{name} {entry.num_numbers:,} numbers" for name, entry in done.config.parts.items())
     print(f"{done.folder}: {parts}" + (f"; not asked for: {', '.join(done.ignored)}" if done.ignored else ""))
 

@@ -28,6 +28,7 @@ def train(
     threads: Annotated[int, typer.Option(min=0, help="Threads of a process on a CPU; 0 is PyTorch's choice.")] = 0,
     max_seconds: Annotated[float, typer.Option(min=0, help="Save and stop after this many seconds; 0 for no limit.")] = 0.0,
     no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Draw no grids and orbits.")] = False,
+    no_parsing: Annotated[bool, typer.Option("--no-parsing", help="Leave classes out, for data without class maps.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     plan: Annotated[bool, typer.Option("--plan", help="Print parameters, memory and time on this machine, and exit.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Let the folder resume with changed settings.")] = False,
@@ -37,19 +38,21 @@ def train(
     Example: spherehead train --data heads --preset tiny-64 --out run --set images=100000
     """
     from ..manifests.config import from_plain, load_plain
-    from ..model.train.config import RunSettings, TrainConfig, configured, with_assignments
+    from ..model.train.config import RunSettings, TrainConfig, configured, with_assignments, without_parsing
     from ..model.train.distributed import open_world
     from ..model.train.plan import make_plan
     from ..model.train.trainer import train as run
 
     if preset.endswith((".yaml", ".yml", ".json")):
-        config = with_assignments(from_plain(TrainConfig, load_plain(Path(preset)), preset), assignments or [])
+        config = from_plain(TrainConfig, load_plain(Path(preset)), preset)
+        config = with_assignments(without_parsing(config) if no_parsing else config, assignments or [])
     else:
-        config = configured(preset, condition, grow, assignments or [])
+        config = configured(preset, condition, grow, assignments or [], parsing=not no_parsing)
     settings = RunSettings(workers, save_images, keep, log_images, not no_pictures, True, threads, max_seconds)
     world = open_world(device)
     try:
         if plan:
+            print(f"measuring micro-batches of {config.micro_batch} pictures ...", file=sys.stderr, flush=True)
             print("\n".join(make_plan(data, config, settings, world).lines()))
             return
         state = run(data, config, out, settings, world, update)

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ..arrays import Array, Pixels
+from ..arrays import Array
 from ..labels import mirrored_labels
 from ..shards.storage import DataError, Source, open_source
-from .batch import Batch, Places, Shape, batch_in, empty_memory, fill, members_of, picture_of, shrink_factor
+from .batch import Batch, Places, Shape, batch_in, empty_memory, fill, members_of
+from .first_samples import look_at_sets
 from .index import Rows, read_rows
 from .order import Mirror, Order, Place, cut_pieces
 from .slots import Sent, Slots
@@ -37,8 +38,6 @@ __all__ = ["Batch", "DataError", "ShardStream", "StreamSettings", "open_loader"]
 
 _GRACE = 30
 """Seconds that a worker lives on after SIGTERM."""
-_LOOKS = 16
-"""Samples of a set that may be damaged before it is refused unseen."""
 _HELD = 3
 """Batches of each worker that the trainer may hold while the worker fills memory that was used before."""
 
@@ -104,7 +103,7 @@ class ShardStream:
         self._rows = read_rows(self._sources, settings.split)
         self._order = _order(self._rows, settings)
         self._reader = WindowReader(self._sources, self._rows, self._order)
-        self.has_mask, self.has_parsing = _look(self._sources, self._rows, settings)
+        self.has_mask, self.has_parsing = look_at_sets(self._sources, self._rows, settings)
 
     @property
     def num_samples(self) -> int:
@@ -211,42 +210,6 @@ def _order(rows: Rows, settings: StreamSettings) -> Order:
     piece = max(1, min(settings.piece, shown // (lanes * settings.window)))
     starts = cut_pieces(rows.shard, piece)
     return Order(starts, weights, settings.batch, lanes, settings.window * piece, settings.seed, settings.mirror)
-
-
-def _look(sources: Sequence[Source], rows: Rows, settings: StreamSettings) -> tuple[bool, bool]:
-    """Read the first sample of each set, and return whether all sets have masks and any has class maps.
-
-    Raises:
-        DataError: pictures of a size that does not fit, or no masks or class maps where they are needed.
-    """
-    masks, maps = [], []
-    for number, source in enumerate(sources):
-        key, members, image = _first_sound(number, source, rows)
-        try:
-            shrink_factor(image.shape[:2], settings.resolution)
-        except ValueError as error:
-            raise DataError(f"{source.place}: sample {key}: {error}") from error
-        masks.append("mask.png" in members)
-        maps.append("seg.png" in members)
-        for what, needed, found in (("masks", settings.need_mask, masks), ("class maps", settings.need_parsing, maps)):
-            if needed and not found[-1]:
-                raise DataError(f"{source.place} has no {what}, which this training needs; build it with their stage")
-    return settings.read_mask and all(masks), settings.read_parsing and any(maps)
-
-
-def _first_sound(number: int, source: Source, rows: Rows) -> tuple[str, dict[str, memoryview], Pixels]:
-    """Return id, members and picture of the first sample of a set that decodes."""
-    set_of = np.array([number for number, _ in rows.shards])[rows.shard]
-    problem = ""
-    for row in np.flatnonzero(set_of == number)[:_LOOKS].tolist():
-        key, start = rows.ids[row].decode(), int(rows.offset[row])
-        data = source.read(rows.shards[int(rows.shard[row])][1], start, start + int(rows.num_bytes[row]))
-        try:
-            members = members_of(memoryview(data), key)
-            return key, members, picture_of(members, int(rows.digest[row]))
-        except ValueError as error:
-            problem = problem or f"sample {key}: {error}"
-    raise DataError(f"{source.place}: none of the first {_LOOKS} samples decodes; {problem}; copy the set again, or rebuild it")
 
 
 class _Numbered:

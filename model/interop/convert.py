@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ...manifests.config import ConfigError, override
 from ...manifests.store import write_json
 from ..discriminator import DiscriminatorSettings
 from ..generator import GeneratorSettings
+from ..presets import preset
 from ..store import (
     DISCRIMINATOR,
     FORMAT,
@@ -32,45 +32,14 @@ from ..store import (
     write_config,
     write_part,
 )
-from .limits import Budget, CheckpointError, Limits, shown
+from .limits import CheckpointError, Limits, shown
 from .names import PublishedNameError, discriminator_name, generator_name
-from .rebuild import NumpyArray, Record, StoredTensor
+from .networks import SHOWN, Network, find_networks, init_kwargs, plain
+from .rebuild import StoredTensor
 from .settings import discriminator_settings, generator_settings
 from .torch_files import Checkpoint, read_checkpoint
 
-SOURCES = {GENERATOR: ("G_ema", "G"), LIVE_GENERATOR: ("G",), DISCRIMINATOR: ("D",)}
-"""Parts, and the published objects they may come from, the best first."""
-MAX_MODULES = 20_000
-"""Modules of one network; the published ones have some hundreds."""
-SHOWN = 40
-"""Lines of a list in an error."""
-MAX_TENSORS = 20_000
-"""Tensors of one network, those that are not saved included."""
-SETTINGS = Limits(steps=10_000, built_bytes=1 << 20)
-"""What a network's settings may hold: values, and bytes of their texts."""
-SETTINGS_DEPTH = 12
-"""Levels of settings."""
-NAME = 300
-"""Characters of a tensor's full name."""
-_MODULE_DEPTH = 32
 _SMOOTHING = (1.0, 3.0, 3.0, 1.0)
-
-
-@dataclass
-class Network:
-    """One network of a checkpoint."""
-
-    object: str
-    """Its name in the checkpoint."""
-    record: Record
-    """Its inert state."""
-    tensors: dict[str, StoredTensor]
-    """Published names and tensors."""
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Published names and shapes."""
-        return {name: tensor.shape for name, tensor in self.tensors.items()}
 
 
 @dataclass(frozen=True)
@@ -89,6 +58,7 @@ def convert(
     *,
     discriminator: bool = True,
     live: bool = False,
+    like: str | None = None,
     changes: Sequence[str] = (),
     limits: Limits | None = None,
 ) -> Conversion:
@@ -99,6 +69,7 @@ def convert(
         out: folder to write; must be absent or empty.
         discriminator: also convert the discriminator; an error where the checkpoint has none.
         live: also convert the generator as trained, before averaging.
+        like: preset whose settings a bare state dict has, which says nothing of them; `c_scale` is then taken for 1.
         changes: settings to change, such as generator.volume.axes=xy_xz_yz.
         limits: what the checkpoint may ask for; None for the usual ones.
 
@@ -110,8 +81,8 @@ def convert(
         raise CheckpointError(f"expected a new or empty folder to write, got {out}")
     checkpoint = read_checkpoint(path, limits)
     parts = [GENERATOR, *[LIVE_GENERATOR] * live, *[DISCRIMINATOR] * discriminator]
-    networks = find_networks(checkpoint, parts)
-    config = settings_of(networks, changes)
+    networks = find_networks(checkpoint, parts, bare=like is not None)
+    config = settings_of(networks, changes) if like is None else settings_like(like, discriminator, changes)
     plans = {part: _plan(network, config, part) for part, network in networks.items()}
     ignored = _ignored(checkpoint.value, [network.object for network in networks.values()])
     provenance = _provenance(checkpoint, networks, plans, ignored)
@@ -125,105 +96,18 @@ def convert(
     return Conversion(out, config, ignored)
 
 
-def find_networks(checkpoint: Checkpoint, parts: Sequence[str]) -> dict[str, Network]:
-    """Find the objects that parts come from.
-
-    Raises:
-        CheckpointError: one is missing, or the file is no published checkpoint.
-    """
-    value = checkpoint.value
-    if isinstance(value, Record):  # one network alone
-        value = {"D" if "_init_kwargs" in value.state and "backbone" not in _modules(value) else "G_ema": value}
-    if type(value) is not dict or not any(isinstance(item, Record) for item in value.values()):
-        got = f"a mapping of {_listed(value)}" if type(value) is dict else f"a {type(value).__name__}"
-        raise CheckpointError(f"expected a published checkpoint, a mapping with networks as G_ema, G and D; got {got}")
-    found = {}
-    for part in parts:
-        name = next((name for name in SOURCES[part] if isinstance(value.get(name), Record)), None)
-        if name is None:
-            there = _listed([key for key, item in value.items() if isinstance(item, Record)])
-            hint = "; convert with --no-discriminator to leave it out" if part == DISCRIMINATOR else ""
-            raise CheckpointError(f"expected the {part} as {' or '.join(SOURCES[part])}, the checkpoint has {there}{hint}")
-        found[part] = Network(name, value[name], collect(value[name], checkpoint.num_bytes))
-    return found
-
-
-def _listed(keys: Iterable[Any]) -> str:
-    """Word some keys of a file."""
-    return f"'{', '.join(repr(str(key)[:100])[1:-1] for key in itertools.islice(keys, SHOWN))[:2_000]}'"
-
-
-def _modules(record: Record) -> dict[Any, Any]:
-    found = record.state.get("_modules")
-    return found if type(found) is dict else {}
-
-
-def collect(network: Record, most_bytes: int) -> dict[str, StoredTensor]:
-    """Return a network's tensors by their full names, as torch's state dict names them.
-
-    Args:
-        network: a record of a module.
-        most_bytes: what they may have together; more means that they share memory.
-
-    Raises:
-        CheckpointError: the record is no module, or is too deep or too large.
-    """
-    found: dict[str, StoredTensor] = {}
-    waiting: list[tuple[str, Record, int]] = [("", network, 0)]
-    count = num_bytes = num_tensors = 0
-    while waiting:
-        prefix, record, depth = waiting.pop()
-        count += 1
-        if count > MAX_MODULES or depth > _MODULE_DEPTH:
-            raise CheckpointError(f"expected at most {MAX_MODULES:,} modules, nested {_MODULE_DEPTH} deep, in a network")
-        passing = record.state.get("_non_persistent_buffers_set", set())
-        own = [*_members(record, "_parameters"), *_members(record, "_buffers")]
-        num_tensors += len(own)
-        if num_tensors > MAX_TENSORS or len(prefix) > NAME:
-            raise CheckpointError(
-                f"expected at most {MAX_TENSORS:,} tensors in a network, with names of {NAME} characters at most"
-            )
-        for name, tensor in own:
-            if tensor is None or (isinstance(passing, set) and name in passing):
-                continue
-            if not isinstance(tensor, StoredTensor):
-                raise CheckpointError(f"expected a tensor as {prefix + name!r}, got {type(tensor).__name__}")
-            num_bytes += tensor.num_bytes
-            found[prefix + name] = tensor
-        if num_bytes > most_bytes:
-            raise CheckpointError(f"expected tensors of at most {most_bytes:,} bytes, the file's size; they share memory")
-        for name, inner in _members(record, "_modules"):
-            if isinstance(inner, Record):
-                waiting.append((f"{prefix}{name}.", inner, depth + 1))
-            elif inner is not None:
-                raise CheckpointError(f"expected a module as {prefix + name!r}, got {type(inner).__name__}")
-    return found
-
-
-def _members(record: Record, kind: str) -> list[tuple[str, Any]]:
-    """Return one of a module's three mappings as pairs of short names."""
-    members = record.state.get(kind, {})
-    if type(members) is dict and len(members) > MAX_TENSORS:
-        raise CheckpointError(f"expected at most {MAX_TENSORS:,} entries in {kind}, got {len(members):,}")
-    if type(members) is not dict or not all(isinstance(name, str) and 0 < len(name) < 100 for name in members):
-        raise CheckpointError(
-            f"expected the module {shown(record.name)} with a mapping {kind} of names to values, got {type(members).__name__}"
-        )
-    return list(members.items())
-
-
 def settings_of(networks: Mapping[str, Network], changes: Sequence[str]) -> ModelConfig:
     """Return the settings of all networks of a checkpoint, changed as asked."""
     made = networks[GENERATOR]
     state = made.record.state
-    rendering = state.get("rendering_kwargs") or _init_kwargs(made.record).get("rendering_kwargs")
+    rendering = state.get("rendering_kwargs") or init_kwargs(made.record).get("rendering_kwargs")
     neural = plain(state.get("neural_rendering_resolution", 64))
     if type(neural) is not int or not 1 <= neural <= 4096:
         raise CheckpointError(f"expected a neural_rendering_resolution of 1 to 4096, got {shown(neural)}")
     judge = networks.get(DISCRIMINATOR)
     try:
-        generator = generator_settings(made.shapes, plain(_init_kwargs(made.record)), plain(rendering), neural)
-        discriminator = discriminator_settings(judge.shapes, plain(_init_kwargs(judge.record))) if judge else None
+        generator = generator_settings(made.shapes, plain(init_kwargs(made.record)), plain(rendering), neural)
+        discriminator = discriminator_settings(judge.shapes, plain(init_kwargs(judge.record))) if judge else None
     except ValueError as error:
         if isinstance(error, ConfigError | CheckpointError):
             raise
@@ -231,46 +115,10 @@ def settings_of(networks: Mapping[str, Network], changes: Sequence[str]) -> Mode
     return override(ModelConfig(FORMAT, generator, discriminator), changes)
 
 
-def _init_kwargs(record: Record) -> dict[Any, Any]:
-    found = record.state.get("_init_kwargs")
-    if type(found) is not dict:
-        raise CheckpointError(f"expected {record.name!r} to keep the arguments it was made with (_init_kwargs), it has none")
-    return found
-
-
-def plain(value: Any) -> Any:
-    """Return settings as JSON knows them; tensors and objects become a word, numbers without a value a text.
-
-    Raises:
-        CheckpointError: there are too many, or they are nested too deeply for settings.
-    """
-    return _plain(value, SETTINGS_DEPTH, Budget(SETTINGS))
-
-
-def _plain(value: Any, depth: int, budget: Budget) -> Any:
-    budget.spend(1)
-    if isinstance(value, str):
-        budget.take(len(value))
-        return value
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, NumpyArray):
-        return value.array.tolist() if value.array.size <= 64 else f"numpy array {value.array.shape}"
-    if not isinstance(value, dict | list | tuple | set):
-        return value.name if isinstance(value, Record) else type(value).__name__
-    if depth == 0:
-        raise CheckpointError(f"expected settings of at most {SETTINGS_DEPTH} levels, got more")
-    if isinstance(value, dict):
-        return {_plain_key(key, budget): _plain(item, depth - 1, budget) for key, item in value.items()}
-    return [_plain(item, depth - 1, budget) for item in value]
-
-
-def _plain_key(key: Any, budget: Budget) -> str:
-    text = str(key)
-    budget.take(len(text))
-    return text
+def settings_like(name: str, discriminator: bool, changes: Sequence[str]) -> ModelConfig:
+    """Return a preset's settings, changed as asked."""
+    model = preset(name)
+    return override(ModelConfig(FORMAT, model.generator, model.discriminator if discriminator else None), changes)
 
 
 @dataclass(frozen=True)
@@ -365,7 +213,7 @@ def _provenance(
                 "object": network.object,
                 "class": network.record.name,
                 "class_source_sha256": network.record.source_sha256,
-                "arguments": plain(_init_kwargs(network.record)),
+                "arguments": plain(network.record.state.get("_init_kwargs") or {}),
                 "names": plans[part].places,
                 "constants": list(plans[part].constants),
             }

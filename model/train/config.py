@@ -259,8 +259,13 @@ def for_one_cpu(config: TrainConfig) -> TrainConfig:
     )  # fmt: skip
 
 
+def for_one_gpu(config: TrainConfig) -> TrainConfig:
+    """Shorten a recipe to a small model on one GPU: 3,000 kimg; its fades are done after a third of them."""
+    return dataclasses.replace(config, images=3_000 * KIMG)
+
+
 def train_preset(name: str) -> TrainConfig:
-    """Return the training config of a model preset: its system's published recipe, shrunk for the tiny ones.
+    """Return the training config of a model preset: its system's published recipe, shorter for small and tiny ones.
 
     Raises:
         ConfigError: there is no such preset.
@@ -276,10 +281,23 @@ def train_preset(name: str) -> TrainConfig:
     if name.startswith("tiny"):
         return for_one_cpu(config)
     schedule = dataclasses.replace(config.schedule, neural_resolution=Ramp(resolution, resolution, 0))
-    return dataclasses.replace(config, schedule=schedule)
+    config = dataclasses.replace(config, schedule=schedule)
+    return for_one_gpu(config) if name.startswith("small") else config
 
 
-def configured(name: str, condition: str = "camera", grow: int = 0, assignments: Sequence[str] = ()) -> TrainConfig:
+def without_parsing(config: TrainConfig) -> TrainConfig:
+    """Return a config for data without class maps: no parsing head, nothing that sees or judges classes."""
+    generator = dataclasses.replace(config.model.generator, parsing=None)
+    discriminator = dataclasses.replace(config.model.discriminator, parsing_channels=0)
+    terms = dataclasses.replace(config.terms, labeller=None, parsing=None)
+    if terms.r1 is not None:
+        terms = dataclasses.replace(terms, r1=dataclasses.replace(terms.r1, parsing=0.0))
+    return dataclasses.replace(config, model=ModelSettings(generator, discriminator), terms=terms)
+
+
+def configured(
+    name: str, condition: str = "camera", grow: int = 0, assignments: Sequence[str] = (), *, parsing: bool = True
+) -> TrainConfig:
     """Return a preset's config with choices that touch several settings at once, and then single settings.
 
     Args:
@@ -287,18 +305,19 @@ def configured(name: str, condition: str = "camera", grow: int = 0, assignments:
         condition: see `TrainConfig.condition`; widths of the networks follow.
         grow: side that progressive growing starts from; 0 for none.
         assignments: `a.b=c` texts.
+        parsing: False leaves everything about classes out, for data without class maps.
 
     Raises:
         ConfigError: an unknown name, or settings that do not go together.
     """
     if condition not in ("camera", "subject", "none"):
         raise ConfigError(f"expected a condition of camera, subject or none, got '{condition}'")
-    config = train_preset(name)
+    config = train_preset(name) if parsing else without_parsing(train_preset(name))
     model = conditioned(config.model, condition, config.subject_dim)
     config = dataclasses.replace(config, model=model, condition=condition)  # type: ignore[arg-type]
     if grow:
         stages = max(1, round(math.log2(config.side / grow)))
-        step = 600 * KIMG if config.images >= 10_000 * KIMG else config.images / (4 * stages)
+        step = min(600 * KIMG, config.images / (4 * stages))
         config = grown(config, grow, step, step / 2)
     return with_assignments(config, assignments)
 

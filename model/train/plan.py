@@ -1,30 +1,39 @@
-"""What a run would take on this machine: parameters, memory and time, from a few real steps on the real data.
+"""What a run would take on this machine: parameters, memory and time, from one or a few real micro-batches of the real data.
 
-Nothing is written. The estimate holds the schedules at their end, where steps are dearest.
+Nothing is written. The estimate holds the schedules at their end, where steps are dearest, and takes some seconds, or as
+long as one micro-batch where that is more.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from ...datasets.streaming.loader import ShardStream
+from ..losses.term import LossTerm
 from .checkpoint import room_needed
 from .config import RunSettings, TrainConfig
 from .distributed import World
 from .progress import clock
 from .schedule import schedule_state
-from .state import new_state
+from .state import TrainState, new_state
 from .step import train_step
 from .trainer import open_stream
 
-STEPS = 4
-"""Steps taken; the first is not counted."""
+SECONDS = 8.0
+"""Micro-batches are taken until so much time is spent; at least one."""
+ORDER = (1, 0, 1, 1, 0, 1)
+"""Numbers of updates that are tried: at 0 every term is due, at 1 those of every update."""
+TOO_LONG = 30 * 86_400
+"""Seconds of a run beyond which a smaller one is proposed."""
+WEEK = 7 * 86_400
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,11 @@ class TrainPlan:
     peak_bytes: int
     """Most memory of this process while it took the steps."""
     step_seconds: float
-    """Median of the measured steps, all of whose micro-batches were done by this process."""
+    """Of a step all of whose micro-batches are done by this process."""
+    measured: int
+    """Micro-batches that were timed."""
+    with_lazy_terms: bool
+    """Whether terms that are not due at every update were timed too."""
     batch: int
     num_steps: int
     world_size: int
@@ -48,19 +61,30 @@ class TrainPlan:
     def lines(self) -> list[str]:
         """Word it for a terminal."""
         seconds = self.step_seconds / self.world_size
-        return [
+        total = seconds * self.num_steps
+        timed = f"{self.measured} micro-batch{'es' if self.measured > 1 else ''}"
+        if not self.with_lazy_terms:
+            timed += ", without terms that are due now and then"
+        lines = [
             f"device      {self.device}, {self.world_size} process{'es' if self.world_size > 1 else ''}",
             f"data        {self.num_samples:,} samples to show",
             f"parameters  generator {self.generator_parameters:,}, discriminator {self.discriminator_parameters:,}",
             f"memory      {self.peak_bytes / 2**30:.2f} GiB a process; a checkpoint {self.checkpoint_bytes / 2**20:,.1f} MiB, "
             f"{self.keep + 1} at once on disk",
             f"time        {seconds:.2f} s a step of {self.batch} pictures ({self.batch / seconds:.1f} images/s), "
-            f"{self.num_steps:,} steps: {clock(seconds * self.num_steps)}",
+            f"{self.num_steps:,} steps: {clock(total)} (by {timed})",
         ]
+        if total > TOO_LONG:
+            fits = max(int(WEEK / seconds) * self.batch, self.batch)
+            lines.append(
+                f"advice      this takes more than a month here: a week is enough for --set images={fits}, a GPU is many "
+                "times as fast, and --preset tiny-64 is made for a CPU (spherehead model presets lists all)"
+            )
+        return lines
 
 
 def make_plan(places: Sequence[str], config: TrainConfig, settings: RunSettings, world: World) -> TrainPlan:
-    """Take a few steps with every schedule at its end, and tell what a whole run would take.
+    """Take micro-batches with every schedule at its end, and tell what a whole run would take.
 
     Args:
         places: data sets.
@@ -75,16 +99,12 @@ def make_plan(places: Sequence[str], config: TrainConfig, settings: RunSettings,
         torch.set_num_threads(settings.threads)
     stream = open_stream(places, config)
     state = new_state(config, world.device)
-    alone = World(0, 1, world.device)
-    now = schedule_state(config.schedule, config.images, config.side)
-    seconds = []
-    for step in range(STEPS):
-        batches = [stream[step * config.num_micro_batches + number] for number in range(config.num_micro_batches)]
-        start = time.perf_counter()
-        train_step(state, config, now, batches, alone)
-        if world.device.type == "cuda":
-            torch.cuda.synchronize(world.device)
-        seconds.append(time.perf_counter() - start)
+    plain, lazy, moving = _measure(state, config, stream, world)
+    due: dict[str, LossTerm] = {**config.terms.due("generator", 0), **config.terms.due("discriminator", 0)}
+    rates = [1 / term.every for term in due.values() if term.every > 1]
+    micro_batch = statistics.median(plain)
+    if lazy and rates:
+        micro_batch += max(statistics.median(lazy) - micro_batch, 0.0) * statistics.mean(rates)
     return TrainPlan(
         device=torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else _cpu(),
         num_samples=stream.num_samples,
@@ -92,12 +112,54 @@ def make_plan(places: Sequence[str], config: TrainConfig, settings: RunSettings,
         discriminator_parameters=sum(parameter.numel() for parameter in state.discriminator.parameters()),
         checkpoint_bytes=room_needed(state),
         peak_bytes=_peak(world.device),
-        step_seconds=statistics.median(seconds[1:]),
+        step_seconds=max(micro_batch - moving, 0.0) * config.num_micro_batches + moving,
+        measured=len(plain) + len(lazy),
+        with_lazy_terms=bool(lazy) or not rates,
         batch=config.batch,
         num_steps=-(-config.images // config.batch),
         world_size=world.size,
         keep=settings.keep,
     )
+
+
+def _measure(
+    state: TrainState, config: TrainConfig, stream: ShardStream, world: World
+) -> tuple[list[float], list[float], float]:
+    """Return the seconds of updates on one micro-batch, of those in which every term was due, and of moving the weights alone.
+
+    The first one warms up and only counts where there was no time for another.
+    """
+    reuse = config.reuse_fakes and config.num_micro_batches // world.size == 1
+    one = dataclasses.replace(config, batch=config.micro_batch, reuse_fakes=reuse)
+    alone = World(0, 1, world.device)
+    now = schedule_state(config.schedule, config.images, config.side)
+    seconds: dict[int, list[float]] = {0: [], 1: []}
+    begun = time.perf_counter()
+    for number, update in enumerate(ORDER):
+        batch = stream[number]
+        state.step = update
+        took = _timed(lambda batch=batch: train_step(state, one, now, [batch], alone), world.device)  # type: ignore[misc]
+        seconds[update].append(took)
+        if time.perf_counter() - begun > SECONDS:
+            break
+    if len(seconds[1]) > 1:
+        del seconds[1][0]
+
+    def move() -> None:
+        state.generator_optimiser.step()
+        state.discriminator_optimiser.step()
+        state.average.update(state.generator, 0.5)
+
+    return seconds[1], seconds[0], _timed(move, world.device)
+
+
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds that work takes, on the device too."""
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
 
 
 def _cpu() -> str:

@@ -336,3 +336,41 @@ def test_command_refuses_hostile_checkpoints_in_one_line(tmp_path: Path, capsys:
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1 and "'os.system'" in told[0]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["alone", "module.", "behind names", "named", "prefixed"])
+def test_a_bare_state_dict_converts_like_a_preset(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from spherehead.model.interop.names import generator_name
+    from spherehead.model.store import outline
+
+    shapes = published_shapes(outline(preset("tiny-64").generator))
+    tensors = {name: torch.randn(shape) for name, shape in shapes.items()}
+    value: Any = {
+        "alone": tensors, "module.": {f"module.{name}": tensor for name, tensor in tensors.items()},
+        "behind names": {"epoch": 3, "state_dict": tensors}, "named": {"G_ema": tensors, "step": 1},
+        "prefixed": {f"G_ema.{name}": tensor for name, tensor in tensors.items()},
+    }[kind]  # fmt: skip
+    torch.save(value, tmp_path / "bare.pt")
+    words = ["convert", str(tmp_path / "bare.pt"), "--out", str(tmp_path / "model"), "--no-discriminator"]
+    assert cli.main(words) == 2
+    told = capsys.readouterr().err
+    assert "state dict" in told and "--like" in told and not (tmp_path / "model").exists()
+    assert cli.main([*words, "--like", "tiny-64"]) == 0
+    found = load_generator(tmp_path / "model").state_dict()
+    assert len(found) == len(tensors)
+    assert all(torch.equal(found[str(generator_name(name))], tensor) for name, tensor in tensors.items())
+    assert cli.main(["model", "show", str(tmp_path / "model")]) == 0
+    assert cli.main([*words[:3], str(tmp_path / "other"), "--no-discriminator", "--like", "small-128"]) == 2
+    assert "do not fit" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
+def test_model_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    from spherehead.model.presets import PRESETS
+
+    assert cli.main(["model", "presets"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in shown[1:]] == list(PRESETS)
+    assert "54,730,944" in shown[1] and "31,361,088" in shown[1] and "25,000,000" in shown[1]
+    assert cli.main(["model", "presets", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["presets"]}
+    assert rows["small-128"]["images"] == 3_000_000 and rows["tiny-64"]["images"] == 40_000

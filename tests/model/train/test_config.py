@@ -82,3 +82,19 @@ def test_a_condition_brings_its_widths() -> None:
     assert configured("tiny-64", "none").model.generator.condition_scale == 0.0
     with pytest.raises(ConfigError, match="camera, subject or none"):
         configured("tiny-64", "person")
+
+
+def test_data_without_class_maps_need_no_change_by_hand() -> None:
+    for name in ("spherehead-512", "small-128", "tiny-64", "tiny-64-feedback", "eg3d-512"):
+        config = configured(name, parsing=False)
+        assert config.model.generator.parsing is None and config.model.discriminator.parsing_channels == 0
+        assert config.terms.labeller is None and (config.terms.r1 is None or config.terms.r1.parsing == 0)
+    plain = configured("tiny-64", parsing=False)
+    assert plain.terms.vico == configured("tiny-64").terms.vico and plain.schedule == configured("tiny-64").schedule
+
+
+def test_growing_stages_are_as_before_and_fit_short_recipes() -> None:
+    for name, start, images in (("spherehead-512", 64, 600_000), ("small-128", 64, 600_000), ("tiny-64", 32, 10_000)):
+        growth = configured(name, grow=start).schedule.growth
+        assert growth is not None and growth.images == images
+    assert configured("small-128").images == 3_000_000

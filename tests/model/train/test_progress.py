@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,3 +90,38 @@ def test_a_plan_counts_parameters_and_writes_nothing(config: TrainConfig, heads:
     lines = "\n".join(plan.lines())
     assert "2 processes" in lines and f"generator {plan.generator_parameters:,}" in lines
     assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_takes_one_micro_batch_where_that_is_all_there_is_time_for(
+    config: TrainConfig, heads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spherehead.model.train import plan as module
+
+    calls: list[int] = []
+    real = module.train_step
+
+    def counted(state: Any, config: TrainConfig, *rest: Any) -> Any:
+        calls.append(config.batch)
+        return real(state, config, *rest)
+
+    monkeypatch.setattr(module, "train_step", counted)
+    monkeypatch.setattr(module, "SECONDS", 0.0)
+    plan = make_plan([heads], config, RunSettings(), World(0, 1, torch.device("cpu")))
+    assert calls == [config.micro_batch] and plan.measured == 1 and not plan.with_lazy_terms
+    assert "without terms that are due now and then" in "\n".join(plan.lines())
+
+
+def test_a_plan_counts_lazy_terms_by_how_often_they_are_due(
+    config: TrainConfig, heads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain micro-batches of 3 s, 7 s with R1 every second update, 1 s of which moves weights: 2 x (3 + 4 / 2 - 1) + 1."""
+    from spherehead.model.train import plan as module
+
+    seconds = iter([9.0, 7.0, 3.0, 3.0, 7.0, 3.0, 1.0])
+    monkeypatch.setattr(module, "_timed", lambda work, device: next(seconds))
+    monkeypatch.setattr(module, "SECONDS", 1e9)
+    plan = make_plan([heads], config, RunSettings(), World(0, 1, torch.device("cpu")))
+    assert plan.step_seconds == pytest.approx(9.0) and plan.with_lazy_terms
+    assert "advice" not in "\n".join(plan.lines())
+    endless = dataclasses.replace(plan, num_steps=10**6)
+    assert f"images={int(7 * 86_400 / 9) * 8}" in endless.lines()[-1] and "tiny-64" in endless.lines()[-1]
