@@ -132,16 +132,20 @@ class ListSource(Source):
             raise Drop("sidecar_mismatch", f"{kind} {brief(text)} cannot be read: {error}") from error
 
 
-@functools.lru_cache(maxsize=64)
 def _names_by_form(folder: bytes) -> dict[str, list[str]]:
     """Return the names in a folder by their composed form; none where it cannot be listed."""
-    names: dict[str, list[str]] = {}
     try:
-        for name in os.listdir(folder):  # noqa: PTH208 - bytes path
-            text = to_text(name)
-            names.setdefault(unicodedata.normalize("NFC", text), []).append(text)
+        return _listed(folder, os.stat(folder).st_mtime_ns)  # noqa: PTH116 - bytes path
     except (OSError, ValueError):
-        pass
+        return {}
+
+
+@functools.lru_cache(maxsize=64)
+def _listed(folder: bytes, changed: int) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for name in os.listdir(folder):  # noqa: PTH208 - bytes path
+        text = to_text(name)
+        names.setdefault(unicodedata.normalize("NFC", text), []).append(text)
     return names
 
 
