@@ -11,10 +11,10 @@ DEMO ?= demo
 PEOPLE ?= makehuman:count=24,views=8,size=128,samples=8,background=plain$(if $(wildcard $(SPHEREHEAD_SHARED)/assets/makehuman),$(comma)assets=$(SPHEREHEAD_SHARED)/assets/makehuman)
 comma := ,
 
-.PHONY: help install demo docs test check lint types tests format clean
+.PHONY: help install demo docs test test-slow check lint types tests format clean
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 install: ## make .venv with the pinned packages and this checkout
 	@.ci/install
@@ -38,7 +38,7 @@ docs: install ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 	@echo "open $(CURDIR)/site/index.html"
 
-test: install check tests ## lint, check types and run every test
+test: install check tests ## lint, check types and run every test that is not slow
 
 check: lint types ## lint and check types, without tests
 
@@ -51,7 +51,10 @@ types: # mypy wants a folder named like the package; strict where pyproject.toml
 	MYPYPATH=.typecheck .venv/bin/mypy $(foreach part,manifests datasets pipeline model commands api cli __main__,-p spherehead.$(part))
 
 tests:
-	.venv/bin/pytest -q -n $(PYTEST_WORKERS) --dist loadfile
+	.venv/bin/pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m "not slow"
+
+test-slow: install ## the slow tests: thousands of examples, kills, long runs; continuous integration runs them too
+	.venv/bin/pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m slow
 
 format: install ## rewrite the code in the agreed style
 	.venv/bin/ruff check --fix .
