@@ -44,5 +44,5 @@ def _command(command: Any) -> list[str]:
         default = option.default
         shown = "" if default is None or callable(default) or default is False or default == () else f"`{default}`"
         text = (getattr(option, "help", "") or "").replace("|", "\\|")
-        lines.append(f"| `{names}` | {text} | {shown} |".replace("[", "\\["))
+        lines.append(f"| `{names}` | {text.replace(chr(91), chr(92) + chr(91))} | {shown} |")
     return [*lines, ""]

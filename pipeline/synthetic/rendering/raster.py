@@ -92,12 +92,37 @@ def rasterise(
         np.full((size, size), -1, dtype=np.int32), np.zeros((size, size, 2), dtype=np.float32),
         np.full((size, size), np.inf, dtype=np.float32), np.ones((size, size), dtype=np.float32),
     )  # fmt: skip
-    compiled(fill)(
+    compiled(fill, opacity_at)(
         np.ascontiguousarray(image * size), np.ascontiguousarray(depth), np.ascontiguousarray(faces, dtype=np.int32),
         np.ascontiguousarray(uvs), np.ascontiguousarray(face_uvs, dtype=np.int32), alpha.pixels, alpha.places, alpha.of_face,
         alpha.seen_from, np.arange(len(faces)) if order is None else order, NEAREST, out.face, out.bary, out.depth, out.clear,
     )  # fmt: skip
     return out
+
+
+def opacity_at(uvs: Any, corners: Any, second: float, third: float, alphas: Any, place: Any) -> float:
+    """Return the opacity, 0 to 1, that an alpha map has at a point of a triangle, read bilinearly.
+
+    Args:
+        uvs: (N, 2) texture coordinates.
+        corners: (3,) indices of the triangle's corners among them.
+        second, third: barycentric coordinates of the point.
+        alphas: all maps, one after the other, 0 to 255.
+        place: (start, height, width) of the map.
+    """
+    first = 1.0 - second - third
+    ua, ub, uc = corners
+    start, height, width = place
+    u = (uvs[ua, 0] * first + uvs[ub, 0] * second + uvs[uc, 0] * third) * width - 0.5
+    v = (uvs[ua, 1] * first + uvs[ub, 1] * second + uvs[uc, 1] * third) * height - 0.5
+    u0, v0 = int(np.floor(u)), int(np.floor(v))
+    fu, fv = u - u0, v - v0
+    x0, x1 = min(max(u0, 0), width - 1), min(max(u0 + 1, 0), width - 1)
+    upper = start + min(max(v0, 0), height - 1) * width
+    lower = start + min(max(v0 + 1, 0), height - 1) * width
+    above = alphas[upper + x0] * (1.0 - fu) + alphas[upper + x1] * fu
+    below = alphas[lower + x0] * (1.0 - fu) + alphas[lower + x1] * fu
+    return float(above * (1.0 - fv) + below * fv) / 255.0
 
 
 def fill(
@@ -139,20 +164,7 @@ def fill(
                 if place < 0:
                     out_clear[row, column] = 0.0
                 else:
-                    first = 1.0 - second - third
-                    ua, ub, uc = face_uvs[index]
-                    start, height, width = places[place]
-                    u = (uvs[ua, 0] * first + uvs[ub, 0] * second + uvs[uc, 0] * third) * width - 0.5
-                    v = (uvs[ua, 1] * first + uvs[ub, 1] * second + uvs[uc, 1] * third) * height - 0.5
-                    u0, v0 = int(np.floor(u)), int(np.floor(v))
-                    fu, fv = u - u0, v - v0
-                    x0, x1 = min(max(u0, 0), width - 1), min(max(u0 + 1, 0), width - 1)
-                    upper = start + min(max(v0, 0), height - 1) * width
-                    lower = start + min(max(v0 + 1, 0), height - 1) * width
-                    opacity = (
-                        (alphas[upper + x0] * (1.0 - fu) + alphas[upper + x1] * fu) * (1.0 - fv)
-                        + (alphas[lower + x0] * (1.0 - fu) + alphas[lower + x1] * fu) * fv
-                    ) / 255.0
+                    opacity = opacity_at(uvs, face_uvs[index], second, third, alphas, places[place])
                     out_clear[row, column] *= 1.0 - opacity
                     if opacity < seen_from[place]:
                         continue
