@@ -21,6 +21,7 @@ def train(
     ] = None,
     condition: Annotated[str, typer.Option(help="The generator's condition: camera, subject or none.")] = "camera",
     grow: Annotated[int, typer.Option(min=0, help="Resolution that progressive growing starts from; 0 for not at all.")] = 0,
+    warm_start: Annotated[str, typer.Option(help="views: learn rendered people's views before the game; or none.")] = "none",
     workers: Annotated[int, typer.Option(min=0, help="Data processes for each training process.")] = 2,
     save_images: Annotated[int, typer.Option(min=1, help="Save and draw at this interval of pictures shown.")] = 200_000,
     log_images: Annotated[int, typer.Option(min=1, help="Write metrics at this interval of pictures shown.")] = 1_000,
@@ -47,7 +48,7 @@ def train(
         config = from_plain(TrainConfig, load_plain(Path(preset)), preset)
         config = with_assignments(without_parsing(config) if no_parsing else config, assignments or [])
     else:
-        config = configured(preset, condition, grow, assignments or [], parsing=not no_parsing)
+        config = configured(preset, condition, grow, assignments or [], parsing=not no_parsing, warm_start=warm_start)
     settings = RunSettings(workers, save_images, keep, log_images, not no_pictures, True, threads, max_seconds)
     world = open_world(device)
     try:

@@ -18,6 +18,7 @@ from .nets.decoder import Decoder, DecoderSettings
 from .nets.layers import DTYPES, Noise, Precision, ToMap, check_clamp
 from .nets.mapping import Mapping, MappingSettings, spread
 from .nets.parsing import ParsingHead, ParsingSettings
+from .nets.persons import GROUND_LATENTS, GaussianStyles
 from .nets.upsampler import Upsampler, UpsamplerSettings
 from .ops.modulation import Modulation
 from .portrait import Portrait
@@ -64,6 +65,8 @@ class GeneratorSettings:
     """Rays a side of the raw picture, unless the caller says otherwise."""
     mapping: MappingSettings = field(default_factory=MappingSettings)
     """Mapping network."""
+    styles: Literal["mapping", "gaussian"] = "mapping"
+    """Where style vectors come from: the mapping network, or a Gaussian fitted to a table of known persons."""
     backbone: SynthesisSettings = field(default_factory=SynthesisSettings)
     """Widths of the network that makes the planes."""
     decoder: DecoderSettings = field(default_factory=DecoderSettings)
@@ -93,6 +96,15 @@ class GeneratorSettings:
         check_clamp(self.compute.upsampler_precision, self.upsampler.clamp, "upsampler.clamp")
         if self.background is not None:
             check_clamp(self.compute.backbone_precision, self.background.synthesis.clamp, "background.synthesis.clamp")
+        if self.own_ground and self.styles != "gaussian":
+            raise ValueError(
+                "background.own_style needs styles=gaussian: a mapping network gives grounds no vector of their own"
+            )
+
+    @property
+    def own_ground(self) -> bool:
+        """Whether the background has a style vector of its own, the last of a head's."""
+        return self.background is not None and self.background.own_style
 
 
 class Generator(nn.Module):
@@ -106,7 +118,11 @@ class Generator(nn.Module):
         channels, height, width = self.volume.plane_shape
         if height != width:
             raise ValueError(f"expected a volume with square planes, got {height} x {width}")
-        self.mapping = Mapping(settings.z_dim, settings.condition_dim, w_dim, settings.mapping)
+        self.mapping: Mapping | GaussianStyles = (
+            Mapping(settings.z_dim, settings.condition_dim, w_dim, settings.mapping)
+            if settings.styles == "mapping"
+            else GaussianStyles(settings.z_dim, w_dim, GROUND_LATENTS if settings.own_ground else 0)
+        )
         self.backbone = SynthesisNetwork(height, channels, w_dim, settings.backbone, how)
         self.decoder = Decoder(self.volume.num_features, settings.decoder)
         num_features = settings.decoder.features
@@ -126,7 +142,7 @@ class Generator(nn.Module):
         self.camera_shift = (
             Mapping(settings.z_dim, LABEL_SIZE, 3, shift, linear_end=True, keeps_mean=False) if settings.camera_shift else None
         )
-        self.num_ws = self.backbone.num_ws
+        self.num_ws = self.backbone.num_ws + int(settings.own_ground)
         self._apply_compute(settings.compute)
 
     def forward(
@@ -163,7 +179,10 @@ class Generator(nn.Module):
         """Map latents to (B, num_ws, w_dim) style vectors, truncated towards the running mean."""
         if condition is not None:
             condition = condition * self.settings.condition_scale
-        return spread(self.mapping(z, condition), self.num_ws, self.mapping.w_mean, psi, cutoff)
+        ws = spread(self.mapping(z, condition), self.backbone.num_ws, self.mapping.w_mean, psi, cutoff)
+        if self.settings.own_ground and isinstance(self.mapping, GaussianStyles):
+            ws = torch.cat([ws, self.mapping.ground(z)[:, None]], dim=1)
+        return ws
 
     def shifted(self, z: torch.Tensor, camera: torch.Tensor) -> torch.Tensor:
         """Return the (B, 25) cameras moved by the learned shift; unchanged if there is none (An et al. 2023, sec. 3.3)."""
@@ -234,8 +253,9 @@ class Generator(nn.Module):
         if self.background is not None:
             behind = ws if background_ws is None else background_ws
             self._check_styles(behind, len(ws))
+            behind = behind[:, -1:] if self.settings.own_ground else behind
             features = features + (1.0 - weight) * self.background(behind, resolution, noise, random)
-        w = ws[:, -1]
+        w = ws[:, self.backbone.num_ws - 1]
         raw = features[:, :3] if self.to_raw is None else self.to_raw(features, w)
         parsing, guide = (None, None) if self.parsing is None else self.parsing(features, w)
         image = self.upsampler(features, raw, w, guide, random, side, fade)

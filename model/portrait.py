@@ -37,6 +37,15 @@ class Portrait:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return dataclasses.replace(self, **{name: value.detach() for name, value in values.items() if value is not None})
 
+    def chosen(self, rows: torch.Tensor) -> Portrait:
+        """Return some rows of every part.
+
+        Args:
+            rows: (K,) indices.
+        """
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return dataclasses.replace(self, **{name: value[rows] for name, value in values.items() if value is not None})
+
 
 def real_portrait(
     image: torch.Tensor,

@@ -126,6 +126,12 @@ class ShardStream:
         return self._rows.camera
 
     @property
+    def known_subjects(self) -> Array:
+        """(P,) int64 numbers of the rendered persons of the split that have two views or more, ascending."""
+        numbers, counts = np.unique(self._rows.subject[self._rows.synthetic], return_counts=True)
+        return np.asarray(numbers[counts > 1], dtype=np.int64)
+
+    @property
     def manifests(self) -> tuple[str, ...]:
         """sha256 of each set's manifest: with the settings, all that decides the stream."""
         return self._rows.manifests

@@ -9,16 +9,21 @@ from .r1 import R1
 from .shift import CameraShift
 from .term import LossTerm, register_term
 from .vico import ViCo
+from .views import ClassAgreement, MaskAgreement, Reconstruction, StylePrior
 
 __all__ = [
     "R1",
     "CameraShift",
+    "ClassAgreement",
     "DensitySmoothness",
     "DiscriminatorAdversarial",
     "GeneratorAdversarial",
     "LabellerFit",
     "LossTerm",
+    "MaskAgreement",
     "ParsingAgreement",
+    "Reconstruction",
+    "StylePrior",
     "ViCo",
     "register_term",
 ]

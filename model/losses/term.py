@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ...manifests.registry import Registry, RegistryError
 from ..discriminator import Discriminator
 from ..generator import TRANSLATION, Generator
+from ..nets.persons import PersonTable, ground_colours
 from ..nets.upsampler import resize
 from ..portrait import Portrait
 from ..volume_rendering.ray_marching import Randomness
@@ -76,6 +77,9 @@ class LossTerm(ABC):
     wants_real_gradient: ClassVar[bool] = False
     """Whether it differentiates by the data, whose pictures then carry a gradient."""
 
+    wants_views: ClassVar[bool] = False
+    """Whether it compares rebuilt views of known persons; other terms belong to the game of generator and discriminator."""
+
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"expected every of 1 or more, got {self.every}")
@@ -99,6 +103,20 @@ def register_term(term: type[T]) -> type[T]:
         raise RegistryError(f'the loss term {term.__name__} needs a field such as kind: Literal["sharpness"] = "sharpness"')
     LossTerm.kinds.add(kind, term)
     return term
+
+
+@dataclass(frozen=True)
+class Views:
+    """Known persons' pictures, as the generator rebuilds them."""
+
+    rows: Tensor
+    """(K,) rows of the micro-batch whose person is in the table."""
+    styles: Tensor
+    """(K, w_dim) style vectors of these persons."""
+    made: Portrait
+    """What the generator makes of these vectors and the pictures' cameras."""
+    wanted: Portrait
+    """The pictures."""
 
 
 class Step:
@@ -129,6 +147,8 @@ class Step:
         wants_real_gradient: bool = False,
         networks: dict[str, nn.Module] | None = None,
         fakes: Step | None = None,
+        persons: PersonTable | None = None,
+        person: Tensor | None = None,
     ) -> None:
         """Draw latents and cameras.
 
@@ -145,6 +165,8 @@ class Step:
             wants_real_gradient: whether a due term differentiates by the data.
             networks: further networks of terms, by name.
             fakes: another player's update whose generated pictures are used, without their history, in place of new ones.
+            persons: style vectors of known persons, where terms compare rebuilt views.
+            person: (B,) row of each picture's person in that table; -1 where it is unknown.
         """
         self.player, self.generator, self.discriminator, self.schedule, self.sampling = (
             player,
@@ -156,7 +178,7 @@ class Step:
         self.real_sharp, self.random, self.augment, self.parsing_map = real, random, augment, parsing_map
         self.wants_real_gradient, self.networks = wants_real_gradient, networks or {}
         self.batch, self.fakes = len(real.image), fakes
-        self.real_vectors = subjects
+        self.real_vectors, self.persons, self.person = subjects, persons, person
         if fakes is not None:
             self.z, self.camera, self.vectors, self.condition = fakes.z, fakes.camera, fakes.vectors, fakes.condition
             return
@@ -235,6 +257,36 @@ class Step:
                 noise=self.sampling.noise, random=self.random, randomness=randomness, side=schedule.side, fade=schedule.fade,
             )  # fmt: skip
         return dataclasses.replace(portrait, camera=self.camera)  # discriminators know the camera that was asked for
+
+    # --- known persons
+
+    @cached_property
+    def views(self) -> Views:
+        """Views of known persons, rebuilt from their vectors, each before its picture's own ground.
+
+        Raises:
+            ValueError: the step has no table of persons.
+        """
+        if self.persons is None or self.person is None:
+            raise ValueError("expected a table of known persons; train with --warm-start views, or leave out terms of views")
+        generator, schedule, real = self.generator, self.schedule, self.real_sharp
+        rows = (self.person >= 0).nonzero().squeeze(1)
+        wanted = real.chosen(rows)
+        styles = self.persons.styles[self.person[rows]]
+        if not len(rows):
+            return Views(rows, styles, wanted, wanted)
+        ws = styles[:, None].expand(-1, generator.num_ws, -1)
+        if generator.settings.own_ground:
+            mask = torch.zeros_like(wanted.image[:, :1]) if wanted.mask is None else wanted.mask
+            ground = self.persons.to_ground(ground_colours(wanted.image, mask))
+            ws = torch.cat([ws[:, :-1], ground[:, None]], dim=1)
+        origins, _ = camera_rays(wanted.camera, schedule.neural_resolution)
+        randomness = Randomness.draw(origins, generator.settings.march, self.random, schedule.density_noise)
+        made = generator.synthesise(
+            ws, wanted.camera, resolution=schedule.neural_resolution, noise=self.sampling.noise, random=self.random,
+            randomness=randomness, side=schedule.side, fade=schedule.fade,
+        )  # fmt: skip
+        return Views(rows, styles, made, wanted)
 
     # --- what the discriminator sees
 

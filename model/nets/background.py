@@ -25,6 +25,8 @@ class BackgroundSettings:
     """Side of its map before it is brought to the neural resolution."""
     synthesis: SynthesisSettings = field(default_factory=lambda: SynthesisSettings(channel_base=16384))
     """Width of its layers."""
+    own_style: bool = False
+    """It has a style vector of its own, the last of a head's, so that grounds do not leak into the head."""
 
     def __post_init__(self) -> None:
         check_ranges(self, resolution=(4, 4096))

@@ -42,6 +42,8 @@ POSITION = "position.json"
 OPTIMISERS = ("generator_optimiser", "discriminator_optimiser")
 """Parts with the state of both optimisers."""
 LABELLER = "labeller"
+PERSONS = ("persons", "persons_average", "persons_optimiser")
+"""Parts with the table of known persons, its average and its optimiser."""
 log = logging.getLogger(__name__)
 
 
@@ -97,6 +99,8 @@ def save(run: Path, state: TrainState, config: TrainConfig, keep: int) -> Path:
         beside = {name: write_part(aside, name, _optimiser_tensors(getattr(state, name))) for name in OPTIMISERS}
         if state.labeller is not None:
             beside[LABELLER] = write_part(aside, LABELLER, state.labeller.state_dict())
+        for name, tensors in _persons_tensors(state).items():
+            beside[name] = write_part(aside, name, tensors)
         position = Position(state.step, state.images, state.skipped, state.augment)
         write_json(aside / POSITION, {"position": position, "parts": beside})
         write_config(aside, ModelConfig(FORMAT, config.model.generator, config.model.discriminator, entries))
@@ -148,7 +152,7 @@ def load(folder: Path, state: TrainState) -> None:
     try:
         plain = with_present_names(json.loads((folder / POSITION).read_bytes()))
         position = from_plain(Position, plain["position"], str(folder / POSITION))
-        wanted = OPTIMISERS if state.labeller is None else (*OPTIMISERS, LABELLER)
+        wanted = (*OPTIMISERS, *(() if state.labeller is None else (LABELLER,)), *(() if state.persons is None else PERSONS))
         beside = {name: from_plain(PartEntry, plain["parts"][name], str(folder / POSITION)) for name in wanted}
     except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise ModelStoreError(f"{folder / POSITION} is missing or damaged: {error}") from error
@@ -162,10 +166,22 @@ def load(folder: Path, state: TrainState) -> None:
             state.labeller.load_state_dict(read[LABELLER])
         for name in OPTIMISERS:
             _load_optimiser(getattr(state, name), read[name])
+        if state.persons is not None and state.average.persons is not None and state.persons_optimiser is not None:
+            state.persons.load_state_dict(read[PERSONS[0]])
+            state.average.persons.load_state_dict(read[PERSONS[1]])
+            _load_optimiser(state.persons_optimiser, read[PERSONS[2]])
     except (RuntimeError, KeyError, ValueError) as error:
         raise ModelStoreError(f"{folder} does not fit the run's settings: {error}") from error
     state.step, state.images, state.skipped = position.step, position.images, position.skipped
     state.augment = position.augment
+
+
+def _persons_tensors(state: TrainState) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the tensors of the table of known persons, its average and its optimiser by part; none where there is no table."""
+    if state.persons is None or state.average.persons is None or state.persons_optimiser is None:
+        return {}
+    tables = (state.persons.state_dict(), state.average.persons.state_dict(), _optimiser_tensors(state.persons_optimiser))
+    return dict(zip(PERSONS, tables, strict=True))
 
 
 def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

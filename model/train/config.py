@@ -8,63 +8,29 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Literal
 
 from ...manifests.config import ConfigError, from_plain, parse_assignment, to_plain
 from ..losses import (
     R1,
     CameraShift,
+    ClassAgreement,
     DensitySmoothness,
-    DiscriminatorAdversarial,
-    GeneratorAdversarial,
-    LabellerFit,
-    ParsingAgreement,
+    MaskAgreement,
+    Reconstruction,
+    StylePrior,
     ViCo,
 )
 from ..losses.augment import AugmentSettings
-from ..losses.term import LossTerm, Player, SamplingConfig
+from ..losses.term import SamplingConfig
 from ..presets import ModelSettings, preset
 from ..volume_rendering.rays import LABEL_SIZE
-from .schedule import EmaSettings, Growth, Ramp, ScheduleSettings
+from .schedule import EmaSettings, Growth, Phase, Ramp, ScheduleSettings, WarmStart
+from .terms import Terms
 
 KIMG = 1_000
 """Pictures in a kimg, the unit of the literature."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The terms of both players' losses; null leaves one out."""
-
-    generator_adversarial: GeneratorAdversarial | None = GeneratorAdversarial()
-    """The generator's part of the game."""
-    discriminator_adversarial: DiscriminatorAdversarial | None = DiscriminatorAdversarial()
-    """The discriminator's part of the game."""
-    vico: ViCo | None = None
-    """View-image consistency (SphereHead)."""
-    r1: R1 | None = R1()
-    """Penalty on the discriminator's slope at the data."""
-    camera_shift: CameraShift | None = None
-    """Learned camera shifts cancel (PanoHead)."""
-    density: DensitySmoothness | None = None
-    """Smooth densities (EG3D)."""
-    labeller: LabellerFit | None = None
-    """Trains the labeller, which `parsing` needs, on the data's class maps."""
-    parsing: ParsingAgreement | None = None
-    """The generator's class map agrees with the labeller's labels of its picture."""
-    extra: dict[str, LossTerm] = field(default_factory=dict)
-    """Further terms by a name of your choice, such as those of a plugin: {sharp: {kind: sharpness, weight: 0.1}}."""
-
-    def __post_init__(self) -> None:
-        if self.parsing is not None and self.labeller is None:
-            raise ConfigError("terms.parsing needs a labeller: --set 'terms.labeller={}' beside it")
-
-    def due(self, player: Player, update: int) -> dict[str, LossTerm]:
-        """Return the player's terms that are due at its update of this number, by name."""
-        terms = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "extra"} | self.extra
-        return {
-            name: term for name, term in terms.items() if term is not None and term.player == player and not update % term.every
-        }
 
 
 @dataclass(frozen=True)
@@ -126,6 +92,8 @@ class TrainConfig:
     share, or nothing. The discriminator sees the camera in any case, and the person's vector where the generator does."""
     subject_dim: int = 32
     """Numbers of a person's vector."""
+    warm_start: WarmStart | None = None
+    """Learn from the views of known persons before the adversarial game; null plays it from the beginning."""
     reuse_fakes: bool = False
     """Let the discriminator judge the very pictures of the generator's update: one pass of the generator less for each picture.
     Only where a process has one micro-batch a step."""
@@ -163,6 +131,13 @@ class TrainConfig:
                 f"model.discriminator.label_dim={label}, "
                 f"got {self.model.generator.condition_dim} and {discriminator.label_dim}; `--condition` sets them"
             )
+
+        if self.warm_start is not None and self.model.generator.styles != "gaussian":
+            raise ConfigError("a warm start needs model.generator.styles=gaussian; `--warm-start views` sets it")
+
+    def phase(self, images: int) -> Phase:
+        """Return the phase of the run when `images` pictures have been shown."""
+        return "adversarial" if self.warm_start is None else self.warm_start.phase(images)
 
     @property
     def side(self) -> int:
@@ -264,6 +239,32 @@ def for_one_gpu(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, images=3_000 * KIMG)
 
 
+def warm_started(config: TrainConfig) -> TrainConfig:
+    """Return a recipe that learns the views of known persons first.
+
+    Heads are drawn from a Gaussian fitted to the persons' vectors, with a ground of their own and no condition; pictures are
+    shown as they are, neither mirrored (a mirrored person is another one) nor balanced.
+    """
+    model, rays = conditioned(config.model, "none", config.subject_dim), config.model.generator.neural_resolution
+    ground = model.generator.background
+    generator = dataclasses.replace(
+        model.generator, styles="gaussian", camera_shift=False,
+        background=None if ground is None else dataclasses.replace(ground, own_style=True),
+    )  # fmt: skip
+    terms = dataclasses.replace(
+        config.terms, camera_shift=None, reconstruction=Reconstruction(), mask_agreement=MaskAgreement(),
+        class_agreement=None if generator.parsing is None else ClassAgreement(), style_prior=StylePrior(),
+    )  # fmt: skip
+    start, steady = WarmStart(), Ramp(0.0, 0.0, 0)
+    half = Ramp(rays // 2, rays, 1, begin=start.views // 5)  # few rays show colours and outlines soon
+    schedule = ScheduleSettings(None, half, blur=steady, density_noise=steady, swap=Ramp(1.0, 1.0, 0))
+    return dataclasses.replace(
+        config, model=ModelSettings(generator, model.discriminator), terms=terms, condition="none", schedule=schedule,
+        warm_start=start, data=dataclasses.replace(config.data, mirror="off", balance=False), images=start.views + start.joint,
+        sampling=SamplingConfig(),
+    )  # fmt: skip
+
+
 def train_preset(name: str) -> TrainConfig:
     """Return the training config of a model preset: its system's published recipe, shorter for small and tiny ones.
 
@@ -289,14 +290,20 @@ def without_parsing(config: TrainConfig) -> TrainConfig:
     """Return a config for data without class maps: no parsing head, nothing that sees or judges classes."""
     generator = dataclasses.replace(config.model.generator, parsing=None)
     discriminator = dataclasses.replace(config.model.discriminator, parsing_channels=0)
-    terms = dataclasses.replace(config.terms, labeller=None, parsing=None)
+    terms = dataclasses.replace(config.terms, labeller=None, parsing=None, class_agreement=None)
     if terms.r1 is not None:
         terms = dataclasses.replace(terms, r1=dataclasses.replace(terms.r1, parsing=0.0))
     return dataclasses.replace(config, model=ModelSettings(generator, discriminator), terms=terms)
 
 
 def configured(
-    name: str, condition: str = "camera", grow: int = 0, assignments: Sequence[str] = (), *, parsing: bool = True
+    name: str,
+    condition: str = "camera",
+    grow: int = 0,
+    assignments: Sequence[str] = (),
+    *,
+    parsing: bool = True,
+    warm_start: str = "none",
 ) -> TrainConfig:
     """Return a preset's config with choices that touch several settings at once, and then single settings.
 
@@ -306,15 +313,22 @@ def configured(
         grow: side that progressive growing starts from; 0 for none.
         assignments: `a.b=c` texts.
         parsing: False leaves everything about classes out, for data without class maps.
+        warm_start: none, or views to learn the views of known persons first.
 
     Raises:
         ConfigError: an unknown name, or settings that do not go together.
     """
+    if warm_start not in ("none", "views"):
+        raise ConfigError(f"expected a warm start of none or views, got '{warm_start}'")
+    if warm_start == "views" and (condition == "subject" or grow):
+        raise ConfigError("a warm start from views goes with neither --condition subject nor --grow")
     if condition not in ("camera", "subject", "none"):
         raise ConfigError(f"expected a condition of camera, subject or none, got '{condition}'")
     config = train_preset(name) if parsing else without_parsing(train_preset(name))
     model = conditioned(config.model, condition, config.subject_dim)
     config = dataclasses.replace(config, model=model, condition=condition)  # type: ignore[arg-type]
+    if warm_start == "views":
+        config = warm_started(config)
     if grow:
         stages = max(1, round(math.log2(config.side / grow)))
         step = min(600 * KIMG, config.images / (4 * stages))

@@ -98,9 +98,12 @@ def make_plan(places: Sequence[str], config: TrainConfig, settings: RunSettings,
     if settings.threads:
         torch.set_num_threads(settings.threads)
     stream = open_stream(places, config)
-    state = new_state(config, world.device)
+    state = new_state(config, world.device, torch.from_numpy(stream.known_subjects))
     plain, lazy, moving = _measure(state, config, stream, world)
-    due: dict[str, LossTerm] = {**config.terms.due("generator", 0), **config.terms.due("discriminator", 0)}
+    due: dict[str, LossTerm] = {
+        **config.terms.due("generator", 0, config.phase(0)),
+        **config.terms.due("discriminator", 0, config.phase(0)),
+    }
     rates = [1 / term.every for term in due.values() if term.every > 1]
     micro_batch = statistics.median(plain)
     if lazy and rates:

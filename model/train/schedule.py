@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from ...manifests.config import ConfigError
 from ..losses.term import ScheduleState
+
+Phase = Literal["views", "joint", "adversarial"]
+"""Views: known persons' views are rebuilt, nothing judges. Joint: that and the adversarial game. Adversarial: that game."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,40 @@ class EmaSettings:
         half = self.half_life if self.ramp is None else min(self.half_life, self.ramp * images)
         decay: float = 0.5 ** (batch / max(half, 1e-8))
         return decay
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Learning from the views of known persons first: phases before the adversarial game, and their learning rates."""
+
+    views: int = 30_000
+    """Pictures of the phase views."""
+    joint: int = 10_000
+    """Pictures of the phase joint, which follows; the rest of the run is adversarial."""
+    generator_lr: float = 0.004
+    """Learning rate of the generator at the start of the phase views."""
+    persons_lr: float = 0.01
+    """Learning rate of the persons' vectors there."""
+    end: float = 0.02
+    """Share of both rates that a cosine leaves at the end of the phase."""
+    joint_share: float = 0.25
+    """Share of both rates in the phase joint."""
+
+    def __post_init__(self) -> None:
+        if self.views < 1 or self.joint < 0 or min(self.generator_lr, self.persons_lr) <= 0:
+            raise ConfigError(f"expected views of 1 or more, joint of 0 or more and positive learning rates, got {self}")
+
+    def phase(self, images: int) -> Phase:
+        """Return the phase when `images` pictures have been shown."""
+        if images < self.views:
+            return "views"
+        return "joint" if images < self.views + self.joint else "adversarial"
+
+    def share(self, images: int) -> float:
+        """Return the share of the learning rates at `images` pictures: a cosine from 1 to `end`, then `joint_share`."""
+        if images >= self.views:
+            return self.joint_share
+        return self.end + (1.0 - self.end) * 0.5 * (1.0 + math.cos(math.pi * images / self.views))
 
 
 def schedule_state(settings: ScheduleSettings, images: int, side: int, augment: float = 0.0) -> ScheduleState:

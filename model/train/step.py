@@ -19,6 +19,7 @@ from ...datasets.streaming.batch import Batch
 from ..losses.augment import AugmentSettings, adapted, augment
 from ..losses.parsing import NETWORK
 from ..losses.term import Player, ScheduleState, Step
+from ..nets.persons import ground_colours
 from ..portrait import Portrait, real_portrait
 from .config import TrainConfig
 from .distributed import World
@@ -66,6 +67,8 @@ class Data:
     real: Portrait
     subjects: Tensor | None
     parsing_map: Tensor | None
+    subject: Tensor
+    """(B,) int64 numbers of the persons; -1 for pictures that are not rendered."""
 
 
 def prepare(batch: Batch, config: TrainConfig, schedule: ScheduleState, device: torch.device) -> Data:
@@ -84,7 +87,8 @@ def prepare(batch: Batch, config: TrainConfig, schedule: ScheduleState, device: 
     known = None if classes is None or not channels else torch.where(classes == UNLABELLED, channels - 1, classes)
     real = real_portrait(image, batch.camera.to(device), schedule.neural_resolution, mask, known, channels or 20)
     subjects = subject_vectors(batch.subject, config.subject_dim).to(device) if config.condition == "subject" else None
-    return Data(batch.number, real, subjects, classes)
+    subject = torch.where(batch.synthetic, batch.subject, -1).to(device)
+    return Data(batch.number, real, subjects, classes, subject)
 
 
 def train_step(
@@ -106,26 +110,54 @@ def train_step(
     data = [prepare(batch, config, schedule, world.device) for batch in batches]
     for batch in batches:
         told.skipped += batch.skipped
+    phase = config.phase(state.images)
+    set_rates(state, config)
+    _track_grounds(state, data, world)
+    if phase != "views":
+        state.fit_styles()
     generator_steps = [_make(state, config, schedule, item, "generator", world) for item in data]
-    reuse = config.reuse_fakes and len(data) == 1
+    reuse = config.reuse_fakes and len(data) == 1 and phase != "views"
     if reuse:
         _set_trained(state, "generator")
         _ = generator_steps[0].fake
-    _set_trained(state, "discriminator")
-    discriminator_steps = [
-        _make(state, config, schedule, item, "discriminator", world, fakes if reuse else None)
-        for item, fakes in zip(data, generator_steps, strict=True)
-    ]
-    _update(state, config, "discriminator", discriminator_steps, told, world)
+    if phase != "views":
+        _set_trained(state, "discriminator")
+        discriminator_steps = [
+            _make(state, config, schedule, item, "discriminator", world, fakes if reuse else None)
+            for item, fakes in zip(data, generator_steps, strict=True)
+        ]
+        _update(state, config, "discriminator", discriminator_steps, told, world)
     _set_trained(state, "generator")
     _update(state, config, "generator", generator_steps, told, world)
-    state.average.update(state.generator, config.ema.decay(schedule.images, config.batch))
-    if config.augment is not None:
+    state.average.update(state.generator, config.ema.decay(schedule.images, config.batch), state.persons)
+    if config.augment is not None and phase != "views":
         sign = world.sum(torch.tensor([told.sums["real_sign/sum"], told.sums["real_sign/count"]], device=world.device))
         state.augment = adapted(state.augment, float(sign[0] / sign[1]), config.batch, config.augment)
     state.step += 1
     state.images += config.batch
     return told
+
+
+def set_rates(state: TrainState, config: TrainConfig) -> None:
+    """Give the optimisers the learning rates of this moment of a warm start; nothing without one."""
+    start = config.warm_start
+    if start is None or state.persons_optimiser is None:
+        return
+    warm = start.phase(state.images) != "adversarial"
+    share = start.share(state.images)
+    state.generator_optimiser.param_groups[0]["lr"] = start.generator_lr * share if warm else config.optimiser.generator_lr
+    state.persons_optimiser.param_groups[0]["lr"] = start.persons_lr * share
+
+
+def _track_grounds(state: TrainState, data: Sequence[Data], world: World) -> None:
+    """Take the colours of the step's grounds, of all processes, into the running moments."""
+    if state.persons is None:
+        return
+    moments = torch.zeros_like(state.persons.ground_moments)
+    for item in data:
+        if item.real.mask is not None:
+            moments += state.persons.moments_of(ground_colours(item.real.image, item.real.mask))
+    state.persons.track(world.sum(moments))
 
 
 def _make(
@@ -137,7 +169,7 @@ def _make(
     world: World,
     fakes: Step | None = None,
 ) -> Step:
-    due = config.terms.due(player, state.step)
+    due = config.terms.due(player, state.step, config.phase(state.images))
     change = None
     if config.augment is not None and schedule.augment > 0:
         change = functools.partial(_augmented, settings=config.augment, probability=schedule.augment)
@@ -147,7 +179,7 @@ def _make(
         subjects=data.subjects, parsing_map=data.parsing_map, augment=change,
         wants_real_gradient=any(term.wants_real_gradient for term in due.values()),
         networks={} if state.labeller is None else {NETWORK: state.labeller},
-        fakes=fakes,
+        fakes=fakes, persons=state.persons, person=None if state.persons is None else state.persons.rows(data.subject),
     )  # fmt: skip
 
 
@@ -165,16 +197,18 @@ def _update(
     state: TrainState, config: TrainConfig, player: Player, steps: Sequence[Step], told: StepMetrics, world: World
 ) -> None:
     """Sum the due terms' gradients over micro-batches and ranks, and let Adam move the player's weights."""
-    network, optimiser = (
-        (state.generator, state.generator_optimiser)
-        if player == "generator"
-        else (state.discriminator_modules(), state.discriminator_optimiser)
-    )
-    optimiser.zero_grad(set_to_none=True)
+    network: nn.Module = state.generator if player == "generator" else state.discriminator_modules()
+    optimisers = [state.generator_optimiser if player == "generator" else state.discriminator_optimiser]
+    phase = config.phase(state.images)
+    if player == "generator" and phase != "adversarial" and state.persons is not None and state.persons_optimiser is not None:
+        network = nn.ModuleList([state.generator, state.persons])
+        optimisers.append(state.persons_optimiser)
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
     finite = True
     for step in steps:
         total = torch.zeros((), device=world.device)
-        for name, term in config.terms.due(player, state.step).items():
+        for name, term in config.terms.due(player, state.step, phase).items():
             value = term(step)
             told.sums[f"{name}/sum"] += float(value.detach())
             told.sums[f"{name}/count"] += 1
@@ -189,9 +223,11 @@ def _update(
     told.sums[f"{player}_gradient/sum"] += norm
     told.sums[f"{player}_gradient/count"] += 1
     if world.any(not finite or not norm < float("inf")):
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
         raise NotFinite(f"the {player}'s loss or gradient is no finite number at step {state.step} ({state.images:,} pictures)")
-    optimiser.step()
+    for optimiser in optimisers:
+        optimiser.step()
 
 
 def _tell_scores(step: Step, told: StepMetrics) -> None:

@@ -24,6 +24,7 @@ from ..visualization.views import Look, seeded_latents
 from .checkpoint import CheckpointWriteError, checkpoints, load_newest, room_needed, save
 from .config import RunSettings, TrainConfig
 from .distributed import World
+from .first_styles import place_persons
 from .progress import Line, Metrics, Stopwatch
 from .record import RunRecord, check_record, write_record
 from .schedule import schedule_state
@@ -88,7 +89,7 @@ def train(
     stream = open_stream(places, config)
     record = RunRecord.of(config, places, stream)
     check_record(out, record, world, update)
-    state = new_state(config, world.device)
+    state = new_state(config, world.device, torch.from_numpy(stream.known_subjects))
     if world.is_first:
         out.mkdir(parents=True, exist_ok=True)
         with writer_lock(out / ".state" / "lock"):
@@ -102,9 +103,12 @@ def _run(
     stream: ShardStream, config: TrainConfig, out: Path, settings: RunSettings, world: World, state: TrainState
 ) -> TrainState:
     """Load what there is, and take steps until the end or a signal."""
-    load_newest(out, state)
-    for network in (state.generator, state.discriminator_modules(), state.average.generator):
-        world.share(network)
+    if load_newest(out, state) is None:
+        place_persons(state, stream)
+    average = state.average
+    for network in (state.generator, state.discriminator_modules(), average.generator, state.persons, average.persons):
+        if network is not None:
+            world.share(network)
     metrics = Metrics(out, state.images, settings.tensorboard) if world.is_first else None
     begun, last_saved, line = time.monotonic(), state.images, Line(config.images, state.images)
     watch, sums, waiting = Stopwatch(), Sums(), 0.0
@@ -212,6 +216,7 @@ def _save(
     out: Path, state: TrainState, config: TrainConfig, settings: RunSettings, world: World, metrics: Metrics | None
 ) -> None:
     """Write a checkpoint, and pictures of the averaged generator."""
+    state.fit_styles()
     if world.is_first:
         save(out, state, config, settings.keep)
         if settings.pictures:

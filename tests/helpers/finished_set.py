@@ -189,6 +189,7 @@ def build(
     run: Mapping[str, Any] | None = None,
     repeat: int = 1,
     encoding: Encoding = Encoding(),  # noqa: B008  (frozen)
+    people: int = 0,
 ) -> Path:
     """Write a finished set and return its folder.
 
@@ -201,11 +202,14 @@ def build(
         run: content of run.json; None writes none.
         repeat: rows per picture: above 1 only the first is drawn and packed, the others are table rows (for speed tests).
         encoding: how pictures are stored.
+        people: above 0, the pictures count as rendered views of so many persons in turn.
     """
     import cv2
 
     folder.mkdir(parents=True, exist_ok=True)
     made = [row_of(view, index, size, quick=False) for index, view in enumerate(views)]
+    for index, (row, _) in enumerate(made if people else []):
+        row.update(synthetic=True, identity=f"person {index % people}")
     relate(views, made)
     rows, origins = [row for row, _ in made], []
     for index, (view, (row, sample)) in enumerate(zip(views, made, strict=True)):
