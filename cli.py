@@ -67,7 +67,7 @@ app = typer.Typer(
 for panel, commands in (
     ("Data sets", (builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report)),
     ("Data sets", (photographs.render_photographs,)),
-    ("Models of heads", (training.train, heads.generate, heads.convert)),
+    ("Models of heads", (training.train, heads.generate, heads.evaluate, heads.convert)),
     ("This machine", (machine.doctor,)),
 ):
     for command in commands:

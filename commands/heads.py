@@ -7,12 +7,16 @@ pipeline's stages are in `machine`.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .common import MISMATCH, Json, printable, table
+
+if TYPE_CHECKING:
+    from ..datasets.arrays import Pixels
 
 model = typer.Typer(help="Show models of heads.", no_args_is_help=True)
 
@@ -65,6 +69,47 @@ def generate(
     target = out or run / "generated"
     done = run_it(run, target, settings, device)
     print(f"{target}: {len(settings.seeds)} heads of {done.model}, {len(done.files)} files, {done.files[-1]} last")
+
+
+def evaluate(
+    run: Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of a training run, or of a model.")],
+    data: Annotated[list[Path], typer.Option("--data", metavar="SET", help="Finished data set to compare with; repeatable.")],
+    against: Annotated[
+        list[Path] | None, typer.Option("--against", metavar="RUN", help="Further run in the same table; repeatable.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="For the table.  [default: DIR/evaluation]")] = None,
+    count: Annotated[int, typer.Option(min=64, help="Pictures for the distances.")] = 768,
+    heads: Annotated[int, typer.Option(min=1, help="Heads that are looked at from in front and behind.")] = 48,
+    psi: Annotated[float, typer.Option(help="Truncation towards the mean head; 1 for none.")] = 1.0,
+    features: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TorchScript Inception for FID.  [default: random-conv-v1]")
+    ] = None,
+    sha256: Annotated[str, typer.Option(help="Digest of that file.")] = "",
+    no_faces: Annotated[bool, typer.Option("--no-faces", help="Leave the face detector out.")] = False,
+    device: Annotated[str, typer.Option(help="Where the models run, e.g. cuda.")] = "cpu",
+) -> None:
+    """Measure generators against data: distances, precision and recall, backs, face rates, seconds and memory a picture.
+
+    Example: spherehead evaluate --run runs/heads --data people --against runs/before
+    """
+    from ..model.evaluation.features import open_features
+    from ..model.export.evaluate import HEAD, JudgeSettings, table_rows
+    from ..model.export.evaluate import evaluate as run_it
+
+    target = out or run / "evaluation"
+    extractor = open_features(path=features, sha256=sha256, device=device)
+    settings = JudgeSettings(count, heads, psi)
+    scores = run_it([run, *(against or [])], data, target, extractor, None if no_faces else _face_score(), settings, device)
+    print(table(HEAD, table_rows(scores)))
+    print(f"{target / 'evaluate.html'}")
+
+
+def _face_score() -> Callable[[Pixels], float]:
+    """Return MediaPipe's short-range detector as a score of pictures; `model` itself knows no detector."""
+    from ..pipeline.backends.mediapipe_models import FaceFinder
+
+    finder = FaceFinder("short", 0.05)
+    return lambda picture: max((face.score for face in finder.find(picture)), default=0.0)
 
 
 @model.command("show")

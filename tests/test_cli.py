@@ -95,9 +95,9 @@ def test_help_names_every_command() -> None:
     expected = {
         "build-dataset", "plan", "retry", "forget", "report", "doctor", "presets show", "shards ls", "shards show",
         "shards sheet", "shards verify", "manifest show", "manifest summary", "manifest diff", "manifest verify",
-        "models list", "models fetch", "models verify", "convert", "generate", "model show", "train", "assets list",
-        "render-photographs",
-        "assets fetch", "assets verify",
+        "models list", "models fetch", "models verify", "convert", "generate", "evaluate", "model show", "model presets",
+        "train", "render-photographs",
+        "assets list", "assets fetch", "assets verify",
     }  # fmt: skip
     assert {name for name, _ in commands()} == expected
 

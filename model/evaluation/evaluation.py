@@ -137,11 +137,11 @@ class Evaluation:
         for the camera that it was made for does not help (FID-random, as SphereHead's authors call it).
         """
         look = look or Look()
-        pictures = self._generated(generator, look, conditions)
+        pictures = self.generated(generator, look, conditions)
         return compare(ViewFeatures(features_of(pictures, self.features), self.labels.numpy()), self.reference)
 
     @torch.no_grad()
-    def _generated(self, generator: Generator, look: Look, conditions: Conditions | None) -> Iterator[Pixels]:
+    def generated(self, generator: Generator, look: Look, conditions: Conditions | None) -> Iterator[Pixels]:
         """Yield one picture for each label, the learned camera shift left out."""
         device = next(generator.parameters()).device
         for numbers in np.array_split(np.arange(len(self.labels)), -(-len(self.labels) // 8)):

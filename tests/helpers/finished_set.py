@@ -202,7 +202,7 @@ def build(
         run: content of run.json; None writes none.
         repeat: rows per picture: above 1 only the first is drawn and packed, the others are table rows (for speed tests).
         encoding: how pictures are stored.
-        people: above 0, the pictures count as rendered views of so many persons in turn.
+        people: above 0, the pictures count as rendered views of this number of persons in turn.
     """
     import cv2
 

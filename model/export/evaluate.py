@@ -1,0 +1,283 @@
+"""How good trained generators are: one table of distances, coverage, backs, faces and costs, with JSON, a page and grids.
+
+Measures are those of `evaluation`; the face detector is given by the caller. The same data, latents and cameras serve every
+run, so that rows differ by the generators alone and the same call gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...datasets.arrays import Pixels
+from ...datasets.report.sheets import write_png
+from ...datasets.shards.inspect import PLACE, read
+from ...manifests.identity import unit_interval
+from ...manifests.store import write_bytes, write_json
+from ...manifests.summary import read_frame
+from ..evaluation.coverage import Coverage, precision_recall
+from ..evaluation.evaluation import SIDES, Distances, Evaluation, EvaluationSettings, ViewFeatures, compare
+from ..evaluation.faces import BACK_DEGREES, FRONT_DEGREES, FaceCount, FaceRates, FaceScore, calibrated, count, prepared
+from ..evaluation.features import Features, features_of
+from ..evaluation.front_back_similarity import MirrorSummary, mirror_scores, summarise
+from ..generator import Generator
+from ..store import load_generator
+from ..visualization.pictures import heads_sheet
+from ..visualization.views import Look, View, each_view, head_styles, look_from, ring, seeded_latents
+from .generate import find_model, present_look, seeded_condition
+
+FRONTS = (0.0, 20.0, -20.0)
+"""Yaws in degrees at which a head must show a face."""
+BACKS = (180.0, 160.0, -160.0, 145.0, -145.0)
+"""Yaws in degrees at which it must not."""
+FIRST_SEED = 2_000_000
+"""Seed of the first head that is looked at all round."""
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """What is measured of each run."""
+
+    count: int = 768
+    """Pictures for distances and coverage."""
+    heads: int = 48
+    """Heads that are looked at from in front and behind."""
+    psi: float = 1.0
+    """Truncation; 1 measures what was learned."""
+    shown: int = 8
+    """Heads on the grid."""
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """One row of the table."""
+
+    name: str
+    images: int | None = None
+    """Pictures that the run had been shown."""
+    distances: dict[str, Distances] = field(default_factory=dict)
+    coverage: dict[str, Coverage] = field(default_factory=dict)
+    mirror: MirrorSummary | None = None
+    faces: FaceRates | None = None
+    seconds: float | None = None
+    """Seconds a picture, mean over the pictures for the distances."""
+    peak_bytes: int | None = None
+    """Most memory of the process so far, or of the device."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What evaluate.json holds."""
+
+    data: tuple[str, ...]
+    features: str
+    """Name of the extractor; distances of two names must not be compared."""
+    face_threshold: float | None
+    """Score that 84 % of the data's fronts reach; null without a detector."""
+    settings: JudgeSettings
+    rows: tuple[RunScores, ...]
+
+
+def evaluate(
+    runs: Sequence[Path],
+    data: Sequence[Path],
+    out: Path,
+    features: Features,
+    face_score: FaceScore | None = None,
+    settings: JudgeSettings = JudgeSettings(),
+    device: str = "cpu",
+) -> Scores:
+    """Measure runs against data sets and write evaluate.json, evaluate.html and a grid a run.
+
+    Args:
+        runs: folders of training runs or of models; their names are those of the rows.
+        data: finished data sets.
+        out: where to write.
+        features: what pictures are compared by.
+        face_score: the detector; None leaves face rates out.
+        settings: what to measure.
+        device: where the models run.
+
+    Raises:
+        ModelStoreError: a run holds no model.
+        ManifestError, ConfigError: the data hold no finished set, or too few pictures.
+    """
+    evaluation = Evaluation(data, features, EvaluationSettings(settings.count, psi=settings.psi))
+    rows, threshold = [_of_data(evaluation)], None
+    first = load_generator(find_model(runs[0]))
+    resolution = first.settings.upsampler.resolution
+    if face_score is not None:
+        fronts, backs = (_data_scores(data, face_score, resolution, front) for front in (True, False))
+        threshold = calibrated(fronts)
+        rows[0] = dataclasses.replace(rows[0], faces=FaceRates(count(fronts, threshold), count(backs, threshold)))
+    grids = []
+    for name, run in zip(_names(runs), runs, strict=True):
+        folder = find_model(run)
+        generator, look = load_generator(folder).to(torch.device(device)), present_look(folder)
+        rows.append(_of_run(name, folder, generator, look, evaluation, face_score, threshold, resolution, settings))
+        grids.append(f"{name}.png")
+        write_png(out / grids[-1], _grid(generator, look, settings))
+    scores = Scores(tuple(map(str, data)), features.name, threshold, settings, tuple(rows))
+    write_json(out / "evaluate.json", scores)
+    write_bytes(out / "evaluate.html", page(scores, grids).encode())
+    return scores
+
+
+def _names(runs: Sequence[Path]) -> list[str]:
+    """Name runs by their folders, with a number where two are alike."""
+    names: list[str] = []
+    for run in runs:
+        name = run.resolve().name
+        names.append(name if name not in names else f"{name}-{len(names)}")
+    return names
+
+
+def _of_data(evaluation: Evaluation) -> RunScores:
+    """Measure one half of the data against the other: what a perfect generator could reach."""
+    reference = evaluation.reference
+    first = np.array([unit_interval(f"half/{key}") < 0.5 for key in evaluation.ids])
+    halves = [ViewFeatures(reference.features[part], reference.labels[part]) for part in (first, ~first)]
+    return RunScores("data, half against half", None, compare(*halves), _coverage(*halves))
+
+
+def _coverage(seen: ViewFeatures, reference: ViewFeatures) -> dict[str, Coverage]:
+    found = {}
+    for side in SIDES:
+        first, second = seen.features[seen.chosen(side)], reference.features[reference.chosen(side)]
+        if min(len(first), len(second)) >= 8:
+            found[side] = precision_recall(first, second)
+    return found
+
+
+def _of_run(
+    name: str, folder: Path, generator: Generator, look: Look, evaluation: Evaluation, face_score: FaceScore | None,
+    threshold: float | None, resolution: int, settings: JudgeSettings,
+) -> RunScores:  # fmt: skip
+    """Measure one model."""
+    position = folder / "position.json"
+    images = int(json.loads(position.read_bytes())["position"]["images"]) if position.is_file() else None
+    begun = time.perf_counter()
+    pictures = list(evaluation.generated(generator, look, lambda model, seeds: seeded_condition(model, seeds)[0]))
+    seconds = (time.perf_counter() - begun) / len(pictures)
+    seen = ViewFeatures(features_of(pictures, evaluation.features), evaluation.labels.numpy())
+    mirror, fronts, backs = [], [], []
+    for views in _all_round(generator, look, settings):
+        front, back = views[0], views[len(FRONTS)]
+        mirror.append(mirror_scores(front.image, back.image, front.mask, back.mask, back.parsing))
+        if face_score is not None:
+            found = [face_score(prepared(view.image, resolution)) for view in views]
+            fronts += found[: len(FRONTS)]
+            backs += found[len(FRONTS) :]
+    faces = None if threshold is None else FaceRates(count(fronts, threshold), count(backs, threshold))
+    return RunScores(
+        name, images, compare(seen, evaluation.reference), _coverage(seen, evaluation.reference), summarise(mirror), faces,
+        seconds, _peak(generator),
+    )  # fmt: skip
+
+
+def _all_round(generator: Generator, look: Look, settings: JudgeSettings) -> Iterator[list[View]]:
+    """Yield the fronts and backs of every head."""
+    cameras = look_from([math.radians(yaw) for yaw in (*FRONTS, *BACKS)])
+    for seed in range(FIRST_SEED, FIRST_SEED + settings.heads):
+        ws = head_styles(
+            generator, seeded_latents([seed], generator.settings.z_dim), seeded_condition(generator, [seed])[0], settings.psi
+        )
+        yield list(each_view(generator, ws, cameras, look))
+
+
+def _grid(generator: Generator, look: Look, settings: JudgeSettings) -> Pixels:
+    """Return the sheet of the first heads from eight sides."""
+    rows, seeds = [], range(FIRST_SEED, FIRST_SEED + settings.shown)
+    for seed in seeds:
+        latents, condition = seeded_latents([seed], generator.settings.z_dim), seeded_condition(generator, [seed])[0]
+        rows.append(list(each_view(generator, head_styles(generator, latents, condition, settings.psi), ring(8), look)))
+    return heads_sheet(rows, [f"seed {seed}" for seed in seeds], 128)
+
+
+def _data_scores(folders: Sequence[Path], face_score: FaceScore, resolution: int, front: bool, most: int = 150) -> list[float]:
+    """Return the detector's scores of the data's views from in front, or from behind; chosen by a hash of their ids."""
+    found: list[float] = []
+    for folder in folders:
+        frame = read_frame(folder, [*PLACE, "yaw_degrees", "pitch_degrees"])
+        yaw = frame["yaw_degrees"].abs()
+        level = frame["pitch_degrees"].abs() < FRONT_DEGREES
+        chosen = frame[(frame["status"] == "kept") & level & ((yaw < FRONT_DEGREES) if front else (yaw > BACK_DEGREES))]
+        ids = sorted(chosen["id"].tolist(), key=lambda key: (unit_interval(f"faces/{key}"), key))
+        found += [face_score(prepared(sample.image, resolution)) for sample in read(folder, ids[: most // len(folders)], frame)]
+    return found
+
+
+def _peak(generator: Generator) -> int:
+    """Return the most memory that was in use: on the device where there is one, else of this process."""
+    device = next(generator.parameters()).device
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+HEAD = (
+    "run", "pictures", "Frechet all / front / back", "kernel", "precision", "recall", "mirror: luminance", "detail",
+    "face parts behind", "faces in front", "faces behind", "s a picture", "peak memory",
+)  # fmt: skip
+"""Columns of the table."""
+
+
+def table_rows(scores: Scores) -> list[tuple[str, ...]]:
+    """Return the rows of the table as text, in the order of `HEAD`."""
+    return [tuple(_cells(row)) for row in scores.rows]
+
+
+def _cells(row: RunScores) -> Iterator[str]:
+    yield row.name
+    yield "-" if row.images is None else f"{row.images:,}"
+    yield " / ".join(f"{row.distances[side].frechet:.1f}" if side in row.distances else "-" for side in SIDES)
+    yield f"{row.distances['all'].kernel:.2f}" if "all" in row.distances else "-"
+    for part in ("precision", "recall"):
+        yield f"{getattr(row.coverage['all'], part):.2f}" if "all" in row.coverage else "-"
+    for part in ("luminance", "detail", "face_parts"):
+        yield "-" if row.mirror is None else f"{getattr(row.mirror.mean, part):.3f}"
+    for side in ("front", "back"):
+        faces: FaceCount | None = None if row.faces is None else getattr(row.faces, side)
+        yield "-" if faces is None else f"{100 * faces.rate:.1f} % of {faces.total}"
+    yield "-" if row.seconds is None else f"{row.seconds:.3f}"
+    yield "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:,.0f} MiB"
+
+
+def page(scores: Scores, grids: Sequence[str]) -> str:
+    """Return the HTML page: the table, what its numbers are, and the grids beside it."""
+
+    def cells(row: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>"
+
+    body = "".join(cells(row, "td") for row in table_rows(scores))
+    pictures = "".join(f'<h2>{escape(name[:-4])}</h2><img src="{escape(name)}" alt="">' for name in grids)
+    detector = ""
+    if scores.face_threshold is not None:
+        detector = f" The detector counts from score {scores.face_threshold:.3f}, which 84 % of the data's fronts reach."
+    style = "body{font:14px sans-serif;margin:2em}td,th{padding:.2em .6em;text-align:right}td:first-child{text-align:left}"
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>evaluation</title><style>{style}</style>'
+        f"<h1>{escape(', '.join(Path(place).name for place in scores.data))}</h1><p>Distances on {escape(scores.features)}, "
+        f"{scores.settings.count} pictures, psi {scores.settings.psi:g}.{detector}</p>"
+        f"<table>{cells(HEAD, 'th')}{body}</table>{pictures}</html>\n"
+    )
+
+
+def comparable(scores: Scores) -> Any:
+    """Return the scores without what a clock or the machine decides: equal for equal runs and data."""
+    plain = dataclasses.asdict(scores)
+    for row in plain["rows"]:
+        del row["seconds"], row["peak_bytes"]
+    return plain

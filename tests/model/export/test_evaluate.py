@@ -1,0 +1,62 @@
+"""The table of runs: its parts, the same numbers twice, and a detector that is given from outside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from spherehead.datasets.arrays import Pixels
+from spherehead.model.evaluation.features import RandomConv
+from spherehead.model.export.evaluate import HEAD, JudgeSettings, comparable, evaluate, table_rows
+from spherehead.model.generator import Generator
+from spherehead.model.presets import preset
+from spherehead.model.store import FORMAT, GENERATOR, ModelConfig, write_config, write_part
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model with random weights."""
+    folder = tmp_path_factory.mktemp("evaluate") / "model"
+    torch.manual_seed(0)
+    generator = Generator(preset("tiny-64").generator)
+    entry = write_part(folder, GENERATOR, generator.state_dict())
+    write_config(folder, ModelConfig(FORMAT, generator.settings, parts={GENERATOR: entry}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def people(finished_sets: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """72 views of ball heads."""
+    yaws = [-170.0 + 5 * index for index in range(72)]
+    views = tuple(finished_sets.View(yaw, split="train") for yaw in yaws)
+    folder: Path = finished_sets.build(tmp_path_factory.mktemp("evaluate") / "people", views=views, lost=(), size=32)
+    return folder
+
+
+def brightness(picture: Pixels) -> float:
+    """A detector that is sure of bright pictures."""
+    return float(np.mean(picture)) / 255
+
+
+@pytest.mark.slow
+def test_the_same_call_gives_the_same_numbers(model: Path, people: Path, tmp_path: Path) -> None:
+    settings = JudgeSettings(count=64, heads=2, shown=1)
+    first, second = (evaluate([model], [people], tmp_path / name, RandomConv(), brightness, settings) for name in ("a", "b"))
+    assert comparable(first) == comparable(second)
+    assert [row.name for row in first.rows] == ["data, half against half", "model"]
+    data, run = first.rows
+    assert set(run.distances) == set(run.coverage) == {"all", "front", "back"} and run.distances["all"].count == 64
+    assert run.distances["all"].frechet > data.distances["all"].frechet
+    assert data.faces is not None and data.faces.front.rate >= 0.84
+    assert run.faces is not None and (run.faces.front.total, run.faces.back.total) == (6, 10)
+    assert run.seconds is not None and run.seconds > 0 and run.mirror is not None
+    assert all(len(row) == len(HEAD) for row in table_rows(first))
+    written = json.loads((tmp_path / "a" / "evaluate.json").read_text())
+    assert written["features"] == "random-conv-v1" and len(written["rows"]) == 2
+    page = (tmp_path / "a" / "evaluate.html").read_text()
+    assert '<img src="model.png"' in page and (tmp_path / "a" / "model.png").is_file()
+    assert "random-conv-v1" in page and page.count("<tr>") == 3
