@@ -37,7 +37,7 @@ def crops() -> Recipe:
 
 
 def aligned() -> Recipe:
-    """Pictures that somebody has cropped already, with their cameras beside them in a list; nothing is detected."""
+    """Pictures that somebody has cropped already, with their cameras in a list or EG3D's dataset.json; nothing is detected."""
     return Recipe("aligned", (Frame(), Matte(), Quality()))
 
 

@@ -44,6 +44,11 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def shown(text: str) -> str:
+    """Return a name for a message: as `printable`, with control characters as escapes, so that no terminal obeys them."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in printable(text))
+
+
 def is_text(text: str) -> bool:
     """Tell whether a text has a UTF-8 form, so that databases and tables take it."""
     try:

@@ -40,6 +40,7 @@ ENDINGS = (".json", ".csv", ".tsv", ".parquet")
 _DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}
 _BATCH_ROWS = 8192
 _MAX_JSON = 4 << 30
+_MAX_CELL = 16 << 20
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +154,7 @@ class Table:
     def _csv(self, file: IO[bytes], delimiter: str) -> Iterator[list[str]]:
         """Yield rows of cells; bytes that are no UTF-8 are surrogate-escaped, and a byte order mark is no part of a name."""
         number = 0
+        csv.field_size_limit(_MAX_CELL)
         try:
             file.seek(0)
             if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from ...datasets.sample import SourceImage
 from ...datasets.sources.base import Refused
 from ...datasets.sources.camera_sidecar import LABEL, Cameras, SidecarError, is_content_key, read_cameras
-from ...datasets.sources.names import comparable, printable
+from ...datasets.sources.names import comparable, shown
 from ..recipe import Recipe
 from .state import State
 
-_SHOWN = 3
+_FEW = 3
 
 
 class KnownCameras:
@@ -59,8 +59,8 @@ class KnownCameras:
                 self._found.setdefault(key, set()).add((entry.source, entry.path))
             labels = {self.cameras[key] for key in keys}
             if len(labels) > 1:
-                names = " and ".join(repr(printable(key)) for key in keys)
-                text = f"{names} name one photograph, {printable(entry.path)}, with other cameras; which one counts?"
+                names = " and ".join(f"'{shown(key)}'" for key in keys)
+                text = f"{names} name one photograph, {shown(entry.path)}, with other cameras; which one counts?"
                 raise SidecarError(f"{self.cameras.name}: {text}")
             if labels and "camera" in entry.sidecar:
                 self._own += 1
@@ -87,19 +87,19 @@ class KnownCameras:
         name, total = self.cameras.name, len(self.cameras)
         for key, places in self._found.items():
             if len(places) > 1:
-                named = ", ".join(printable(f"{source}/{path}") for source, path in sorted(places)[:_SHOWN])
-                text = f"the key {printable(key)!r} means {len(places)} photographs: {named}; write the source before the path"
+                named = ", ".join(shown(f"{source}/{path}") for source, path in sorted(places)[:_FEW])
+                text = f"the key '{shown(key)}' means {len(places)} photographs: {named}; write the source before the path"
                 raise SidecarError(f"{name}: {text}")
         left = [key for key in self.cameras if key not in self._found]
         paths = [key for key in left if not is_content_key(key)]
         if whole and not self._found and len(paths) == total:
-            first = f"the first key is {printable(left[0])!r}, " if left else ""
-            seen = f"the first photograph {printable(self._first)!r}" if self._first else "there is no photograph"
+            first = f"the first key is '{shown(left[0])}', " if left else ""
+            seen = f"the first photograph '{shown(self._first)}'" if self._first else "there is no photograph"
             raise SidecarError(f"{name}: 0 of {total} keys matched; {first}{seen}")
         lines = [f"{name}: {len(self._found)} of {total} keys matched by path"]
         if paths:
-            shown = ", ".join(repr(printable(key)) for key in paths[:_SHOWN])
-            lines.append(f"{name}: {len(paths)} keys match no photograph, such as {shown}")
+            some = ", ".join(f"'{shown(key)}'" for key in paths[:_FEW])
+            lines.append(f"{name}: {len(paths)} keys match no photograph, such as {some}")
         if self.cameras.repeated:
             lines.append(f"{name}: {self.cameras.repeated} keys stand twice, with the same numbers")
         if self._own:
@@ -118,6 +118,6 @@ class KnownCameras:
             return []
         lost = [key for key in keys if not state.knows_content(key)]
         if whole and len(lost) == total:
-            raise SidecarError(f"{name}: 0 of {total} keys matched; the first key is {lost[0]!r}")
+            raise SidecarError(f"{name}: 0 of {total} keys matched; the first key is '{lost[0]}'")
         lines = [f"{name}: {len(keys) - len(lost)} of {len(keys)} ids and digests matched"]
-        return lines + ([f"{name}: {lost[0]!r} and {len(lost) - 1} more match nothing"] if lost else [])
+        return lines + ([f"{name}: '{lost[0]}' and {len(lost) - 1} more match nothing"] if lost else [])

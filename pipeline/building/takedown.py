@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...datasets.sources.names import printable
+from ...datasets.sources.names import shown
 from ...manifests.config import ConfigError, fingerprint
 from ...manifests.lock import writer_lock
 from ...manifests.store import read, read_header
@@ -102,7 +102,7 @@ def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
             for sha256 in _meant(what, state):
                 gone += _forget_file(sha256, state, cache, tombstones)
         if not gone:
-            text = f"nothing in {out} has the id, path or sha256 {printable(what)!r}; see its origins.parquet"
+            text = f"nothing in {out} has the id, path or sha256 '{shown(what)}'; see its origins.parquet"
             raise ConfigError(text)
         for id in gone:
             tombstones.ids[id] = {"split": splits.get(id) or ""}
@@ -122,10 +122,8 @@ def _meant(what: str, state: State) -> list[str]:
     found = state.inputs_named(what)
     digests = sorted({sha256 for _, _, sha256 in found})
     if len(digests) > 1:
-        places = "\n  ".join(printable(f"{label}/{path}  {sha256[:16]}...") for label, path, sha256 in found)
-        raise ConfigError(
-            f"{printable(what)!r} names {len(digests)} files; give one with its source, or its sha256:\n  {places}"
-        )
+        places = "\n  ".join(shown(f"{label}/{path}  {sha256[:16]}...") for label, path, sha256 in found)
+        raise ConfigError(f"'{shown(what)}' names {len(digests)} files; give one with its source, or its sha256:\n  {places}")
     return digests
 
 
