@@ -57,7 +57,7 @@ LIGHTS = (PATHS, RASTER)
 CANONICAL, WILD = "canonical", "wild"
 FRAMINGS = (CANONICAL, WILD)
 """How heads lie in pictures."""
-RASTER_VERSION = 1
+RASTER_VERSION = 2
 """Raise it when raster light would give other pictures."""
 
 

@@ -99,12 +99,19 @@ def _fine_texture(seed: int, shape: tuple[int, int]) -> Array:
 
 def hair(assets: Assets, texture: str, colour: tuple[float, float, float]) -> Pixels:
     """Paint a hair piece's texture in a colour, twice as fine as it is and with strands that follow its flow."""
-    picture = assets.picture(texture)
-    fine = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
-    painted = recoloured(np.asarray(fine, dtype=np.uint8), colour)
+    relative, opacity = _fine_hair(assets, texture)
+    painted = _painted(relative, colour)
     strands = 1.0 + _strands(assets, texture)[..., None]
-    colours = np.clip(painted[..., :3].astype(np.float32) * strands, 0.0, 255.0).astype(np.uint8)
-    return np.dstack([colours, painted[..., 3]])
+    colours = np.clip(painted.astype(np.float32) * strands, 0.0, 255.0).astype(np.uint8)
+    return np.dstack([colours, opacity])
+
+
+@lru_cache(maxsize=16)
+def _fine_hair(assets: Assets, texture: str) -> tuple[Array, Pixels]:
+    """Return what of a hair texture no colour changes, twice as fine as it is: relative light, and opacity."""
+    fine = cv2.resize(assets.picture(texture), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+    picture = np.asarray(fine, dtype=np.uint8)
+    return relative_light(picture), picture[..., 3]
 
 
 @lru_cache(maxsize=16)
@@ -137,12 +144,20 @@ def _strands(assets: Assets, texture: str) -> Array:
 
 def recoloured(picture: Pixels, colour: tuple[float, float, float]) -> Pixels:
     """Paint an RGBA picture of hair in another sRGB colour, keeping its light and dark strands and its alpha."""
+    return np.dstack([_painted(relative_light(picture), colour), picture[..., 3]])
+
+
+def relative_light(picture: Pixels) -> Array:
+    """Return how light each texel of an RGBA picture of hair is beside its mean, shade taken out: (H, W) float32."""
     luma = cv2.GaussianBlur(picture[..., :3].astype(np.float32) @ _LUMA.astype(np.float32), (0, 0), 0.7)
     solid = picture[..., 3] > 127
     mean = max(float(luma[solid].mean()) if solid.any() else 128.0, 4.0)
-    relative = np.clip(luma / mean / _shade(luma / mean, solid) ** UNSHADED, 0.4, 2.2) ** 0.8
+    return np.asarray(np.clip(luma / mean / _shade(luma / mean, solid) ** UNSHADED, 0.4, 2.2) ** 0.8)
+
+
+def _painted(relative: Array, colour: tuple[float, float, float]) -> Pixels:
     painted = relative[..., None] * np.array(colour, dtype=np.float32) + 0.05 * np.clip(relative - 1.0, 0.0, 1.0)[..., None]
-    return np.dstack([np.clip(255.0 * painted, 0.0, 255.0).astype(np.uint8), picture[..., 3]])
+    return np.clip(255.0 * painted, 0.0, 255.0).astype(np.uint8)
 
 
 def _shade(relative: Array, solid: Array) -> Array:

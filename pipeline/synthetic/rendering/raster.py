@@ -145,9 +145,12 @@ def fill(
         bottom = min(size - 1, int(np.floor(max(ay, by, cy) - 0.5)))
         place = alpha_of[index]
         side = 1.0 if area > 0.0 else -1.0
+        closest = min(depth[a], depth[b], depth[c]) * (1.0 - 1e-9)
         for row in range(top, bottom + 1):
             y = row + 0.5
             for column in range(left, right + 1):
+                if closest > out_depth[row, column] and out_clear[row, column] == 0.0:
+                    continue  # hidden whole
                 x = column + 0.5
                 first = (bx - x) * (cy - y) - (by - y) * (cx - x)
                 second = (cx - x) * (ay - y) - (cy - y) * (ax - x)

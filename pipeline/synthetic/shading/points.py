@@ -155,6 +155,10 @@ def reach_lamp(places: Any, points: Any, parts: Any, finishes: Any, shadow: Any,
         out: changed in place; the width is the lamp's radius over its distance.
     """
     height, width = shadow.shape
+    spiral = np.empty((TAPS, 2), dtype=np.float32)
+    for tap in range(TAPS):
+        away, angle = np.sqrt((tap + 0.5) / TAPS), 2.399963 * tap
+        spiral[tap, 0], spiral[tap, 1] = away * np.cos(angle), away * np.sin(angle)
     for place in range(points.shape[0]):
         column, row, depth = points[place, 13], points[place, 14], points[place, 15]
         px, py = column / lamp[6], row / lamp[6]
@@ -171,13 +175,15 @@ def reach_lamp(places: Any, points: Any, parts: Any, finishes: Any, shadow: Any,
             continue
         tx, ty = column / depth + lamp[5], row / depth + lamp[5]
         spin = (52.9829189 * ((0.06711056 * places[place, 1] + 0.00583715 * places[place, 0]) % 1.0)) % 1.0 * 6.2831853
+        turn_x, turn_y = np.float32(np.cos(spin)), np.float32(np.sin(spin))
         limit = depth - (np.float32(0.018) if kind != 2 else np.float32(0.03))
         reach, blocked, before = np.float32(0.1) * wide, 0, np.float32(0.0)
         for turn in range(2):  # first how far before the point the blockers lie, then how much of the lamp they hide
             blocked = 0
+            wide_x, wide_y = reach * lamp[6] / depth * turn_x, reach * lamp[6] / depth * turn_y
             for tap in range(TAPS):
-                radius, angle = reach * lamp[6] / depth * np.sqrt((tap + 0.5) / TAPS), spin + 2.399963 * tap
-                sx, sy = int(tx + radius * np.cos(angle)), int(ty + radius * np.sin(angle))
+                sx = int(tx + spiral[tap, 0] * wide_x - spiral[tap, 1] * wide_y)
+                sy = int(ty + spiral[tap, 0] * wide_y + spiral[tap, 1] * wide_x)
                 if 0 <= sx < width and 0 <= sy < height and shadow[sy, sx] < limit:
                     blocked += 1
                     before += (depth - shadow[sy, sx]) * (1 - turn)

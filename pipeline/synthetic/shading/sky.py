@@ -57,22 +57,22 @@ def octahedral_directions() -> Floats:
 
 @cache
 def _shares() -> Array:
-    """Return (K, 2048) float32: how much of the sky's pixels counts to each direction, times their solid angles."""
+    """Return (2048, K) float32: how much of the sky's pixels counts to each direction, times their solid angles."""
     sky, solid_angles = sky_directions()
-    weights = np.exp(_SPREAD * (directions() @ sky.reshape(-1, 3).T - 1.0))
-    weights /= weights.sum(axis=0)
-    return np.asarray(weights * np.repeat(solid_angles, SKY[1]), dtype=np.float32)
+    weights = np.exp(_SPREAD * (sky.reshape(-1, 3) @ directions().T - 1.0))
+    weights *= (np.repeat(solid_angles, SKY[1]) / weights.sum(axis=1))[:, None]
+    return np.ascontiguousarray(weights, dtype=np.float32)
 
 
 @cache
 def _lobes(number: int) -> Array:
-    """Return (SIDE * SIDE, 512) float32 weights, sum 1, of a sky of half the size in each texel of a mirror's map."""
+    """Return (512, SIDE * SIDE) float32 weights, sum 1, of a sky of half the size in each texel of a mirror's map."""
     sky, solid_angles = sky_directions()
     middle = sky.reshape(SKY[0] // 2, 2, SKY[1] // 2, 2, 3).mean(axis=(1, 3)).reshape(-1, 3)
     middle /= np.linalg.norm(middle, axis=1, keepdims=True)
     size = np.repeat(solid_angles.reshape(-1, 2).sum(axis=1), SKY[1] // 2)
-    weights = np.exp(SHARPNESS[number] * (octahedral_directions() @ middle.T - 1.0)) * size
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+    weights = np.exp(SHARPNESS[number] * (middle @ octahedral_directions().T - 1.0)) * size[:, None]
+    return np.ascontiguousarray(weights / weights.sum(axis=0), dtype=np.float32)
 
 
 @cache
@@ -102,19 +102,16 @@ def turned(sky: Array, rotation: Floats) -> Array:
 
 
 def _weighed(weights: Array, values: Array) -> Array:
-    """Return weights (N, M) times values (M, 3), summed in one order whatever the number of threads."""
-    out = np.empty((len(weights), 3), dtype=np.float32)
+    """Return the transpose of weights (M, N) times values (M, 3), summed in one order whatever the number of threads."""
+    out = np.zeros((3, weights.shape[1]), dtype=np.float32)
     compiled(weigh)(weights, values, out)
-    return out
+    return np.ascontiguousarray(out.T)
 
 
 def weigh(weights: Any, values: Any, out: Any) -> None:
-    """Write the product of `weights` (N, M) and `values` (M, 3) into `out` (N, 3)."""
+    """Add the product of `values` (M, 3), transposed, and `weights` (M, N) to `out` (3, N)."""
     for row in range(weights.shape[0]):
-        red = green = blue = np.float32(0.0)
-        for column in range(weights.shape[1]):
-            share = weights[row, column]
-            red += share * values[column, 0]
-            green += share * values[column, 1]
-            blue += share * values[column, 2]
-        out[row, 0], out[row, 1], out[row, 2] = red, green, blue
+        for channel in range(3):
+            value = values[row, channel]
+            for column in range(weights.shape[1]):
+                out[channel, column] += weights[row, column] * value

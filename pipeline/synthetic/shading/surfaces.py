@@ -88,20 +88,24 @@ def surfaces_of(drawing: Drawing, tangents: Array | None = None) -> Surfaces:
     finishes = [FINISHES[part.finish] for part in drawing.parts]
     sizes = [len(part.points) for part in drawing.parts]
     kinds = np.repeat(np.array([finish.kind for finish in finishes], dtype=np.uint8), sizes)
-    wraps = np.repeat([finish.wrap for finish in finishes], sizes)
+    wraps = np.repeat(np.array([finish.wrap for finish in finishes], dtype=np.float32), sizes)
     lift, near = (np.array([_GAPS.get(kind, _GAP)[k] for kind in range(4)])[kinds] for k in (0, 1))
     hiding = np.array([part.name not in UNHIDING and not part.is_clear for part in drawing.parts])[drawing.part_of]
     faces = np.ascontiguousarray(drawing.faces[hiding & ~drawing.see_through])
     lifted = drawing.points + lift[:, None] * drawing.normals
     sees = visibility(drawing.points, lifted, faces, near.astype(np.float32))
     tangents = _downwards(drawing, kinds == HAIR) if tangents is None else tangents
-    cosine = drawing.normals @ directions().T
-    shape = np.maximum((cosine + wraps[:, None]) / (1.0 + wraps[:, None]) ** 2, 0.0)
+    towards = directions().T.astype(np.float32)
+    shape = drawing.normals.astype(np.float32) @ towards
+    shape += wraps[:, None]
+    shape *= ((1.0 + wraps) ** -2.0)[:, None]
+    np.maximum(shape, np.float32(0.0), out=shape)
     hair = kinds == HAIR
-    along = tangents[hair] @ directions().T
-    shape[hair] = 0.5 * shape[hair] + 0.5 * (2.0 / np.pi) * 0.5 * np.sqrt(np.maximum(1.0 - along**2, 0.0))
-    transfer = (sees * shape).astype(np.float32)
-    ambient = (transfer.sum(axis=1) / np.maximum(shape.sum(axis=1), 1e-6)).astype(np.float32)
+    along = tangents[hair].astype(np.float32) @ towards
+    shape[hair] *= np.float32(0.5)
+    shape[hair] += np.float32(0.5 / np.pi) * np.sqrt(np.maximum(1.0 - along**2, np.float32(0.0)))
+    transfer = sees * shape
+    ambient = transfer.sum(axis=1) / np.maximum(shape.sum(axis=1), np.float32(1e-6))
     table = np.array([list(vars(finish).values()) for finish in finishes], dtype=np.float32)
     return Surfaces(
         drawing, drawing.normals.astype(np.float32), tangents.astype(np.float32), kinds, sees, transfer, ambient, table, faces

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
-from ....datasets.camera import Camera
 from ....datasets.classes import INDEX
 from ..assets.library import Assets
 from ..people.figure import Figure, build_figure
@@ -69,9 +68,8 @@ def _above_jaw(fields: Floats | None, count: int) -> Array:
     return np.full(count, True) if fields is None else fields[:, 0] <= 0.0
 
 
-def box_of(points: Floats, camera: Camera, size: int) -> Box:
-    """Return x, y, width and height in pixels of the smallest box around (N, 3) points before a camera."""
-    image, depth = camera.project(points)
-    image = image[depth > 0.02] * size
-    (left, top), (right, bottom) = image.min(axis=0), image.max(axis=0)
-    return float(left), float(top), float(right - left), float(bottom - top)
+def box_of(image: Floats, depth: Floats) -> Box:
+    """Return x, y, width and height of the smallest box around (N, 2) projected points that lie before the camera."""
+    before = depth > 0.02
+    x, y = image[before, 0], image[before, 1]
+    return float(x.min()), float(y.min()), float(np.ptp(x)), float(np.ptp(y))

@@ -21,6 +21,7 @@ from ..rendering.render import metered_gain
 from ..shading.deferred import photograph
 from ..shading.sky import turned
 from .layout import Place, canonical_view
+from .occluders import SHARE, draw_occluder
 from .people import BELOW, Box, Sitter, box_of
 
 UPRIGHT = np.diag([1.0, -1.0, -1.0])
@@ -40,6 +41,9 @@ class Window:
     """(W, W, 4) float32 premultiplied linear colours, not yet exposed, and opacity."""
     view: View
     seen: Buffers
+    box: Box
+    """The head with hair and hat, in pixels of the photograph."""
+    skull: Box
 
     def parts(self, size: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
         """Return the part of a photograph of some size that the window covers, and the part of the window inside it."""
@@ -55,9 +59,11 @@ class Scene:
     """All people of a photograph, without background."""
 
     light: Array
-    """(S, S, 3) float32 exposed linear colours times cover."""
+    """(S, S, 3) float32 exposed linear colours of people and occluders times their cover."""
     cover: Array
-    """(S, S) float32."""
+    """(S, S) float32 cover of people, where nothing hides them."""
+    ground: Array
+    """(S, S) float32: share of what is behind all of them that is seen."""
     parsing: Pixels
     who: Pixels
     depth: Array
@@ -66,18 +72,22 @@ class Scene:
     heads: tuple[HeadLabel, ...]
 
 
-def draw_scene(sitters: Sequence[Sitter], places: Sequence[Place], light: Light, size: int) -> Scene:
-    """Draw all heads of a layout, the nearest of which comes first.
+def draw_scene(
+    sitters: Sequence[Sitter], places: Sequence[Place], light: Light, size: int, random: np.random.Generator | None = None
+) -> Scene:
+    """Draw all heads of a layout, the nearest of which comes first, and what hides parts of them.
 
     Args:
         sitters: the people at hand.
         places: who stands where.
         light: sky and lamp in the camera's upright frame; the lamp is as far from each head as it says.
         size: side of the photograph in pixels.
+        random: source of chance of occluders; none are drawn where None.
     """
     windows = [_draw(sitters[place.member], place.camera, light, size) for place in places]
     gain = _exposure(places[0].camera, windows[0], light)
-    canvas, cover = np.zeros((size, size, 3), dtype=np.float32), np.zeros((size, size), dtype=np.float32)
+    canvas: Array = np.zeros((size, size, 3), dtype=np.float32)
+    cover: Array = np.zeros((size, size), dtype=np.float32)
     parsing, who = np.zeros((size, size), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8)
     depth = np.full((size, size), np.inf, dtype=np.float32)
     alphas = [np.zeros((size, size), dtype=np.float32) for _ in places]
@@ -94,16 +104,28 @@ def draw_scene(sitters: Sequence[Sitter], places: Sequence[Place], light: Light,
         parsing[there][solid] = view.parsing[inside][solid]
         who[there][solid] = index + 1
         depth[there][solid] = view.depth[inside][solid]
+    ground = 1.0 - cover
+    if random is not None and random.random() < SHARE:
+        before = draw_occluder(random, size, windows[int(random.integers(len(windows)))].box)
+        through = 1.0 - before[..., 3]
+        canvas = before[..., :3] + canvas * through[..., None]
+        ground, cover = (1.0 - cover) * through, cover * through
+        for alpha in alphas:
+            alpha *= through
+        solid = before[..., 3] >= 0.5
+        parsing[solid], who[solid], depth[solid] = 0, OCCLUDER, np.inf
     heads = tuple(
         _label(sitters[place.member], place.camera, window, who, index, size)
         for index, (place, window) in enumerate(zip(places, windows, strict=True))
     )
-    return Scene(canvas, cover, parsing, who, depth, tuple(alphas), heads)
+    return Scene(canvas, cover, ground, parsing, who, depth, tuple(alphas), heads)
 
 
 def _draw(sitter: Sitter, camera: Camera, light: Light, size: int) -> Window:
     """Draw a person in the smallest square window that shows all of them that lies in the photograph."""
-    left, top, side = window_of(box_of(sitter.drawing.points, camera, size), size)
+    image, depth = camera.project(sitter.drawing.points)
+    image *= size
+    left, top, side = window_of(box_of(image, depth), size)
     cut = np.array([[size / side, 0.0, -left / side], [0.0, size / side, -top / side], [0.0, 0.0, 1.0]])
     near = Camera(camera.cam2world, cut @ camera.intrinsics)
     seen = sitter.drawing.see(near, side * SUPERSAMPLING, with_clear=False)
@@ -115,7 +137,8 @@ def _draw(sitter: Sitter, camera: Camera, light: Light, size: int) -> Window:
         seen = beneath
     else:
         view = labels_of(sitter.drawing, seen, SUPERSAMPLING)
-    return Window(left, top, picture, view, seen)
+    boxes = (box_of(image[sitter.head], depth[sitter.head]), box_of(image[sitter.skull], depth[sitter.skull]))
+    return Window(left, top, picture, view, seen, *boxes)
 
 
 def window_of(box: Box, size: int) -> tuple[int, int, int]:
@@ -145,8 +168,6 @@ def _exposure(camera: Camera, window: Window, light: Light) -> float:
 
 def _label(sitter: Sitter, camera: Camera, window: Window, who: Pixels, index: int, size: int) -> HeadLabel:
     """Return a head's labels."""
-    points = sitter.drawing.points
-    box, skull = box_of(points[sitter.head], camera, size), box_of(points[sitter.skull], camera, size)
     there, inside = window.parts(size)
     own = ~np.isin(window.view.parsing[inside], BELOW)
     owners, counts = np.unique(who[there][own], return_counts=True)
@@ -156,11 +177,11 @@ def _label(sitter: Sitter, camera: Camera, window: Window, who: Pixels, index: i
         for owner, count in zip(owners.tolist(), counts.tolist(), strict=True)
         if owner not in (0, index + 1)
     }
-    share = _share_inside(box, size)
+    share = _share_inside(window.box, size)
     canonical, crop = canonical_view(camera)
     marks = _points(sitter.face_points, camera, window, who, index, size)
     seen = share * (1.0 - sum(hidden_by.values())) if own.any() else 0.0
-    return HeadLabel(sitter.name, box, skull, canonical, camera, crop, marks, share, seen, hidden_by)
+    return HeadLabel(sitter.name, window.box, window.skull, canonical, camera, crop, marks, share, seen, hidden_by)
 
 
 def _share_inside(box: Box, size: int) -> float:

@@ -11,8 +11,8 @@ from ..people.figure import Figure, Part
 
 SIDES = 36
 """Corners of a ring."""
-LENGTH = 5.0
-"""World units from the shoulders down."""
+TAPER = ((0.4, 1.14), (0.9, 1.05), (1.5, 0.95), (2.2, 0.88), (3.0, 0.84), (4.2, 0.70), (5.0, 0.6))
+"""World units below the shoulders, and half the width there in that of the bust."""
 
 
 def coat_of(figure: Figure) -> Part:
@@ -26,9 +26,9 @@ def coat_of(figure: Figure) -> Part:
     rings = [
         _ring(top - 0.02, 0.55 * half_width, 0.50 * half_depth, middle),
         _ring(top - 0.05, 0.96 * half_width, 0.70 * half_depth, middle),
-        _ring(top - 0.16, 1.10 * half_width, 0.92 * half_depth, middle),
-        _ring(lowest - 0.02, 1.16 * half_width, 1.06 * half_depth, middle),
-        *(_ring(lowest - drop, 1.20 * half_width, 1.10 * half_depth, middle) for drop in (0.5, 1.2, 2.2, 3.4, LENGTH)),
+        _ring(top - 0.16, 1.08 * half_width, 0.90 * half_depth, middle),
+        _ring(lowest - 0.02, 1.12 * half_width, 1.02 * half_depth, middle),
+        *(_ring(lowest - drop, wide * half_width, 1.02 * half_depth, middle) for drop, wide in TAPER),
     ]
     points = np.vstack(rings)
     at = np.arange(len(points)).reshape(len(rings), SIDES)

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
-from spherehead.datasets.shards.photographs import HIDDEN, OUTSIDE, VISIBLE
+from spherehead.datasets.shards.photographs import HIDDEN, OCCLUDER, OUTSIDE, VISIBLE
 from spherehead.manifests.identity import rng
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.rendering.light import draw_light
+from spherehead.pipeline.synthetic.wild import occluders
+from spherehead.pipeline.synthetic.wild import scene as scene_module
 from spherehead.pipeline.synthetic.wild.layout import Place, place_head
+from spherehead.pipeline.synthetic.wild.occluders import KINDS
 from spherehead.pipeline.synthetic.wild.people import Sitter, sitter_of
 from spherehead.pipeline.synthetic.wild.scene import SUPERSAMPLING, Scene, _draw, draw_scene
 
@@ -109,3 +112,36 @@ def test_boxes_bound_the_head(sitters: list[Sitter]) -> None:
         assert abs(columns.max() + 1 - x - width) < 1.6
         assert abs(rows.min() - y) < 1.6
         assert abs(rows.max() + 1 - y - height) < 2.5
+
+
+def test_what_an_occluder_hides_is_told(sitters: list[Sitter], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hand of known cover over half of a head: its pixels belong to nobody, points under it are hidden, shares add up."""
+    cover = np.zeros((SIZE, SIZE, 4), dtype=np.float32)
+    cover[:, : SIZE // 2, 3] = 1.0
+    monkeypatch.setattr(scene_module, "SHARE", 1.0)
+    monkeypatch.setattr(scene_module, "draw_occluder", lambda *_: cover)
+    camera = place_head(Camera.look_at(0.0, 0.0), AHEAD, 5.0, 5.0)
+    scene = draw_scene(sitters, [Place(0, camera)], LIGHT, SIZE, rng(1, "a", "occluder"))
+    plain = drawn(sitters, camera)
+    head = scene.heads[0]
+    assert (scene.who[:, : SIZE // 2] == OCCLUDER).all()
+    assert (scene.parsing[:, : SIZE // 2] == 0).all()
+    assert scene.cover[:, : SIZE // 2].max() == 0
+    assert (scene.light + scene.ground[..., None] * 7.0)[:, : SIZE // 2].max() == 0
+    assert np.array_equal(scene.parsing[:, SIZE // 2 :], plain.parsing[:, SIZE // 2 :])
+    assert head.hidden_by == {-1: pytest.approx(0.5, abs=0.03)}
+    under = head.points[:, 0] < SIZE / 2
+    assert (head.points[under, 3] == HIDDEN).all()
+    assert np.array_equal(head.points[~under], plain.heads[0].points[~under])
+    assert head.box == plain.heads[0].box
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_occluders_have_soft_premultiplied_colours(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(occluders, "KINDS", (kind,) * len(KINDS))
+    drawn_ones = [occluders.draw_occluder(rng(1, str(n), kind), 96, (20.0, 20.0, 50.0, 60.0)) for n in range(6)]
+    assert sum(float(one[..., 3].mean()) for one in drawn_ones) > 0.05
+    for one in drawn_ones:
+        assert one.min() >= 0.0
+        assert one[..., 3].max() <= 1.0 + 1e-6
+        assert (one[..., :3].max(axis=2) <= 1.5 * one[..., 3] + 1e-6).all()
