@@ -112,6 +112,10 @@ class Camera:
             raise CameraError(f"expected finite numbers, got {flat[~np.isfinite(flat)][0]} in the label")
         return cls(flat[:16].reshape(4, 4).copy(), flat[16:].reshape(3, 3).copy())
 
+    def to_list(self) -> list[float]:
+        """Return the 25 numbers of the label in full precision; `from_label` reads them back."""
+        return [*self.cam2world.reshape(16).tolist(), *self.intrinsics.reshape(9).tolist()]
+
     def label(self) -> Array:
         """Return the (25,) float32 label: row-major cam2world, then row-major normalised intrinsics."""
         flat = np.concatenate([self.cam2world.reshape(16), self.intrinsics.reshape(9)])

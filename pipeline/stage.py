@@ -76,6 +76,11 @@ class Stage(ABC):
         """Path of a file of known cameras that this stage takes labels from; empty where it takes none."""
         return ""
 
+    @property
+    def takes_labels(self) -> bool:
+        """Whether it takes the canonical label that a source gives of a photograph, to turn it with the crop and check it."""
+        return False
+
     def remake(self, sample: Sample) -> Sample:
         """Fill the `remade` fields of a sample restored from the cache, exactly as the stage did."""
         return sample

@@ -5,6 +5,7 @@ Models are held by the `worker` that the file is with; what rows look like is `r
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import time
@@ -23,6 +24,7 @@ from ...datasets.images.decode import decode, memory_needed, probe
 from ...datasets.sample import Crop, Drop, Photo, PhotoInfo, Sample, without_addresses, wording
 from ...datasets.shards.codec import encode_members
 from ...datasets.sources.base import Source
+from ...datasets.sources.camera_sidecar import LABEL
 from ...datasets.sources.sidecars import load_sidecars
 from ...manifests.config import canonical_json
 from ...manifests.identity import rng, sample_id
@@ -136,7 +138,7 @@ class FileRun:
         image = self.task.image
         if not image.sidecar:
             return {}
-        size = (photo.info.width, photo.info.height)
+        size, recipe = (photo.info.width, photo.info.height), self.worker.order.recipe
         known = load_sidecars(self.source, image, size, free_k=True)
         if "id" in image.sidecar:
             if size[0] != size[1]:
@@ -156,6 +158,9 @@ class FileRun:
             if "renderer" in image.sidecar:
                 known["notes"] = {"renderer": image.sidecar["renderer"]}
             self._check_camera(known.get("camera"))
+        elif "camera" in known and not recipe.free_k and any(stage.takes_labels for stage in recipe.stages):
+            label = known.pop("camera").to_list()
+            photo.source = dataclasses.replace(image, sidecar={**image.sidecar, LABEL: json.dumps(label)})
         return known
 
     def _check_camera(self, camera: Camera | None) -> None:

@@ -85,6 +85,11 @@ class EstimateCamera(Stage):
         return {**super().settings(), **({"sidecar": Path(self.sidecar).name} if self.sidecar else {})}
 
     @property
+    def takes_labels(self) -> bool:
+        """A camera that a list gives is treated as the sidecar's are."""
+        return True
+
+    @property
     def camera_file(self) -> str:
         """The sidecar, whose paths are matched where the inputs are listed."""
         return self.sidecar

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
+import tarfile
 import unicodedata
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.sample import SourceImage
@@ -18,6 +23,7 @@ from spherehead.pipeline.building.known_cameras import KnownCameras
 from spherehead.pipeline.building.plan import make_plan
 from spherehead.pipeline.execution.work import work_key_of
 from spherehead.pipeline.presets import preset
+from spherehead.pipeline.stages.estimate_camera import crop_turn
 
 ONE, OTHER = ([float(value) for value in Camera.look_at(yaw, 0.1).label()] for yaw in (0.3, -0.3))
 
@@ -119,3 +125,38 @@ def test_ids_and_digests_are_matched_with_what_was_worked_on(tmp_path: Path, bad
     recipe = preset("heads").override([f"estimate_camera.sidecar={tmp_path / 'c.json'}"])
     with pytest.raises(SidecarError, match="0 of 1 keys matched"):
         build(BuildRequest((str(tmp_path / "photos"),), tmp_path / "out", recipe, engine="inline"))
+
+
+@pytest.mark.parametrize("way", ["sidecar", "list", "tar"])
+def test_every_way_of_giving_a_photograph_its_camera_gives_the_same_label(
+    tmp_path: Path, astronaut: np.ndarray, way: str
+) -> None:
+    side = astronaut.shape[0]
+    turn = cv2.getRotationMatrix2D((side / 2, side / 2), -20.0, 0.8)  # clockwise
+    tilted = cv2.warpAffine(astronaut, turn, (side, side), borderMode=cv2.BORDER_REPLICATE)
+    truth = Camera.look_at(0.0, -0.08, math.radians(20.0))
+    picture, label = cv2.imencode(".png", tilted[..., ::-1])[1].tobytes(), json.dumps(truth.to_list())
+    recipe, source = preset("heads"), tmp_path / "photos"
+    source.mkdir()
+    (source / "a.png").write_bytes(picture)
+    if way == "sidecar":
+        (tmp_path / "c.json").write_text(json.dumps({"photos/a.png": truth.to_list()}))
+        recipe = recipe.override([f"estimate_camera.sidecar={tmp_path / 'c.json'}"])
+    elif way == "list":
+        source = source / "list.csv"
+        source.write_text(f"path;camera\na.png;{label}\n")
+    else:
+        source = tmp_path / "a.tar"
+        with tarfile.open(source, "w") as tar:
+            for name, data in (("a.png", picture), ("a.cam.json", label.encode())):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    build(BuildRequest((str(source),), tmp_path / "out", recipe, engine="inline"))
+    (row,) = pq.read_table(tmp_path / "out" / "manifest.parquet").to_pylist()
+    crop = np.array(row["crop"]).reshape(3, 3)
+    assert (row["status"], row["note_pose_source"]) == ("kept", "sidecar")
+    assert (
+        row["roll_degrees"] == pytest.approx(20.0 + math.degrees(crop_turn(crop)), abs=1e-3) and abs(row["roll_degrees"]) < 5.0
+    )
+    assert [row["yaw_degrees"], row["pitch_degrees"]] == pytest.approx([0.0, math.degrees(-0.08)], abs=1e-3)
