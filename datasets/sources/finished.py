@@ -50,9 +50,13 @@ def data_set_header(folder: Path) -> Header | None:
     if not isinstance(plain, dict) or not {"schema_version", "shards", "manifest_sha256"} <= set(plain):
         return None
     try:
-        return read_header(folder)
+        header = read_header(folder)
     except ManifestError as error:
         raise SourceError(str(error)) from error
+    strange = next((entry.name for entry in header.shards if Path(entry.name).name != entry.name), "")
+    if strange:
+        raise SourceError(f"expected names of shards in {path}, got {strange!r}, which leads elsewhere")
+    return header
 
 
 def finished_shard(tar: Path) -> FinishedShard | None:
@@ -65,14 +69,20 @@ def finished_shard(tar: Path) -> FinishedShard | None:
     if header is None or tar.name not in {entry.name for entry in header.shards}:
         return None
     table = _table(tar.parent, header.manifest_sha256)
-    rows = table.filter(pc.equal(pc.cast(table["shard"], pa.string()), tar.name)).to_pylist()
+    rows = table.filter(pc.equal(table["shard"], tar.name)).to_pylist()
     return FinishedShard({row["id"]: (row["offset"], row["image_sha256"] or "") for row in rows})
+
+
+_COLUMNS = {
+    "id": pa.string(), "status": pa.string(), "shard": pa.string(), "offset": pa.int64(), "image_sha256": pa.string(),
+}  # fmt: skip
 
 
 @functools.lru_cache(maxsize=2)
 def _table(folder: Path, digest: str) -> pa.Table:
     try:
-        manifest: Manifest = read(folder, ["id", "status", "shard", "offset", "image_sha256"])
-    except (ManifestError, pa.ArrowException, OSError) as error:
-        raise SourceError(f"{error}; its shards cannot be read as finished heads") from error
-    return manifest.kept
+        manifest: Manifest = read(folder, [*_COLUMNS])
+        kept = manifest.kept
+        return pa.table({name: pc.cast(kept[name], kind) for name, kind in _COLUMNS.items()})
+    except (ManifestError, pa.ArrowException, OSError, LookupError) as error:
+        raise SourceError(f"{error}; the shards in {folder} cannot be read as finished heads") from error

@@ -36,7 +36,12 @@ def open_source(text: str, label: str = "", max_bytes: int = MAX_BYTES, follow_l
     Raises:
         SourceError: there is nothing at that path, or nothing that can be read.
     """
-    path = Path(native(text)).expanduser()
+    if not text or "\0" in text:
+        raise SourceError(f"expected a folder, zip, list or shard set, got the name {text!r}")
+    try:
+        path = Path(native(text)).expanduser()
+    except RuntimeError as error:  # "~nobody"
+        raise SourceError(f"expected a folder, zip, list or shard set at {text!r}: {error}") from error
     name = label or from_native(path.resolve().name) or "root"
     ending = path.suffix.lower()
     if ending == ".tar" and any(mark in text for mark in "*?[") and not path.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import shutil
 import struct
@@ -11,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.sample import Drop, SourceImage
@@ -222,6 +225,20 @@ def test_a_finished_picture_that_was_changed_in_place_is_refused(finished_set, t
         file.write(b"?")
     with pytest.raises(Drop, match="not the one that the data set's manifest lists"):
         source.read(first)
+
+
+def test_a_manifest_that_leads_elsewhere_or_lacks_its_table_is_refused(finished_set, tmp_path):
+    folder = tmp_path / "set"
+    shutil.copytree(finished_set, folder)
+    header = json.loads((folder / "manifest.json").read_text())
+    pq.write_table(pa.table({"id": ["x"], "status": ["kept"]}), folder / "manifest.parquet")
+    (folder / "manifest.json").write_text(json.dumps({**header, "manifest_sha256": "0" * 64}))
+    with pytest.raises(SourceError, match="finished heads"):
+        list(open_source(str(folder)).entries())
+    header["shards"][0]["name"] = "../secret.tar"
+    (folder / "manifest.json").write_text(json.dumps(header))
+    with pytest.raises(SourceError, match="leads elsewhere"):
+        open_source(str(folder))
 
 
 def test_a_compressed_tar_says_how_to_unpack_it(tmp_path):

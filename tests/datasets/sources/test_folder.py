@@ -238,6 +238,9 @@ def test_unusable_sources_say_what_was_expected(tmp_path):
     for name in ("missing", "broken.zip", "notes.txt", "empty.csv", "columns.csv", "*.tar"):
         with pytest.raises(SourceError, match="expected"):
             open_source(str(tmp_path / name))
+    for text in ("", "\0", "~nobody-of-that-name/x", "a" * 5000):
+        with pytest.raises(SourceError, match="expected a folder"):
+            open_source(text)
     with pytest.raises(SourceError, match="at least one source"):
         open_sources([])
 

@@ -86,6 +86,11 @@ def test_a_row_with_missing_or_surplus_cells_costs_itself(folder: Path) -> None:
     assert [entry.detail.split(":")[0] for entry in entries if isinstance(entry, Refused)] == ["row 2", "row 3", "row 4"]
 
 
+def test_a_cell_of_any_length_costs_itself(folder: Path) -> None:
+    (folder / "t.csv").write_text("path,license\na.jpg," + "x" * 300_000 + "\n" + "y" * 300_000 + ",CC0\nb.jpg,CC0\n")
+    assert listed(folder / "t.csv") == ["a.jpg", "io_error", "b.jpg"]
+
+
 def test_two_columns_of_one_meaning_are_refused_and_an_alias_gives_way(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     for head in ("path,path", "file,filename", "license,path,licence,license"):
         (folder / "t.csv").write_text(head + "\n")
