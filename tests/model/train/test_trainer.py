@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from spherehead import cli
 from spherehead.datasets.shards.storage import DataError
 from spherehead.manifests.config import ConfigError, override, to_plain
 from spherehead.model.generator import Generator
@@ -161,6 +163,30 @@ def test_a_run_begun_before_a_setting_existed_goes_on(
     other = override(config, ["model.generator.camera_shift_scale=0.5"])
     with pytest.raises(ConfigError, match=r"camera_shift_scale: 1\.0 -> 0\.5"):
         train([heads], other, run, quiet, ALONE)
+
+
+def test_a_runs_newest_model_is_shown_as_it_is_generated_from(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["model", "show", str(undisturbed), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["folder"] == str(newest(undisturbed)) and shown["problems"] == []
+    assert cli.main(["model", "show", str(undisturbed / "nowhere")]) == 2
+    assert "no model in" in capsys.readouterr().err
+
+
+def test_data_without_class_maps_train_where_parsing_is_left_out(
+    config: TrainConfig, finished_sets: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    streams = importlib.import_module("stream_helpers")
+    data = streams.build(finished_sets, tmp_path / "plain")
+    streams.rename(data, "plain000", keep=("png", "mask.png", "cam.json", "json"))
+    (tmp_path / "config.json").write_text(json.dumps(to_plain(dataclasses.replace(config, images=8))))
+    words = ["train", "--data", str(data), "--preset", str(tmp_path / "config.json"), "--out", str(tmp_path / "run")]
+    words += ["--workers", "0", "--no-pictures", "--threads", "1", "--device", "cpu"]
+    assert cli.main(words) == 2
+    assert "has no class maps" in (told := capsys.readouterr().err) and "--no-parsing" in told
+    assert cli.main([*words, "--no-parsing"]) == 0
+    generator = load_generator(newest(tmp_path / "run"))
+    assert generator.parsing is None
 
 
 def test_other_data_is_refused(
