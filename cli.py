@@ -18,21 +18,23 @@ if __name__ == "__main__":  # run as a file: ./datasets must hide nobody's packa
     except ImportError as missing:
         sys.exit(f"error: {missing}; install this checkout first: pip install -e {Path(__file__).resolve().parent}")
 
+import contextlib
 import io
 import logging
 import os
+import signal
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from .commands import assets, builds, heads, machine, photographs, sets, training
-from .commands.common import ABORTED, INTERNAL, INTERRUPTED, LOCKED, MISMATCH, OK, USAGE, printable
+from .commands.common import ABORTED, INTERNAL, LOCKED, MISMATCH, OK, USAGE, printable
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 internal error; 2 wrong usage or setting, or something is missing; 3 a check found a mismatch; "
     "4 stopped by the abort guard; 5 another process writes the folder; 6 nothing was kept; 130 and 143 stopped by SIGINT "
-    "and SIGTERM, rerun the command to resume. --debug anywhere shows the traceback of an error."
+    "and SIGTERM, rerun the same command to resume. --debug anywhere shows the traceback of an error."
 )
 ERRORS: dict[str, int] = {
     "manifests.config:ConfigError": USAGE,
@@ -47,7 +49,8 @@ ERRORS: dict[str, int] = {
     "pipeline.synthetic.assets.formats:AssetError": USAGE,
     "pipeline.building.build:BuildAborted": ABORTED,
     "pipeline.building.build:AccountingError": MISMATCH,
-    "pipeline.building.commit:CacheLost": INTERNAL,
+    "pipeline.building.shard_plan:CacheLost": INTERNAL,
+    "pipeline.execution.database:StateError": INTERNAL,
     "pipeline.engines.base:EngineError": INTERNAL,
     "manifests.lock:BuildLocked": LOCKED,
     "model.interop.limits:CheckpointError": USAGE,
@@ -147,16 +150,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         return int(app(hoisted(words), prog_name="spherehead", standalone_mode=False) or OK)
-    except (KeyboardInterrupt, typer.Abort):
-        print("error: stopped by SIGINT; rerun the command to resume", file=sys.stderr)
-        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        signum = int(getattr(stop.__cause__ or stop, "signum", signal.SIGINT))
+        say(f"error: stopped by {signal.Signals(signum).name}; rerun the same command to resume")
+        return 128 + signum
     except Exception as error:
         if debug:
             raise
         code, text = explain(error)
         if text:
-            print(f"error: {printable(text)}", file=sys.stderr)
+            say(f"error: {printable(text)}")
         return code
+
+
+def say(text: str) -> None:
+    """Print a line for a person, where there is anything to print it to."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(text, file=sys.stderr, flush=True)
 
 
 def explain(error: Exception) -> tuple[int, str]:
@@ -172,5 +183,14 @@ def explain(error: Exception) -> tuple[int, str]:
     if type(error) in (LookupError, ImportError, FileNotFoundError):  # worded by us: nothing to show, or a package is missing
         return USAGE, str(error)
     if isinstance(error, OSError):
-        return INTERNAL, str(error)
+        from .manifests.faults import os_error_line
+
+        return INTERNAL, os_error_line(error)
+    if isinstance(error, RuntimeError) and _is_lost_peer(error):
+        return INTERNAL, "another process of this training ended; its own message says why; rerun the same command to resume"
     return INTERNAL, f"internal: {type(error).__name__}: {error}; the same command with --debug shows where"
+
+
+def _is_lost_peer(error: RuntimeError) -> bool:
+    """Return whether torch says that another rank of a run is gone."""
+    return type(error).__name__ in ("DistBackendError", "DistNetworkError") or "/gloo/" in str(error)

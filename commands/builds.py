@@ -42,7 +42,9 @@ def request_from_options(
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for one file.")] = 120.0,
     max_memory: Annotated[str, typer.Option(help="What photographs being decoded at once may take.")] = "4GiB",
     abort_share: Annotated[float, typer.Option(help="Stop when this share of the last 200 files failed alike.")] = 0.9,
-    update: Annotated[bool, typer.Option("--update", help="Let the folder change to other settings or sources.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Let the folder change to other settings or sources, or hold other files too.")
+    ] = False,
     device: Annotated[str, typer.Option(help="Where models run, for back ends that can choose.")] = "cpu",
     fill_views: Annotated[
         bool,
@@ -80,7 +82,7 @@ def takes_request(run: Callable[[BuildRequest, bool], None]) -> Callable[..., No
 
 @takes_request
 def build_dataset(request: BuildRequest, no_report: bool) -> None:
-    """Turn photographs into shards, manifest and report; rerun the command to resume.
+    """Turn photographs into shards, manifest and report; rerun the same command to resume after a stop.
 
     Example: spherehead build-dataset photos --out heads --workers 2 --set detect.faces=all
     """

@@ -5,6 +5,7 @@ What they show comes from `datasets` and `manifests`; nothing here changes a dat
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,8 +30,14 @@ def report(
     Example: spherehead report heads
     """
     from ..datasets.report.report import write_report
+    from ..manifests.config import ConfigError
 
-    print(f"report: {write_report(folder, out)}")
+    try:
+        print(f"report: {write_report(folder, out)}")
+    except OSError as error:
+        if out is not None or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        raise ConfigError(f"{folder} cannot be written ({error.strerror}); pass --out DIR for the report") from error
 
 
 @shards.command("ls")

@@ -331,3 +331,25 @@ def brief(value: Any) -> str:
     except (ValueError, RecursionError):  # an integer of thousands of digits has no repr
         text = f"a {type(value).__name__}"
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than Python's parser goes.
+        OSError: it cannot be read.
+    """
+    return parse_json(path.read_bytes())
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Parse JSON.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than Python's parser goes.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

@@ -1,12 +1,22 @@
-"""One writer a folder: a lock that the system frees when its holder dies, so that none is ever stale."""
+"""One writer a folder: a lock that the system frees when its holder dies, so that none is ever stale.
+
+The lock is filelock's, over flock. File systems without locks (some NFS, Lustre and FUSE mounts) are written without one,
+after a warning; filelock's own fallback, a marker file, would stay behind after a kill.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+"""Errors of file systems that know no locks."""
 
 
 class BuildLocked(RuntimeError):
@@ -17,21 +27,41 @@ class BuildLocked(RuntimeError):
 def writer_lock(path: Path) -> Iterator[None]:
     """Hold the lock file while the block runs.
 
+    Args:
+        path: the lock file, two levels below the folder that is written.
+
     Raises:
         BuildLocked: somebody else holds it; the message has the process id.
     """
+    from filelock import FileLock, Timeout
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise BuildLocked(
-                f"{path.parent.parent} is being written by process {holder}; wait for it, or stop it and run the line again"
-            ) from error
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+    folder = path.parent.parent
+    lock = FileLock(path, timeout=0, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise BuildLocked(
+            f"{folder} is being written by process {_holder(path)}; wait for it, or stop it and rerun the command"
+        ) from error
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        log.warning(
+            "%s lies on a file system without locks (%s): make sure that no other process writes this folder",
+            folder, errno.errorcode.get(error.errno or 0, error),
+        )  # fmt: skip
         yield
+        return
+    try:
+        path.write_text(f"{os.getpid()}\n")
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    """Return the process id in a lock file."""
+    with contextlib.suppress(OSError):
+        return path.read_text().strip() or "unknown"
+    return "unknown"

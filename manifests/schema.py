@@ -12,7 +12,11 @@ from typing import Any
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
-"""Raise it when a column changes its meaning or leaves."""
+"""Version of the table; raise it when a column changes its meaning or leaves."""
+HEADER_VERSION = 2
+"""Version of the header, its `schema_version`: 2 added the digest."""
+READABLE_HEADERS = (1, 2)
+"""Versions of headers that this program reads."""
 
 COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "id": (pa.string(), "16 hex: sha256 of (file bytes, head index); the WebDataset key"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,13 +16,17 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .config import canonical_json
+from .config import ConfigError, canonical_json, fingerprint, from_plain, read_json, to_plain
+from .faults import at_path
+from .schema import HEADER_VERSION, READABLE_HEADERS
 
 MANIFEST = "manifest.parquet"
 HEADER = "manifest.json"
 ORIGINS = "origins.parquet"
 TEMPORARY = ".tmp-"
-"""What names of unfinished files contain; anything with it may be deleted on start."""
+"""What stands between the name and the process number in names of unfinished files, see `is_unfinished`."""
+_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS})
+"""Errors of file systems on which folders cannot be fsynced."""
 ROW_GROUP = 16_384
 """Rows a parquet row group: fixed, because it decides the bytes."""
 
@@ -34,6 +40,9 @@ def fsync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise at_path(error, folder) from error
     finally:
         os.close(handle)
 
@@ -44,6 +53,9 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
     Yields:
         A binary file beside the target; on success it is fsynced and renamed, on any exception removed.
+
+    Raises:
+        OSError: with the target's path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
@@ -53,10 +65,24 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, os.fspath(aside)):
+            raise at_path(error, path) from error
         raise
     fsync_folder(path.parent)
+
+
+def is_unfinished(name: str, owned: Container[str]) -> bool:
+    """Return whether a file's name is that of a file which `writing` left behind when it was killed.
+
+    Args:
+        name: of the file.
+        owned: names of the files that this program writes there.
+    """
+    target, mark, process = name.rpartition(TEMPORARY)
+    return bool(mark) and process.isdigit() and target in owned
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -126,6 +152,23 @@ class Header:
     """sha256 of manifest.parquet."""
     tombstones: tuple[str, ...] = ()
     """Ids that were taken down; their places in the shards stay empty."""
+    digest: str = ""
+    """sha256 over the canonical JSON of all the other fields; empty in headers of version 1."""
+
+    def sealed(self) -> Header:
+        """Return the header with its digest."""
+        return dataclasses.replace(self, digest=self.content_digest())
+
+    def content_digest(self) -> str:
+        """Return the digest that this header must have."""
+        plain = to_plain(self)
+        del plain["digest"]
+        return fingerprint(plain, 64)
+
+    @property
+    def is_genuine(self) -> bool:
+        """Whether nothing in the header was changed since it was written, as far as its version can tell."""
+        return self.digest == (self.content_digest() if self.schema_version >= HEADER_VERSION else "")
 
 
 @dataclass(frozen=True)
@@ -148,23 +191,32 @@ def read_header(folder: Path) -> Header:
     Raises:
         ManifestError: there is none, it does not parse, or it is of another schema version.
     """
-    from .config import ConfigError, from_plain
-    from .schema import SCHEMA_VERSION
-
     path = folder / HEADER
     if not path.is_file():
         raise ManifestError(f"no {HEADER} in {folder}; expected a folder that build-dataset finished")
     try:
-        plain = json.loads(path.read_bytes())
+        plain = read_json(path)
     except ValueError as error:
-        raise ManifestError(f"{path} is no JSON ({error}); rebuild with the same build-dataset line") from error
+        raise ManifestError(f"{path} is no JSON ({error}); rebuild with the same build-dataset command") from error
+    return parse_header(plain, str(path))
+
+
+def parse_header(plain: Any, where: str) -> Header:
+    """Turn a header's plain data into a header; whether its digest holds is left to `Header.is_genuine`.
+
+    Raises:
+        ManifestError: it is of a version that this program does not read, or damaged.
+    """
     version = plain.get("schema_version") if isinstance(plain, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ManifestError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}; rebuild the set")
+    if version not in READABLE_HEADERS or isinstance(version, bool):
+        known = " and ".join(map(str, READABLE_HEADERS))
+        raise ManifestError(f"{where} has schema version {version!r}, this program reads {known}; rebuild the set")
     try:
-        return from_plain(Header, plain, str(path))
-    except ConfigError as error:
-        raise ManifestError(str(error)) from error
+        header = from_plain(Header, plain, where)
+        header.content_digest()
+    except (ConfigError, RecursionError) as error:
+        raise ManifestError(f"{error}; rebuild with the same build-dataset command") from error
+    return header
 
 
 def read(folder: Path, columns: list[str] | None = None) -> Manifest:
@@ -175,12 +227,32 @@ def read(folder: Path, columns: list[str] | None = None) -> Manifest:
         columns: read only these, where given.
 
     Raises:
-        ManifestError: it is missing, damaged, or header and table do not belong together.
+        ManifestError: it is missing or damaged.
     """
     header = read_header(folder)
     path = folder / MANIFEST
     try:
         table = pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowInvalid) as error:
-        raise ManifestError(f"cannot read {path} ({error}); rebuild with the same build-dataset line") from error
+        raise ManifestError(f"cannot read {path} ({error}); rebuild with the same build-dataset command") from error
     return Manifest(folder, header, table)
+
+
+def require_own_table(folder: Path) -> Header:
+    """Return a data set's header after making sure that the table beside it is the one it speaks of.
+
+    Raises:
+        ManifestError: header or table are missing, damaged, or not of one build.
+    """
+    header = read_header(folder)
+    path = folder / MANIFEST
+    try:
+        digest = file_sha256(path)
+    except OSError as error:
+        raise ManifestError(f"cannot read {path} ({error}); rebuild with the same build-dataset command") from error
+    if digest != header.manifest_sha256:
+        raise ManifestError(
+            f"{path} is not the table that {HEADER} speaks of: expected sha256 {header.manifest_sha256}, got {digest}; "
+            "copy both files of one build, or rebuild with the same build-dataset command"
+        )
+    return header

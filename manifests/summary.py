@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .store import MANIFEST, ORIGINS, ManifestError
+from .store import MANIFEST, ORIGINS, ManifestError, require_own_table
 
 OUTCOMES = ("kept", "dropped", "failed", "duplicate", "not_image")
 """What can become of an input; the counts of these add up to the inputs."""
@@ -84,7 +84,7 @@ def read_origins(folder: Path) -> pd.DataFrame:
     try:
         frame: pd.DataFrame = pq.read_table(path).to_pandas()
     except (OSError, pa.ArrowInvalid) as error:
-        raise ManifestError(f"cannot read {path} ({error}); rebuild with the same build-dataset line") from error
+        raise ManifestError(f"cannot read {path} ({error}); rerun its build-dataset command") from error
     return frame
 
 
@@ -97,7 +97,7 @@ def present_columns(folder: Path) -> list[str]:
     try:
         return list(pq.read_schema(folder / MANIFEST).names)
     except (OSError, pa.ArrowInvalid) as error:
-        raise ManifestError(f"cannot read {folder / MANIFEST} ({error}); rebuild with the same build-dataset line") from error
+        raise ManifestError(f"cannot read {folder / MANIFEST} ({error}); rerun its build-dataset command") from error
 
 
 def read_frame(folder: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -110,7 +110,7 @@ def read_frame(folder: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         table = pq.read_table(folder / MANIFEST, columns=[name for name in columns if name in present])
     except (OSError, pa.ArrowInvalid) as error:
-        raise ManifestError(f"cannot read {folder / MANIFEST} ({error}); rebuild with the same build-dataset line") from error
+        raise ManifestError(f"cannot read {folder / MANIFEST} ({error}); rerun its build-dataset command") from error
     frame: pd.DataFrame = table.to_pandas()
     for name in frame.columns:
         if isinstance(frame[name].dtype, pd.CategoricalDtype):
@@ -122,8 +122,9 @@ def summarise(folder: Path) -> Summary:
     """Read a finished data set's tables and count.
 
     Raises:
-        ManifestError: a table is missing or damaged.
+        ManifestError: a table is missing or damaged, or not the one that the header beside it speaks of.
     """
+    require_own_table(folder)
     scores = [name for name in present_columns(folder) if name.startswith("score_")]
     return summarise_frames(read_frame(folder, [*COLUMNS, *scores]), read_origins(folder))
 

@@ -71,6 +71,7 @@ WRAPPERS = {
         "datasets/streaming/slots.py",
     },
     "fsspec": {"datasets/shards/storage.py"},
+    "filelock": {"manifests/lock.py"},
     "zlib_ng": {"datasets/images/grey_png.py"},
     "simplejpeg": {"datasets/images/jpeg.py"},
     "tifffile": {"datasets/images/tiff_pixels.py"},

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ...manifests import summary as counting
-from ...manifests.store import Header, read_header, write_bytes
+from ...manifests.store import Header, require_own_table, write_bytes
 from ..arrays import Array
 from ..shards.inspect import PLACE, pick_by_view, pick_random, refused_pictures
 from ..shards.tar import ShardError
@@ -115,7 +115,7 @@ def write_report(folder: Path, out: Path | None = None, settings: ReportSettings
 
 
 def _read(folder: Path) -> _Set:
-    header = read_header(folder)
+    header = require_own_table(folder)
     scores = [name for name in counting.present_columns(folder) if name.startswith("score_")]
     frame = counting.read_frame(folder, [*COLUMNS, *scores])
     origins = counting.read_origins(folder)

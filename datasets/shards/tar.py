@@ -140,7 +140,7 @@ class ShardReader:
         if shard not in self._open:
             path = self._folder / shard
             if not path.is_file():
-                raise ShardError(f"shard {path} is missing; rebuild with the same build-dataset line")
+                raise ShardError(f"shard {path} is missing; rebuild with the same build-dataset command")
             self._open[shard] = path.open("rb")
         file = self._open[shard]
         file.seek(offset)

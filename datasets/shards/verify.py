@@ -1,12 +1,12 @@
 """Prove a finished data set: header, tables and shards against each other, and every label against the camera contract.
 
 `verify_manifest` looks at header, tables and file sizes; what lies inside the shards is judged by `verify_shards`. Nothing is
-mended: `build-dataset` with the same arguments rebuilds what is missing or damaged.
+mended: the same build-dataset command rebuilds what is missing or damaged.
 """
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ...manifests import store
+from ...manifests.config import parse_json
 from ...manifests.identity import derived_id, sample_id
 from ...manifests.schema import COLUMNS
 from ...manifests.store import HEADER, MANIFEST, ORIGINS, Header, ManifestError, file_sha256
@@ -75,6 +76,8 @@ def _check_manifest(folder: Path) -> Iterator[Problem]:
     except ManifestError as error:
         yield Problem("header", HEADER, "", "the header of a finished set", str(error))
         return
+    if not header.is_genuine:
+        yield Problem("digest", HEADER, "", f"digest {header.content_digest()} of its content", header.digest or "none")
     digest = file_sha256(folder / MANIFEST) if (folder / MANIFEST).is_file() else "no file"
     if digest != header.manifest_sha256:
         yield Problem("manifest", MANIFEST, "", f"sha256 {header.manifest_sha256}", digest)
@@ -97,6 +100,7 @@ def _check_manifest(folder: Path) -> Iterator[Problem]:
     except ManifestError as error:
         yield Problem("origin", ORIGINS, "", "a readable table of inputs", str(error))
     yield from _check_rows(frame, header)
+    yield from _check_chains(frame, header)
     yield from _check_cameras(kept, free_intrinsics(header))
     yield from _check_weights(kept)
     yield from _check_leakage(kept)
@@ -156,10 +160,19 @@ def _check_rows(frame: pd.DataFrame, header: Header) -> Iterator[Problem]:
             yield Problem("id", MANIFEST, key, f"{expected} by its content", key)
 
 
+def _check_chains(frame: pd.DataFrame, header: Header) -> Iterator[Problem]:
+    """Check that the header tells of every chain of stages that rows point to."""
+    for name, count in frame["chain"][frame["chain"] != ""].value_counts().sort_index().items():
+        if name not in header.chains:
+            yield Problem(
+                "chain", HEADER, "", f"the stages of chain {name}, which {int(count):,} rows name", "none of that name"
+            )
+
+
 def expected_id(sha256: str, head_index: float, parent: str, derivation: str) -> str:
     """Return the id that a row's content gives; what says that it is a copy is derived from its parent."""
     try:
-        made = json.loads(derivation) if derivation else {}
+        made = parse_json(derivation) if derivation else {}
         if isinstance(made, dict) and parent and "copy" in made:
             return derived_id(parent, str(made.get("step")), int(made["copy"]))
         return sample_id(sha256, max(0, int(head_index)))
@@ -243,6 +256,9 @@ def _check_leakage(kept: pd.DataFrame) -> Iterator[Problem]:
 def _check_placement(folder: Path, header: Header, kept: pd.DataFrame) -> Iterator[Problem]:
     """Check that rows and the header's shards cover each other, and that files of the right sizes are there."""
     entries = {entry.name: entry for entry in header.shards}
+    for name, count in Counter(entry.name for entry in header.shards).items():
+        if count > 1:
+            yield Problem("shard", HEADER, "", f"{name} listed once", f"{count} times")
     for path in sorted(folder.glob("*.tar")):
         if path.name not in entries:
             yield Problem("stray", path.name, "", "no shard that the header does not list", f"{path.stat().st_size:,} bytes")

@@ -6,7 +6,6 @@ Header and tables are judged by `verify`, which calls this.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...manifests.config import parse_json
 from ...manifests.schema import COLUMNS
 from ...manifests.store import Header, ShardEntry, file_sha256
 from ..camera import Camera
@@ -40,8 +40,8 @@ class Problem:
     """One thing that is not as it should be."""
 
     kind: str
-    """header | manifest | columns | counts | reasons | status | id | origin | camera | angles | weight | leakage | forgotten |
-    placement | shard | stray | member | record | label | image | size | classes | decode."""
+    """header | digest | manifest | columns | chain | counts | reasons | status | id | origin | camera | angles | weight |
+    leakage | forgotten | placement | shard | stray | member | record | label | image | size | classes | decode."""
     file: str
     """File in the data set's folder."""
     id: str
@@ -89,8 +89,12 @@ def _check_shard(path: Path, entry: ShardEntry, rows: Mapping[str, dict[str, Any
                     place = (rows[key]["offset"], rows[key]["num_bytes"])
                     if place != (offset, size):
                         yield Problem("placement", entry.name, key, f"{place[1]} bytes at {place[0]}", f"{size} at {offset}")
-                    for problem in _check_sample(members, rows[key], deep):
-                        yield Problem(problem[0], entry.name, key, problem[1], problem[2])
+                    try:
+                        found = list(_check_sample(members, rows[key], deep))
+                    except RecursionError:
+                        found = [("record", "JSON of few levels", "JSON nested too deeply")]
+                    for kind, expected, what in found:
+                        yield Problem(kind, entry.name, key, expected, what)
                 seen.append(key)
                 offset += size
     except ShardError as error:
@@ -127,7 +131,7 @@ def _check_label(data: bytes | None, row: Mapping[str, Any]) -> Iterator[tuple[s
             )
         return
     try:
-        label = Camera.from_label(np.array(json.loads(data))).label()
+        label = Camera.from_label(np.array(parse_json(data))).label()
     except (ValueError, TypeError) as error:
         yield "label", "25 numbers", str(error)
         return
@@ -142,7 +146,7 @@ def _check_label(data: bytes | None, row: Mapping[str, Any]) -> Iterator[tuple[s
 def _check_record(data: bytes, row: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Compare the record with the row in every column that both speak of."""
     try:
-        record = json.loads(data)
+        record = parse_json(data)
     except ValueError as error:
         yield "record", "JSON", str(error)
         return
@@ -151,6 +155,9 @@ def _check_record(data: bytes, row: Mapping[str, Any]) -> Iterator[tuple[str, st
         return
     flat = {name: record.get(name) for name in COLUMNS}
     for prefix, nested in (("score_", record.get("scores")), ("note_", record.get("notes"))):
+        if nested is not None and not isinstance(nested, dict):
+            yield "record", f"a mapping behind {prefix}", type(nested).__name__
+            continue
         flat.update({f"{prefix}{name}": value for name, value in (nested or {}).items()})
         flat.update({name: None for name in row if name.startswith(prefix) and name not in flat})
     for name, value in flat.items():

@@ -6,7 +6,6 @@ Only the header, some columns of the manifest and one sample of each set are rea
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ...manifests.config import ConfigError, from_plain
-from ...manifests.schema import SCHEMA_VERSION
-from ...manifests.store import HEADER, MANIFEST, Header
+from ...manifests.config import parse_json
+from ...manifests.store import HEADER, MANIFEST, Header, ManifestError, parse_header
 from ..arrays import Array
 from ..labels import label_problems
 from ..shards.storage import DataError, Source
@@ -98,15 +96,11 @@ def read_header(source: Source) -> Header:
     if size is None:
         raise DataError(f"no {HEADER} in {source.place}; expected a folder or URL of a set that build-dataset finished")
     try:
-        plain = json.loads(source.read(HEADER, 0, size))
-        version = plain.get("schema_version") if isinstance(plain, dict) else None
-        if version != SCHEMA_VERSION:
-            raise DataError(f"{source.place}/{HEADER} has schema version {version}, this program reads {SCHEMA_VERSION}")
-        return from_plain(Header, plain, f"{source.place}/{HEADER}")
-    except (ConfigError, ValueError) as error:
+        return parse_header(parse_json(source.read(HEADER, 0, size)), f"{source.place}/{HEADER}")
+    except (ManifestError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{source.place}/{HEADER} is damaged ({error}); rebuild with the same build-dataset line") from error
+        raise DataError(f"{source.place}/{HEADER} is damaged or of another version ({error}); rebuild the set") from error
 
 
 def _read_set(number: int, source: Source, split: str) -> Rows:
@@ -122,7 +116,7 @@ def _read_set(number: int, source: Source, split: str) -> Rows:
             found = "is missing" if size is None else f"has {size:,} bytes"
             raise DataError(
                 f"{source.place}: shard {entry.name} {found}, its manifest says {entry.num_bytes:,}; "
-                "rebuild with the same build-dataset line, or copy the set again"
+                "rerun its build-dataset command, or copy the set again"
             )
     table = _read_table(source, header, split)
     index_of = {entry.name: index for index, entry in enumerate(entries)}
@@ -155,7 +149,7 @@ def _read_table(source: Source, header: Header, split: str) -> pa.Table:
     """Read the needed columns of a split's kept rows; the whole file is proved, but for large remote ones."""
     size = source.size(MANIFEST)
     if size is None:
-        raise DataError(f"no {MANIFEST} in {source.place}; rebuild with the same build-dataset line")
+        raise DataError(f"no {MANIFEST} in {source.place}; rerun its build-dataset command")
     try:
         with _opened(source, size) as file:
             if size <= _SMALL or not source.remote:
@@ -169,10 +163,10 @@ def _read_table(source: Source, header: Header, split: str) -> pa.Table:
                 file.seek(0)
             table = _kept_rows(file, split)
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"cannot read {source.place}/{MANIFEST} ({error}); rebuild with the same build-dataset line") from error
+        raise DataError(f"cannot read {source.place}/{MANIFEST} ({error}); rerun its build-dataset command") from error
     missing = [name for name in _COLUMNS if name not in table.column_names]
     if missing:
-        raise DataError(f"{source.place}/{MANIFEST} has no column {missing[0]}; rebuild with the same build-dataset line")
+        raise DataError(f"{source.place}/{MANIFEST} has no column {missing[0]}; rerun its build-dataset command")
     if not table.num_rows:
         raise DataError(f"{source.place}: split {split!r} has no kept samples")
     return table
@@ -204,7 +198,7 @@ def _kept_rows(file: Any, split: str) -> pa.Table:
 def _numbers(table: pa.Table, name: str, kind: Any, missing: Any = None) -> Array:
     column = table[name]
     if column.null_count and missing is None:
-        raise DataError(f"the manifest has kept rows without {name}; rebuild with the same build-dataset line")
+        raise DataError(f"the manifest has kept rows without {name}; rerun its build-dataset command")
     if column.null_count:
         column = column.fill_null(missing)
     return np.asarray(column.to_numpy(), dtype=kind)

@@ -8,6 +8,7 @@ What lies in a slot is left to `batch`.
 from __future__ import annotations
 
 import itertools
+import os
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import Pixels
+from ..shards.storage import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _OPEN: weakref.WeakValueDictionary[int, Slots] = weakref.WeakValueDictionary()
 """Slots of this process by key: what comes out of a worker's pipe knows only the key."""
+_SHARED = "/dev/shm"
 _KEYS = itertools.count()
 
 
@@ -37,6 +40,7 @@ class Slots:
         """
         import torch
 
+        require_shared_memory(workers * count * num_bytes)
         self._key = next(_KEYS)
         self._memory = _shared(torch, (workers, count, num_bytes))
         self._taken = _shared(torch, (workers, count))
@@ -93,6 +97,24 @@ class Sent:
 
 def _received(key: int, worker: int, slot: int, rebuild: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     return rebuild(_OPEN[key].lent(worker, slot), *arguments)
+
+
+def require_shared_memory(num_bytes: int) -> None:
+    """Make sure that shared memory has room: it is taken page by page, and a write without room ends the process by SIGBUS.
+
+    Raises:
+        DataError: with what it needs, what is free, and what to do.
+    """
+    try:
+        found = os.statvfs(_SHARED)
+    except OSError:
+        return
+    free = found.f_bavail * found.f_frsize
+    if num_bytes > free:
+        raise DataError(
+            f"{_SHARED} has {free >> 20:,} MiB free, the data workers need {num_bytes >> 20:,} MiB; use fewer --workers or a "
+            "smaller batch, or give it more room (docker run --shm-size=8g)"
+        )
 
 
 def _shared(torch: Any, shape: tuple[int, ...]) -> Tensor:

@@ -6,91 +6,68 @@ set is `commit`'s. This module holds them together and keeps the books.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
-import difflib
 import json
 import logging
 import signal
+import sqlite3
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...datasets.sample import Drop, Rights, SourceImage
 from ...datasets.sources.base import Source
 from ...manifests import store
-from ...manifests.config import ConfigError, canonical_json, from_plain, to_plain
+from ...manifests.config import canonical_json, from_plain
+from ...manifests.faults import RESUME
 from ...manifests.identity import content_sha256
 from ...manifests.lock import writer_lock
-from ...manifests.signals import StopSignals
+from ...manifests.signals import GRACE_SECONDS, Interrupted, StopSignals
 from ..console.progress import Observer, Silent
-from ..engines.base import Engine, Limits
+from ..engines.base import Limits, Parent
 from ..execution.cache import StageCache
+from ..execution.database import naming_faults
 from ..execution.rows import file_row
-from ..execution.work import FileResult, Task, WorkOrder, work_key_of
+from ..execution.work import Answer, FileResult, Task, WorkOrder, work_key_of
 from ..recipe import Recipe
 from ..synthetic.derived_source import DerivedSource
-from .commit import Committed, Tombstones, commit
+from .commit import Books, Committed, commit
 from .derived import kept_heads
+from .folder import RUN, STATE, Tombstones, own_shards, sweep
 from .inputs import InputRow, derived_rows, input_rows, open_all
 from .known_cameras import KnownCameras
+from .quarantine import MOST
+from .request import BuildRequest as BuildRequest
+from .request import check_request, claim_folder, open_engine
+from .shard_plan import CacheLost
 from .state import State
 
 log = logging.getLogger(__name__)
 
-STATE = ".state"
-"""Folder in the data set with what only builds need: it may be deleted, at the cost of doing all work again."""
-REQUEST = "build.json"
 _GUARD_WINDOW = 200
 _FLUSH_SECONDS = 1.0
+_REMAKES = 3
+"""Times that finished samples which are gone from the stage cache are made again in one run."""
 
 
 class BuildAborted(RuntimeError):
-    """Nearly every file fails for one reason, so going on would waste the time; nothing is lost."""
+    """Nearly every file fails for one reason, so continuing would waste the time; nothing is lost."""
 
 
 class BuildInterrupted(RuntimeError):
-    """A signal asked the build to stop; rerun the command to resume."""
+    """A signal asked the build to stop; the same command resumes from there."""
 
     def __init__(self, signum: int) -> None:
         """Note which signal it was."""
-        super().__init__(f"stopped by {signal.Signals(signum).name}; rerun the same command to resume")
+        super().__init__(f"stopped by {signal.Signals(signum).name}; {RESUME}")
         self.signum = signum
 
 
 class AccountingError(RuntimeError):
     """Inputs and outcomes do not add up: a fault of the toolkit that must not pass unseen."""
-
-
-@dataclass(frozen=True)
-class BuildRequest:
-    """What a person asked for: the command line as an object."""
-
-    sources: tuple[str, ...]
-    """Folders, zip files, lists or shard sets."""
-    out: Path
-    """Folder of the data set."""
-    recipe: Recipe
-    """As asked for: `auto` is resolved by the build."""
-    workers: int = 1
-    """Processes."""
-    limit: int = 0
-    """Look at this many inputs only; 0 for all."""
-    engine: str = "local"
-    """local (spawned processes) or inline (this process)."""
-    time_limit: float = 120.0
-    """Seconds for one file."""
-    max_memory: int = 4 << 30
-    """Bytes for photographs being decoded at the same time."""
-    abort_share: float = 0.9
-    """Stop when this share of the last 200 files failed for one reason; 1 or more never stops."""
-    update: bool = False
-    """Allow other settings or sources than the folder was built with; what did not change is not run again."""
-    device: str = "cpu"
-    """Where models run, for back ends that can choose."""
-    follow_links: bool = False
-    """Read what symbolic links in folders lead to."""
 
 
 @dataclass(frozen=True)
@@ -122,45 +99,58 @@ class _Books:
     last: deque[str] = field(default_factory=lambda: deque(maxlen=_GUARD_WINDOW))
 
 
-def open_engine(name: str) -> Engine:
-    """Return an engine by name.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
-    from ..engines.inline import InlineEngine
-    from ..engines.local import LocalEngine
-
-    engines: dict[str, type[Engine]] = {"local": LocalEngine, "inline": InlineEngine}
-    if name not in engines:
-        raise ConfigError(f"expected an engine of {' | '.join(engines)}, got {name!r}")
-    return engines[name]()
-
-
 def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
-    """Build a data set, or resume its build.
+    """Build a data set, or resume building it.
 
     Raises:
         ConfigError: the request does not fit the folder, a source or this machine.
+        StateError: a database in `.state` cannot be used.
         BuildLocked, BuildAborted, BuildInterrupted, AccountingError, EngineError: see there.
     """
     observer = observer or Silent()
     books = _Books()
-    _check(request)
-    request.out.mkdir(parents=True, exist_ok=True)
-    with writer_lock(request.out / STATE / "lock"), StopSignals() as signals:
-        sweep(request.out)
-        sources = open_all(request.sources, request.recipe, request.follow_links)
-        cameras = KnownCameras.of(request.recipe)
-        recipe = request.recipe.resolved()
-        _claim(request)
-        for step in recipe.chain():
-            weights = f", weights {', '.join(step['weights'])}" if step["weights"] else ""
-            observer.message(f"{step['stage']}: {step['backend']} {step['backend_version']}{weights}")
-        state = State(request.out / STATE / "state.sqlite")
+    check_request(request)
+    state_folder = request.out / STATE
+    with StopSignals(GRACE_SECONDS) as signals:
         try:
+            with naming_faults(state_folder):
+                request.out.mkdir(parents=True, exist_ok=True)
+                with writer_lock(state_folder / "lock"):
+                    committed = _build(request, observer, books, signals)
+        except Interrupted as stop:
+            raise BuildInterrupted(stop.signum) from None
+        except Exception as error:
+            if signals.signum and _is_interrupt(error):
+                raise BuildInterrupted(signals.signum) from None
+            raise
+        summary = _summarise(request, committed, books)
+    observer.finished(summary.counts, summary.seconds)
+    return summary
+
+
+def _is_interrupt(error: Exception) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT
+
+
+def _build(request: BuildRequest, observer: Observer, books: _Books, signals: StopSignals) -> Committed:
+    """Do the work of `build` as the only writer of the folder."""
+    sources = open_all(request.sources, request.recipe, request.follow_links)
+    cameras = KnownCameras.of(request.recipe)
+    recipe = request.recipe.resolved()
+    claim_folder(request)
+    for step in recipe.chain():
+        weights = f", weights {', '.join(step['weights'])}" if step["weights"] else ""
+        observer.message(f"{step['stage']}: {step['backend']} {step['backend_version']}{weights}")
+    state = State(request.out / STATE / "state.sqlite")
+    try:
+        cache = StageCache(request.out / STATE / "cache.sqlite")
+        try:
+            for database in (state.db, cache.db):
+                database.set_progress_handler(lambda: signals.overdue, 50_000)
+            sweep(request.out, own_shards(request.out) | state.shard_names())
             tombstones = Tombstones.read(request.out)
-            work = _Work(request, recipe, sources, state, tombstones, observer, books, signals, cameras)
+            work = _Work(request, recipe, sources, state, cache, tombstones, observer, books, signals, cameras)
             work.list_inputs()
             work.run()
             if any(isinstance(source, DerivedSource) for source in sources):
@@ -168,56 +158,11 @@ def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
                 work.run()
             for line in cameras.check_worked(state, not request.limit) if cameras is not None else ():
                 observer.message(line)
-            observer.phase("deciding and packing")
-            committed = commit(request.out, recipe, state, tombstones, observer)
+            return work.commit()
         finally:
-            state.close()
-    summary = _summarise(request, committed, books)
-    observer.finished(summary.counts, summary.seconds)
-    return summary
-
-
-def _check(request: BuildRequest) -> None:
-    if not request.sources:
-        raise ConfigError("expected at least one source: a folder, zip, CSV or parquet list, or a shard set")
-    if request.workers < 1 or request.limit < 0 or request.time_limit <= 0:
-        raise ConfigError("expected workers >= 1, limit >= 0 and time_limit > 0")
-    open_engine(request.engine)
-    if request.out.exists() and not request.out.is_dir():
-        raise ConfigError(f"{request.out} is a file; expected a folder to write into")
-
-
-def sweep(out: Path) -> None:
-    """Remove files that a killed build left unfinished."""
-    for path in sorted(out.glob(f"*{store.TEMPORARY}*")):
-        log.info("removing unfinished %s", path.name)
-        path.unlink()
-
-
-def _claim(request: BuildRequest) -> None:
-    """Write down what the folder is built from, or refuse if it was something else."""
-    path = request.out / REQUEST
-    now = {"recipe": request.recipe.to_plain(), "sources": list(request.sources), "limit": request.limit}
-    now["follow_links"] = request.follow_links
-    if path.is_file() and not request.update:
-        try:
-            before = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise ConfigError(f"{path} is damaged ({error}); pass --update to take the present settings") from error
-        asked = {key: before.get(key, False if key == "follow_links" else None) for key in now}
-        if asked != json.loads(canonical_json(now)):
-            old, new = (json.dumps(side, indent=1, sort_keys=True).splitlines() for side in (asked, to_plain(now)))
-            lines = difflib.unified_diff(old, new, lineterm="", n=0)
-            changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
-            raise ConfigError(
-                f"{request.out} was built with other settings or sources:\n  "
-                + "\n  ".join(changed[:40])
-                + "\npass --update to rebuild it with these (only what changed is run), or choose another --out"
-            )
-    elif not path.is_file() and (request.out / store.HEADER).is_file() and not request.update:
-        raise ConfigError(f"{request.out} holds a data set without {REQUEST}; choose another --out or pass --update")
-    options = {"workers": request.workers, "engine": request.engine, "time_limit": request.time_limit}
-    store.write_json(path, {**now, **options, "max_memory": request.max_memory, "abort_share": request.abort_share})
+            cache.close()
+    finally:
+        state.close()
 
 
 @dataclass
@@ -228,65 +173,136 @@ class _Work:
     recipe: Recipe
     sources: tuple[Source, ...]
     state: State
+    cache: StageCache
     tombstones: Tombstones
     observer: Observer
     books: _Books
     signals: StopSignals
     cameras: KnownCameras | None = None
 
+    def __post_init__(self) -> None:
+        self.keys = self.recipe.keys()
+        self.chain = self.state.chain_id(self.keys)
+        self.thumbs: dict[str, list[str]] = {}
+
     def list_inputs(self) -> None:
         """Note every input, and which of them earlier runs have answered."""
         self.observer.phase("listing")
-        chain = self.state.chain_id(self.recipe.keys())
-        self.state.list_inputs(self._inputs(), chain)
+        self.state.list_inputs(self._stoppable(self._inputs()), self.chain)
         self.observer.started(*self.state.count_inputs())
 
     def _inputs(self) -> Iterator[InputRow]:
         """Yield every input; what is wrong with known cameras stops the build before the list is taken."""
-        yield from input_rows(self.sources, self.request.sources, self.request.limit, self.cameras)
-        for line in self.cameras.check_listed(whole=not self.request.limit) if self.cameras is not None else ():
+        request = self.request
+        yield from input_rows(self.sources, request.sources, request.limit, self.cameras, request.out)
+        for line in self.cameras.check_listed(whole=not request.limit) if self.cameras is not None else ():
             self.observer.message(line)
 
     def list_derived(self) -> None:
         """Note the inputs that follow from what was kept of the others."""
-        self.observer.phase("looking for missing views")
-        chain = self.state.chain_id(self.recipe.keys())
-        kept = kept_heads(self.state, self.recipe, StageCache(self.request.out / STATE / "cache"))
-        self.state.list_inputs(derived_rows(self.sources, self.request.sources, self.recipe, kept), chain, more=True)
+        for _ in range(_REMAKES):
+            self.observer.phase("looking for missing views")
+            lost: list[str] = []
+            kept = kept_heads(self.state, self.recipe, self.cache, lost)
+            if not lost:
+                break
+            self._remake(lost)
+        rows = derived_rows(self.sources, self.request.sources, self.recipe, kept)
+        self.state.list_inputs(self._stoppable(rows), self.chain, more=True)
         self.observer.started(*self.state.count_inputs())
+
+    def _stoppable(self, rows: Iterable[InputRow]) -> Iterator[InputRow]:
+        for row in rows:
+            self.signals.check()
+            yield row
+
+    def commit(self) -> Committed:
+        """Decide and pack; finished samples that the stage cache has lost are made again first."""
+        books = Books(
+            self.request.out, self.recipe, self.state, self.cache, self.tombstones, self.observer, self.signals.check
+        )  # fmt: skip
+        for _ in range(_REMAKES):
+            self.observer.phase("deciding and packing")
+            try:
+                return commit(books)
+            except CacheLost as lost:
+                self._remake(lost.work_keys)
+        return commit(books)
+
+    def _remake(self, work_keys: Iterable[str]) -> None:
+        """Work once more on contents whose finished samples are gone from the stage cache."""
+        gone = tuple(work_keys)
+        self.observer.message(f"{len(gone):,} finished photographs are gone from the stage cache; they are made again")
+        self.state.begin()
+        self.state.forget(gone)
+        self.state.commit()
+        self.run()
 
     def run(self) -> None:
         """Work on every open input."""
         self.observer.phase("building")
-        chain = self.state.chain_id(self.recipe.keys())
         request = self.request
-        order = WorkOrder(self.sources, self.recipe, request.out / STATE / "cache", self.tombstones.keys(), request.device)
+        order = WorkOrder(self.sources, self.recipe, self.tombstones.keys(), request.device)
         limits = Limits(workers=request.workers, seconds=request.time_limit, memory=request.max_memory)
-        results = open_engine(request.engine).run(order, self._tasks(), limits, self._tick)
+        results = open_engine(request.engine).run(order, self._tasks(), limits, Parent(self._tick, self._answer))
         flushed = time.monotonic()
         try:
             for task, result in results:
-                result = self._named(task, result)
-                if not self.state.db.in_transaction:
-                    self.state.begin()
-                if result.work_key:
-                    self.state.store(result, chain)
-                self.state.settle(task.number, result)
-                self._count(result)
+                self._keep(task, self._named(task, result))
                 if time.monotonic() - flushed > _FLUSH_SECONDS:
-                    self.state.commit()
+                    self._flush()
                     flushed = time.monotonic()
-                if self.signals.overdue:
-                    break
         finally:
-            self.state.commit()
-            if isinstance(results, Iterator) and hasattr(results, "close"):
+            self._flush()
+            if hasattr(results, "close"):
                 results.close()
-        if self.signals.signum:
-            raise BuildInterrupted(self.signals.signum)
+        self.signals.check()
+
+    def _flush(self) -> None:
+        """Make what was stored durable against kills: the cache first, since the state speaks of it."""
+        self.cache.commit()
+        self.state.commit()
+
+    def _keep(self, task: Task, result: FileResult) -> None:
+        """Store what came of a file."""
+        self.state.begin()
+        if result.work_key and not result.is_known:
+            self.cache.begin()
+            if result.records:
+                self.cache.add(result.work_key, result.records, self.keys[:-1])
+            if result.members is None:
+                self.cache.drop_members(result.work_key)
+            else:
+                self.cache.set_members(result.work_key, self.keys[-1], result.members)
+            for thumb in result.thumbs:
+                if self._is_among_first(thumb.reason, thumb.id):
+                    self.cache.set_thumb(thumb.id, thumb.reason, thumb.key, thumb.picture)
+            self.state.store(result, self.chain)
+        self.state.settle(task.number, result)
+        self._count(result)
+
+    def _is_among_first(self, reason: str, id: str) -> bool:
+        """Return whether a refused head is among those of this run whose pictures the set may show: the first by id."""
+        first = self.thumbs.setdefault(reason, [])
+        if len(first) >= 2 * MOST and id > first[-1]:
+            return False
+        bisect.insort(first, id)
+        del first[2 * MOST :]
+        return True
+
+    def _answer(self, work_key: str) -> Answer:
+        """Tell a worker what is known of a content; failures are tried again."""
+        result = self.state.result_of(work_key, self.chain)
+        if result is not None and "failed" not in (result.outcome, *(status for _, status, _ in result.heads)):
+            kept = any(status == "kept" for _, status, _ in result.heads)
+            if not kept or self.cache.members(work_key, self.keys[-1]) is not None:
+                return Answer(result=result)
+        return Answer(records=self.cache.records(work_key))
 
     def _tick(self) -> None:
         self.observer.tick()
+        if self.signals.overdue:
+            self.signals.check()
 
     def _tasks(self) -> Iterator[Task]:
         for number, source, label, path, num_bytes, stamp, rights, sidecar in self.state.open_inputs():
@@ -337,7 +353,7 @@ def _summarise(request: BuildRequest, committed: Committed, books: _Books) -> Su
     seconds = time.perf_counter() - books.started
     stages = {name: {"seconds": round(spent, 3), "count": books.runs[name]} for name, spent in books.seconds.items()}
     store.write_json(
-        request.out / "run.json",
+        request.out / RUN,
         {
             "stages": stages,
             "wall_seconds": round(seconds, 3),

@@ -10,18 +10,24 @@ import math
 
 from ...datasets.shards.codec import IMAGE_SUFFIXES
 from ..execution.cache import StageCache
-from ..execution.packing import unpack
 from ..recipe import Recipe
 from ..synthetic.derived_source import KeptHead
 from ..synthetic.people.appearance import Look, look_of
 from .set_decisions import decide
+from .shard_plan import CacheLost, members_of
 from .state import State
 
 
-def kept_heads(state: State, recipe: Recipe, cache: StageCache) -> list[KeptHead]:
+def kept_heads(state: State, recipe: Recipe, cache: StageCache, lost: list[str]) -> list[KeptHead]:
     """Return the heads with a camera that the set keeps of the inputs worked on so far, by id.
 
     Colours are measured once and remembered.
+
+    Args:
+        state: the build's memory.
+        recipe: resolved.
+        cache: the stage cache.
+        lost: takes the work keys of heads that are left out, because their pictures are gone from the cache.
     """
     state.choose()
     decisions = decide(state, recipe)
@@ -35,7 +41,11 @@ def kept_heads(state: State, recipe: Recipe, cache: StageCache) -> list[KeptHead
         row = json.loads(text)
         if "yaw_degrees" not in row:
             continue
-        look = None if row.get("synthetic") else _look(state, cache, work_key, id, key)
+        try:
+            look = None if row.get("synthetic") else _look(state, cache, work_key, id, key)
+        except CacheLost as error:
+            lost += error.work_keys
+            continue
         found.append(KeptHead(id, math.radians(row["yaw_degrees"]), math.radians(row["pitch_degrees"]), look))
     state.commit()
     return found
@@ -45,8 +55,9 @@ def _look(state: State, cache: StageCache, work_key: str, id: str, key: str) -> 
     """Return a head's colours from the build's memory, or from its finished picture and class map."""
     known = state.look(work_key, id, key)
     if known is None:
-        payload = cache.read(work_key, key)
-        members = unpack(payload)["members"].get(id, {}) if payload is not None else {}
+        members = members_of(cache, work_key, key).get(id)
+        if members is None:
+            raise CacheLost.of([work_key])
         picture = next((members[suffix] for suffix in IMAGE_SUFFIXES if suffix in members), None)
         look = look_of(picture, members["seg.png"]) if picture is not None and "seg.png" in members else None
         known = look.to_text() if look is not None else ""

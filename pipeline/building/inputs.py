@@ -11,7 +11,7 @@ from typing import Any
 
 from ...datasets.sample import Drop, SourceImage
 from ...datasets.sources.base import SCHEMES, Refused, Source, SourceError, register_source
-from ...datasets.sources.names import native
+from ...datasets.sources.names import from_native, native
 from ...datasets.sources.open import open_sources
 from ...manifests.config import ConfigError, canonical_json
 from ..recipe import Recipe
@@ -20,6 +20,7 @@ from ..synthetic import source as makehuman
 from ..synthetic.derived_source import DerivedSource, KeptHead
 from ..synthetic.scans import source as mesh_source
 from .known_cameras import KnownCameras
+from .state_tables import mark_of
 
 for _scheme, _opener in (
     (makehuman.SCHEME, makehuman.MakeHumanSource),
@@ -29,6 +30,11 @@ for _scheme, _opener in (
     register_source(_scheme)(_opener)
 InputRow = tuple[Any, ...]
 """A row for `State.list_inputs`."""
+
+
+def is_path(text: str) -> bool:
+    """Return whether a source's text names a path rather than a kind of its own."""
+    return not text.startswith(tuple(SCHEMES))
 
 
 def open_all(texts: Sequence[str], recipe: Recipe, follow_links: bool = False) -> tuple[Source, ...]:
@@ -49,7 +55,11 @@ def open_all(texts: Sequence[str], recipe: Recipe, follow_links: bool = False) -
 
 
 def input_rows(
-    sources: Sequence[Source], texts: Sequence[str], limit: int = 0, cameras: KnownCameras | None = None
+    sources: Sequence[Source],
+    texts: Sequence[str],
+    limit: int = 0,
+    cameras: KnownCameras | None = None,
+    out: Path | None = None,
 ) -> Iterator[InputRow]:
     """Yield the inputs of all sources in order, as rows for `State.list_inputs`.
 
@@ -58,15 +68,31 @@ def input_rows(
         texts: what they were opened from.
         limit: maximum number of inputs; 0 for all.
         cameras: labels that photographs get by their paths.
+        out: where the build writes: what lies there is no input, though it lie in a source.
     """
     count = 0
     for index, source in enumerate(sources):
-        entries = source.entries() if cameras is None else cameras.attach(source.entries())
+        entries = _outside(source.entries(), _inner(texts[index], out))
+        entries = entries if cameras is None else cameras.attach(entries)
         for row in _rows(index, source, texts[index], entries):
             if limit and count >= limit:
                 return
             count += 1
             yield row
+
+
+def _inner(text: str, out: Path | None) -> str:
+    """Return where in a source's folder `out` lies, as the source's paths begin; empty where it does not."""
+    root = Path(native(text)).expanduser()
+    if out is None or not is_path(text) or not root.is_dir():
+        return ""
+    place, target = root.resolve(), out.resolve()
+    return from_native(f"{target.relative_to(place).as_posix()}/") if place in target.parents else ""
+
+
+def _outside(entries: Iterable[SourceImage | Refused], inner: str) -> Iterator[SourceImage | Refused]:
+    """Leave out what lies in a folder of the source."""
+    return (entry for entry in entries if not inner or not f"{entry.path.removesuffix('/')}/".startswith(inner))
 
 
 def derived_rows(
@@ -80,13 +106,13 @@ def derived_rows(
 
 def _rows(index: int, source: Source, text: str, entries: Iterable[SourceImage | Refused]) -> Iterator[InputRow]:
     empty = SourceImage.rights
-    root = text.partition(":")[0] if text.startswith(tuple(SCHEMES)) else Path(native(text)).resolve()
+    root = text.partition(":")[0] if not is_path(text) else Path(native(text)).resolve()
     for entry in entries:
         if isinstance(entry, Refused):
             drop = Drop(entry.reason, entry.detail)
-            yield index, source.label, entry.path, "", 0, "", "", "", drop.outcome, entry.reason, entry.detail
+            yield index, source.label, entry.path, b"", 0, "", "", "", drop.outcome, entry.reason, entry.detail
             continue
         rights = "" if entry.rights is empty or entry.rights == empty else canonical_json(entry.rights)
         sidecar = canonical_json(dict(entry.sidecar)) if entry.sidecar else ""
-        place = f"{root}\0{entry.path}\0{sidecar}"
-        yield index, source.label, entry.path, place, entry.num_bytes, entry.stamp, rights, sidecar, "", "", ""
+        mark = mark_of(f"{root}\0{entry.path}\0{sidecar}", entry.stamp)
+        yield index, source.label, entry.path, mark, entry.num_bytes, entry.stamp, rights, sidecar, "", "", ""

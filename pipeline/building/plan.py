@@ -13,13 +13,16 @@ from pathlib import Path
 from ...datasets.sources.base import Source
 from ...manifests.config import ConfigError
 from ..execution.cache import StageCache
+from ..execution.database import naming_faults, reading
 from ..recipe import Recipe
 from ..synthetic.derived_source import DerivedSource
-from .build import REQUEST, STATE, BuildRequest
+from .build import BuildRequest
 from .derived import kept_heads
+from .folder import REQUEST, STATE, check_places, read_request
 from .inputs import InputRow, derived_rows, input_rows, open_all
 from .known_cameras import KnownCameras
-from .state import State, raw
+from .state import State
+from .state_tables import VERSION
 
 _PAGE = 20_000
 _VARIABLES = 500
@@ -92,11 +95,12 @@ def make_plan(request: BuildRequest) -> Plan:
     """
     recipe = request.recipe.resolved()
     plan = Plan(("decode", *(stage.name for stage in recipe.stages), "encode"))
+    check_places(request.sources, request.out)
     sources = open_all(request.sources, request.recipe, request.follow_links)
     cameras = KnownCameras.of(recipe)
-    with _reading(request.out) as state:
+    with naming_faults(request.out / STATE), _reading(request.out) as state:
         seen = _Seen(state, recipe.keys(), plan)
-        seen.count(input_rows(sources, request.sources, request.limit, cameras))
+        seen.count(input_rows(sources, request.sources, request.limit, cameras, request.out))
         plan.notes = cameras.check_listed(whole=not request.limit) if cameras is not None else []
         if any(isinstance(source, DerivedSource) for source in sources):
             before = plan.inputs
@@ -108,11 +112,17 @@ def make_plan(request: BuildRequest) -> Plan:
 
 def _derived(plan: Plan, request: BuildRequest, recipe: Recipe, sources: tuple[Source, ...]) -> Iterator[InputRow]:
     """Yield the inputs that follow from what is kept as far as that is known, from a copy of the build's memory."""
-    with contextlib.closing(State(request.out / STATE / "state.sqlite", trial=True)) as trial:
-        rows = input_rows(sources, request.sources, request.limit, KnownCameras.of(recipe))
+    folder = request.out / STATE
+    with (
+        contextlib.closing(State(folder / "state.sqlite", trial=True)) as trial,
+        StageCache.reading(folder / "cache.sqlite") as cache,
+    ):
+        rows = input_rows(sources, request.sources, request.limit, KnownCameras.of(recipe), request.out)
         trial.list_inputs(rows, trial.chain_id(recipe.keys()))
         _, plan.unknown = trial.count_inputs()
-        kept = kept_heads(trial, recipe, StageCache(request.out / STATE / "cache"))
+        lost: list[str] = []
+        kept = kept_heads(trial, recipe, cache, lost)
+        plan.unknown += len(lost)
         plan.kept = len(kept)
         yield from derived_rows(sources, request.sources, recipe, kept)
 
@@ -124,8 +134,16 @@ def _reading(out: Path) -> Iterator[sqlite3.Connection | None]:
     if not path.is_file():
         yield None
         return
-    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
-        yield db
+    with reading(path) as db:
+        try:
+            version = db.execute("SELECT version FROM format").fetchone()
+        except sqlite3.OperationalError:
+            version = None
+        if version == (VERSION,):
+            yield db
+            return
+    with contextlib.closing(State(path, trial=True)) as trial:  # of an earlier version
+        yield trial.db
 
 
 class _Seen:
@@ -140,32 +158,34 @@ class _Seen:
 
     def count(self, rows: Iterable[InputRow]) -> None:
         """Count inputs."""
-        page: list[tuple[str, str]] = []
+        page: list[bytes] = []
         for row in rows:
             self._plan.inputs += 1
             if row[8]:
                 self._plan.refused += 1
                 continue
-            page.append((row[3], row[5]))
+            page.append(row[3])
             if len(page) == _PAGE:
                 self._count_page(page)
                 page = []
         self._count_page(page)
 
-    def _count_page(self, page: list[tuple[str, str]]) -> None:
-        """Count a page of (place, stamp)."""
+    def _count_page(self, page: list[bytes]) -> None:
+        """Count a page of marks."""
         if self._db is None:
             self._plan.unread += len(page)
             return
         for start in range(0, len(page), _VARIABLES):
-            part = {raw(place): stamp for place, stamp in page[start : start + _VARIABLES]}
+            part = Counter(page[start : start + _VARIABLES])
             known = self._db.execute(
-                "SELECT s.place, s.stamp, r.chain FROM stamps s JOIN results r ON r.work_key = s.work_key"
-                f" WHERE s.place IN ({','.join('?' * len(part))})",
+                "SELECT s.mark, c.chain FROM stamps s JOIN contents c ON c.number = s.content"
+                f" WHERE c.chain != 0 AND s.mark IN ({','.join('?' * len(part))})",
                 list(part),
             ).fetchall()
-            chains = Counter(chain for place, stamp, chain in known if stamp and part[place] == stamp)
-            self._plan.unread += len(part) - chains.total()
+            chains = Counter[int]()
+            for mark, chain in known:
+                chains[chain] += part[mark] if mark else 0
+            self._plan.unread += part.total() - chains.total()
             for chain, count in chains.items():
                 if step := self._step[chain]:
                     self._plan.first_step[step] += count
@@ -183,14 +203,13 @@ def _first_difference(before: list[str], now: tuple[str, ...], steps: tuple[str,
 
 def _explain(plan: Plan, request: BuildRequest, recipe: Recipe) -> None:
     """Say which settings of the earlier build differ, step by step."""
-    path = request.out / REQUEST
-    if not path.is_file():
-        return
+    before = read_request(request.out).get("recipe", {})
     try:
-        before = json.loads(path.read_bytes())["recipe"]
-        stages = {item["stage"]: item for item in before["stages"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged: {error}") from error
+        stages = {item["stage"]: item for item in before.get("stages", [])}
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{request.out / REQUEST} is damaged: {error!r}; pass --update to build-dataset") from error
+    if not stages:
+        return
     asked = {item["stage"]: item for item in json.loads(json.dumps(request.recipe.to_plain()))["stages"]}
     for name, settings in asked.items():
         if name not in stages:

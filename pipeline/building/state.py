@@ -1,7 +1,7 @@
 """What a build remembers between runs: which file has which content, and what came of each content under which settings.
 
-One SQLite file in write-ahead mode, written by one process; kills lose at most the last moments, which are worked out again
-from the stage cache. Nothing in it is needed to read the finished set.
+One SQLite file, written by one process; kills lose at most the last moments, which are worked out again. Nothing in it is
+needed to read the finished set. Rows are kept small: a million refused pictures are ordinary.
 """
 
 from __future__ import annotations
@@ -9,53 +9,23 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...datasets.sources.names import comparable, printable
+from ..execution.database import open_database, reading
 from ..execution.work import FileResult
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS format (version INTEGER);
-CREATE TABLE IF NOT EXISTS stamps (place BLOB PRIMARY KEY, stamp TEXT, work_key TEXT, sha256 TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS chains (id INTEGER PRIMARY KEY, keys TEXT UNIQUE);
-CREATE TABLE IF NOT EXISTS results (
-    work_key TEXT PRIMARY KEY, sha256 TEXT, chain INTEGER, outcome TEXT, reason TEXT, detail TEXT, stage TEXT
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS heads (work_key TEXT, id TEXT, status TEXT, row TEXT, PRIMARY KEY (work_key, id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS heads_by_id ON heads (id);
-CREATE TABLE IF NOT EXISTS shards (name TEXT PRIMARY KEY, fingerprint TEXT, entry TEXT, placed TEXT);
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
-CREATE TABLE IF NOT EXISTS origins (
-    number INTEGER PRIMARY KEY, source INTEGER, label BLOB, path BLOB, place BLOB, num_bytes INTEGER, stamp TEXT,
-    rights TEXT, sidecar TEXT, work_key TEXT, sha256 TEXT, outcome TEXT, reason TEXT, detail TEXT
-);
-CREATE INDEX IF NOT EXISTS origins_by_content ON origins (sha256);
-CREATE INDEX IF NOT EXISTS origins_by_key ON origins (work_key);
-CREATE TABLE IF NOT EXISTS looks (
-    work_key TEXT, id TEXT, key TEXT, look TEXT, PRIMARY KEY (work_key, id, key)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS chosen (work_key TEXT PRIMARY KEY, rights TEXT) WITHOUT ROWID;
-"""
-_VERSION = 1
-
-
-def raw(text: str) -> bytes:
-    """Return a name as SQLite stores it: its bytes, since names of files need not be UTF-8."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def named(data: bytes) -> str:
-    """Return the text of a stored name, undecodable bytes surrogate-escaped."""
-    return data.decode("utf-8", "surrogateescape")
+from . import state_tables
+from .state_tables import HAS_DIGEST, KnownShard, key_of, named, packed_row, raw, row_text, text_of
 
 
 class State:
     """The build's memory."""
 
     def __init__(self, path: Path, trial: bool = False) -> None:
-        """Open or create the file; one of another version is emptied, since all of it can be worked out again.
+        """Open or create the file; one of an earlier version is taken over.
 
         Args:
             path: the file.
@@ -64,30 +34,21 @@ class State:
         if trial:
             self.db = sqlite3.connect(":memory:", isolation_level=None)
             if path.is_file():
-                with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
+                with reading(path) as file:
                     file.backup(self.db)
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.db = sqlite3.connect(path, isolation_level=None)
-            self.db.execute("PRAGMA journal_mode=WAL")
-            self.db.execute("PRAGMA synchronous=NORMAL")
-        self.db.executescript(_TABLES)
-        version = self.db.execute("SELECT version FROM format").fetchone()
-        if version is None:
-            self.db.execute("INSERT INTO format VALUES (?)", (_VERSION,))
-        elif version[0] != _VERSION:
-            for (name,) in self.db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
-                self.db.execute(f"DROP TABLE {name}")
-            self.db.executescript(_TABLES)
-            self.db.execute("INSERT INTO format VALUES (?)", (_VERSION,))
+            self.db = open_database(path)
+        self.db.create_function("row_text", 1, row_text, deterministic=True)
+        state_tables.prepare(self.db)
 
     def close(self) -> None:
         """Close the file."""
         self.db.close()
 
     def begin(self) -> None:
-        """Start a transaction."""
-        self.db.execute("BEGIN")
+        """Start a transaction, where none is open."""
+        if not self.db.in_transaction:
+            self.db.execute("BEGIN")
 
     def commit(self) -> None:
         """End a transaction, where one is open."""
@@ -100,35 +61,55 @@ class State:
         self.db.execute("INSERT OR IGNORE INTO chains (keys) VALUES (?)", (text,))
         return int(self.db.execute("SELECT id FROM chains WHERE keys=?", (text,)).fetchone()[0])
 
-    def chain_keys(self, chain: int) -> list[str]:
-        """Return the cache keys of a chain's number."""
-        found = self.db.execute("SELECT keys FROM chains WHERE id=?", (chain,)).fetchone()
-        return found[0].split(",") if found else []
-
-    def store(self, result: FileResult, chain: int) -> None:
-        """Keep a result in place of an older one."""
-        self.db.execute("DELETE FROM heads WHERE work_key=?", (result.work_key,))
-        self.db.execute(
-            "INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?,?)",
-            (result.work_key, result.sha256, chain, result.outcome, result.reason, result.detail, result.stage),
-        )
+    def store(self, result: FileResult, chain: int) -> int:
+        """Keep a result in place of an older one and return the number of its content."""
+        work_key, sha256 = key_of(result.work_key), key_of(result.sha256)
+        told = (chain, result.outcome, result.reason, result.detail, result.stage)
+        found = self.db.execute(
+            "INSERT INTO contents (work_key, sha256, chain, outcome, reason, detail, stage) VALUES (?,?,?,?,?,?,?)"
+            " ON CONFLICT (work_key) DO UPDATE SET chain=excluded.chain, outcome=excluded.outcome, reason=excluded.reason,"
+            " detail=excluded.detail, stage=excluded.stage RETURNING number",
+            (work_key, None if sha256 == work_key else sha256, *told),
+        ).fetchone()
+        number = int(found[0])
+        self.db.execute("DELETE FROM heads WHERE content=?", (number,))
         self.db.executemany(
-            "INSERT OR REPLACE INTO heads VALUES (?,?,?,?)", [(result.work_key, *head) for head in result.heads]
+            "INSERT OR REPLACE INTO heads VALUES (?,?,?,?)",
+            [(number, id, status, packed_row(row)) for id, status, row in result.heads],
         )
+        return number
 
-    def forget(self, work_key: str) -> None:
-        """Remove a content's results, heads, looks and stamps."""
-        for table in ("results", "heads", "looks", "stamps"):
-            self.db.execute(f"DELETE FROM {table} WHERE work_key=?", (work_key,))
+    def result_of(self, work_key: str, chain: int) -> FileResult | None:
+        """Return what came of a content under a sequence of cache keys, or None where that is not known."""
+        found = self.db.execute(
+            "SELECT number, coalesce(sha256, work_key), outcome, reason, detail, stage FROM contents"
+            " WHERE work_key=? AND chain=? AND outcome != ''",
+            (key_of(work_key), chain),
+        ).fetchone()
+        if found is None:
+            return None
+        number, sha256, outcome, reason, detail, stage = found
+        heads = self.db.execute("SELECT id, status, row_text(row) FROM heads WHERE content=? ORDER BY id", (number,))
+        return FileResult(work_key, text_of(sha256), outcome, reason, detail, stage, tuple(heads.fetchall()))
+
+    def forget(self, work_keys: Iterable[str]) -> None:
+        """Drop what came of contents, so that they are worked on again."""
+        for work_key in work_keys:
+            for table in ("heads", "looks"):
+                self.db.execute(f"DELETE FROM {table} WHERE content={_NUMBER}", (key_of(work_key),))
+            self.db.execute("UPDATE contents SET chain=0, outcome='' WHERE work_key=?", (key_of(work_key),))
+            told = "UPDATE origins SET outcome='', reason='', detail='' WHERE"
+            self.db.execute(f"{told} content={_NUMBER}", (key_of(work_key),))
 
     def with_reason(self, reason: str) -> list[str]:
         """Return the work keys of files that ended with a reason, or that have a head that did."""
         rows = self.db.execute(
-            "SELECT work_key FROM results WHERE reason = ? UNION SELECT work_key FROM heads"
-            " WHERE status != 'kept' AND json_extract(row, '$.reason') = ? ORDER BY work_key",
+            "SELECT work_key FROM contents WHERE reason = ? UNION SELECT c.work_key FROM heads h JOIN contents c"
+            " ON c.number = h.content WHERE h.status != 'kept' AND json_extract(row_text(h.row), '$.reason') = ?"
+            " ORDER BY work_key",
             (reason, reason),
         )
-        return [row[0] for row in rows]
+        return [text_of(row[0]) for row in rows]
 
     def inputs_named(self, what: str) -> list[tuple[str, str, str]]:
         """Return (source label, path, sha256) of inputs named by sha256, by path, or by source label and path.
@@ -136,66 +117,80 @@ class State:
         A name that is no input's is looked for once more as people may write it: in another Unicode form, with Windows'
         slashes, or with the escapes that tables have for bytes that are no text.
         """
+        known = (
+            "SELECT DISTINCT o.label, o.path, coalesce(c.sha256, c.work_key) FROM origins o JOIN contents c"
+            " ON c.number = o.content"
+        )
         rows = self.db.execute(
-            "SELECT DISTINCT label, path, sha256 FROM origins WHERE sha256 != '' AND (sha256 = ? OR path = ? OR"
-            " CAST(label || '/' || path AS BLOB) = ?) ORDER BY label, path, sha256",
-            (printable(what), raw(what), raw(what)),
+            f"{known} WHERE coalesce(c.sha256, c.work_key) = ? OR o.path = ? OR CAST(o.label || '/' || o.path AS BLOB) = ?"
+            " ORDER BY 1, 2, 3",
+            (key_of(printable(what)), raw(what), raw(what)),
         ).fetchall()
         if not rows:
             forms = {what, comparable(what)}
             rows = [
                 row
-                for row in self.db.execute(
-                    "SELECT DISTINCT label, path, sha256 FROM origins WHERE sha256 != '' ORDER BY 1, 2, 3"
-                )
+                for row in self.db.execute(f"{known} ORDER BY 1, 2, 3")
                 for path in (named(row[1]), f"{named(row[0])}/{named(row[1])}")
                 if printable(path) in forms or comparable(path) in forms
             ]
-        return [(named(label), named(path), sha256) for label, path, sha256 in dict.fromkeys(rows)]
+        return [(named(label), named(path), text_of(sha256)) for label, path, sha256 in dict.fromkeys(rows)]
 
     def knows_content(self, key: str) -> bool:
         """Tell whether an input has a sha256, or a head an id."""
         found = self.db.execute(
-            "SELECT EXISTS (SELECT 1 FROM origins WHERE sha256 = ?) OR EXISTS (SELECT 1 FROM heads WHERE id = ?)", (key, key)
+            "SELECT EXISTS (SELECT 1 FROM origins o JOIN contents c ON c.number = o.content"
+            " WHERE coalesce(c.sha256, c.work_key) = ?) OR EXISTS (SELECT 1 FROM heads WHERE id = ?)",
+            (key_of(key), key),
         )
         return bool(found.fetchone()[0])
 
     def work_keys(self, sha256: str) -> list[str]:
         """Return the work keys of a file's content."""
-        rows = self.db.execute("SELECT work_key FROM results WHERE sha256 = ? ORDER BY work_key", (sha256,))
-        return [row[0] for row in rows]
+        rows = self.db.execute(
+            f"SELECT c.work_key FROM contents c WHERE {HAS_DIGEST} ORDER BY c.work_key", {"sha256": key_of(sha256)}
+        )
+        return [text_of(row[0]) for row in rows]
 
     def work_keys_with(self, id: str) -> list[str]:
         """Return the work keys whose files hold a head."""
-        return [row[0] for row in self.db.execute("SELECT work_key FROM heads WHERE id = ? ORDER BY work_key", (id,))]
+        rows = self.db.execute(
+            "SELECT c.work_key FROM heads h JOIN contents c ON c.number = h.content WHERE h.id = ? ORDER BY c.work_key", (id,)
+        )
+        return [text_of(row[0]) for row in rows]
 
     def head_ids(self, work_key: str) -> list[str]:
         """Return the ids of a content's heads."""
-        return [row[0] for row in self.db.execute("SELECT id FROM heads WHERE work_key = ? ORDER BY id", (work_key,))]
+        rows = self.db.execute(f"SELECT id FROM heads WHERE content={_NUMBER} ORDER BY id", (key_of(work_key),))
+        return [row[0] for row in rows]
 
     def parent_of(self, work_key: str, id: str) -> str:
         """Return the id that a head was derived from, or an empty text."""
         row = self.db.execute(
-            "SELECT json_extract(row, '$.parent') FROM heads WHERE work_key=? AND id=?", (work_key, id)
+            f"SELECT json_extract(row_text(row), '$.parent') FROM heads WHERE content={_NUMBER} AND id=?",
+            (key_of(work_key), id),
         ).fetchone()
         return str(row[0] or "") if row else ""
 
-    def empty(self, work_key: str, sha256: str) -> None:
+    def empty(self, work_key: str) -> None:
         """Turn a content's result into the one that a file has which was taken down."""
-        for table in ("heads", "looks"):
-            self.db.execute(f"DELETE FROM {table} WHERE work_key=?", (work_key,))
-        told = ("dropped", "forgotten", "taken down by request")
-        self.db.execute("UPDATE results SET outcome=?, reason=?, detail=?, stage='read' WHERE work_key=?", (*told, work_key))
-        self.db.execute("UPDATE origins SET outcome=?, reason=?, detail=? WHERE sha256=?", (*told, sha256))
+        self._take_down(work_key, "taken down by request", "read")
 
     def remove_heads(self, work_key: str, ids: Sequence[str]) -> None:
         """Remove heads of a content; a file without any other counts as taken down."""
         for table in ("heads", "looks"):
-            self.db.executemany(f"DELETE FROM {table} WHERE work_key=? AND id=?", [(work_key, id) for id in ids])
+            gone = [(key_of(work_key), id) for id in ids]
+            self.db.executemany(f"DELETE FROM {table} WHERE content={_NUMBER} AND id=?", gone)
         if not self.head_ids(work_key):
-            told = ("dropped", "forgotten", "no stage returned a sample", work_key)
-            self.db.execute("UPDATE results SET outcome=?, reason=?, detail=?, stage='' WHERE work_key=?", told)
-            self.db.execute("UPDATE origins SET outcome=?, reason=?, detail=? WHERE work_key=?", told)
+            self._take_down(work_key, "no stage returned a sample", "")
+
+    def _take_down(self, work_key: str, detail: str, stage: str) -> None:
+        key = key_of(work_key)
+        for table in ("heads", "looks"):
+            self.db.execute(f"DELETE FROM {table} WHERE content={_NUMBER}", (key,))
+        told = ("dropped", "forgotten", detail)
+        self.db.execute("UPDATE contents SET outcome=?, reason=?, detail=?, stage=? WHERE work_key=?", (*told, stage, key))
+        self.db.execute(f"UPDATE origins SET outcome=?, reason=?, detail=? WHERE content={_NUMBER}", (*told, key))
 
     def fact(self, name: str) -> str:
         """Return a remembered text, empty where there is none."""
@@ -208,12 +203,14 @@ class State:
 
     def look(self, work_key: str, id: str, key: str) -> str | None:
         """Return the look of a head as it was noted under a cache key, or None."""
-        row = self.db.execute("SELECT look FROM looks WHERE work_key=? AND id=? AND key=?", (work_key, id, key)).fetchone()
+        row = self.db.execute(
+            f"SELECT look FROM looks WHERE content={_NUMBER} AND id=? AND key=?", (key_of(work_key), id, key)
+        ).fetchone()
         return str(row[0]) if row else None
 
     def set_look(self, work_key: str, id: str, key: str, look: str) -> None:
         """Note the look of a head."""
-        self.db.execute("INSERT OR REPLACE INTO looks VALUES (?,?,?,?)", (work_key, id, key, look))
+        self.db.execute(f"INSERT OR REPLACE INTO looks VALUES ({_NUMBER},?,?,?)", (key_of(work_key), id, key, look))
 
     def list_inputs(self, inputs: Iterable[tuple[Any, ...]], chain: int, more: bool = False) -> None:
         """Begin a new list of inputs and fill in at once what earlier runs found out under the same settings.
@@ -227,15 +224,14 @@ class State:
         if not more:
             self.db.execute("DELETE FROM origins")
         self.db.executemany(
-            "INSERT INTO origins (source, label, path, place, num_bytes, stamp, rights, sidecar, outcome, reason, detail,"
-            " work_key, sha256) VALUES (?,?,?,?,?,?,?,?,?,?,?,'','')",
-            ((row[0], raw(row[1]), raw(row[2]), raw(row[3]), *row[4:]) for row in inputs),
+            "INSERT INTO origins (source, label, path, mark, num_bytes, stamp, rights, sidecar, outcome, reason, detail)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            ((row[0], raw(row[1]), raw(row[2]), *row[3:]) for row in inputs),
         )
         self.db.execute(
-            "UPDATE origins SET work_key=s.work_key, sha256=s.sha256, outcome=r.outcome, reason=r.reason, detail=r.detail"
-            " FROM stamps s JOIN results r ON r.work_key = s.work_key"
-            " WHERE s.place = origins.place AND s.stamp = origins.stamp AND origins.stamp != ''"
-            " AND r.chain = ? AND origins.outcome = ''",
+            "UPDATE origins SET content=c.number, outcome=c.outcome, reason=c.reason, detail=c.detail"
+            " FROM stamps s JOIN contents c ON c.number = s.content"
+            " WHERE s.mark = origins.mark AND origins.mark != x'' AND c.chain = ? AND origins.outcome = ''",
             (chain,),
         )
         self.commit()
@@ -262,13 +258,15 @@ class State:
 
     def settle(self, number: int, result: FileResult) -> None:
         """Write down what came of an input and which content its file had."""
+        content = self.db.execute("SELECT number FROM contents WHERE work_key=?", (key_of(result.work_key),)).fetchone()
+        told = (result.outcome, result.reason, result.detail)
         self.db.execute(
-            "UPDATE origins SET work_key=?, sha256=?, outcome=?, reason=?, detail=? WHERE number=?",
-            (result.work_key, result.sha256, result.outcome, result.reason, result.detail, number),
+            "UPDATE origins SET content=?, outcome=?, reason=?, detail=? WHERE number=?",
+            (content[0] if content else None, *told, number),
         )
         self.db.execute(
-            "INSERT OR REPLACE INTO stamps SELECT place, stamp, work_key, sha256 FROM origins"
-            " WHERE number=? AND stamp != '' AND work_key != ''",
+            "INSERT OR REPLACE INTO stamps SELECT mark, content FROM origins"
+            " WHERE number=? AND mark != x'' AND content IS NOT NULL",
             (number,),
         )
 
@@ -281,67 +279,57 @@ class State:
         self.begin()
         self.db.execute("DELETE FROM chosen")
         self.db.execute(
-            "INSERT INTO chosen SELECT min(work_key), coalesce(min(nullif(rights, '')), '') FROM origins"
-            " WHERE sha256 != '' AND work_key != '' AND outcome IN ('kept','dropped','failed','duplicate') GROUP BY sha256"
+            "INSERT INTO chosen SELECT number, rights FROM (SELECT c.number AS number,"
+            " row_number() OVER (PARTITION BY coalesce(c.sha256, c.work_key) ORDER BY c.work_key) AS place,"
+            " coalesce(min(nullif(o.rights, '')) OVER (PARTITION BY coalesce(c.sha256, c.work_key)), '') AS rights"
+            " FROM origins o JOIN contents c ON c.number = o.content"
+            " WHERE o.outcome IN ('kept','dropped','failed','duplicate')) WHERE place = 1"
         )
         self.db.execute(
-            "UPDATE origins SET outcome='duplicate', reason='exact_duplicate', detail='' WHERE sha256 != ''"
+            "UPDATE origins SET outcome='duplicate', reason='exact_duplicate', detail='' WHERE content IS NOT NULL"
             " AND outcome IN ('kept','dropped','failed') AND number NOT IN ("
-            " SELECT first_value(number) OVER (PARTITION BY sha256 ORDER BY work_key, label, path) FROM origins"
-            " WHERE sha256 != '' AND outcome IN ('kept','dropped','failed'))"
+            " SELECT first_value(o.number) OVER (PARTITION BY coalesce(c.sha256, c.work_key)"
+            " ORDER BY c.work_key, o.label, o.path) FROM origins o JOIN contents c ON c.number = o.content"
+            " WHERE o.outcome IN ('kept','dropped','failed'))"
         )
         self.commit()
 
-    def tell_conflicts(self) -> int:
-        """Write to the inputs of one content what they say otherwise than the set does of it; returns how many contents.
+    def heads(self, status: str = "") -> Iterator[tuple[str, str, str, str, str]]:
+        """Yield (id, work key, status, row, rights) of every head whose content is chosen for the set, by id.
 
-        Told are rights that differ from the chosen ones, and cameras, masks or maps that are not used.
+        Args:
+            status: that stages gave it, of those to yield; empty for all.
         """
-        rows = self.db.execute(
-            "SELECT o.number, o.sha256, o.rights, c.rights, o.work_key = c.work_key FROM origins o"
-            " JOIN results r ON r.work_key = o.work_key JOIN chosen c"
-            " ON c.work_key = (SELECT min(p.work_key) FROM origins p WHERE p.sha256 = o.sha256 AND p.work_key != ''"
-            " AND p.outcome IN ('kept','dropped','failed','duplicate'))"
-            " WHERE o.sha256 IN (SELECT sha256 FROM origins WHERE sha256 != '' AND outcome IN ('kept','duplicate')"
-            " GROUP BY sha256 HAVING count(DISTINCT nullif(rights, '')) > 1 OR count(DISTINCT work_key) > 1)"
-            " AND o.outcome IN ('kept','duplicate') AND o.detail = '' ORDER BY o.number"
-        ).fetchall()
-        told: dict[int, str] = {}
-        contents: set[str] = set()
-        for number, sha256, text, chosen, same in rows:
-            words = [] if same else ["another camera, mask or map than the one that is used"]
-            mine, ours = (dict(json.loads(value)) if value else {} for value in (text, chosen))
-            words += [f"{name} {mine[name]!r}, taken is {ours.get(name)!r}" for name in mine if mine[name] != ours.get(name)]
-            if words:
-                told[number] = "listed here with " + "; ".join(words)
-                contents.add(sha256)
-        self.begin()
-        self.db.executemany("UPDATE origins SET detail=? WHERE number=?", [(text, number) for number, text in told.items()])
-        self.commit()
-        return len(contents)
+        for id, work_key, given, row, rights in self.db.execute(
+            "SELECT h.id, c.work_key, h.status, h.row, s.rights FROM heads h JOIN chosen s ON s.content = h.content"
+            " JOIN contents c ON c.number = h.content WHERE ? IN ('', h.status) ORDER BY h.id, c.work_key",
+            (status,),
+        ):
+            yield id, text_of(work_key), given, row_text(row), rights
 
-    def heads(self) -> Iterator[tuple[str, str, str, str, str]]:
-        """Yield (id, work key, status, row, rights) of every head whose content is chosen for the set, by id."""
-        yield from self.db.execute(
-            "SELECT h.id, h.work_key, h.status, h.row, c.rights FROM heads h JOIN chosen c ON h.work_key = c.work_key"
-            " ORDER BY h.id, h.work_key"
-        )
+    def refused_by(self, work_key: str, id: str) -> tuple[str, str]:
+        """Return (status, stage) of a head: what came of it before the whole set was looked at."""
+        status, row = self.db.execute(
+            f"SELECT status, row FROM heads WHERE content={_NUMBER} AND id=?", (key_of(work_key), id)
+        ).fetchone()
+        return status, str(json.loads(row_text(row)).get("stage", ""))
 
     def head(self, id: str) -> tuple[str, str, str]:
         """Return (work key, row, rights) of a head that is chosen for the set."""
-        row: tuple[str, str, str] = self.db.execute(
-            "SELECT h.work_key, h.row, c.rights FROM heads h JOIN chosen c ON h.work_key = c.work_key WHERE h.id = ?"
-            " ORDER BY h.work_key",
+        work_key, row, rights = self.db.execute(
+            "SELECT c.work_key, h.row, s.rights FROM heads h JOIN chosen s ON s.content = h.content"
+            " JOIN contents c ON c.number = h.content WHERE h.id = ? ORDER BY c.work_key",
             (id,),
         ).fetchone()
-        return row
+        return text_of(work_key), row_text(row), rights
 
     def settle_files(self, decided: Iterable[tuple[str, str, str, str]]) -> None:
         """Write down outcomes that only the whole set decided: (outcome, reason, detail, work key) of files."""
         self.begin()
         self.db.executemany(
-            "UPDATE origins SET outcome=?, reason=?, detail=? WHERE work_key=? AND outcome IN ('kept','dropped','failed')",
-            decided,
+            f"UPDATE origins SET outcome=?, reason=?, detail=? WHERE content={_NUMBER}"
+            " AND outcome IN ('kept','dropped','failed')",
+            ((outcome, reason, detail, key_of(work_key)) for outcome, reason, detail, work_key in decided),
         )
         self.commit()
 
@@ -352,18 +340,35 @@ class State:
     def origin_pages(self, size: int) -> Iterator[list[tuple[str, str, str, str, str, str]]]:
         """Yield (label, path, sha256, outcome, reason, detail) of every input in pages, by label and path."""
         cursor = self.db.execute(
-            "SELECT label, path, sha256, outcome, reason, detail FROM origins ORDER BY label, path, sidecar, number"
+            "SELECT o.label, o.path, coalesce(c.sha256, c.work_key, x''), o.outcome, o.reason, o.detail FROM origins o"
+            " LEFT JOIN contents c ON c.number = o.content ORDER BY o.label, o.path, o.sidecar, o.number"
         )
         while page := cursor.fetchmany(size):
-            yield [(named(label), named(path), *rest) for label, path, *rest in page]
+            yield [(named(label), named(path), text_of(sha256), *rest) for label, path, sha256, *rest in page]
 
-    def shard(self, name: str) -> tuple[str, dict[str, Any], list[list[Any]]] | None:
-        """Return (fingerprint, entry, places of the samples) of a shard that was written, or None."""
+    def shard(self, name: str) -> KnownShard | None:
+        """Return what was noted of a shard that was written, or None."""
         row = self.db.execute("SELECT fingerprint, entry, placed FROM shards WHERE name=?", (name,)).fetchone()
-        return (row[0], json.loads(row[1]), json.loads(row[2])) if row else None
+        if row is None or not row[0]:
+            return None
+        with contextlib.suppress(ValueError, zlib.error):
+            placed = json.loads(zlib.decompress(row[2]))
+            places, stamp = (placed, "") if isinstance(placed, list) else (placed["places"], placed["stamp"])
+            return KnownShard(row[0], json.loads(row[1]), places, stamp)
+        return None
 
-    def set_shard(self, name: str, fingerprint: str, entry: dict[str, Any], placed: list[list[Any]]) -> None:
-        """Remember a shard that was written."""
-        self.db.execute(
-            "INSERT OR REPLACE INTO shards VALUES (?,?,?,?)", (name, fingerprint, json.dumps(entry), json.dumps(placed))
-        )
+    def set_shard(self, name: str, fingerprint: str, entry: dict[str, Any], places: list[list[Any]], stamp: str) -> None:
+        """Note a shard that was written."""
+        placed = zlib.compress(json.dumps({"places": places, "stamp": stamp}).encode())
+        self.db.execute("INSERT OR REPLACE INTO shards VALUES (?,?,?,?)", (name, fingerprint, json.dumps(entry), placed))
+
+    def shard_names(self) -> set[str]:
+        """Return the names of the shards that this build has written."""
+        return {str(row[0]) for row in self.db.execute("SELECT name FROM shards")}
+
+    def forget_shard(self, name: str) -> None:
+        """Forget a shard that was removed."""
+        self.db.execute("DELETE FROM shards WHERE name=?", (name,))
+
+
+_NUMBER = "(SELECT number FROM contents WHERE work_key=?)"

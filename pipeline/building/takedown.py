@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from ...datasets.sources.names import shown
 from ...manifests.config import ConfigError, fingerprint
@@ -16,11 +14,14 @@ from ...manifests.lock import writer_lock
 from ...manifests.store import read, read_header
 from ..console.progress import Silent
 from ..execution.cache import StageCache
-from ..execution.packing import pack, unpack
+from ..execution.database import naming_faults
+from ..execution.packing import pack
 from ..recipe import Recipe
 from ..stage import Stage
-from .build import REQUEST, STATE, BuildRequest
-from .commit import QUARANTINE, Tombstones, commit
+from .build import BuildRequest
+from .commit import Books, commit
+from .folder import QUARANTINE, REQUEST, STATE, Tombstones, read_request
+from .shard_plan import members_of
 from .state import State
 
 
@@ -34,27 +35,29 @@ def load_request(out: Path, known: Mapping[str, type[Stage]]) -> BuildRequest:
     Raises:
         ConfigError: the folder was never built, or its request does not parse.
     """
-    path = out / REQUEST
-    if not path.is_file():
+    plain = read_request(out)
+    if not plain:
         raise ConfigError(f"no {REQUEST} in {out}; expected a folder that build-dataset wrote")
+    plain.pop("shards", None)
     try:
-        plain = json.loads(path.read_bytes())
         recipe = Recipe.from_plain(plain.pop("recipe"), known)
         sources = tuple(plain.pop("sources"))
         return dataclasses.replace(BuildRequest(sources, out, recipe), **plain)
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} does not parse: {error}") from error
+        raise ConfigError(f"{out / REQUEST} does not parse: {error}") from error
 
 
 @contextlib.contextmanager
 def _held(out: Path) -> Iterator[tuple[State, StageCache]]:
     """Open a data set's memory and cache as its only writer."""
-    with writer_lock(out / STATE / "lock"):
-        state = State(out / STATE / "state.sqlite")
-        try:
-            yield state, StageCache(out / STATE / "cache")
-        finally:
-            state.close()
+    folder = out / STATE
+    with (
+        naming_faults(folder),
+        writer_lock(folder / "lock"),
+        contextlib.closing(State(folder / "state.sqlite")) as state,
+        contextlib.closing(StageCache(folder / "cache.sqlite")) as cache,
+    ):
+        yield state, cache
 
 
 def retry(out: Path, reason: str, known: Mapping[str, type[Stage]]) -> tuple[BuildRequest, int]:
@@ -66,9 +69,13 @@ def retry(out: Path, reason: str, known: Mapping[str, type[Stage]]) -> tuple[Bui
     request = load_request(out, known)
     with _held(out) as (state, cache):
         found = state.with_reason(reason)
+        cache.begin()
         for work_key in found:
-            state.forget(work_key)
             cache.remove(work_key)
+        cache.commit()
+        state.begin()
+        state.forget(found)
+        state.commit()
     return request, len(found)
 
 
@@ -87,11 +94,13 @@ def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
 
     Raises:
         ConfigError: nothing in the data set has that name, or several files have.
-        ManifestError: the set is not finished; run its build-dataset line first.
+        ManifestError: the set is not finished; run its build-dataset command first.
     """
     recipe = load_request(out, known).recipe.resolved()
     if fingerprint(recipe.chain()) not in read_header(out).chains:
-        raise ConfigError(f"settings or models differ from those that {out} was built with; run its build-dataset line first")
+        raise ConfigError(
+            f"settings or models differ from those that {out} was built with; run its build-dataset command first"
+        )
     tombstones = Tombstones.read(out)
     splits = {row["id"]: row["split"] for row in read(out, ["id", "split"]).table.to_pylist()}
     with _held(out) as (state, cache):
@@ -108,8 +117,11 @@ def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
             tombstones.ids[id] = {"split": splits.get(id) or ""}
             for thumbnail in (out / QUARANTINE).glob(f"*/{id}.jpg"):
                 thumbnail.unlink()
+        cache.remove_thumbs(gone)
         tombstones.write(out)
-        commit(out, recipe, state, tombstones, Silent())
+        commit(Books(out, recipe, state, cache, tombstones, Silent()))
+        for database in (state.db, cache.db):  # what was deleted must not stay readable in the journals
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return f"took down {len(gone)} rows ({', '.join(sorted(gone)[:5])}{', ...' if len(gone) > 5 else ''})"
 
 
@@ -134,7 +146,7 @@ def _forget_file(sha256: str, state: State, cache: StageCache, tombstones: Tombs
     for work_key in state.work_keys(sha256):
         gone += state.head_ids(work_key)
         cache.remove(work_key)
-        state.empty(work_key, sha256)
+        state.empty(work_key)
     return gone or [sha256[:16]]
 
 
@@ -145,18 +157,11 @@ def _forget_heads(id: str, state: State, cache: StageCache, recipe: Recipe) -> l
         heads = state.head_ids(work_key)
         below = {head for head in heads if head == id or state.parent_of(work_key, head) == id}
         final_key = recipe.keys()[-1]
-        payload = cache.read(work_key, final_key)
+        members = members_of(cache, work_key, final_key)
         cache.remove(work_key)
-        if payload is not None and len(below) < len(heads):
-            with cache.open(work_key) as log:
-                log.append(final_key, pack(_without(unpack(payload), below)))
+        if len(below) < len(heads):
+            others = {head: parts for head, parts in members.items() if head not in below}
+            cache.set_members(work_key, final_key, pack(others))
         state.remove_heads(work_key, sorted(below))
         gone += sorted(below)
     return gone
-
-
-def _without(finished: dict[str, Any], ids: set[str]) -> dict[str, Any]:
-    """Return a file's finished record without some heads."""
-    rows = [row for row in json.loads(finished["rows"]) if row["id"] not in ids]
-    parts = {name: {id: value for id, value in finished[name].items() if id not in ids} for name in ("members", "thumbs")}
-    return {"rows": json.dumps(rows), **parts}

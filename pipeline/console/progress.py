@@ -7,6 +7,7 @@ manifest.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import IO, Any, Protocol
 
 from .tally import Tally, duration, size
 
+log = logging.getLogger(__name__)
 OUTCOMES = ("kept", "dropped", "failed", "duplicate", "not_image")
 """What becomes of an input, in the order of tables."""
 
@@ -81,45 +83,46 @@ class Silent:
 
 
 class Several(Silent):
-    """Passes every call on to several observers, in order."""
+    """Passes every call on to several observers, in order; one that cannot write any more is left out from then on."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self.observers = tuple(observers)
 
+    def _each(self, call: Callable[[Observer], None]) -> None:
+        for observer in self.observers:
+            try:
+                call(observer)
+            except (OSError, ValueError) as error:  # a closed terminal, pipe or stream, or a full disk
+                log.warning("progress is not shown any more: %s", error)
+                self.observers = tuple(other for other in self.observers if other is not observer)
+
     def started(self, total: int | None, todo: int | None) -> None:
         """See Observer."""
-        for observer in self.observers:
-            observer.started(total, todo)
+        self._each(lambda observer: observer.started(total, todo))
 
     def phase(self, name: str) -> None:
         """See Observer."""
-        for observer in self.observers:
-            observer.phase(name)
+        self._each(lambda observer: observer.phase(name))
 
     def done(self, outcome: str, reason: str = "", seconds: Mapping[str, float] | None = None) -> None:
         """See Observer."""
-        for observer in self.observers:
-            observer.done(outcome, reason, seconds)
+        self._each(lambda observer: observer.done(outcome, reason, seconds))
 
     def tick(self) -> None:
         """See Observer."""
-        for observer in self.observers:
-            observer.tick()
+        self._each(lambda observer: observer.tick())
 
     def message(self, text: str) -> None:
         """See Observer."""
-        for observer in self.observers:
-            observer.message(text)
+        self._each(lambda observer: observer.message(text))
 
     def finished(self, counts: Mapping[str, int], seconds: float) -> None:
         """See Observer."""
-        for observer in self.observers:
-            observer.finished(counts, seconds)
+        self._each(lambda observer: observer.finished(counts, seconds))
 
     def close(self) -> None:
         """See Observer."""
-        for observer in self.observers:
-            observer.close()
+        self._each(lambda observer: observer.close())
 
 
 class Counting(Silent):
@@ -305,8 +308,10 @@ class JsonLog(Counting):
             self.file.close()
 
 
-def for_console(stream: IO[str]) -> Observer:
-    """Return the live display on a terminal, the line every 30 seconds elsewhere."""
+def for_console(stream: IO[str] | None) -> Observer:
+    """Return the live display on a terminal, the line every 30 seconds elsewhere; nothing where standard error is closed."""
+    if stream is None:
+        return Silent()
     return TerminalProgress(stream) if stream.isatty() else LineProgress(stream)
 
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ..execution.work import FileResult, Task, WorkOrder
+from ..execution.work import Answer, FileResult, Task, WorkOrder
 
 
 class EngineError(RuntimeError):
@@ -27,14 +27,22 @@ class Limits:
     """A worker that has grown beyond this many bytes is replaced after its file."""
 
 
+@dataclass(frozen=True)
+class Parent:
+    """What an engine may ask of the build that runs it, always from the thread that iterates over its results."""
+
+    tick: Callable[[], None] = lambda: None
+    """Called now and then while the engine waits; may raise to end the run."""
+    answer: Callable[[str], Answer] = lambda _: Answer()
+    """Work key -> what is known of a content. Results that were yielded before count."""
+
+
 class Engine(ABC):
     """Runs tasks somewhere."""
 
     @abstractmethod
-    def run(
-        self, order: WorkOrder, tasks: Iterable[Task], limits: Limits, tick: Callable[[], None]
-    ) -> Iterator[tuple[Task, FileResult]]:
-        """Yield one result a task, in the order they finish; `tick` is called now and then while waiting.
+    def run(self, order: WorkOrder, tasks: Iterable[Task], limits: Limits, parent: Parent) -> Iterator[tuple[Task, FileResult]]:
+        """Yield one result a task, in the order they finish.
 
         Closing the iterator stops the engine; files in work are given up without a result.
 

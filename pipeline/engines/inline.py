@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from ...datasets.sample import Drop
 from ..execution.work import FileResult, Task, WorkOrder
 from ..execution.worker import Worker
-from .base import Engine, Limits
+from .base import Engine, Limits, Parent
 
 
 class InlineEngine(Engine):
     """Works on one file after the other in this process; a crash is a crash, and there is no time limit."""
 
-    def run(
-        self, order: WorkOrder, tasks: Iterable[Task], limits: Limits, tick: Callable[[], None]
-    ) -> Iterator[tuple[Task, FileResult]]:
+    def run(self, order: WorkOrder, tasks: Iterable[Task], limits: Limits, parent: Parent) -> Iterator[tuple[Task, FileResult]]:
         """Yield one result a task, in the order of the tasks."""
 
         def ask_memory(needed: int) -> None:
@@ -25,7 +23,7 @@ class InlineEngine(Engine):
         worker = Worker(order)
         try:
             for task in tasks:
-                yield task, worker.process(task, ask_memory)
-                tick()
+                yield task, worker.process(task, ask_memory, parent.answer)
+                parent.tick()
         finally:
             worker.close()

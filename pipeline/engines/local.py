@@ -1,7 +1,7 @@
-"""The default engine: spawned processes on this machine, each with its own pipe, a time limit and a stand-in when it dies.
+"""The default engine: spawned processes on this machine, each with its own pipe, a time limit and a replacement when it dies.
 
-Processes are spawned, not forked, because MediaPipe hangs in forked ones. The parent alone decides: it hands out files and
-leave to use memory, so that no lock is shared with a process that may be killed.
+Processes are spawned, not forked, because MediaPipe hangs in forked ones. The parent alone decides: it hands out files, leave
+to use memory and what is known of a content, so that no lock is shared with a process that may be killed.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
-import os
+import queue
 import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection
 from typing import Any
 
 from ...datasets.sample import Drop
-from ..execution.work import FileResult, Task, WorkOrder
+from ..execution.work import Answer, FileResult, Task, WorkOrder
 from ..execution.worker import Worker
-from .base import Engine, EngineError, Limits, failure
+from .base import Engine, EngineError, Limits, Parent, failure
+from .worker_handle import WorkerHandle
 
 log = logging.getLogger(__name__)
 
@@ -32,22 +31,33 @@ _AHEAD = 2
 _TICK = 0.25
 _STARTS = 3
 """Workers that may die in a row before their first file is done."""
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_CLOSE_SECONDS = 1.0
+_START_SECONDS = 300.0
+"""Time for a worker to come up, before it has a file."""
 
 
 def _serve(pipe: Connection, order: WorkOrder) -> None:
     """Be a worker: take files from the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     waiting: deque[Task | None] = deque()
+
+    def hear() -> Any:
+        """Return the parent's answer; files that it handed out before come later."""
+        while isinstance(message := pipe.recv(), Task) or message is None:
+            waiting.append(message)
+        return message
 
     def ask_memory(needed: int) -> None:
         pipe.send(("memory", needed))
-        while isinstance(answer := pipe.recv(), Task) or answer is None:
-            waiting.append(answer)  # a file handed out ahead came first
-        if answer is not True:
+        if (answer := hear()) is not True:
             raise Drop("out_of_memory", str(answer), needed)
+
+    def ask(work_key: str) -> Answer:
+        pipe.send(("content", work_key))
+        answer: Answer = hear()
+        return answer
 
     try:
         worker = Worker(order)
@@ -62,7 +72,7 @@ def _serve(pipe: Connection, order: WorkOrder) -> None:
                 break
             pipe.send(("start", task.number))
             try:
-                pipe.send(("done", worker.process(task, ask_memory)))
+                pipe.send(("done", worker.process(task, ask_memory, ask)))
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 raise
             except Exception:
@@ -71,49 +81,31 @@ def _serve(pipe: Connection, order: WorkOrder) -> None:
     worker.close()
 
 
-@dataclass(eq=False)
-class _Seat:
-    """A worker process as the parent sees it."""
-
-    process: BaseProcess
-    pipe: Connection
-    tasks: deque[Task] = field(default_factory=deque)
-    """Files it holds; the first is the one in work."""
-    since: float = 0.0
-    """When the first file was begun; 0 while the worker is still starting."""
-    held: int = 0
-    """Bytes of leave it has."""
-    wants: int = 0
-    """Bytes it waits for."""
-    leaving: bool = False
-    """It gets no more files, because it has grown too large."""
-
-
 class LocalEngine(Engine):
     """Spawned worker processes."""
 
-    def run(
-        self, order: WorkOrder, tasks: Iterable[Task], limits: Limits, tick: Callable[[], None]
-    ) -> Iterator[tuple[Task, FileResult]]:
+    def run(self, order: WorkOrder, tasks: Iterable[Task], limits: Limits, parent: Parent) -> Iterator[tuple[Task, FileResult]]:
         """Yield one result a task, in the order they finish."""
-        crew = _Crew(order, iter(tasks), limits)
+        pool = _WorkerPool(order, iter(tasks), limits, parent)
         try:
-            while crew.step():
-                yield from crew.take()
-                tick()
-            yield from crew.take()
+            while pool.step():
+                yield from pool.take()
+                parent.tick()
+            yield from pool.take()
         finally:
-            crew.close()
+            pool.close()
 
 
-class _Crew:
+class _WorkerPool:
     """All workers of one run."""
 
-    def __init__(self, order: WorkOrder, tasks: Iterator[Task], limits: Limits) -> None:
-        self._order, self._tasks, self._limits = order, tasks, limits
+    def __init__(self, order: WorkOrder, tasks: Iterator[Task], limits: Limits, parent: Parent) -> None:
+        self._order, self._tasks, self._limits, self._parent = order, tasks, limits, parent
         self._again: deque[Task] = deque()
         self._suspects: dict[int, int] = {}
-        self._seats: list[_Seat] = []
+        self._workers: list[WorkerHandle] = []
+        self._dismissed: list[WorkerHandle] = []
+        self._inbox: queue.SimpleQueue[tuple[WorkerHandle, str, Any]] = queue.SimpleQueue()
         self._results: list[tuple[Task, FileResult]] = []
         self._early_deaths = 0
         self._exhausted = False
@@ -124,18 +116,22 @@ class _Crew:
         return results
 
     def step(self) -> bool:
-        """Hand out files, wait a moment for messages, look after the workers; False when all is done."""
+        """Hand out files, answer, wait a moment for messages, look after the workers; False when all is done."""
         self._fill()
-        if not self._seats:
+        self._answer()
+        if not self._workers:
             return False
-        ready: list[Any] = wait([seat.pipe for seat in self._seats], timeout=_TICK)
-        for seat in [seat for seat in self._seats if seat.pipe in ready]:
-            self._hear(seat)
+        with contextlib.suppress(queue.Empty):
+            self._hear(*self._inbox.get(timeout=_TICK))
+            for _ in range(self._inbox.qsize()):
+                self._hear(*self._inbox.get_nowait())
         self._grant()
         now = time.monotonic()
-        for seat in list(self._seats):
-            if seat.since and seat.tasks and now - seat.since > self._limits.seconds:
-                self._give_up(seat, "timeout", f"took longer than {self._limits.seconds:g} s")
+        for worker in list(self._workers):
+            if worker.since and worker.tasks and now - worker.since > self._limits.seconds:
+                self._give_up(worker, "timeout", f"took longer than {self._limits.seconds:g} s")
+            elif not worker.since and now - worker.hired > _START_SECONDS:
+                worker.process.kill()
         return True
 
     def _next(self) -> Task | None:
@@ -149,104 +145,98 @@ class _Crew:
         return None
 
     def _fill(self) -> None:
-        """Give every worker its files; start workers while there are files for them; send idle ones home."""
+        """Give every worker its files; start workers while there are files for them; dismiss idle ones."""
         for ahead in range(1, _AHEAD + 1):
-            for seat in list(self._seats):
-                alone = any(task.number in self._suspects for task in seat.tasks)
-                if not seat.leaving and not alone and len(seat.tasks) < ahead and (task := self._next()):
-                    self._give(seat, task)
-        while len(self._seats) < self._limits.workers and (task := self._next()):
+            for worker in list(self._workers):
+                alone = any(task.number in self._suspects for task in worker.tasks)
+                if not worker.leaving and not alone and len(worker.tasks) < ahead and (task := self._next()):
+                    self._give(worker, task)
+        while len(self._workers) < self._limits.workers and (task := self._next()):
             self._give(self._hire(), task)
-        for seat in [seat for seat in self._seats if not seat.tasks]:
-            if seat.leaving or (self._exhausted and not self._again):
-                self._dismiss(seat)
+        for worker in [worker for worker in self._workers if not worker.tasks]:
+            if worker.leaving or (self._exhausted and not self._again):
+                self._dismiss(worker)
 
-    def _give(self, seat: _Seat, task: Task) -> None:
-        if task.number in self._suspects and seat.tasks:
+    def _give(self, worker: WorkerHandle, task: Task) -> None:
+        if task.number in self._suspects and worker.tasks:
             self._again.append(task)
             return
-        if not seat.tasks:
-            seat.since = time.monotonic() if seat.since else 0.0
-        seat.tasks.append(task)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            seat.pipe.send(task)
+        if not worker.tasks:
+            worker.since = time.monotonic() if worker.since else 0.0
+        worker.tasks.append(task)
+        worker.send(task)
 
-    def _hire(self) -> _Seat:
-        context = multiprocessing.get_context("spawn")
-        mine, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._order), daemon=True, name="spherehead-worker")
-        before = {name: os.environ.get(name) for name in _THREADS}
-        os.environ.update(dict.fromkeys(_THREADS, "1"))
-        try:
-            process.start()
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
-        theirs.close()
-        seat = _Seat(process, mine)
-        self._seats.append(seat)
-        return seat
+    def _hire(self) -> WorkerHandle:
+        worker = WorkerHandle.start(multiprocessing.get_context("spawn"), _serve, self._order, self._inbox)
+        self._workers.append(worker)
+        return worker
 
-    def _hear(self, seat: _Seat) -> None:
-        """Read what a worker said; a closed pipe means that it died."""
-        try:
-            while seat.pipe.poll():
-                kind, value = seat.pipe.recv()
-                if kind in ("ready", "start"):
-                    seat.since = time.monotonic()
-                elif kind == "memory":
-                    seat.wants = value
-                elif kind == "done":
-                    self._finish(seat, value)
-                elif kind == "broken":
-                    raise EngineError(f"a worker cannot work:\n{value}")
-        except (EOFError, ConnectionResetError):
-            self._mourn(seat)
+    def _hear(self, worker: WorkerHandle, kind: str, value: Any) -> None:
+        """Take in a message of a worker; "gone" says that its pipe has closed."""
+        if worker not in self._workers:
+            return
+        if kind in ("ready", "start"):
+            worker.since = time.monotonic()
+        elif kind == "memory":
+            worker.wants = value
+        elif kind == "content":
+            worker.content, worker.asks = value, True
+        elif kind == "done":
+            self._finish(worker, value)
+        elif kind == "broken":
+            raise EngineError(f"a worker cannot work:\n{value}")
+        elif kind == "gone":
+            self._mourn(worker)
 
-    def _finish(self, seat: _Seat, result: FileResult) -> None:
-        task = seat.tasks.popleft()
+    def _finish(self, worker: WorkerHandle, result: FileResult) -> None:
+        task = worker.tasks.popleft()
         self._suspects.pop(task.number, None)
         self._results.append((task, result))
         self._early_deaths = 0
-        seat.held, seat.since = 0, time.monotonic()
-        if result.rss > self._limits.worker_memory and not seat.leaving:
+        worker.held, worker.since, worker.content = 0, time.monotonic(), ""
+        if result.rss > self._limits.worker_memory and not worker.leaving:
             log.info("replacing a worker that has grown to %d MiB", result.rss >> 20)
-            seat.leaving = True
+            worker.leaving = True
+
+    def _answer(self) -> None:
+        """Tell workers what is known of their contents; one whose content another worker has in hand waits for that."""
+        for worker in self._workers:
+            if not worker.asks:
+                continue
+            if any(other.content == worker.content and not other.asks for other in self._workers):
+                worker.since = time.monotonic()
+                continue
+            worker.asks = False
+            worker.send(self._parent.answer(worker.content))
 
     def _grant(self) -> None:
-        """Give leave for memory in the order of seats, never more than the budget at once."""
-        for seat in self._seats:
-            if not seat.wants:
+        """Give leave for memory in the order of workers, never more than the budget at once."""
+        for worker in self._workers:
+            if not worker.wants:
                 continue
-            used = sum(other.held for other in self._seats)
-            answer: bool | str | None = None
-            if seat.wants > self._limits.memory:
-                answer = f"needs {seat.wants >> 20} MiB, the budget is {self._limits.memory >> 20} MiB"
-            elif used + seat.wants <= self._limits.memory:
-                seat.held += seat.wants
-                answer = True
+            used = sum(other.held for other in self._workers)
+            if worker.wants > self._limits.memory:
+                worker.send(f"needs {worker.wants >> 20} MiB, the budget is {self._limits.memory >> 20} MiB")
+            elif used + worker.wants <= self._limits.memory:
+                worker.held += worker.wants
+                worker.send(True)
             else:
-                seat.since = time.monotonic()
-            if answer is not None:
-                seat.wants = 0
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    seat.pipe.send(answer)
+                worker.since = time.monotonic()
+                continue
+            worker.wants = 0
 
-    def _mourn(self, seat: _Seat) -> None:
+    def _mourn(self, worker: WorkerHandle) -> None:
         """Replace a worker that died: its file is tried once more alone, then given up."""
-        seat.process.join(timeout=5)
-        code = seat.process.exitcode
-        if not seat.since:
+        worker.process.join(timeout=5)
+        code = worker.process.exitcode
+        if not worker.since:
             self._early_deaths += 1
             if self._early_deaths >= _STARTS:
                 raise EngineError(f"{_STARTS} workers in a row died while starting (exit code {code}); run `spherehead doctor`")
-            self._again.extendleft(reversed(seat.tasks))
-            seat.tasks.clear()
-        elif seat.tasks:
-            task = seat.tasks.popleft()
+            self._again.extendleft(reversed(worker.tasks))
+            worker.tasks.clear()
+        elif worker.tasks:
+            task = worker.tasks.popleft()
             tries = self._suspects.get(task.number, 0) + 1
             if tries < 2:
                 log.warning("a worker died (exit code %s) on %s; trying once more", code, task.image.path)
@@ -255,29 +245,33 @@ class _Crew:
             else:
                 self._suspects.pop(task.number)
                 self._results.append((task, failure("worker_crash", f"the worker died twice, exit code {code}")))
-        self._again.extendleft(reversed(seat.tasks))
-        seat.tasks.clear()
-        self._dismiss(seat)
+        self._again.extendleft(reversed(worker.tasks))
+        worker.tasks.clear()
+        self._dismiss(worker)
 
-    def _give_up(self, seat: _Seat, reason: str, detail: str) -> None:
+    def _give_up(self, worker: WorkerHandle, reason: str, detail: str) -> None:
         """Kill a worker and give up the file it is at; its other files go to somebody else."""
-        task = seat.tasks.popleft()
+        task = worker.tasks.popleft()
         self._suspects.pop(task.number, None)
         self._results.append((task, failure(reason, detail)))
-        self._again.extendleft(reversed(seat.tasks))
-        seat.tasks.clear()
-        seat.process.kill()
-        self._dismiss(seat)
+        self._again.extendleft(reversed(worker.tasks))
+        worker.tasks.clear()
+        worker.process.kill()
+        self._dismiss(worker)
 
-    def _dismiss(self, seat: _Seat) -> None:
-        self._seats.remove(seat)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError, OSError):
-            seat.pipe.send(None)
-        seat.pipe.close()
+    def _dismiss(self, worker: WorkerHandle) -> None:
+        self._workers.remove(worker)
+        self._dismissed = [other for other in self._dismissed if other.process.is_alive()]
+        self._dismissed.append(worker)
+        worker.dismiss()
 
     def close(self) -> None:
-        """Stop every worker."""
-        for seat in list(self._seats):
-            seat.process.kill()
-            self._dismiss(seat)
-            seat.process.join(timeout=5)
+        """Stop every worker; those that were dismissed have a moment to free their models."""
+        for worker in list(self._workers):
+            worker.process.kill()
+            self._dismiss(worker)
+        patience = time.monotonic() + _CLOSE_SECONDS
+        for worker in self._dismissed:
+            worker.process.join(timeout=max(0.0, patience - time.monotonic()))
+            worker.process.kill()
+            worker.process.join(timeout=1)

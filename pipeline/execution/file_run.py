@@ -5,9 +5,11 @@ Models are held by the `worker` that the file is with; what rows look like is `r
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
+import struct
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -29,15 +31,17 @@ from ...datasets.sources.sidecars import load_sidecars
 from ...manifests.config import canonical_json
 from ...manifests.identity import rng, sample_id
 from ..stage import OpenStage
-from .cache import Log
 from .packing import changes, first_sample, pack, restore, unpack
 from .rows import Refused, file_row, kept_row, refused_row, thumbnail
-from .work import Task, WorkOrder
+from .work import Task, Thumb, WorkOrder
 
 log = logging.getLogger(__name__)
 
 SMALL_PHOTO = 48 << 20
 """Bytes that decoding may take without leave from the memory budget."""
+
+
+_ARRAYS = ("image", "padding", "mask", "parsing", "mesh", "landmarks")
 
 
 class Host(Protocol):
@@ -59,7 +63,8 @@ class FileRun:
     """One file's way through the recipe."""
 
     worker: Host
-    records: Log
+    known: Mapping[str, bytes]
+    """Records that earlier runs kept, by cache key."""
     task: Task
     source: Source
     data: bytes
@@ -68,17 +73,23 @@ class FileRun:
     seconds: dict[str, float]
     alive: list[Sample] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    made: dict[str, bytes] = field(default_factory=dict)
+    """Records of the stages that ran, by cache key."""
+    packed: bytes | None = None
+    """Members of the kept heads, packed; None where there are none."""
+    thumbs: list[Thumb] = field(default_factory=list)
+    """Small pictures of what was refused in this run."""
     cacheable: bool = True
-    """False once something failed: failures are tried again on the next run."""
-    stale: bool = False
-    """True while samples restored from the cache lack the fields that are remade rather than kept."""
+    """False once something failed: what follows a failure is not kept, so that it is tried again."""
+    whole: list[Sample] = field(default_factory=list)
+    """The living samples as they were before `replayed`, with every field."""
+    replayed: list[tuple[int, list[Any]]] = field(default_factory=list)
+    """(stage, living part of its record) of stages that were answered by the cache since `whole`; `alive` lacks what they
+    remake."""
 
     def walk(self) -> Outcome:
         """Take the file through every step and return what came of it."""
         keys = self.worker.keys
-        finished = self._cached(keys[-1])
-        if finished is not None:
-            return self._told(finished)
         try:
             self._start(keys[0])
         except Drop as drop:
@@ -87,19 +98,21 @@ class FileRun:
         for index, key in enumerate(keys[1:-1]):
             record = self._cached(key)
             if record is None:
-                record = self._run(index)
+                record = self._run(index, key)
                 if self.cacheable:
-                    self.records.append(key, pack(record))
+                    self.made[key] = pack(record)
             else:
                 self._replay(index, record)
-        finished = self._finish()
-        if self.cacheable:
-            self.records.append(keys[-1], pack(finished))
-        return self._told(finished)
+        return outcome_of(self._finish(), self.worker.order)
 
     def _cached(self, key: str) -> Any:
-        payload = self.records.read(key) if self.cacheable else None
-        return None if payload is None else unpack(payload)
+        """Return a record, or None where it is absent or does not unpack."""
+        record = self.known.get(key) if self.cacheable else None
+        try:
+            return None if record is None else unpack(record)
+        except (ValueError, KeyError, TypeError, struct.error):
+            log.warning("a record of %s in the stage cache does not unpack; it is made again", self.task.image.path)
+            return None
 
     def _info_or_none(self) -> PhotoInfo | None:
         try:
@@ -117,9 +130,10 @@ class FileRun:
             self._reserve()
             decoded = decode(self.data, policy)
             info = decoded.info
+            decoded.pixels.flags.writeable = False
             loaded.append((decoded.pixels, decoded.alpha))
             self._spend("decode", started)
-            self.records.append(key, pack(info))
+            self.made[key] = pack(info)
 
         def load() -> tuple[Pixels, Pixels | None]:
             if loaded:
@@ -128,10 +142,11 @@ class FileRun:
             self._reserve()
             again = decode(self.data, policy)
             self._spend("decode", started)
+            again.pixels.flags.writeable = False
             return again.pixels, again.alpha
 
         photo = Photo(self.task.image, self.sha256, info, load)
-        self.alive = [first_sample(photo, self._known(photo))]
+        self.alive = self.whole = [frozen(first_sample(photo, self._known(photo)))]
 
     def _known(self, photo: Photo) -> dict[str, Any]:
         """Return what the source gives beside the pixels; the picture of a finished shard is itself the crop."""
@@ -181,30 +196,37 @@ class FileRun:
     def _spend(self, name: str, started: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
-    def _run(self, index: int) -> dict[str, Any]:
+    def _run(self, index: int, key: str) -> dict[str, Any]:
         """Run a stage over the living samples and return its record: changes and refusals, by position."""
         stage = self.worker.order.recipe.stages[index]
-        self._remake(index)
+        self._rebuild()
         decoding = self.seconds.get("decode", 0.0)
         started = time.perf_counter()
+        before, self.alive = self.alive, []
         alive: list[list[Any]] = []
         refused: list[list[Any]] = []
-        for position, sample in enumerate(self.alive):
+        for position, sample in enumerate(before):
             try:
                 for out in self._through(index, sample):
-                    alive.append([position, out])
+                    self.alive.append(out)
+                    remade = [name for name in stage.remade if getattr(out, name) is not getattr(sample, name)]
+                    alive.append([position, changes(sample, out, stage.remade), remade])
             except Drop as drop:
-                refused.append([position, drop])
+                refused.append([position, drop.reason, drop.detail, drop.value])
+                self._refuse(Refused.by(sample, stage.name, drop), key)
+                self.cacheable = self.cacheable and drop.outcome != "failed"
         spent = time.perf_counter() - started - (self.seconds.get("decode", 0.0) - decoding)
         self.seconds[stage.name] = self.seconds.get(stage.name, 0.0) + spent
-        before = self.alive
-        self.alive = [sample for _, sample in alive]
-        self.refused += [Refused.by(before[position], stage.name, drop) for position, drop in refused]
-        self.cacheable = self.cacheable and not any(drop.outcome == "failed" for _, drop in refused)
-        return {
-            "alive": [[position, changes(before[position], sample, stage.remade)] for position, sample in alive],
-            "refused": [[position, drop.reason, drop.detail, drop.value] for position, drop in refused],
-        }
+        self.whole = self.alive
+        return {"alive": alive, "refused": refused}
+
+    def _refuse(self, refused: Refused, key: str) -> None:
+        """Note a refusal of this run with its small picture: of the crop, else of the photograph."""
+        self.refused.append(refused)
+        picture = b""
+        with contextlib.suppress(Drop):
+            picture = thumbnail(refused.sample)
+        self.thumbs.append(Thumb(refused.id, refused.reason, key, picture))
 
     def _through(self, index: int, sample: Sample) -> list[Sample]:
         """Run a stage on one sample; what the source gave exactly is not estimated again."""
@@ -222,56 +244,72 @@ class FileRun:
         except Exception as error:
             log.warning("stage %s failed on %s", stage.name, self.task.image.path, exc_info=True)
             raise Drop("stage_error", _where(error)) from error
-        carried = [carry_known(sample, made) for made in out if made.id not in order.forgotten]
+        for made in out:
+            if made.photo is not sample.photo:
+                raise Drop("stage_error", f"stage {stage.name} replaced `photo`, which the cache does not keep; change `image`")
+        carried = [frozen(carry_known(sample, made)) for made in out if made.id not in order.forgotten]
         for made in carried:
             if "camera" in made.known and made.crop is not None and sample.crop is None:
                 self._check_camera(made.camera)
         return carried
 
     def _replay(self, index: int, record: Mapping[str, Any]) -> None:
-        """Do to the living samples what a cached record says a stage did."""
+        """Do to the living samples what a cached record says a stage did, but for the fields that it remakes."""
         stage = self.worker.order.recipe.stages[index]
         before = self.alive
-        self.alive = [restore(before[position], changed) for position, changed in record["alive"]]
+        self.alive = [restore(before[position], changed) for position, changed, *_ in record["alive"]]
+        self.replayed.append((index, record["alive"]))
         for position, reason, detail, value in record["refused"]:
             self.refused.append(Refused.by(before[position], stage.name, Drop(reason, detail, value)))
-        self.stale = self.stale or bool(stage.remade)
 
-    def _remake(self, upto: int) -> None:
-        """Fill the fields that earlier stages make again rather than keep, once a later stage really runs."""
-        if not self.stale:
-            return
-        for stage in self.worker.order.recipe.stages[:upto]:
-            if stage.remade:
-                self.alive = [stage.remake(sample) for sample in self.alive]
-        self.stale = False
+    def _rebuild(self) -> None:
+        """Give the living samples every field, once a later stage really runs: stage by stage, as each left them.
 
-    def _finish(self) -> dict[str, Any]:
-        """Encode the living samples and write every row."""
-        self._remake(len(self.worker.order.recipe.stages))
+        A stage that remakes a field does so on the sample as it was right behind that stage, so that what later stages
+        changed is neither seen by it nor undone.
+        """
+        samples = self.whole
+        for index, alive in self.replayed:
+            stage, before = self.worker.order.recipe.stages[index], samples
+            samples = []
+            for position, changed, *remade in alive:
+                sample = restore(before[position], changed)
+                if stage.remade and (not remade or remade[0]):
+                    sample = stage.remake(sample)
+                samples.append(frozen(sample))
+        self.alive = self.whole = samples
+        self.replayed = []
+
+    def _finish(self) -> list[dict[str, Any]]:
+        """Encode the living samples and return every row."""
+        if self.alive:
+            self._rebuild()
         started = time.perf_counter()
-        rows: list[dict[str, Any]] = []
-        members: dict[str, dict[str, bytes]] = {}
-        for sample in self.alive:
-            members[sample.id] = encode_members(sample, self.worker.order.recipe.encoding)
-            rows.append(kept_row(sample, members[sample.id]))
+        members = {sample.id: encode_members(sample, self.worker.order.recipe.encoding) for sample in self.alive}
+        rows = [kept_row(sample, members[sample.id]) for sample in self.alive]
         self._spend("encode", started)
-        rows += [refused_row(refused) for refused in self.refused]
-        thumbs = {
-            row["id"]: thumbnail(refused.sample) for row, refused in zip(rows[len(self.alive) :], self.refused, strict=True)
-        }
-        return {"rows": json.dumps(rows), "members": members, "thumbs": thumbs}
+        if members:
+            self.packed = pack(members)
+        return rows + [refused_row(refused) for refused in self.refused]
 
-    def _told(self, finished: Mapping[str, Any]) -> Outcome:
-        """Return the file's outcome: kept where any head is, else the first refusal, a failure before a drop."""
-        rows: list[dict[str, Any]] = json.loads(finished["rows"])
-        if any(row["status"] == "kept" for row in rows):
-            return "kept", "", "", "", rows
-        first = min(rows, key=lambda row: (row["status"] != "failed", row["head_index"]), default=None)
-        if first is None:
-            reason = "forgotten" if self.worker.order.forgotten else "no_head"
-            return "dropped", reason, "no stage returned a sample", "", rows
-        return first["status"], first["reason"], first["detail"], first["stage"], rows
+
+def outcome_of(rows: list[dict[str, Any]], order: WorkOrder) -> Outcome:
+    """Return a file's outcome: kept where any head is, else the first refusal, a failure before a drop."""
+    if any(row["status"] == "kept" for row in rows):
+        return "kept", "", "", "", rows
+    first = min(rows, key=lambda row: (row["status"] != "failed", row["head_index"]), default=None)
+    if first is None:
+        return "dropped", "forgotten" if order.forgotten else "no_head", "no stage returned a sample", "", rows
+    return first["status"], first["reason"], first["detail"], first["stage"], rows
+
+
+def frozen(sample: Sample) -> Sample:
+    """Make a sample's arrays read-only: a stage that changed one in place would not be seen by the cache."""
+    for name in _ARRAYS:
+        array = getattr(sample, name)
+        if array is not None and array.flags.writeable:
+            array.flags.writeable = False
+    return sample
 
 
 def carry_known(before: Sample, after: Sample) -> Sample:

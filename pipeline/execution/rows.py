@@ -31,6 +31,11 @@ class Refused:
     value: float | None
     outcome: str
 
+    @property
+    def id(self) -> str:
+        """The id of its row."""
+        return self.sample.id or sample_id(self.sample.photo.sha256, 0)
+
     @classmethod
     def by(cls, sample: Sample, stage: str, drop: Drop) -> Refused:
         """Note that `stage` refused `sample`."""
@@ -74,7 +79,7 @@ def refused_row(refused: Refused) -> dict[str, Any]:
     sample = refused.sample
     return {
         **_common(sample),
-        "id": sample.id or sample_id(sample.photo.sha256, 0),
+        "id": refused.id,
         "head_index": sample.head_index if sample.id else -1,
         "status": refused.outcome,
         "reason": refused.reason,
@@ -128,13 +133,13 @@ def _common(sample: Sample) -> dict[str, Any]:
     return row
 
 
-def thumbnail(sample: Sample) -> bytes | None:
-    """Return a small JPEG of a refused sample, or None where its pixels were never decoded."""
-    image: Pixels | None = sample.image
-    if image is None and sample.photo.is_decoded:
-        image = sample.photo.pixels
-    if image is None:
-        return None
+def thumbnail(sample: Sample) -> bytes:
+    """Return a small JPEG of a refused sample: of its crop, or of its photograph where it has none yet.
+
+    Raises:
+        Drop: the photograph does not decode.
+    """
+    image: Pixels = sample.photo.pixels if sample.image is None else sample.image
     scale = _THUMBNAIL / max(image.shape[:2])
     side = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, side, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

@@ -1,10 +1,14 @@
-"""The words between a build and its workers: what all are told once, one file to work on, and the name of a content."""
+"""The messages between a build and its workers: what all are told once, one file to work on, and what came of it.
+
+Workers keep nothing themselves: they ask the build what it knows of a content, and send it what is to be kept.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ...datasets.sample import SourceImage
 from ...datasets.sources.base import Source
@@ -20,7 +24,6 @@ class WorkOrder:
     sources: tuple[Source, ...]
     recipe: Recipe
     """Resolved: no `auto` left."""
-    cache: Path
     forgotten: frozenset[str] = frozenset()
     """sha256 of files, and ids of heads, that were taken down."""
     device: str = "cpu"
@@ -52,6 +55,18 @@ def work_key_of(source: Source, image: SourceImage, sha256: str) -> str:
 
 
 @dataclass(frozen=True)
+class Thumb:
+    """The small picture of a head that a stage refused."""
+
+    id: str
+    reason: str
+    key: str
+    """Cache key of the stage."""
+    picture: bytes
+    """JPEG; empty where there were no pixels."""
+
+
+@dataclass(frozen=True)
 class FileResult:
     """What came of one file: the message from a worker to the build."""
 
@@ -69,3 +84,25 @@ class FileResult:
     """(stage, time spent) of the steps that really ran."""
     rss: int = 0
     """Bytes of memory of the process afterwards."""
+    records: Mapping[str, bytes] = field(default_factory=dict)
+    """Cache key -> record of the stages that ran, to be kept."""
+    members: bytes | None = None
+    """Packed members of the kept heads by id; None where nothing is to be kept."""
+    thumbs: tuple[Thumb, ...] = ()
+    """Small pictures of the heads that were refused in this run."""
+    is_known: bool = False
+    """Whether this is the build's own answer for a content that it has met before: there is nothing to keep."""
+
+    def bare(self) -> FileResult:
+        """Return the result without what is kept, once it is kept."""
+        return dataclasses.replace(self, records={}, members=None, thumbs=())
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a build knows of a content."""
+
+    records: Mapping[str, bytes] = field(default_factory=dict)
+    """Records of stages by cache key."""
+    result: FileResult | None = None
+    """What came of it under the present recipe, where that is known."""

@@ -5,6 +5,7 @@ Which files there are and what becomes of the results is left to `build`; how pr
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,9 +17,8 @@ from ...datasets.sample import Drop
 from ...manifests.config import canonical_json
 from ...manifests.identity import content_sha256
 from ..stage import OpenStage
-from .cache import StageCache
 from .file_run import FileRun
-from .work import FileResult, Task, WorkOrder, work_key_of
+from .work import Answer, FileResult, Task, WorkOrder, work_key_of
 
 
 class Worker:
@@ -29,7 +29,6 @@ class Worker:
         cv2.setNumThreads(1)
         self.order = order
         self.keys = order.recipe.keys()
-        self._cache = StageCache(order.cache)
         self._open: dict[int, OpenStage] = {}
         self._exit = ExitStack()
 
@@ -46,12 +45,18 @@ class Worker:
         self._exit.close()
         self._open.clear()
 
-    def process(self, task: Task, ask_memory: Callable[[int], None] = lambda _: None) -> FileResult:
+    def process(
+        self,
+        task: Task,
+        ask_memory: Callable[[int], None] = lambda _: None,
+        ask: Callable[[str], Answer] = lambda _: Answer(),
+    ) -> FileResult:
         """Work on one file. Refusals and exceptions of stages become the result; only signals and crashes escape.
 
         Args:
             task: which file.
             ask_memory: called with a number of bytes before a large photograph is decoded; may block or raise `Drop`.
+            ask: called with the work key; tells what the build knows of this content.
         """
         source = self.order.sources[task.source]
         seconds: dict[str, float] = {}
@@ -65,11 +70,13 @@ class Worker:
         seconds["read"] = time.perf_counter() - started
         if sha256 in self.order.forgotten:
             return FileResult(work_key, sha256, "dropped", "forgotten", "taken down by request", "read")
-        with self._cache.open(work_key) as records:
-            way = FileRun(self, records, task, source, data, sha256, ask_memory, seconds)
-            outcome, reason, detail, stage, rows = way.walk()
-            records.compact(self.keys)
+        known = ask(work_key)
+        if known.result is not None:
+            return dataclasses.replace(known.result, seconds=tuple(seconds.items()), is_known=True)
+        way = FileRun(self, known.records, task, source, data, sha256, ask_memory, seconds)
+        outcome, reason, detail, stage, rows = way.walk()
         heads = tuple((row["id"], row["status"], canonical_json(row)) for row in rows)
         return FileResult(
-            work_key, sha256, outcome, reason, detail, stage, heads, tuple(seconds.items()), psutil.Process().memory_info().rss
-        )
+            work_key, sha256, outcome, reason, detail, stage, heads, tuple(seconds.items()),
+            psutil.Process().memory_info().rss, way.made, way.packed, tuple(way.thumbs),
+        )  # fmt: skip

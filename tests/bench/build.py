@@ -92,7 +92,7 @@ def bench_paths(paths: list[Path], scratch: Path) -> None:
     source = open_sources([str(paths[0].parent)])[0]
     for name, (recipe, bar) in paths_timed().items():
         recipe = recipe.resolved()
-        worker = Worker(WorkOrder((source,), recipe, scratch / f"cache-{name}"))
+        worker = Worker(WorkOrder((source,), recipe))
         stages: dict[str, float] = {}
 
         def work(path: Path, worker: Worker = worker, stages: dict[str, float] = stages) -> None:
@@ -123,16 +123,19 @@ def bench_workers(paths: list[Path], scratch: Path) -> None:
         rate = summary.counts["inputs"] / seconds[workers]
         print(f"{workers} workers: {seconds[workers]:.1f} s, {rate:.1f} images/s, peak worker {peak:.0f} MiB   bar 1200")
     print(f"speed-up {seconds[1] / seconds[2]:.2f}   bar 1.8")
-    from spherehead.pipeline.building.commit import Tombstones, commit
+    from spherehead.pipeline.building.commit import Books, commit
+    from spherehead.pipeline.building.folder import Tombstones
     from spherehead.pipeline.console.progress import Silent
+    from spherehead.pipeline.execution.cache import StageCache
 
     out = scratch / "workers-1"
     for path in out.glob("*.tar"):
         path.unlink()
     state = State(out / ".state" / "state.sqlite")
+    cache = StageCache(out / ".state" / "cache.sqlite")
     recipe = preset("heads").resolved()
     start = time.perf_counter()
-    commit(out, recipe, state, Tombstones.read(out), Silent())
+    commit(Books(out, recipe, state, cache, Tombstones.read(out), Silent()))
     spent = time.perf_counter() - start
     print(f"commit {spent:.2f} s = {100 * spent / seconds[1]:.1f} % of the build with one worker   bar 3 %")
 
@@ -181,8 +184,11 @@ def bench_plan(scratch: Path, count: int = 1_000_000) -> None:
     chain = state.chain_id(recipe.resolved().keys())
     state.list_inputs(input_rows(open_all(request.sources, request.recipe), request.sources, request.limit), chain)
     state.begin()
-    state.db.execute("INSERT INTO results SELECT printf('%064x', number), '', ?, 'kept', '', '', '' FROM origins", (chain,))
-    state.db.execute("INSERT INTO stamps SELECT place, stamp, printf('%064x', number), '' FROM origins")
+    state.db.execute(
+        "INSERT INTO contents SELECT number, CAST(printf('%032x', number) AS BLOB), NULL, ?, 'kept', '', '', '' FROM origins",
+        (chain,),
+    )
+    state.db.execute("INSERT INTO stamps SELECT mark, number FROM origins")
     state.commit()
     state.close()
     before = psutil.Process().memory_info().rss

@@ -22,7 +22,7 @@ from spherehead.datasets.sample import Photo, Sample
 from spherehead.datasets.shards.codec import Encoding, encode_members, row_json
 from spherehead.datasets.shards.tar import write_shard
 from spherehead.manifests.identity import content_sha256, derived_id, sample_id
-from spherehead.manifests.schema import SCHEMA_VERSION, flatten, schema_for, to_table
+from spherehead.manifests.schema import HEADER_VERSION, flatten, schema_for, to_table
 from spherehead.manifests.store import HEADER, MANIFEST, ORIGINS, Header, write_bytes, write_json, write_table
 from spherehead.manifests.summary import recount
 
@@ -280,7 +280,7 @@ def finish(
     table = pa.table(columns)
     write_table(folder / ORIGINS, [table], table.schema)
     header = Header(
-        schema_version=SCHEMA_VERSION, tool_version="0.1.0",
+        schema_version=HEADER_VERSION, tool_version="0.1.0",
         recipe={"name": "test", "seed": 0, "stages": [{"stage": "align", "size": 96}]},
         chains={"c0": [{"stage": "align", "version": 1, "backend": "spherehead", "settings": {"size": 96}, "weights": []}]},
         environment={"numpy": np.__version__, "opencv": "4"},
@@ -288,6 +288,6 @@ def finish(
         reasons=dict(Counter(str(row["reason"]) for row in rows if row["reason"])), shards=tuple(entries),
         manifest_sha256=digest,
     )  # fmt: skip
-    write_json(folder / HEADER, header)
+    write_json(folder / HEADER, header.sealed())
     if run is not None:
         write_json(folder / "run.json", dict(run))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from spherehead.datasets.sample import Sample
+from spherehead.datasets.sample import Photo, Sample
 from spherehead.pipeline.stage import OpenStage, Stage
 
 MAGENTA = (255, 0, 255)
@@ -53,3 +53,47 @@ class _OpenOdd(OpenStage):
             if deed == "raise":
                 raise ZeroDivisionError("odd")
         return [sample.with_(scores={"noise": float(rng.random())})]
+
+
+@dataclass(frozen=True)
+class Tint(Stage):
+    """Makes the picture bluer; before there is a crop, it fills `image` from the photograph."""
+
+    name: ClassVar[str] = "tint"
+    version: ClassVar[int] = 1
+    gives: ClassVar[tuple[str, ...]] = ("image",)
+
+    def open(self, device: str = "cpu") -> OpenStage:
+        return _OpenTint()
+
+
+class _OpenTint(OpenStage):
+    def one(self, sample: Sample, rng: np.random.Generator) -> Iterable[Sample]:
+        image = sample.photo.pixels if sample.image is None else sample.image
+        return [sample.with_(image=(image * np.array([0.5, 0.8, 1.0])).astype(np.uint8), scores={"tint": 1.0})]
+
+
+@dataclass(frozen=True)
+class Blunder(Stage):
+    """Changes what it was given in ways that a cache of changes cannot see."""
+
+    name: ClassVar[str] = "blunder"
+    version: ClassVar[int] = 1
+    gives: ClassVar[tuple[str, ...]] = ("image",)
+
+    deed: str = "in place"
+    """in place | photo"""
+
+    def open(self, device: str = "cpu") -> OpenStage:
+        return _OpenBlunder(self.deed)
+
+
+class _OpenBlunder(OpenStage):
+    def __init__(self, deed: str) -> None:
+        self._deed = deed
+
+    def one(self, sample: Sample, rng: np.random.Generator) -> Iterable[Sample]:
+        if self._deed == "photo":
+            return [sample.with_(photo=Photo.of_pixels(sample.photo.pixels // 2))]
+        sample.require("image")[:9] = 0
+        return [sample]

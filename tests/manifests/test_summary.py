@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -136,5 +137,13 @@ def test_columns_that_a_manifest_lacks_come_back_empty(finished_set: Path) -> No
 
 def test_damaged_table_is_named(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_bytes(b"PAR1 no more")
-    with pytest.raises(ManifestError, match=r"manifest\.parquet.*rebuild"):
-        summarise(tmp_path)
+    with pytest.raises(ManifestError, match=r"manifest\.parquet.*build-dataset"):
+        read_frame(tmp_path, ["id"])
+
+
+def test_a_table_of_another_set_is_not_summed_up(finished_set: Path, finished_sets: ModuleType, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished_set, tmp_path / "set"))
+    other = finished_sets.build(tmp_path / "other", views=(), lost=())
+    shutil.copy(other / MANIFEST, folder / MANIFEST)
+    with pytest.raises(ManifestError, match=r"not the table that manifest\.json speaks of"):
+        summarise(folder)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from spherehead.datasets.report.parts import visible
 from spherehead.datasets.report.report import ReportSettings, write_report
-from spherehead.manifests.store import HEADER, MANIFEST, ORIGINS, ManifestError, write_json, write_table
+from spherehead.manifests.store import HEADER, MANIFEST, ORIGINS, ManifestError, read_header, write_json, write_table
 
 SMALL = ReportSettings(random=4, overlays=2, worst=3, worst_scores=2, charts=False, sheets=False)
 VOID = frozenset(("meta", "img", "br", "source"))
@@ -56,6 +56,12 @@ class Page(HTMLParser):
 
     def pictures(self) -> list[str]:
         return [attrs["src"] or "" for tag, attrs in self.tags if tag == "img"]
+
+
+def replace_table(folder: Path, table: pa.Table) -> None:
+    """Put another table in a set's place, as a build would: the header speaks of it."""
+    digest = write_table(folder / MANIFEST, [table], table.schema)
+    write_json(folder / HEADER, dataclasses.replace(read_header(folder), manifest_sha256=digest).sealed())
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +183,7 @@ def test_missing_columns_files_and_cameras_are_left_out(finished_set: Path, tmp_
     gone = ["yaw_degrees", "pitch_degrees", "roll_degrees", "weight", "cluster", "license", "reason"]
     gone += [name for name in table.column_names if name.startswith("score_")]
     table = table.drop_columns(gone)
-    write_table(folder / MANIFEST, [table], table.schema)
+    replace_table(folder, table)
     (folder / "run.json").write_text("{ not JSON")
     shutil.rmtree(folder / "quarantine")
     page = Page(write_report(folder))
@@ -200,8 +206,7 @@ def test_thumbnail_outside_the_folder_is_not_shown(finished_set: Path, tmp_path:
     rows = pq.read_table(folder / MANIFEST).to_pylist()
     row = next(row for row in rows if row["reason"] == "near_duplicate")
     row.update(reason="../..", id="secret")
-    schema = pq.read_schema(folder / MANIFEST)
-    write_table(folder / MANIFEST, [pa.Table.from_pylist(rows, schema=schema)], schema)
+    replace_table(folder, pa.Table.from_pylist(rows, schema=pq.read_schema(folder / MANIFEST)))
     secret = base64.b64encode((tmp_path / "secret.jpg").read_bytes()).decode()
     assert secret not in write_report(folder, settings=SMALL).read_text(encoding="utf-8")
 

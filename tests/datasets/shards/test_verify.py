@@ -20,7 +20,7 @@ from spherehead.datasets.camera import Camera
 from spherehead.datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
 from spherehead.datasets.shards.tar import ShardReader, write_shard
 from spherehead.datasets.shards.verify import LIMIT, Problem, limited, verify, verify_manifest
-from spherehead.manifests.store import HEADER, MANIFEST, ORIGINS, file_sha256, read, write_json, write_table
+from spherehead.manifests.store import HEADER, MANIFEST, ORIGINS, file_sha256, parse_header, read, write_json, write_table
 
 
 @pytest.fixture
@@ -33,10 +33,11 @@ def kinds(folder: Path, deep: bool = False) -> list[tuple[str, str, str]]:
     return [(problem.kind, problem.file, problem.id) for problem in verify(folder, deep)]
 
 
-def edit_header(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def edit_header(folder: Path, change: Callable[[dict[str, Any]], None], sealed: bool = True) -> None:
+    """Change the header, and where `sealed` make its digest agree, so that only what was changed is at fault."""
     plain = json.loads((folder / HEADER).read_bytes())
     change(plain)
-    write_json(folder / HEADER, plain)
+    write_json(folder / HEADER, parse_header(plain, HEADER).sealed() if sealed else plain)
 
 
 def edit_rows(folder: Path, change: Callable[[list[dict[str, Any]]], None], name: str = MANIFEST) -> None:
@@ -521,3 +522,61 @@ def test_problem_reads_as_a_sentence() -> None:
     text = str(Problem("shard", "a.tar", "", "5 bytes", "no file"))
     assert text == "a.tar: shard: expected 5 bytes, found no file"
     assert str(Problem("label", "a.tar", "0f", "p", "q")) == "a.tar, sample 0f: label: expected p, found q"
+
+
+FORGERIES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "another seed": lambda header: header["recipe"].update(seed=1),
+    "other packages": lambda header: header["environment"].update(numpy="1.0"),
+    "no chains": lambda header: header.update(chains={}),
+    "a tombstone more": lambda header: header["tombstones"].append("0" * 16),
+    "a shard twice": lambda header: header["shards"].append(header["shards"][0]),
+    "another tool": lambda header: header.update(tool_version="9"),
+    "no digest": lambda header: header.update(digest=""),
+}
+
+
+@pytest.mark.parametrize("name", list(FORGERIES))
+def test_a_header_that_was_changed_is_found_by_its_digest(folder: Path, name: str) -> None:
+    edit_header(folder, FORGERIES[name], sealed=False)
+    assert "digest" in {problem.kind for problem in verify_manifest(folder)}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("no chains", "chain"), ("a shard twice", "shard")])
+def test_a_header_that_agrees_with_itself_must_agree_with_its_rows(folder: Path, name: str, kind: str) -> None:
+    edit_header(folder, FORGERIES[name])
+    assert kind in {problem.kind for problem in verify_manifest(folder)}
+
+
+def test_a_header_of_version_1_is_read_without_a_digest(folder: Path) -> None:
+    def older(header: dict[str, Any]) -> None:
+        header["schema_version"] = 1
+        del header["digest"]
+
+    edit_header(folder, older, sealed=False)
+    assert verify(folder, deep=True) == []
+
+
+DEPTH = 100_000
+
+
+@pytest.mark.parametrize("depth", [200, 900, DEPTH])
+def test_a_deeply_nested_header_is_a_named_problem(folder: Path, depth: int) -> None:
+    text = (folder / HEADER).read_text().replace('"recipe": {', '"recipe": {"deep": ' + "[" * depth + "]" * depth + ",", 1)
+    (folder / HEADER).write_text(text)
+    assert {problem.file for problem in verify_manifest(folder)} == {HEADER}
+
+
+@pytest.mark.parametrize("member", ["json", "cam.json"])
+@pytest.mark.parametrize("depth", [900, DEPTH])
+def test_a_deeply_nested_member_is_a_named_problem(folder: Path, member: str, depth: int) -> None:
+    row = kept(folder)[0]
+
+    def nest(samples: dict[str, dict[str, bytes]]) -> None:
+        samples[row["id"]][member] = (
+            b'{"notes": ' * (member == "json") + b"[" * depth + b"]" * depth + b"}" * (member == "json")
+        )
+
+    repack(folder, "train-000000.tar", nest)
+    problems = verify(folder)
+    assert {problem.kind for problem in problems} == {"record" if member == "json" else "label"}
+    assert row["id"] in {problem.id for problem in problems}

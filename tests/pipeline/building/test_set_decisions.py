@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from spherehead.manifests.config import canonical_json
-from spherehead.pipeline.building.commit import Tombstones, cut
+from spherehead.pipeline.building.folder import Tombstones
 from spherehead.pipeline.building.set_decisions import Decision, Decisions, decide
+from spherehead.pipeline.building.shard_plan import cut
 from spherehead.pipeline.building.state import State
 from spherehead.pipeline.curation.splits import SplitSettings
 from spherehead.pipeline.execution.work import FileResult

@@ -1,0 +1,115 @@
+"""What a person asked for: the command line as an object, and whether folder and machine allow it.
+
+How it is built is left to `build`; whose files lie in the folder, to `folder`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...manifests import store
+from ...manifests.config import ConfigError, canonical_json, to_plain
+from ..engines.base import Engine
+from ..recipe import Recipe
+from .folder import REQUEST, check_folder, check_places, own_shards, read_request
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What a person asked for: the command line as an object."""
+
+    sources: tuple[str, ...]
+    """Folders, zip files, lists or shard sets."""
+    out: Path
+    """Folder of the data set."""
+    recipe: Recipe
+    """As asked for: `auto` is resolved by the build."""
+    workers: int = 1
+    """Processes."""
+    limit: int = 0
+    """Look at this many inputs only; 0 for all."""
+    engine: str = "local"
+    """local (spawned processes) or inline (this process)."""
+    time_limit: float = 120.0
+    """Seconds for one file."""
+    max_memory: int = 4 << 30
+    """Bytes for photographs being decoded at the same time."""
+    abort_share: float = 0.9
+    """Stop when this share of the last 200 files failed for one reason; 1 or more never stops."""
+    update: bool = False
+    """Allow other settings or sources than the folder was built with, or other files beside a new data set."""
+    device: str = "cpu"
+    """Where models run, for back ends that can choose."""
+    follow_links: bool = False
+    """Read what symbolic links in folders lead to."""
+
+
+def open_engine(name: str) -> Engine:
+    """Return an engine by name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    from ..engines.inline import InlineEngine
+    from ..engines.local import LocalEngine
+
+    engines: dict[str, type[Engine]] = {"local": LocalEngine, "inline": InlineEngine}
+    if name not in engines:
+        raise ConfigError(f"expected an engine of {' | '.join(engines)}, got {name!r}")
+    return engines[name]()
+
+
+def check_request(request: BuildRequest) -> None:
+    """Refuse what cannot be built here, before anything is written.
+
+    Raises:
+        ConfigError: with what was expected and what to do.
+    """
+    if not request.sources:
+        raise ConfigError("expected at least one source: a folder, zip, CSV or parquet list, or a shard set")
+    if request.workers < 1 or request.limit < 0 or request.time_limit <= 0:
+        raise ConfigError("expected workers >= 1, limit >= 0 and time_limit > 0")
+    open_engine(request.engine)
+    if request.out.exists() and not request.out.is_dir():
+        raise ConfigError(f"{request.out} is a file; expected a folder to write into")
+    check_places(request.sources, request.out)
+    check_folder(request.out, request.update)
+
+
+def claim_folder(request: BuildRequest) -> None:
+    """Write down what the folder is built from, or refuse if it was something else.
+
+    Raises:
+        ConfigError: it was, and `update` is not asked for; the message has the difference.
+    """
+    now: dict[str, Any] = {"recipe": request.recipe.to_plain(), "sources": list(request.sources), "limit": request.limit}
+    now["follow_links"] = request.follow_links
+    shards = sorted(own_shards(request.out))
+    try:
+        before = read_request(request.out)
+    except ConfigError:
+        if not request.update:
+            raise
+        before = {}
+    if before and not request.update:
+        asked = {key: before.get(key, False if key == "follow_links" else None) for key in now}
+        if asked != json.loads(canonical_json(now)):
+            old, new = (json.dumps(side, indent=1, sort_keys=True).splitlines() for side in (asked, to_plain(now)))
+            lines = difflib.unified_diff(old, new, lineterm="", n=0)
+            changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+            raise ConfigError(
+                f"{request.out} was built with other settings or sources:\n  "
+                + "\n  ".join(changed[:40])
+                + "\npass --update to rebuild it with these (only what changed is run), or choose another --out"
+            )
+    elif not before and (request.out / store.HEADER).is_file() and not request.update:
+        raise ConfigError(f"{request.out} holds a data set without {REQUEST}; choose another --out or pass --update")
+    options = {
+        "workers": request.workers, "engine": request.engine, "time_limit": request.time_limit,
+        "max_memory": request.max_memory, "abort_share": request.abort_share, "shards": shards,
+    }  # fmt: skip
+    store.write_json(request.out / REQUEST, {**now, **options})
