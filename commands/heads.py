@@ -46,7 +46,9 @@ def convert(
 
 
 def generate(
-    run: Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of a training run, or of a model.")],
+    run: Annotated[
+        Path, typer.Option("--run", metavar="DIR|NAME", help="Folder of a training run or of a model, or a shipped model.")
+    ] = Path("tiny-64"),
     seeds: Annotated[str, typer.Option(metavar="LIST", help="Heads to make, e.g. 0-7,12.")] = "0-7",
     views: Annotated[int, typer.Option(min=1, max=360, help="Cameras around each head; the first is in front.")] = 8,
     orbit: Annotated[bool, typer.Option("--orbit", help="Also make a video of a full turn.")] = False,
@@ -64,9 +66,10 @@ def generate(
     """
     from ..model.export.generate import GenerateSettings, parse_seeds
     from ..model.export.generate import generate as run_it
+    from ..model.shipped import is_shipped
 
     settings = GenerateSettings(parse_seeds(seeds), views, psi, pitch, orbit, resolution=resolution)
-    target = out or run / "generated"
+    target = out or (Path("generated") if is_shipped(run) else run / "generated")
     done = run_it(run, target, settings, device)
     print(f"{target}: {len(settings.seeds)} heads of {done.model}, {len(done.files)} files, {done.files[-1]} last")
 
@@ -144,6 +147,23 @@ def model_show(
         print(printable(f"error: {problem}"), file=sys.stderr)
     if wrong:
         raise typer.Exit(MISMATCH)
+
+
+@model.command("pack")
+def model_pack(
+    run: Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of a training run, or of a model.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for the model.")],
+) -> None:
+    """Write a run's averaged generator alone, in fp16: the form in which models come with the package.
+
+    Example: spherehead model pack --run runs/heads --out heads-fp16
+    """
+    from ..model.export.generate import find_model
+    from ..model.shipped import pack
+    from ..model.store import GENERATOR
+
+    entry = pack(find_model(run), out).parts[GENERATOR]
+    print(f"{out}: {entry.num_numbers:,} numbers, sha256 {entry.sha256}")
 
 
 @model.command("presets")

@@ -5,11 +5,15 @@ It turns options into a config, runs it, and words what came of it; the run is `
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ..model.train.config import TrainConfig
 
 
 def train(
@@ -22,6 +26,10 @@ def train(
     condition: Annotated[str, typer.Option(help="The generator's condition: camera, subject or none.")] = "camera",
     grow: Annotated[int, typer.Option(min=0, help="Resolution that progressive growing starts from; 0 for not at all.")] = 0,
     warm_start: Annotated[str, typer.Option(help="views: learn rendered people's views before the game; or none.")] = "none",
+    init: Annotated[
+        str,
+        typer.Option(metavar="NAME|DIR|CKPT", help="Begin from a shipped model, a model, a run or a checkpoint."),
+    ] = "",
     workers: Annotated[int, typer.Option(min=0, help="Data processes for each training process.")] = 2,
     save_images: Annotated[int, typer.Option(min=1, help="Save and draw at this interval of pictures shown.")] = 200_000,
     log_images: Annotated[int, typer.Option(min=1, help="Write metrics at this interval of pictures shown.")] = 1_000,
@@ -38,26 +46,36 @@ def train(
 
     Example: spherehead train --data heads --preset tiny-64 --out run --set images=100000
     """
-    from ..manifests.config import from_plain, load_plain
-    from ..model.train.config import RunSettings, TrainConfig, configured, with_assignments, without_parsing
+    from ..model.train.config import RunSettings
     from ..model.train.distributed import open_world
+    from ..model.train.initial import digest_of, initial_folder
     from ..model.train.plan import make_plan
     from ..model.train.trainer import train as run
 
-    if preset.endswith((".yaml", ".yml", ".json")):
-        config = from_plain(TrainConfig, load_plain(Path(preset)), preset)
-        config = with_assignments(without_parsing(config) if no_parsing else config, assignments or [])
-    else:
-        config = configured(preset, condition, grow, assignments or [], parsing=not no_parsing, warm_start=warm_start)
+    config = _config(preset, condition, grow, assignments or [], not no_parsing, warm_start)
     settings = RunSettings(workers, save_images, keep, log_images, not no_pictures, True, threads, max_seconds)
+    begin = initial_folder(Path(init), out) if init else None
+    if begin is not None:
+        config = dataclasses.replace(config, init=digest_of(begin))
     world = open_world(device)
     try:
         if plan:
             print(f"measuring micro-batches of {config.micro_batch} pictures ...", file=sys.stderr, flush=True)
             print("\n".join(make_plan(data, config, settings, world).lines()))
             return
-        state = run(data, config, out, settings, world, update)
+        state = run(data, config, out, settings, world, update, begin)
     finally:
         world.close()
     if world.is_first:
         print(f"{state.images:,} pictures in {state.step:,} steps; newest checkpoint and pictures in {out}", file=sys.stdout)
+
+
+def _config(preset: str, condition: str, grow: int, assignments: list[str], parsing: bool, warm_start: str) -> TrainConfig:
+    """Return the config of a preset by name, or of a file."""
+    from ..manifests.config import from_plain, load_plain
+    from ..model.train.config import TrainConfig, configured, with_assignments, without_parsing
+
+    if not preset.endswith((".yaml", ".yml", ".json")):
+        return configured(preset, condition, grow, assignments, parsing=parsing, warm_start=warm_start)
+    config = from_plain(TrainConfig, load_plain(Path(preset)), preset)
+    return with_assignments(config if parsing else without_parsing(config), assignments)

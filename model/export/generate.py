@@ -19,6 +19,7 @@ from ...datasets.report.sheets import write_png
 from ...manifests.config import ConfigError
 from ...manifests.store import write_json
 from ..generator import Generator
+from ..shipped import is_shipped, shipped
 from ..store import CONFIG, GENERATOR, ModelStoreError, load_generator, read_config
 from ..train.checkpoint import CHECKPOINTS, POSITION, newest
 from ..train.record import read_record, saved_config
@@ -110,11 +111,13 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def find_model(run: Path) -> Path:
-    """Return the model folder that a path means: a run's newest checkpoint, or the folder itself.
+    """Return the model folder that a path means: a run's newest checkpoint, the folder itself, or a shipped model by name.
 
     Raises:
         ModelStoreError: it is neither.
     """
+    if is_shipped(run):
+        return shipped(str(run))
     if (run / CHECKPOINTS).is_dir():
         return newest(run)
     if not (run / CONFIG).is_file():

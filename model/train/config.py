@@ -103,6 +103,8 @@ class TrainConfig:
     """Pictures worked on at once by one process; the discriminator compares pictures within it."""
     images: int = 25_000 * KIMG
     """Pictures after which the run is done."""
+    init: str = ""
+    """sha256 of the generator that the run begins from; empty for weights that are drawn. `--init` sets it."""
     seed: int = 0
     """Seed of first weights, data order and every draw."""
 

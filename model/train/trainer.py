@@ -25,6 +25,7 @@ from .checkpoint import CheckpointWriteError, checkpoints, load_newest, room_nee
 from .config import RunSettings, TrainConfig
 from .distributed import World
 from .first_styles import place_persons
+from .initial import begin_from
 from .progress import Line, Metrics, Stopwatch
 from .record import RunRecord, check_record, write_record
 from .schedule import schedule_state
@@ -64,7 +65,13 @@ def open_stream(places: Sequence[str], config: TrainConfig) -> ShardStream:
 
 
 def train(
-    places: Sequence[str], config: TrainConfig, out: Path, settings: RunSettings, world: World, update: bool = False
+    places: Sequence[str],
+    config: TrainConfig,
+    out: Path,
+    settings: RunSettings,
+    world: World,
+    update: bool = False,
+    init: Path | None = None,
 ) -> TrainState:
     """Train until `config.images` pictures have been shown.
 
@@ -75,6 +82,7 @@ def train(
         settings: how it is run.
         world: the processes, all of which call this.
         update: let the folder resume with another config.
+        init: model folder that a new run begins from, whose digest is `config.init`.
 
     Returns:
         The state at the end.
@@ -95,16 +103,24 @@ def train(
         with writer_lock(out / ".state" / "lock"):
             _check_room(out, state, settings)
             write_record(out, record)
-            return _run(stream, config, out, settings, world, state)
-    return _run(stream, config, out, settings, world, state)
+            return _run(stream, config, out, settings, world, state, init)
+    return _run(stream, config, out, settings, world, state, init)
 
 
 def _run(
-    stream: ShardStream, config: TrainConfig, out: Path, settings: RunSettings, world: World, state: TrainState
+    stream: ShardStream,
+    config: TrainConfig,
+    out: Path,
+    settings: RunSettings,
+    world: World,
+    state: TrainState,
+    init: Path | None,
 ) -> TrainState:
     """Load what there is, and take steps until the end or a signal."""
     if load_newest(out, state) is None:
         place_persons(state, stream)
+        if init is not None:
+            begin_from(state, init)
     average = state.average
     for network in (state.generator, state.discriminator_modules(), average.generator, state.persons, average.persons):
         if network is not None:

@@ -1,0 +1,107 @@
+"""Beginning a run from a trained model: every part that fits is taken, the rest is named and begins as drawn.
+
+Which folder a name or file means is found here too; reading models is left to `store`, other systems' files to `interop`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..interop.convert import convert
+from ..nets.persons import GaussianStyles
+from ..shipped import is_shipped, shipped
+from ..store import CONFIG, DISCRIMINATOR, GENERATOR, LIVE_GENERATOR, ModelStoreError, read_config, read_part
+from .checkpoint import CHECKPOINTS, newest
+from .state import TrainState
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a run took from a model."""
+
+    num_tensors: int
+    rest: tuple[str, ...]
+    """"part.tensor: why" of what was left as drawn, or had no place."""
+
+
+def initial_folder(place: Path, out: Path) -> Path:
+    """Return the model folder that `--init` means.
+
+    Args:
+        place: name of a shipped model, a model's or a run's folder, or a published checkpoint, which is converted.
+        out: the run's folder; a converted checkpoint is kept in its `init`.
+
+    Raises:
+        ModelStoreError, CheckpointError: there is no whole model.
+    """
+    if is_shipped(place):
+        return shipped(str(place))
+    if place.is_file():
+        folder = out / "init"
+        if not (folder / CONFIG).is_file():
+            convert(place, folder)
+        return folder
+    if (place / CHECKPOINTS).is_dir():
+        return newest(place)
+    if not (place / CONFIG).is_file():
+        raise ModelStoreError(f"no model in {place}; expected a shipped model's name, a model, a run or a checkpoint")
+    return place
+
+
+def digest_of(folder: Path) -> str:
+    """Return the sha256 of a model's averaged generator, by which a run names what it began from."""
+    return read_config(folder).parts[GENERATOR].sha256
+
+
+@torch.no_grad()
+def begin_from(state: TrainState, folder: Path) -> Taken:
+    """Fill a new run's networks from a model folder, as far as names and shapes agree.
+
+    Persons of a warm start begin at the mean of the model's Gaussian, which the new generator then understands.
+
+    Raises:
+        ModelStoreError: the model is not whole, or nothing of it fits.
+    """
+    config = read_config(folder)
+    live = LIVE_GENERATOR if LIVE_GENERATOR in config.parts else GENERATOR
+    wanted: list[tuple[str, nn.Module, str]] = [
+        ("generator", state.generator, live), ("average", state.average.generator, GENERATOR)
+    ]  # fmt: skip
+    if DISCRIMINATOR in config.parts:
+        wanted.append(("discriminator", state.discriminator, DISCRIMINATOR))
+    count, rest = 0, []
+    for name, network, part in wanted:
+        taken, left = fill(network, read_part(folder, config, part))
+        count += taken
+        rest += [f"{name}.{text}" for text in left]
+    if not count:
+        raise ModelStoreError(f"nothing of {folder} fits this run's networks; choose the preset that it was trained with")
+    mapping = state.generator.mapping
+    if state.persons is not None and state.average.persons is not None and isinstance(mapping, GaussianStyles):
+        for persons in (state.persons, state.average.persons):
+            persons.styles.copy_(mapping.w_mean.expand_as(persons.styles))
+    if rest:
+        log.warning("began from %s with %d tensors; the rest begins as drawn: %s", folder, count, "; ".join(rest))
+    return Taken(count, tuple(rest))
+
+
+def fill(network: nn.Module, tensors: dict[str, torch.Tensor]) -> tuple[int, list[str]]:
+    """Copy tensors into a network where name and shape agree; return how many, and what differs."""
+    own, count, left = network.state_dict(), 0, []
+    for name, place in own.items():
+        tensor = tensors.get(name)
+        if tensor is None:
+            left.append(f"{name}: not in the model")
+        elif tensor.shape != place.shape:
+            left.append(f"{name}: {tuple(tensor.shape)} in the model, {tuple(place.shape)} here")
+        else:
+            place.copy_(tensor)
+            count += 1
+    return count, left + [f"{name}: has no place here" for name in tensors.keys() - own.keys()]
