@@ -22,6 +22,8 @@ from ..annotators.faces.coarse_pose import head_of_body, head_of_face
 from ..annotators.faces.face_alignment_points import FaceAlignmentPoints, find_weights, weight_files
 from ..annotators.faces.face_crop import REGION_PIXELS, distance, factor_to, mesh_in_region, reduce_by, region_of_mesh
 from ..annotators.faces.head_fit import coarse_placement
+from ..annotators.faces.tiles import TILE, factors_of_tiles, tiles
+from ..annotators.faces.upright import SURE, better_turn, region_of_face, same_face
 from ..backends import mediapipe_models as models
 from ..stage import Backend, OpenStage, Stage
 
@@ -32,13 +34,16 @@ BODY_SCORE = 0.2
 SETTLED = 0.025
 """A square that moves, grows or turns by less than this share of its side is not looked at again."""
 
+STRONG_ROLL = math.radians(25.0)
+"""Turn beyond which a face without a mesh must be found again level."""
+
 
 @dataclass(frozen=True)
 class Detect(Stage):
     """Heads in a photograph, in a stable order."""
 
     name = "detect"
-    version = 1
+    version = 2
     gives = ("id", "head")
 
     landmarks: Literal["auto", "mediapipe", "face-alignment"] = "auto"
@@ -58,8 +63,8 @@ class Detect(Stage):
     use_pose: bool = True
     """Look for bodies where no face is found or a face has no mesh (30 to 60 ms more there)."""
     max_side: int = 800
-    """Longest side in pixels of the copy that face and body detectors look at."""
-    max_heads: int = 16
+    """Longest side in pixels of the copy that face and body detectors look at; "all" looks at tiles of the photograph too."""
+    max_heads: int = 100
     """Most heads that are kept of one photograph, by size."""
     face_alignment: Literal["2d", "3d"] = "2d"
     """Which of face-alignment's networks; "3d" marks the jaw where it is, not its visible outline."""
@@ -146,6 +151,8 @@ class OpenDetect(OpenStage):
             unseen = [face for face in more if not any(face is other for other in faces)]
             more_heads, more_lone = self._with_mesh(pixels, reduced, unseen, factor)
             heads, lone = _without_twins([*heads, *more_heads]), [*lone, *more_lone]
+        if self.stage.faces == "all":
+            heads = _without_twins([*heads, *self._in_tiles(pixels, heads)])
         lone = [face for face in lone if not any(_inside(_middle(face.box), head.box) for head in heads)]
         if self.stage.use_pose and (lone or not heads):
             heads += self._with_body(reduced, factor, lone, heads)
@@ -156,17 +163,45 @@ class OpenDetect(OpenStage):
     def _with_mesh(
         self, pixels: Pixels, reduced: Pixels, faces: Sequence[models.Face], factor: int
     ) -> tuple[list[Head], list[models.Face]]:
-        """Return heads for those faces of the reduced picture on which the mesh fits, and the others in source pixels."""
+        """Return heads for those faces of the reduced picture on which the mesh fits, and the others in source pixels.
+
+        A face that neither turn makes upright is neither.
+        """
         heads, lone = [], []
         for face in faces:
             place = _to_source(face, factor)
             fine = FIRST_GROWTH * max(face.box[2:]) >= REGION_PIXELS  # the network sees no more than this anyway
-            mesh = self._mesh(reduced, face) if fine else self._mesh(pixels, place)
+            standing = self._upright_mesh(reduced, face) if fine else self._upright_mesh(pixels, place)
+            if standing is None:
+                continue
+            mesh, seen = standing
             if mesh is None:
-                lone.append(place)
+                lone.append(_to_source(seen, factor) if fine else seen)
             else:
                 heads.append(_mesh_head(mesh * np.float32(factor if fine else 1), face.score))
         return heads, lone
+
+    def _upright_mesh(self, pixels: Pixels, face: models.Face) -> tuple[Array | None, models.Face] | None:
+        """Fit the mesh to a face the way up that the detector is surer of; None where it doubts both.
+
+        Returns:
+            The mesh, None where it does not fit, and the face as it stands.
+        """
+        mesh = self._mesh(pixels, face)
+        roll = head_of_face(face.points).roll  # in a profile the eyes lie too close to tell
+        if mesh is None and abs(roll) > STRONG_ROLL:
+            again = same_face(self.near, pixels, dataclasses.replace(region_of_face(face, FIRST_GROWTH), angle=roll))
+            if again is None:
+                return None
+            face, mesh = again, self._mesh(pixels, again)  # the detector marks a level face better
+        for _ in range(3):
+            better = better_turn(
+                self.near, pixels, region_of_face(face, FIRST_GROWTH) if mesh is None else region_of_mesh(mesh)
+            )
+            if better is None:
+                return mesh, face
+            face, mesh = better, self._mesh(pixels, better)
+        return None
 
     def _mesh(self, pixels: Pixels, face: models.Face) -> Array | None:
         """Fit the mesh to a face; (478, 3) in the pixels of the given picture, or None.
@@ -175,10 +210,7 @@ class OpenDetect(OpenStage):
         around its own answer until that square stays where it is. Every other look is at the mirrored picture, and the mean of
         the last two is returned: what the network answers differently for left and right cancels.
         """
-        x, y, width, height = face.box
-        across = face.points[1] - face.points[0]
-        angle = math.atan2(across[1], across[0])
-        region = models.Region(x + width / 2, y + height / 2, FIRST_GROWTH * max(width, height), angle)
+        region = region_of_face(face, FIRST_GROWTH)
         last: Array | None = None
         for look in range(max(2, self.stage.max_looks)):
             mesh = mesh_in_region(self.mesher, pixels, region, mirrored=look % 2 == 1)
@@ -190,6 +222,24 @@ class OpenDetect(OpenStage):
                 break
             last = mesh
         return np.asarray(mean, dtype=np.float32)
+
+    def _in_tiles(self, pixels: Pixels, heads: Sequence[Head]) -> list[Head]:
+        """Return further heads, seen in tiles of the photograph: a crowd's faces are too small for a look at the whole."""
+        found: list[models.Face] = []
+        for factor in factors_of_tiles(pixels.shape[1], pixels.shape[0]):
+            reduced = reduce_by(pixels, factor)
+            for x, y in tiles(reduced.shape[1], reduced.shape[0]):
+                tile = reduced[y : y + TILE, x : x + TILE]
+                found += [_to_source(_shifted(face, x, y), factor) for face in self.near.find(tile)]
+        known = [_face_of_head(head) for head in heads if head.mesh is not None]
+        fresh = [face for face in distinct(found) if all(overlap(face.box, box) <= 0.3 for box in known)]
+        return [head for head in self._with_mesh(pixels, pixels, fresh, 1)[0] if self._is_sure(pixels, head)]
+
+    def _is_sure(self, pixels: Pixels, head: Head) -> bool:
+        """Tell whether the detector sees a head's face again, level: of many tiles some look like faces by chance."""
+        assert head.mesh is not None
+        again = same_face(self.near, pixels, region_of_mesh(head.mesh))
+        return again is not None and again.score >= SURE
 
     def _with_body(self, reduced: Pixels, factor: int, lone: Sequence[models.Face], heads: Sequence[Head]) -> list[Head]:
         """Return a head for each face without mesh, and for a body whose head no face explains.
@@ -265,6 +315,17 @@ def _without_twins(heads: Sequence[Head]) -> list[Head]:
         if all(overlap(head.box, other.box) <= 0.5 for other in kept):
             kept.append(head)
     return kept
+
+
+def _shifted(face: models.Face, x: int, y: int) -> models.Face:
+    left, top, width, height = face.box
+    return models.Face((left + x, top + y, width, height), face.score, face.points + np.array([x, y], dtype=np.float32))
+
+
+def _face_of_head(head: Head) -> tuple[float, float, float, float]:
+    """Return x, y, width, height of a head's mesh."""
+    x0, y0, x1, y1 = _face_box(head)
+    return x0, y0, x1 - x0, y1 - y0
 
 
 def _face_box(head: Head) -> tuple[float, float, float, float]:

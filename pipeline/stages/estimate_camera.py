@@ -24,6 +24,7 @@ from ..annotators.faces.face_crop import factor_to, mesh_in_region, reduce_by, r
 from ..annotators.faces.face_shape import eye_distance
 from ..annotators.faces.head_fit import HeadFit, camera_of
 from ..annotators.faces.mesh_drift import marked
+from ..annotators.faces.upright import better_turn
 from ..backends import mediapipe_models as models
 from ..stage import Backend, OpenStage, Stage
 from .detect import BODY_SCORE
@@ -34,6 +35,8 @@ BODY_PIXELS = 640
 """Longest side of the photograph as the pose model sees it, once more and mirrored."""
 CENTRAL_FACE_SCORE = 0.3
 """Least score of a face in a crop that was made around one."""
+COARSE_ROLL = math.radians(25.0)
+"""Largest roll, by the face's points, that may be left in the crop of a head without a mesh; they are off by 10 degrees."""
 COARSE_SPREAD = math.radians(25.0)
 """Disagreement under mirroring at which a coarse azimuth has lost about 40 per cent of its confidence."""
 MESH_SPREAD = math.radians(8.0)
@@ -49,7 +52,7 @@ class EstimateCamera(Stage):
     """Estimates the camera label."""
 
     name = "estimate_camera"
-    version = 3
+    version = 4
     needs = ("head", "image")
     gives = ("camera",)
 
@@ -176,6 +179,9 @@ class OpenEstimateCamera(OpenStage):
         """
         size = image.shape[1]
         region = region_of_mesh(mesh)
+        self.finder = self.finder or models.FaceFinder("short", CENTRAL_FACE_SCORE)
+        if better_turn(self.finder, image, region) is not None:
+            raise Drop("pose_unsure", "the face is surer the other way up than as the crop shows it")
         first = mesh_in_region(self.mesher, image, region)
         second = mesh_in_region(self.mesher, image, region, mirrored=True)
         if first is None or second is None:
@@ -230,6 +236,9 @@ class OpenEstimateCamera(OpenStage):
         middle = np.array([image.shape[1] / 2.0, image.shape[0] / 2.0])
         found = [head_of_face(face.points) for face in self.finder.find(image)]
         near = [head for head in found if np.linalg.norm(head.placement.centre - middle) < 0.2 * image.shape[1]]
+        if near and abs(near[0].roll) > COARSE_ROLL:
+            angle = math.degrees(near[0].roll)
+            raise Drop("pose_implausible", f"the face lies in the crop with a roll of {angle:.0f} degrees", angle)
         return near[0] if near else None
 
     def _judge(self, estimate: _Estimate) -> None:

@@ -6,9 +6,9 @@ the file's name: numbers that are not finite, damage, a missing texture, no colo
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Floats, Pixels
+from ....datasets.sample import wording
 from ..assets.formats import AssetError
+from .materials import Companions, Texture, header_of_ply, lines_of, parse_texture
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +80,7 @@ def read_scan(path: Path, limits: MeshLimits | None = None) -> Scan:
         AssetError: it cannot be read or drawn; the message names the file, what was expected and what came.
     """
     limits = limits or MeshLimits()
-    _look_before(path, limits)
-    parts = _load(path)
+    parts = _load(path, _look_before(path, limits))
     num_faces = sum(len(part.faces) for part in parts)
     if not num_faces:
         raise AssetError(f"{path}: expected triangles, got none")
@@ -89,6 +90,8 @@ def read_scan(path: Path, limits: MeshLimits | None = None) -> Scan:
         )
     tables = [(np.array(part.vertices, dtype=np.float64), np.array(part.faces, dtype=np.int64)) for part in parts]
     for points, faces in tables:
+        if points.ndim != 2 or points.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
+            raise AssetError(f"{path}: expected points of three numbers and triangles, got {points.shape} and {faces.shape}")
         if not np.isfinite(points).all():
             raise AssetError(
                 f"{path}: expected finite coordinates, got {int((~np.isfinite(points)).any(axis=1).sum())} vertices without"
@@ -110,11 +113,17 @@ def read_scan(path: Path, limits: MeshLimits | None = None) -> Scan:
 
 def companions(path: Path) -> list[Path]:
     """Return the files that a mesh names: materials and textures, whether they are there or not."""
-    return [path.parent / name for name in _named(path)]
+    try:
+        return [named.path or path.parent / Path(named.text).name for named in Companions(path).files]
+    except AssetError:
+        return []
 
 
-def _look_before(path: Path, limits: MeshLimits) -> None:
-    """Refuse by size, and by textures that are not there: trimesh would put a plain one in their place."""
+def _look_before(path: Path, limits: MeshLimits) -> Companions:
+    """Refuse by size, by counts that no file of that size can hold, and by files that are not there.
+
+    trimesh would put a plain texture in the place of a missing one, and make room for what a header declares.
+    """
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -123,52 +132,43 @@ def _look_before(path: Path, limits: MeshLimits) -> None:
         raise AssetError(
             f"{path}: {size / 1e6:,.0f} MB, more than max_megabytes {limits.max_megabytes:g}; reduce it, or allow more"
         )
-    missing = [name for name in _named(path) if not (path.parent / name).is_file()]
-    if missing:
-        raise AssetError(f"{path.parent / missing[0]}: expected the file that {path.name} names, found none")
+    declared = _declared(path)
+    if declared > max(size, 12 * limits.max_faces):
+        raise AssetError(f"{path}: its header declares {declared:,} elements in {size:,} bytes; the file is damaged")
+    found = Companions(path)
+    if missing := found.missing():
+        raise AssetError(f"{path.parent / Path(missing).name}: expected the file that {path.name} names, found none")
+    return found
 
 
-def _named(path: Path) -> list[str]:
-    """Return the names of materials and textures that an .obj or .ply refers to."""
-    if path.suffix.lower() == ".ply":
-        return [" ".join(words[2:]) for words in _header(path) if words[:2] == ["comment", "TextureFile"]]
-    if path.suffix.lower() != ".obj":
-        return []
-    found: list[str] = []
-    for words in _lines(path, "mtllib", ("mtllib",)):
-        library = " ".join(words[1:])
-        found.append(library)
-        if (path.parent / library).is_file():
-            found += [textures[-1] for textures in _lines(path.parent / library, "map_Kd", ("map_Kd",)) if len(textures) > 1]
-    return list(dict.fromkeys(found))
+def _declared(path: Path) -> int:
+    """Return the largest count in a .ply's or .glb's header; 0 for an .obj, and where there is no sense in it."""
+    try:
+        if path.suffix.lower() == ".ply":
+            counts = [words[2] for words in header_of_ply(path) if len(words) == 3 and words[0] == "element"]
+            return max((int(count) for count in counts if count.isdecimal() and len(count) < 20), default=0)
+        if path.suffix.lower() != ".glb":
+            return 0
+        with path.open("rb") as file:
+            head = file.read(20)
+            told = json.loads(file.read(int.from_bytes(head[12:16], "little"))) if head[16:20] == b"JSON" else {}
+        return max((int(accessor.get("count", 0)) for accessor in told.get("accessors", [])), default=0)
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return 0
 
 
-def _lines(path: Path, beginning: str, words: tuple[str, ...]) -> Iterator[list[str]]:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        yield from (line.split() for line in file if line.lstrip().startswith(beginning) and line.split()[0] in words)
-
-
-def _header(path: Path) -> Iterator[list[str]]:
-    """Yield the words of a .ply file's header, line by line."""
-    with path.open("rb") as file:
-        for _ in range(200):
-            line = file.readline(1000).decode("utf-8", errors="replace").strip()
-            yield line.split()
-            if line in ("", "end_header"):
-                return
-
-
-def _load(path: Path) -> list[Any]:
+def _load(path: Path, found: Companions) -> list[Any]:
     """Return trimesh's meshes, in the file's frame; the vertices of an .obj are split where its texture is cut."""
     try:
         import trimesh
     except ImportError as error:
         raise AssetError(f"{path}: trimesh is not installed; pip install 'spherehead-toolkit[synthetic]'") from error
     try:
-        loaded = trimesh.load_scene(path, process=False)
+        resolver: Any = found if path.suffix.lower() != ".glb" else None
+        loaded = trimesh.load_scene(path, process=False, resolver=resolver)
         parts = loaded.dump(concatenate=False)
     except Exception as error:  # readers of damaged files raise anything
-        raise AssetError(f"{path}: not a readable {path.suffix[1:].upper()} file ({type(error).__name__}: {error})") from error
+        raise AssetError(f"{path}: not a readable {path.suffix[1:].upper()} file ({wording(error)})") from error
     return [part for part in parts if isinstance(part, trimesh.Trimesh) and len(part.faces)]
 
 
@@ -178,7 +178,11 @@ def _file_vertices(path: Path, tables: list[Floats]) -> tuple[list[Array], int]:
     An .obj's vertices are split where its texture is cut, so they are found again by their place.
     """
     if path.suffix.lower() == ".obj":
-        own = np.array([[float(word) for word in words[1:4]] for words in _lines(path, "v", ("v",))], dtype=np.float64)
+        try:
+            words = [text.split()[:3] for text in lines_of(path, "v")]
+            own = np.array(words, dtype=np.float64).reshape(len(words), 3)
+        except ValueError as error:
+            raise AssetError(f"{path}: expected three numbers after each v ({wording(error)})") from error
         order = np.lexsort(own.T)
         rows, first = np.unique(own[order], axis=0, return_index=True)
         numbers = {row.tobytes(): int(order[place]) for row, place in zip(rows + 0.0, first, strict=True)}
@@ -225,9 +229,7 @@ def _surface(path: Path, part: Any, points: Floats, faces: Array, solid: Array, 
             raise AssetError(
                 f"{path}: expected a finite texture coordinate for each of {len(points)} vertices, got {uvs.shape}"
             )
-        outside = (uvs < 0.0) | (uvs > 1.0)
-        uvs = np.where(outside, uvs % 1.0, uvs)  # textures repeat
-        return Surface(points, kept, np.column_stack([uvs[:, 0], 1.0 - uvs[:, 1]]), kept, picture, own)
+        return Surface(points, kept, *_laid_out(path, visual, uvs, kept, picture), own)
     if visual.kind != "vertex" or not visual.defined:
         raise AssetError(
             f"{path}: expected a texture or colours at its vertices, got neither; a scan without colours is of no use"
@@ -235,6 +237,45 @@ def _surface(path: Path, part: Any, points: Floats, faces: Array, solid: Array, 
     colours = np.array(visual.vertex_colors, dtype=np.uint8)
     uvs, face_uvs, texture = colour_atlas(colours[:, :3], kept)
     return Surface(points, kept, uvs, face_uvs, texture, own)
+
+
+def _laid_out(path: Path, visual: Any, uvs: Floats, faces: Array, picture: Pixels) -> tuple[Floats, Array, Pixels]:
+    """Return uvs (T, 2) from 0 to 1 with v down, face_uvs (F, 3) and the texture, which repeats as far as a face reaches.
+
+    A face is moved as a whole by whole repeats: were its corners brought back one by one, a face that crosses the edge would
+    show the texture from end to end. Renderers do not repeat textures, so one is lengthened by what faces see beyond its edge.
+
+    Raises:
+        AssetError: a face shows more repeats than a texture can be lengthened by, or asks for what is not drawn.
+    """
+    told = _told(path, visual)
+    if told is not None:
+        uvs = uvs * told.scale + told.offset
+        uvs = np.clip(uvs, 0.0, 1.0) if told.clamp else uvs
+    down = np.column_stack([uvs[:, 0], 1.0 - uvs[:, 1]])
+    used = down[np.unique(faces)] if len(faces) else down[:0]
+    if not ((used < 0.0) | (used > 1.0)).any():
+        return down, faces, picture
+    corners = down[faces]
+    inside = ((corners >= 0.0) & (corners <= 1.0)).all(axis=1, keepdims=True)
+    corners = np.where(inside, corners, corners - np.floor(corners.min(axis=1, keepdims=True)))
+    reach = np.maximum(corners.max(axis=(0, 1)), 1.0)
+    height, width = picture.shape[:2]
+    # one texel more than is seen, for the filter
+    rows, columns = (length if most == 1.0 else math.ceil(length * most) + 1 for length, most in
+                     ((height, reach[1]), (width, reach[0])))  # fmt: skip
+    if max(rows, columns) > 4 * MAX_TEXTURE or rows * columns > 4 * MAX_TEXTURE**2:
+        raise AssetError(f"{path}: a face repeats its texture {float(reach.max()):.0f} times; expected one picture of the head")
+    longer = picture[np.arange(rows) % height][:, np.arange(columns) % width]
+    laid = corners.reshape(-1, 2) * (width / columns, height / rows)
+    return laid, np.arange(3 * len(faces), dtype=np.int32).reshape(-1, 3), np.ascontiguousarray(longer)
+
+
+def _told(path: Path, visual: Any) -> Texture | None:
+    """Return what an .obj's material says of its texture beside the name; None where nothing."""
+    text = getattr(visual.material, "image", None)
+    text = text.info.get("file_path") if text is not None and path.suffix.lower() == ".obj" else None
+    return parse_texture(text) if isinstance(text, str) else None
 
 
 def _picture(path: Path, visual: Any) -> Pixels | None:
@@ -247,7 +288,7 @@ def _picture(path: Path, visual: Any) -> Pixels | None:
     try:
         picture = np.array(image.convert("RGBA"), dtype=np.uint8)
     except Exception as error:  # damaged pictures raise anything
-        raise AssetError(f"{path}: its texture cannot be decoded ({type(error).__name__}: {error})") from error
+        raise AssetError(f"{path}: its texture cannot be decoded ({wording(error)})") from error
     if getattr(material, "alphaMode", None) not in ("MASK", "BLEND"):
         picture[..., 3] = 255
     larger = max(picture.shape[:2]) / MAX_TEXTURE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 from spherehead.datasets.sample import Drop, Head, Photo, Sample
 from spherehead.manifests.identity import rng, sample_id
 from spherehead.pipeline.annotators.faces.face_crop import distance, factor_to, reduce_by
+from spherehead.pipeline.annotators.faces.head_fit import HeadFit
+from spherehead.pipeline.annotators.faces.tiles import TILE, TILE_OVERLAP, factors_of_tiles, tiles
 from spherehead.pipeline.backends.mediapipe_models import Face, Region
+from spherehead.pipeline.stages.align import Align, place
 from spherehead.pipeline.stages.detect import Detect, OpenDetect, distinct, in_order, overlap, pick
 
 DRAW = rng(0, "0" * 16, "detect")
@@ -207,3 +211,88 @@ def test_squares_differ_by_place_size_or_angle() -> None:
     assert distance(square, dataclasses.replace(square, x=53)) == pytest.approx(0.03)
     assert distance(square, dataclasses.replace(square, side=105)) == pytest.approx(np.log(1.05))
     assert distance(square, dataclasses.replace(square, angle=0.1 + 2 * np.pi + 0.04)) == pytest.approx(0.04)
+
+
+def test_every_head_of_a_crowd_is_found(every: OpenDetect, shared: Path) -> None:
+    picture = cv2.imread(str(shared / "failing" / "thirty_faces.jpg"))[:, :, ::-1]
+    found = detect(every, picture)
+    assert len(found) == 30 and all(sample.require("head").kind == "mesh" for sample in found)
+    centres = {(round(x + w / 2) // 210, round(y + h / 2) // 210) for x, y, w, h in (s.require("head").box for s in found)}
+    assert len(centres) == 30
+
+
+def test_a_crowd_in_a_large_photograph_is_found_once_each(every: OpenDetect, astronaut: np.ndarray) -> None:
+    face = cv2.resize(astronaut[:220, 120:340], (110, 110), interpolation=cv2.INTER_AREA)
+    canvas = np.full((1500, 2000, 3), 150, np.uint8)
+    places = [(x, y) for y in range(40, 1400, 270) for x in range(30, 1900, 310)]
+    for x, y in places:
+        canvas[y : y + 110, x : x + 110] = face
+    found = detect(every, canvas)
+    middles = [(x + w / 2, y + h / 2) for x, y, w, h in (sample.require("head").box for sample in found)]
+    nearest = [
+        min(range(len(places)), key=lambda i: np.hypot(places[i][0] + 55 - x, places[i][1] + 55 - y)) for x, y in middles
+    ]
+    assert sorted(nearest) == list(range(len(places)))
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_tiles_cover_a_picture_and_hold_every_small_face_whole(width: int, height: int) -> None:
+    for length, at in ((width, 0), (height, 1)):
+        starts = sorted({tile[at] for tile in tiles(width, height)})
+        assert starts[0] == 0 and starts[-1] == max(0, length - TILE)
+        assert all(after <= before + TILE - TILE_OVERLAP for before, after in itertools.pairwise(starts))
+    factors = factors_of_tiles(width, height)
+    assert factors == [] or factors[0] == 1
+    assert max(width, height) <= TILE or max(width, height) / factors[-1] <= 2.5 * TILE or min(width, height) < 16 * factors[-1]
+
+
+def turned_by(picture: np.ndarray, degrees: float, grey: int) -> tuple[np.ndarray, np.ndarray]:
+    """Turn a picture clockwise on a canvas that holds it whole; also return the (3, 3) map."""
+    height, width = picture.shape[:2]
+    side = int(np.ceil(np.hypot(height, width)))
+    turn = np.vstack([cv2.getRotationMatrix2D((width / 2, height / 2), -degrees, 1), (0, 0, 1)])
+    turn[:2, 2] += (side - np.array([width, height])) / 2
+    return cv2.warpAffine(picture, turn[:2], (side, side), flags=cv2.INTER_AREA, borderValue=(grey,) * 3), turn
+
+
+@pytest.fixture(scope="module")
+def largest() -> Iterator[OpenDetect]:
+    stage = Detect(landmarks="mediapipe").open()
+    yield stage
+    stage.close()
+
+
+def test_a_turned_head_gets_an_upright_crop_or_a_refusal(
+    largest: OpenDetect, astronaut: np.ndarray, photos: list[Path]
+) -> None:
+    pictures = [astronaut, *(reduce_by(cv2.imread(str(path))[:, :, ::-1], 2) for path in photos)]
+    align, upright, wrong = Align(size=128).open(), 0, []
+    for number, picture in enumerate(pictures):
+        (level,) = detect(largest, picture)
+        expected = place(level.require("head"), HeadFit()).crop_matrix(128)
+        for degrees in (120, 135, 150, 165, 180, 195, 210, 240, 255):
+            canvas, turn = turned_by(picture, degrees, 128)
+            try:
+                (sample,) = align.one(detect(largest, canvas)[0], DRAW)
+            except Drop:
+                continue
+            apart = sample.crop.matrix @ turn @ np.linalg.inv(expected)
+            roll = abs(np.degrees(np.arctan2(apart[1, 0], apart[0, 0])))
+            upright += roll < 15
+            if roll >= 15 and sample.require("head").kind == "mesh":
+                wrong.append((number, degrees, round(roll)))
+    assert wrong == [] and upright >= 25
+
+
+def test_an_upside_down_portrait_is_cut_out_upright(largest: OpenDetect, shared: Path) -> None:
+    picture = np.ascontiguousarray(cv2.imread(str(shared / "failing" / "upside_down.jpg"))[:, :, ::-1])
+    (sample,) = detect(largest, picture)
+    assert abs(abs(np.degrees(sample.require("head").roll)) - 180) < 5
+    (back,) = detect(largest, picture[::-1, ::-1])
+    assert abs(np.degrees(back.require("head").roll)) < 5
+
+
+def test_an_upright_head_is_left_as_the_mesh_network_sees_it(largest: OpenDetect, astronaut: np.ndarray) -> None:
+    (sample,) = detect(largest, astronaut)
+    faces = distinct(largest.near.find(astronaut))
+    assert np.array_equal(sample.require("head").mesh, largest._mesh(astronaut, faces[0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from spherehead.datasets.camera import Camera, geodesic
 from spherehead.datasets.sample import Drop, Photo, Sample
 from spherehead.manifests.identity import rng
+from spherehead.pipeline.annotators.faces.face_crop import mesh_in_region, region_of_mesh
 from spherehead.pipeline.annotators.faces.head_fit import NUM_VERTICES
 from spherehead.pipeline.stages.align import Align
 from spherehead.pipeline.stages.detect import Detect, OpenDetect
@@ -337,3 +339,21 @@ def test_residual_is_measured_in_eye_distances() -> None:
     moved = mesh + np.array([0.05 * eyes, 0.0, 0.0])
     assert label_residual(camera, face, mesh, 512) == pytest.approx(0.0, abs=1e-9)
     assert label_residual(camera, face, moved, 512) == pytest.approx(0.05, rel=1e-6)
+
+
+def test_a_crop_that_shows_the_face_upside_down_is_refused(
+    estimator: OpenEstimateCamera, crop: Callable[[np.ndarray], Sample], astronaut: np.ndarray
+) -> None:
+    """The mesh of an inverted face agrees with that of its mirror image: only the opposite turn tells."""
+    sample = crop(astronaut)
+    inverted = np.ascontiguousarray(sample.image[::-1, ::-1])
+    mesh = sample.mesh * np.array([-1, -1, 1], dtype=np.float32) + np.array([512, 512, 0], dtype=np.float32)
+    upside_down = sample.with_(image=inverted, mesh=mesh)
+    region = region_of_mesh(mesh)
+    drawn = mesh_in_region(estimator.mesher, inverted, dataclasses.replace(region, angle=0.0))
+    for given_mesh in (drawn, upside_down.mesh):
+        if given_mesh is None:
+            continue
+        with pytest.raises(Drop) as caught:
+            estimate(estimator, upside_down.with_(mesh=given_mesh))
+        assert caught.value.reason.startswith("pose_")
