@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.sample import Drop, SourceImage
 from spherehead.datasets.shards.codec import camera_json, encode_grey
@@ -239,6 +241,55 @@ def test_a_manifest_that_leads_elsewhere_or_lacks_its_table_is_refused(finished_
     (folder / "manifest.json").write_text(json.dumps(header))
     with pytest.raises(SourceError, match="leads elsewhere"):
         open_source(str(folder))
+
+
+MEMBERS = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "x/a", "./a"]),
+        st.sampled_from(
+            [".jpg", ".png", ".JPG", ".one.jpg", ".two.jpg", ".txt", "", ".cam.json", ".one.cam.json", ".json", ".mask.png"]
+        ),
+        st.sampled_from([b"0", b"1"]),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(MEMBERS)
+def test_every_member_is_a_file_a_label_in_use_or_refused_and_no_label_is_ever_guessed(tmp_path_factory, members):
+    folder = tmp_path_factory.getbasetemp()
+    written = [(key + ending, ending.encode() + content) for key, ending, content in members if key + ending != "./a"]
+    source = packed(folder, written)
+    entries = list(source.entries())
+    plain = [(name.removeprefix("./"), data) for name, data in written]
+    labels = [(name, data) for name, data in plain if name.lower().endswith((".json", ".mask.png"))]
+    files = sorted(name for name, _ in plain if (name, _) not in labels)
+    seen = [entry.path.removeprefix("a.tar/") for entry in entries]
+    assert sorted(path for path in seen if not path.lower().endswith((".json", ".mask.png"))) == files
+    used = set()
+    for entry in entries:
+        path = entry.path.removeprefix("a.tar/")
+        if isinstance(entry, Refused):
+            used.add(path)
+            continue
+        key, stem = path.partition(".")[0], path.rpartition(".")[0]
+        for kind, ending in (("camera", ".cam.json"), ("mask", ".mask.png")):
+            data = source.sidecar(entry, kind)
+            named = {name: {other for twin, other in labels if twin == name} for name in (stem + ending, key + ending)}
+            name = next((name for name, found in named.items() if found), "")
+            if data is not None:
+                assert named[name] == {data}, "a label that is not the only one of its name"
+                used.add(name)
+                same = [
+                    other for other in set(files) if other.partition(".")[0] == key and other.lower().endswith(("jpg", "png"))
+                ]
+                mine = [other for other in same if other.rpartition(".")[0] == name.removesuffix(ending)]
+                rivals = mine if name == stem + ending else same
+                assert len(rivals) <= 1, "a label that several pictures could claim"
+    lost = {name for name, _ in labels if name.endswith((".cam.json", ".mask.png"))} - used
+    claimed = {path.partition(".")[0] for path in seen if path not in used or not path.endswith((".json", ".mask.png"))}
+    assert all(name.partition(".")[0] in claimed for name in lost), "a label that nobody speaks of"
 
 
 def test_a_compressed_tar_says_how_to_unpack_it(tmp_path):
