@@ -9,9 +9,10 @@ caller; `shards.tar` writes archives with webdataset's writer.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, NamedTuple
 
 BLOCK = 512
 """Bytes of a header; contents fill whole blocks."""
@@ -32,8 +33,7 @@ ReadAt = Callable[[int, int], bytes]
 """(offset, number of bytes) -> those bytes, fewer at the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member of an archive, or (without a name) a stretch in which no member could be found."""
 
     name: str
@@ -87,7 +87,7 @@ def walk(read_at: ReadAt, size: int) -> Iterator[Member]:
     at, ended = 0, False
     while at < size:
         block = read_at(at, BLOCK)
-        if block.count(0) == len(block):
+        if block[0] == 0 and not block.strip(b"\0"):
             ended = True
             found = _next_header(read_at, at + BLOCK, min(size, at + _BEHIND_THE_END))
             if found is None:
@@ -104,7 +104,7 @@ def walk(read_at: ReadAt, size: int) -> Iterator[Member]:
             at = found
             continue
         ended = False
-        member, end = _member(read_at, at, size)
+        member, end = _member(read_at, at, size, block)
         yield member
         if end is None:
             end = _next_header(read_at, member.offset, size)
@@ -123,20 +123,31 @@ def _is_header(block: bytes) -> bool:
     """Tell whether a block is a header by its checksum (of unsigned or, as old writers had it, signed bytes)."""
     if len(block) != BLOCK:
         return False
-    told = _number(block[148:156])
+    field = block[148:156]
+    told = _number(field)
+    if told is None or told < 0:
+        return False
+    # the low half of Adler-32 is 1 + the sum of all bytes, modulo 65521, and twenty times as fast as `sum`
+    if ((zlib.adler32(block) & 0xFFFF) - 1 - sum(field) + 8 * 32 - told) % 65521 == 0:
+        return True
     rest = block[:148] + block[156:]
     total = sum(rest) + 8 * 32
-    return told == total or told == total - 256 * sum(byte > 127 for byte in rest)
+    return told in (total, total - 256 * sum(byte > 127 for byte in rest))
 
 
 def _number(field: bytes) -> int | None:
     """Read a number as octal digits or, with the first bit set, base 256; None where it is neither."""
     if field[0] & 0x80:
         return int.from_bytes(field, "big", signed=True) + (1 << (8 * len(field) - 1) if field[0] < 0xFF else 0)
-    digits = field.split(b"\0", 1)[0].strip(b" ")
-    if digits.strip(b"01234567"):
+    digits = field.rstrip(b"\0 ")
+    if not digits.isdigit():
+        digits = field.split(b"\0", 1)[0].strip(b" ")
+        if not digits:
+            return 0
+    try:
+        return int(digits, 8) if digits.isdigit() else None
+    except ValueError:  # an 8 or a 9
         return None
-    return int(digits, 8) if digits else 0
 
 
 def _next_header(read_at: ReadAt, start: int, stop: int) -> int | None:
@@ -164,12 +175,11 @@ class _Extended:
     problem: str = ""
 
 
-def _member(read_at: ReadAt, at: int, size: int) -> tuple[Member, int | None]:
+def _member(read_at: ReadAt, at: int, size: int, block: bytes) -> tuple[Member, int | None]:
     """Read the member whose first header is at a byte, and return where the next begins; None where that is unknown."""
     told, start = _Extended(), at
     while True:
-        block = read_at(at, BLOCK)
-        if len(block) != BLOCK or not _is_header(block):
+        if at > start and not _is_header(block := read_at(at, BLOCK)):
             detail = told.problem or "an extended header stands before no member"
             return Member(told.name or "", "damage", start, at, 0, ("truncated", detail)), None
         kind, count = block[156:157], _number(block[124:136])
@@ -183,7 +193,7 @@ def _member(read_at: ReadAt, at: int, size: int) -> tuple[Member, int | None]:
         else:
             _extend(told, kind, read_at(at + BLOCK, count))
         at += BLOCK + -(-count // BLOCK) * BLOCK
-    return _with_content(read_at, block, told, start, at + BLOCK, size)
+    return _with_content(read_at, block, count, told, start, at + BLOCK, size)
 
 
 def _extend(told: _Extended, kind: bytes, data: bytes) -> None:
@@ -226,13 +236,12 @@ def _text(data: bytes) -> str:
 
 
 def _with_content(
-    read_at: ReadAt, block: bytes, told: _Extended, start: int, offset: int, size: int
+    read_at: ReadAt, block: bytes, stored: int | None, told: _Extended, start: int, offset: int, size: int
 ) -> tuple[Member, int | None]:
     """Put a member together from its own header and the extended ones, and find its content's end."""
     name, code = told.name if told.name is not None else _stored_name(block), block[156:157]
     kind = "folder" if code == b"\0" and name.endswith("/") else _KINDS.get(code, "unknown")
-    stored, problem = _number(block[124:136]), told.problem
-    count = stored
+    count, problem = stored, told.problem
     if told.size is not None:
         if told.size.isascii() and told.size.isdigit() and len(told.size) < 20:
             count = int(told.size)

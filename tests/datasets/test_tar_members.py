@@ -125,6 +125,16 @@ def test_members_behind_a_damaged_stretch_and_in_a_second_archive_are_found() ->
     assert names(data[: 512 + 1024 + 600])[-1][1] == "truncated"
 
 
+def test_a_checksum_of_signed_bytes_is_taken_and_a_wrong_one_is_not() -> None:
+    data = bytearray(archive([("\u00fc" * 45, b"a")], tarfile.GNU_FORMAT))
+    data[148:156] = b" " * 8
+    right = sum(data[:512])
+    signed = right - 256 * sum(byte > 127 for byte in data[:512])
+    for total, problems in ((right, [""]), (signed, [""]), (right + 1, ["truncated"]), (signed - 1, ["truncated"])):
+        data[148:156] = b"%06o\0 " % total
+        assert [problem for _, problem in names(bytes(data))] == problems
+
+
 def test_an_extended_header_without_end_is_never_read_into_memory(tmp_path: pytest.TempPathFactory) -> None:
     path = tmp_path / "a.tar"  # type: ignore[operator]
     data = archive([("a.jpg", b"a")], pax_headers={"comment": "x"})
