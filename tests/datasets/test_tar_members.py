@@ -126,7 +126,7 @@ def test_members_behind_a_damaged_stretch_and_in_a_second_archive_are_found() ->
 
 
 def test_a_checksum_of_signed_bytes_is_taken_and_a_wrong_one_is_not() -> None:
-    data = bytearray(archive([("\u00fc" * 45, b"a")], tarfile.GNU_FORMAT))
+    data = bytearray(archive([("\u00fc" * 3, b"a")], tarfile.GNU_FORMAT))
     data[148:156] = b" " * 8
     right = sum(data[:512])
     signed = right - 256 * sum(byte > 127 for byte in data[:512])

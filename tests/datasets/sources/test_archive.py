@@ -285,8 +285,8 @@ def test_every_member_is_a_file_a_label_in_use_or_refused_and_no_label_is_ever_g
                     other for other in set(files) if other.partition(".")[0] == key and other.lower().endswith(("jpg", "png"))
                 ]
                 mine = [other for other in same if other.rpartition(".")[0] == name.removesuffix(ending)]
-                rivals = mine if name == stem + ending else same
-                assert len(rivals) <= 1, "a label that several pictures could claim"
+                claimants = mine if name == stem + ending else same
+                assert len(claimants) <= 1, "a label that several pictures could claim"
     lost = {name for name, _ in labels if name.endswith((".cam.json", ".mask.png"))} - used
     claimed = {path.partition(".")[0] for path in seen if path not in used or not path.endswith((".json", ".mask.png"))}
     assert all(name.partition(".")[0] in claimed for name in lost), "a label that nobody speaks of"
