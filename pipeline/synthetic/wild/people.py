@@ -6,8 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import ConvexHull
 
 from ....datasets.arrays import Array, Floats
+from ....datasets.camera import Camera
 from ....datasets.classes import INDEX
 from ..assets.library import Assets
 from ..people.figure import Figure, build_figure
@@ -32,10 +34,12 @@ class Sitter:
     surfaces: Surfaces
     face_points: Floats
     """(478, 3)."""
-    head: Array
-    """Indices of the vertices that bound the head with hair and hat."""
-    skull: Array
-    """Indices of those that bound it without."""
+    whole: Floats
+    """(N, 3) points whose projections bound all of the person before a camera: corners of the convex hull."""
+    head: Floats
+    """The same of the head with hair and hat."""
+    skull: Floats
+    """The same of the bare head."""
 
 
 def sitter_of(assets: Assets, person: Person) -> Sitter:
@@ -48,11 +52,17 @@ def sitter_of(assets: Assets, person: Person) -> Sitter:
     figure = dataclasses.replace(figure, parts=(*figure.parts, coat_of(figure)))
     drawing = Drawing(figure)
     head, skull = _bounds(figure, drawing)
-    return Sitter(person.name, drawing, surfaces_of(drawing), figure.face_points, head, skull)
+    whole = _corners(np.vstack([drawing.points, drawing.strands.points]))
+    return Sitter(person.name, drawing, surfaces_of(drawing), figure.face_points, whole, head, skull)
 
 
-def _bounds(figure: Figure, drawing: Drawing) -> tuple[Array, Array]:
-    """Return the vertices that bound the head with hair, and those of the bare head above the jaw line."""
+def _corners(points: Floats) -> Floats:
+    """Return the corners of the convex hull of (N, 3) points."""
+    return np.asarray(points[np.sort(ConvexHull(points).vertices)], dtype=np.float64)
+
+
+def _bounds(figure: Figure, drawing: Drawing) -> tuple[Floats, Floats]:
+    """Return the points that bound the head with hair, and those of the bare head above the jaw line."""
     near = np.linalg.norm(drawing.points, axis=1) < BOUND
     above = np.concatenate([_above_jaw(part.fields, len(part.points)) for part in figure.parts])
     of_head = ~np.isin(drawing.labels, BELOW)
@@ -61,15 +71,16 @@ def _bounds(figure: Figure, drawing: Drawing) -> tuple[Array, Array]:
     used[drawing.faces[of_head][drawing.opacities[drawing.face_uvs[of_head]] > 127]] = True
     names = np.repeat([part.name for part in figure.parts], [len(part.points) for part in figure.parts])
     bare = used & above & np.isin(names, ("head", "bust"))
-    return np.flatnonzero(used & above & near), np.flatnonzero(bare & near)
+    strands = drawing.strands.points[np.linalg.norm(drawing.strands.points, axis=1) < BOUND]
+    return _corners(np.vstack([drawing.points[used & above & near], strands])), _corners(drawing.points[bare & near])
 
 
 def _above_jaw(fields: Floats | None, count: int) -> Array:
     return np.full(count, True) if fields is None else fields[:, 0] <= 0.0
 
 
-def box_of(image: Floats, depth: Floats) -> Box:
-    """Return x, y, width and height of the smallest box around (N, 2) projected points that lie before the camera."""
-    before = depth > 0.02
-    x, y = image[before, 0], image[before, 1]
-    return float(x.min()), float(y.min()), float(np.ptp(x)), float(np.ptp(y))
+def box_of(points: Floats, camera: Camera, size: int) -> Box:
+    """Return x, y, width and height in pixels of the smallest box around (N, 3) points; all must lie before the camera."""
+    image, _ = camera.project(points)
+    (left, top), (right, bottom) = image.min(axis=0) * size, image.max(axis=0) * size
+    return float(left), float(top), float(right - left), float(bottom - top)

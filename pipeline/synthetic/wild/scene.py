@@ -6,6 +6,7 @@ light `camera_chain`'s.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from ....datasets.camera import Camera
 from ....datasets.shards.photographs import HIDDEN, OCCLUDER, OUTSIDE, VISIBLE, HeadLabel
 from ..rendering.exact_pass import SUPERSAMPLING, View, labels_of
 from ..rendering.light import KeyLight, Light
-from ..rendering.raster import Buffers
+from ..rendering.raster import NEAREST, Buffers
 from ..rendering.render import metered_gain
 from ..shading.deferred import photograph
 from ..shading.sky import turned
@@ -123,22 +124,20 @@ def draw_scene(
 
 def _draw(sitter: Sitter, camera: Camera, light: Light, size: int) -> Window:
     """Draw a person in the smallest square window that shows all of them that lies in the photograph."""
-    image, depth = camera.project(sitter.drawing.points)
-    image *= size
-    left, top, side = window_of(box_of(image, depth), size)
+    left, top, side = 0, 0, size
+    if camera.project(sitter.whole)[1].min() > NEAREST:
+        left, top, side = window_of(box_of(sitter.whole, camera, size), size)
     cut = np.array([[size / side, 0.0, -left / side], [0.0, size / side, -top / side], [0.0, 0.0, 1.0]])
     near = Camera(camera.cam2world, cut @ camera.intrinsics)
     seen = sitter.drawing.see(near, side * SUPERSAMPLING, with_clear=False)
     picture = photograph(sitter.surfaces, seen, near, _light_of(light, camera), SUPERSAMPLING)
     if sitter.drawing.has_clear:  # the glass of spectacles changes classes only: points behind it are seen
-        beneath = Buffers(seen.face, seen.bary, seen.depth.copy(), seen.clear)
-        seen = Buffers(seen.face.copy(), seen.bary.copy(), seen.depth, seen.clear.copy())
+        beneath = dataclasses.replace(seen, depth=seen.depth.copy())
         view = labels_of(sitter.drawing, sitter.drawing.see_clear(seen, near), SUPERSAMPLING)
         seen = beneath
     else:
         view = labels_of(sitter.drawing, seen, SUPERSAMPLING)
-    boxes = (box_of(image[sitter.head], depth[sitter.head]), box_of(image[sitter.skull], depth[sitter.skull]))
-    return Window(left, top, picture, view, seen, *boxes)
+    return Window(left, top, picture, view, seen, box_of(sitter.head, camera, size), box_of(sitter.skull, camera, size))
 
 
 def window_of(box: Box, size: int) -> tuple[int, int, int]:
@@ -204,6 +203,9 @@ def _points(points: Floats, camera: Camera, window: Window, who: Pixels, index: 
     shown = inside & ((fine >= 0) & (fine < side)).all(axis=1)
     column, row = fine[shown].T
     open_view = depth[shown] <= window.seen.depth[row, column] + TOLERANCE
+    strands = window.seen.strands
+    if strands is not None:
+        open_view &= (strands.clear[row, column] > 0.5) | (strands.depth[row, column] >= depth[shown] - TOLERANCE)
     pixel = np.floor(image[shown]).astype(np.int64)
     owner = who[pixel[:, 1], pixel[:, 0]]
     visible = open_view & ((owner == index + 1) | (owner == 0))
