@@ -62,6 +62,7 @@ WRAPPERS = {
     "safetensors": {"model/store.py"},
     "numba": {"datasets/compiled.py"},
     "mitsuba": {"pipeline/synthetic/rendering/render.py"},
+    "mitsuba_oidn": {"pipeline/synthetic/rendering/oidn.py"},
     "trimesh": {"pipeline/synthetic/scans/meshes.py"},
     "torch": {
         "pipeline/annotators/faces/face_alignment_points.py",
