@@ -111,13 +111,15 @@ def commit(books: Books) -> Committed:
         rows = _tables(state, decisions, placed, chain, books.check)
         sha256 = store.write_table(out / store.MANIFEST, rows, decisions.schema())
         quarantine.write(pictures)
+        remove_strays(out, state, own, entries)
         header = store.Header(
             HEADER_VERSION, __version__, recipe.provenance(), {chain: recipe.chain()}, environment(), counts, reasons,
             tuple(entries), sha256, tuple(sorted(books.tombstones.ids)),
         ).sealed()  # fmt: skip
         store.write_json(out / store.HEADER, header)
         _note_written(out, state, facts, header.digest)
-    remove_strays(out, state, own, entries)
+    else:
+        remove_strays(out, state, own, entries)
     if writer.unread:
         books.observer.message(
             f"{writer.unread:,} shards ({writer.unread_bytes:,} bytes) have the sizes and times with which this program wrote "

@@ -108,7 +108,16 @@ def row_text(packed: bytes) -> str:
 
 
 def prepare(db: sqlite3.Connection) -> None:
-    """Make the tables where there are none; take over those of version 1, and empty what is of another version."""
+    """Make the tables where there are none, or close the database where that fails."""
+    try:
+        _prepare(db)
+    except sqlite3.Error:
+        db.close()
+        raise
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    """Make tables; take over those of version 1, and empty what is of another version."""
     tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
     found = db.execute("SELECT version FROM format").fetchone() if "format" in tables else None
     version = found[0] if found else None

@@ -46,7 +46,11 @@ class StageCache:
                 nothing.
         """
         self.db = open_database(path, page_size=8192)
-        self.db.executescript(_TABLES)
+        try:
+            self.db.executescript(_TABLES)
+        except sqlite3.Error:
+            self.db.close()
+            raise
         self._old = OldLogs(path.parent / "cache")
 
     @classmethod

@@ -1,0 +1,105 @@
+"""Kill builds at random moments and compare what the last one leaves with an undisturbed build; or interrupt them, and time it.
+
+python tests/bench/kill.py PHOTOGRAPHS [--preset frames] [--rounds 200] [--signals 0] [--set frame.size=64] [--scratch DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def digests(out: Path) -> dict[str, str]:
+    """Return sha256 by name of all that must not vary."""
+    names = ("manifest.json", "manifest.parquet", "origins.parquet")
+    files = [*out.glob("*.tar"), *(out / name for name in names), *(out / "quarantine").glob("*/*.jpg")]
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+
+
+class Trial:
+    """One build, begun again and again."""
+
+    def __init__(self, arguments: argparse.Namespace, scratch: Path) -> None:
+        """Time an undisturbed build and keep what it made."""
+        self.words = [sys.executable, "-m", "spherehead", "build-dataset", *arguments.photographs]
+        self.words += ["--preset", arguments.preset, "--workers", str(arguments.workers), "--no-report"]
+        self.words += [word for setting in arguments.set for word in ("--set", setting)]
+        self.scratch, self.random = scratch, random.Random(arguments.seed)
+        began = time.perf_counter()
+        assert self.start("calm").wait() == 0
+        self.whole = time.perf_counter() - began
+        self.calm = digests(scratch / "calm")
+        print(f"an undisturbed build: {self.whole:.1f} s, {len(self.calm)} files", flush=True)
+
+    def start(self, name: str) -> subprocess.Popen[bytes]:
+        """Begin a build, or resume it."""
+        words = [*self.words, "--out", str(self.scratch / name)]
+        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def round(self, number: int) -> bool:
+        """Kill a build some times, resume it to its end, and say whether it came out equal."""
+        shutil.rmtree(self.scratch / "killed", ignore_errors=True)
+        for _ in range(self.random.randint(1, 3)):
+            process = self.start("killed")
+            try:
+                process.wait(timeout=self.random.uniform(0.05, 1.05) * self.whole)
+            except subprocess.TimeoutExpired:
+                (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGKILL)
+                process.wait()
+        return self.start("killed").wait() == 0 and digests(self.scratch / "killed") == self.calm
+
+    def interrupt(self, number: int) -> tuple[float, int]:
+        """Stop a build by a signal at a random moment, some with stopped workers; return seconds and exit code."""
+        shutil.rmtree(self.scratch / "stopped", ignore_errors=True)
+        process = self.start("stopped")
+        time.sleep(self.random.uniform(0.0, 1.0) * self.whole)
+        if number % 3 == 0:
+            import psutil
+
+            for child in psutil.Process(process.pid).children() if process.poll() is None else ():
+                child.suspend()
+        began = time.perf_counter()
+        process.send_signal(signal.SIGTERM if number % 2 else signal.SIGINT)
+        code = process.wait(timeout=60)
+        return time.perf_counter() - began, code
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photographs", nargs="+")
+    parser.add_argument("--preset", default="frames")
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--signals", type=int, default=0, help="interruptions to time")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--scratch", type=Path, default=None)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as name:
+        trial = Trial(arguments, Path(name))
+        equal = 0
+        for number in range(arguments.rounds):
+            equal += trial.round(number)
+            print(f"{equal} of {number + 1} rounds equal", flush=True)
+        stops = [trial.interrupt(number) for number in range(arguments.signals)]
+        if stops:
+            codes = sorted({code for _, code in stops})
+            seconds = [spent for spent, _ in stops]
+            print(
+                f"{len(stops)} signals: median {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s, exit {codes}"
+            )
+
+
+if __name__ == "__main__":
+    main()
