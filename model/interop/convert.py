@@ -34,7 +34,7 @@ from ..store import (
 )
 from .limits import CheckpointError, Limits, shown
 from .names import PublishedNameError, discriminator_name, generator_name
-from .networks import SHOWN, Network, find_networks, init_kwargs, plain
+from .networks import SHOWN, Network, StateDict, find_networks, init_kwargs, plain
 from .rebuild import StoredTensor
 from .settings import discriminator_settings, generator_settings
 from .torch_files import Checkpoint, read_checkpoint
@@ -74,7 +74,8 @@ def convert(
         limits: what the checkpoint may ask for; None for the usual ones.
 
     Raises:
-        CheckpointError: damaged, refused, beyond a limit, or a tensor has no place, is missing or does not fit.
+        CheckpointError: damaged, refused, beyond a limit, a tensor has no place, is missing or does not fit, or the folder
+            cannot be written.
         PublishedSettingsError: a setting is missing or has no counterpart here.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -82,17 +83,22 @@ def convert(
     checkpoint = read_checkpoint(path, limits)
     parts = [GENERATOR, *[LIVE_GENERATOR] * live, *[DISCRIMINATOR] * discriminator]
     networks = find_networks(checkpoint, parts, bare=like is not None)
+    if like is not None and not all(isinstance(network.record, StateDict) for network in networks.values()):
+        raise CheckpointError("expected a bare state dict with --like; this checkpoint has its own settings, leave --like out")
     config = settings_of(networks, changes) if like is None else settings_like(like, discriminator, changes)
     plans = {part: _plan(network, config, part) for part, network in networks.items()}
     ignored = _ignored(checkpoint.value, [network.object for network in networks.values()])
     provenance = _provenance(checkpoint, networks, plans, ignored)
     for part, network in networks.items():
         _check_values(network, plans[part])
-    with whole_folder(out) as folder:
-        entries = {part: write_part(folder, part, _values(network, plans[part])) for part, network in networks.items()}
-        write_json(folder / PROVENANCE, provenance)
-        config = replace(config, parts=entries)
-        write_config(folder, config)
+    try:
+        with whole_folder(out) as folder:
+            entries = {part: write_part(folder, part, _values(network, plans[part])) for part, network in networks.items()}
+            write_json(folder / PROVENANCE, provenance)
+            config = replace(config, parts=entries)
+            write_config(folder, config)
+    except OSError as error:
+        raise CheckpointError(f"cannot write the model folder {out}: {error}; make room or choose another --out") from error
     return Conversion(out, config, ignored)
 
 
