@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures everything that only a GPU can show, in one command of at most nine minutes, and leaves files.
 #
-#   tests/gpu/run.sh OUT [--data SET] [--seconds 520] [--device cuda] [--train "--warm-start PATH ..."]
+#   tests/gpu/run.sh OUT [--data SET] [--seconds 520] [--device cuda] [--train "--init PATH"]
 #
 # Needs Python 3.11 or later, PyTorch 2.6 or later and what training imports: numpy, scipy, pandas, pyarrow, opencv, typer,
 # safetensors, pyyaml, fsspec, zlib-ng, and webdataset with braceexpand for the sets that it makes (the last three are small
