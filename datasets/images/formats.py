@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -45,6 +46,7 @@ def quiet() -> Iterator[None]:
     """Keep Pillow's and the C libraries' remarks about damaged files off the console; the damage itself raises."""
     with warnings.catch_warnings(), listener().listen():
         warnings.simplefilter("ignore")
+        logging.getLogger("PIL").setLevel(logging.CRITICAL)
         yield
 
 

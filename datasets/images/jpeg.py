@@ -8,6 +8,7 @@ picture ends, what follows it, or with which tables it was compressed. Which com
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import re
@@ -182,7 +183,8 @@ def decode_jpeg(data: bytes, cmyk: bool = False) -> tuple[Pixels | None, str]:
     # It tells the last complaint. Where that is damage the picture was decoded to its end; where it is a remark that harms
     # nothing, or why it gave up, an earlier complaint may hide behind it.
     if damage([complaint]):
-        return np.asarray(simplejpeg.decode_jpeg(data, strict=False, **options), dtype=np.uint8), complaint
+        with contextlib.suppress(ValueError):  # complaints about the header raise all the same
+            return np.asarray(simplejpeg.decode_jpeg(data, strict=False, **options), dtype=np.uint8), complaint
     return _inks_by_pillow(data) if cmyk else _by_opencv(data)
 
 

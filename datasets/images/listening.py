@@ -17,7 +17,7 @@ from collections.abc import Iterator
 _DECODERS = re.compile(
     rb"Corrupt JPEG data|Premature end of JPEG|Invalid SOS|Inconsistent progression|Unknown Adobe|Warning: unknown JFIF"
     rb"|Application transferred|\[ ?(?:WARN|ERROR|INFO|FATAL):|libpng (?:warning|error)|TIFF\w*(?:Open|Read|Fetch)|OpenCV\("
-    rb"|OpenCV: FFMPEG:"
+    rb"|OpenCV: FFMPEG:|tempfile\.tif: |_?TIFF\w+: |JPEG\w+: |LZW\w+: |ZIP\w+: "
 )
 """How lines of libjpeg, libpng, libtiff and OpenCV begin."""
 _MORE = re.compile(rb"\s|>|where|$")

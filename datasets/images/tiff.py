@@ -1,8 +1,8 @@
 """The TIFF directory, which EXIF blocks, TIFF files and camera raw files share: tags, orientation, and the header of a TIFF.
 
 Only the first picture's directory is read; decoding its pixels is the business of `tiff_pixels` and `formats`. Read by hand
-and not by tifffile because every JPEG's EXIF block comes through here: 6 microseconds where tifffile takes 160, and what is
-damaged reads as absent where tifffile raises (`tests/bench/decode.py`).
+and not by tifffile because every JPEG's EXIF block comes through here: 2 microseconds where tifffile takes 97 (one block of
+Pillow's, best of five), and what is damaged reads as absent where tifffile raises or logs.
 """
 
 from __future__ import annotations

@@ -167,3 +167,10 @@ def test_an_earlier_complaint_is_heard_behind_a_harmless_one(plain):
     assert decode_jpeg(bytes(odd))[1] == "" and decode_jpeg(bytes(odd))[0] is not None
     stray = plain[:-2] + b"\x00\x00" + plain[-2:]
     assert decode_jpeg(stray)[1] == "" and decode_jpeg(stray)[0] is not None
+
+
+def test_damage_in_the_header_is_told_and_not_raised(plain):
+    # bytes that belong to no marker, before the quantisation table
+    place = plain.index(b"\xff\xdb")
+    pixels, complaint = decode_jpeg(plain[:place] + bytes(69) + plain[place:])
+    assert complaint.startswith("Corrupt JPEG data: 69 extraneous bytes") and pixels is not None
