@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -73,8 +74,9 @@ class Decisions:
     def fingerprint(self) -> str:
         """Return a hash of all decisions."""
         digest = hashlib.sha256(repr((sorted(self.scores), sorted(self.notes))).encode())
+        values = operator.attrgetter(*(field.name for field in dataclasses.fields(Decision)))
         for id, row in self.rows.items():
-            digest.update(f"{id}{dataclasses.astuple(row)!r}".encode())
+            digest.update(f"{id}{values(row)!r}".encode())
         return digest.hexdigest()
 
     def files(self) -> Iterator[tuple[str, str, str, str]]:
