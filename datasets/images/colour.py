@@ -75,12 +75,15 @@ class Profiles:
 
 
 def _deep_to_srgb(pixels: Array, profile: bytes) -> Pixels:
-    """Convert 16-bit pixels without rounding them to 8 bits first, which would cut linear light into steps of 13 levels."""
+    """Convert 16-bit pixels without rounding them to 8 bits first, which would cut linear light into steps of 13 levels.
+
+    LittleCMS works unoptimised here: its table for one channel has too few points for the dark end of a curve (9 levels off).
+    """
     import imagecodecs
 
     converted = imagecodecs.cms_transform(
         pixels, profile, imagecodecs.cms_profile("srgb"), colorspace="gray" if pixels.ndim == 2 else "rgb",
-        outcolorspace="rgb", outdtype="uint8", intent=1, flags=0x2000,
+        outcolorspace="rgb", outdtype="uint8", intent=1, flags=0x2000 | 0x0100,
     )  # fmt: skip
     return np.asarray(converted, dtype=np.uint8)
 
@@ -101,9 +104,12 @@ def _build(profile: bytes, channels: int) -> Any:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if opened.profile.xcolor_space != space:
             return "icc_ignored"
+        flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+        if channels == 1:  # as in `_deep_to_srgb`
+            flags |= ImageCms.Flags.NOOPTIMIZE
         transform = ImageCms.buildTransform(
             opened, ImageCms.createProfile("sRGB"), mode, "RGB",
-            ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            ImageCms.Intent.RELATIVE_COLORIMETRIC, flags,
         )  # fmt: skip
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return "icc_ignored"

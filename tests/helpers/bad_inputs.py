@@ -311,6 +311,8 @@ def _meanings() -> Iterator[Case]:
     three = np.repeat(grey[..., None], 3, 2)
     lone = saved(np.rint(255 * linear(grey / 255.0) ** (1 / 1.8)).astype(np.uint8), "PNG")
     yield Case("meaning/gamma_grey.png", with_chunks(lone, gamma(1 / 1.8)), truth=three, tolerance=2, flags=("grey",))
+    deep_grey = cv2.imencode(".png", np.rint(65535 * linear(grey / 255.0)).astype(np.uint16))[1].tobytes()
+    yield Case("meaning/linear_grey_sixteen.png", with_chunks(deep_grey, gamma(1.0)), truth=three, tolerance=1, flags=done)
     plain, corners = saved(base, "PNG"), (b"cHRM", chromaticities(0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06))
     yield Case("meaning/gamma_of_srgb.png", with_chunks(plain, gamma(0.45455)), truth=base)
     yield Case("meaning/srgb_before_gamma.png", with_chunks(plain, (b"sRGB", b"\x00"), gamma(1.0), corners), truth=base)

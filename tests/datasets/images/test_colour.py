@@ -68,3 +68,16 @@ def test_display_p3_is_converted_as_its_formula_says(bad_inputs):
     light = every.min(-1) >= 45
     assert np.abs(converted.astype(int) - every)[light].max() <= 3
     assert np.abs(stored.astype(int) - every)[light].max() > 20
+
+
+def test_steep_curves_of_one_channel_are_followed_to_their_dark_end(bad_inputs):
+    import picture_files as files
+    from spherehead.datasets.images import colour_space
+
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+    for gamma in (1.0, 1 / 1.8, 1 / 2.6):
+        truth = 255 * files.encoded((np.arange(256) / 255.0) ** (1 / gamma))
+        profile = colour_space.of_gamma(gamma, (), grey=True)
+        for pixels in (ramp, ramp.astype(np.uint16) * 257):
+            found, _ = colour.Profiles().to_srgb(pixels, profile)
+            assert np.abs(found[0, :, 0] - truth).max() <= 1.0
