@@ -116,11 +116,14 @@ def test_the_picture_lies_where_the_label_says(text: str, yaw: float, roll: floa
     assert (np.abs(mask - opacity) > 0.5).mean() < 0.001
 
 
-def test_a_build_is_the_same_for_one_and_two_workers_and_says_that_it_is_rendered(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("light", ["paths", "raster"])
+def test_a_build_is_the_same_for_one_and_two_workers_and_says_that_it_is_rendered(
+    text: str, tmp_path: Path, light: str
+) -> None:  # fmt: skip
     shards = {}
     for workers, engine in ((1, "inline"), (2, "local")):
         out = tmp_path / str(workers)
-        summary = build(BuildRequest((text,), out, presets.frames(), workers=workers, engine=engine))
+        summary = build(BuildRequest((f"{text},light={light}",), out, presets.frames(), workers=workers, engine=engine))
         assert summary.counts["kept"] == 4
         shards[workers] = {path.name: path.read_bytes() for path in sorted(out.glob("*.tar"))}
         rows = pd.read_parquet(out / "manifest.parquet")
@@ -132,7 +135,7 @@ def test_a_build_is_the_same_for_one_and_two_workers_and_says_that_it_is_rendere
         assert made["step"] == "makehuman"
         assert any(name.startswith("skins/") for name in made["assets"])
     assert shards[1] == shards[2]
-    assert build(BuildRequest((text,), tmp_path / "1", presets.frames(), engine="inline")).worked == 0
+    assert build(BuildRequest((f"{text},light={light}",), tmp_path / "1", presets.frames(), engine="inline")).worked == 0
 
 
 def test_a_head_with_a_bad_asset_is_refused_and_the_rest_built(
