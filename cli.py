@@ -28,7 +28,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import assets, builds, heads, machine, photographs, sets, training
+from .commands import annotators, assets, builds, heads, machine, photographs, sets, training
 from .commands.common import ABORTED, INTERNAL, LOCKED, MISMATCH, OK, USAGE, printable
 
 EXIT_CODES = (
@@ -52,6 +52,7 @@ ERRORS: dict[str, int] = {
     "pipeline.building.shard_plan:CacheLost": INTERNAL,
     "pipeline.execution.database:StateError": INTERNAL,
     "pipeline.engines.base:EngineError": INTERNAL,
+    "pipeline.annotators.heads.files:HeadNetworkError": USAGE,
     "manifests.lock:BuildLocked": LOCKED,
     "model.interop.limits:CheckpointError": USAGE,
     "model.store:ModelStoreError": USAGE,
@@ -80,6 +81,7 @@ for title, group, panel in (
     ("shards", sets.shards, "Data sets"),
     ("manifest", sets.manifest, "Data sets"),
     ("model", heads.model, "Models of heads"),
+    ("annotators", annotators.annotators, "Data sets"),
     ("models", machine.models, "This machine"),
     ("assets", assets.assets, "This machine"),
 ):

@@ -133,6 +133,20 @@ class Photo:
 
 
 @dataclass(frozen=True, eq=False)
+class HeadPose:
+    """Where a head's frame lies in its photograph and how it is turned, as a network read it from any side."""
+
+    rotation: Floats
+    """(3, 3) from world to camera axes, the picture's roll included."""
+    centre: Floats
+    """(2,) continuous source pixels where the head frame's origin falls."""
+    scale: float
+    """Source pixels a side of the canonical crop."""
+    confidence: float
+    """Chance that the rotation is right within 15 degrees, as the network has it."""
+
+
+@dataclass(frozen=True, eq=False)
 class Head:
     """One head as the detector saw it, in continuous source pixels."""
 
@@ -141,7 +155,8 @@ class Head:
     confidence: float
     """0 to 1."""
     kind: str
-    """"mesh" where the face mesh fitted, "face" where only a face box, "pose" where only the body pose was seen."""
+    """"mesh" where the face mesh fitted, "head" where our own networks alone saw it, "face" where only a face box was seen,
+    "pose" where only the body's pose."""
     yaw: float
     """Coarse azimuth of the camera in radians, as `Camera.yaw`."""
     mesh: Array | None = None
@@ -154,6 +169,8 @@ class Head:
     """Coarse angle in radians by which the head is turned clockwise in the picture."""
     num_heads: int = 1
     """How many heads the detector saw in this photograph."""
+    pose: HeadPose | None = None
+    """What the network for heads of any side read of it, where it ran."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,7 +97,8 @@ def test_help_names_every_command() -> None:
         "shards sheet", "shards verify", "manifest show", "manifest summary", "manifest diff", "manifest verify",
         "models list", "models fetch", "models verify", "convert", "generate", "evaluate", "model show", "model presets",
         "model pack", "train", "render-photographs",
-        "assets list", "assets fetch", "assets verify",
+        "assets list", "assets fetch", "assets verify", "annotators views", "annotators train", "annotators evaluate",
+        "annotators export",
     }  # fmt: skip
     assert {name for name, _ in commands()} == expected
 

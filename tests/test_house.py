@@ -31,12 +31,14 @@ LAYERS = {
 ROOMS = {
     "datasets": ["", "images", "sources", "shards", "streaming", "report"],
     "pipeline": [
-        "stage", "curation", "recipe", "backends", "annotators/faces", "annotators/mattes", "annotators/parsers", "annotators",
-        "stages", "presets", "console", "execution", "synthetic/assets", "synthetic/hair", "synthetic/people",
-        "synthetic/rendering", "synthetic/shading", "synthetic", "synthetic/scans", "synthetic/wild", "engines", "building",
+        "stage", "curation", "recipe", "backends", "annotators/faces", "annotators/mattes", "annotators/parsers",
+        "annotators/heads", "annotators", "stages", "presets", "console", "execution", "synthetic/assets", "synthetic/hair",
+        "synthetic/people", "synthetic/rendering", "synthetic/shading", "synthetic", "synthetic/scans", "synthetic/wild",
+        "engines", "building",
     ],
     "model": [
-        "ops", "nets", "volumes", "volume_rendering", "", "losses", "visualization", "evaluation", "interop", "train", "export",
+        "ops", "nets", "volumes", "volume_rendering", "", "losses", "visualization", "evaluation", "annotators", "interop",
+        "train", "export",
     ],
 }  # fmt: skip
 """Folders of a layer, lowest first: a module imports from its own folder and from those before it. A module that lies in the
@@ -59,8 +61,10 @@ WRAPPERS = {
     "matplotlib": {"datasets/report/canvas.py", "datasets/report/figures.py"},
     "rich": {"pipeline/console/progress.py"},
     "pillow_heif": {"datasets/images/formats.py"},
-    "safetensors": {"model/store.py"},
+    "safetensors": {"model/store.py", "model/annotators/checkpoint.py"},
     "numba": {"datasets/compiled.py"},
+    "onnx": {"model/annotators/export.py"},
+    "skimage": {"model/annotators/grounds.py"},
     "mitsuba": {"pipeline/synthetic/rendering/render.py"},
     "mitsuba_oidn": {"pipeline/synthetic/rendering/oidn.py"},
     "trimesh": {"pipeline/synthetic/scans/meshes.py"},

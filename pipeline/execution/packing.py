@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from ...datasets.camera import Camera
-from ...datasets.sample import Crop, Head, Photo, PhotoInfo, Rights, Sample, SourceImage
+from ...datasets.sample import Crop, Head, HeadPose, Photo, PhotoInfo, Rights, Sample, SourceImage
 
-_CLASSES = {cls.__name__: cls for cls in (Camera, Crop, Head, PhotoInfo, Rights, SourceImage)}
+_CLASSES = {cls.__name__: cls for cls in (Camera, Crop, Head, HeadPose, PhotoInfo, Rights, SourceImage)}
 _CODEC = pa.Codec("zstd", compression_level=1)
 
 

@@ -16,6 +16,7 @@ from ...datasets.arrays import Array, Floats
 from ...datasets.sample import Crop, Drop, Head, Sample
 from ..annotators.faces.head_fit import HeadFit, Placement, placement_of_box
 from ..annotators.faces.landmarks import landmarks_of_mesh
+from ..annotators.heads.any_side import placement_of_pose
 from ..stage import OpenStage, Stage
 
 
@@ -24,7 +25,7 @@ class Align(Stage):
     """Cut the head out so that its frame's origin is the centre and its scale the canonical one, upright."""
 
     name = "align"
-    version = 3
+    version = 4
     needs = ("head",)
     gives = ("crop", "image", "padding", "mesh", "landmarks")
     remade = ("image", "padding")
@@ -99,9 +100,11 @@ class OpenAlign(OpenStage):
 
 
 def place(head: Head, fit: HeadFit) -> Placement:
-    """Return where a head's frame lies in its photograph: fitted to the mesh, or by the head's box where there is none."""
+    """Return where a head's frame lies in its photograph: fitted to the mesh, else as our network read it, else by the box."""
     if head.mesh is not None:
         return fit.fit(head.mesh)
+    if head.pose is not None:
+        return placement_of_pose(head.pose)
     return placement_of_box(head.box, head.yaw, head.roll)
 
 

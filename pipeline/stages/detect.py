@@ -1,4 +1,4 @@
-"""Find every head in a photograph: by its face where one is seen, by the body's pose where none is.
+"""Find every head in a photograph: by our own network from any side, by its face where one is seen, by the body where neither.
 
 It says where heads are and how far each can be trusted; the exact placement of the head frame is left to `align`, the camera
 to `estimate_camera`. The models look at a reduced copy and at cut-outs of it, so a large photograph costs little more than a
@@ -24,7 +24,11 @@ from ..annotators.faces.face_crop import REGION_PIXELS, distance, factor_to, mes
 from ..annotators.faces.head_fit import coarse_placement
 from ..annotators.faces.tiles import TILE, factors_of_tiles, tiles
 from ..annotators.faces.upright import SURE, better_turn, region_of_face, same_face
+from ..annotators.heads.any_side import AnySideHeads
+from ..annotators.heads.boxes import inside, middle, overlap
+from ..annotators.heads.files import weights as head_weights
 from ..backends import mediapipe_models as models
+from ..backends import onnx_session
 from ..stage import Backend, OpenStage, Stage
 
 FIRST_GROWTH = 1.6
@@ -43,13 +47,20 @@ class Detect(Stage):
     """Heads in a photograph, in a stable order."""
 
     name = "detect"
-    version = 2
+    version = 3
     gives = ("id", "head")
+
+    finder: Literal["auto", "own", "mediapipe"] = "auto"
+    """Our own networks find heads from any side and MediaPipe's mesh confirms faces, or MediaPipe alone; auto = own."""
 
     landmarks: Literal["auto", "mediapipe", "face-alignment"] = "auto"
     """Where the 68 points come from: read off MediaPipe's mesh, or face-alignment's own network if its weights are here."""
     faces: Literal["largest", "all", "center", "reject"] = "largest"
     """Which heads become samples; "reject" refuses a photograph with several."""
+    min_head_confidence: float = 0.4
+    """Finder own: least score of a head."""
+    min_other_confidence: float = 0.65
+    """Finder own: the same for heads beside a face or beside another head."""
     min_confidence: float = 0.5
     """Least score of a face on which the mesh fits."""
     min_lone_confidence: float = 0.75
@@ -72,11 +83,12 @@ class Detect(Stage):
     """Folder with face-alignment's weights; empty: $TORCH_HOME/hub/checkpoints."""
 
     def resolved(self) -> Detect:
-        """Replace `auto` by face-alignment where its weights are, else by MediaPipe."""
+        """Replace `auto`: points by face-alignment where its weights are, else by MediaPipe; heads by our own networks."""
+        own = self if self.finder != "auto" else dataclasses.replace(self, finder="own")
         if self.landmarks != "auto":
-            return self
+            return own
         found = find_weights(self.face_alignment, self.face_alignment_weights)
-        return dataclasses.replace(self, landmarks="face-alignment" if found else "mediapipe")
+        return dataclasses.replace(own, landmarks="face-alignment" if found else "mediapipe")
 
     def backend(self) -> Backend:
         """Name MediaPipe's models, and face-alignment's weights where they are used."""
@@ -84,10 +96,13 @@ class Detect(Stage):
         if self.use_pose:
             files += models.PoseFinder.FILES
         own = Backend("mediapipe", models.version(), models.weights(*files))
+        if self.finder == "own":
+            version = f"{own.version}+onnxruntime-{onnx_session.version()}"
+            own = Backend("own+mediapipe", version, own.weights + head_weights("finder", "head"))
         if self.landmarks != "face-alignment":
             return own
         extra = weight_files(self.face_alignment, self.face_alignment_weights)
-        return dataclasses.replace(own, name="mediapipe+face-alignment", weights=own.weights + extra)
+        return dataclasses.replace(own, name=f"{own.name}+face-alignment", weights=own.weights + extra)
 
     def open(self, device: str = "cpu") -> OpenDetect:
         """Load the models."""
@@ -103,6 +118,9 @@ class OpenDetect(OpenStage):
         self.far = models.FaceFinder("full", stage.min_confidence)
         self.mesher = models.FaceMesher()
         self.poser: models.PoseFinder | None = None
+        self.own = (
+            AnySideHeads(device, stage.min_head_confidence, stage.min_other_confidence) if stage.finder == "own" else None
+        )
         self.points: FaceAlignmentPoints | None = None
         if stage.landmarks == "face-alignment":
             self.points = FaceAlignmentPoints(stage.face_alignment, stage.face_alignment_weights, device)
@@ -153,7 +171,14 @@ class OpenDetect(OpenStage):
             heads, lone = _without_twins([*heads, *more_heads]), [*lone, *more_lone]
         if self.stage.faces == "all":
             heads = _without_twins([*heads, *self._in_tiles(pixels, heads)])
-        lone = [face for face in lone if not any(_inside(_middle(face.box), head.box) for head in heads)]
+        lone = [face for face in lone if not any(inside(middle(face.box), head.box) for head in heads)]
+        if self.own is not None:
+            sure = [_lone_head(face) for face in lone if face.score >= self.stage.min_lone_confidence]
+            fine = self.stage.thorough or self.stage.faces != "largest"
+            heads = self.own.join(pixels, reduced, factor, [*heads, *sure], fine)
+            if heads or not self.stage.use_pose:
+                return heads
+            return [self.own.posed(pixels, head) for head in self._with_body(reduced, factor, lone, heads)]
         if self.stage.use_pose and (lone or not heads):
             heads += self._with_body(reduced, factor, lone, heads)
         else:
@@ -252,9 +277,9 @@ class OpenDetect(OpenStage):
         if body is not None:
             body[:, :3] *= factor
             seen = head_of_body(body)
-            here = [face for face in lone if _inside(_middle(face.box), seen.box)]
+            here = [face for face in lone if inside(middle(face.box), seen.box)]
             score = max([seen.confidence, *(face.score for face in here)])
-            taken = any(_inside(_middle(seen.box), head.box) or _inside(_middle(head.box), seen.box) for head in heads)
+            taken = any(inside(middle(seen.box), head.box) or inside(middle(head.box), seen.box) for head in heads)
             if seen.confidence >= self.stage.min_body_confidence and not taken:
                 found.append(Head(seen.box, score, "pose", seen.yaw, body=body, roll=seen.roll))
                 lone = [face for face in lone if not any(face is other for other in here)]
@@ -280,14 +305,6 @@ def distinct(faces: Sequence[models.Face], max_overlap: float = 0.3) -> list[mod
     return kept
 
 
-def overlap(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the intersection over union of two x, y, width, height boxes."""
-    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
-    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
-    common = max(width, 0.0) * max(height, 0.0)
-    return common / max(first[2] * first[3] + second[2] * second[3] - common, 1e-9)
-
-
 def in_order(heads: Sequence[Head]) -> list[Head]:
     """Sort by area, largest first, then x, then y of boxes rounded to whole pixels: the order that numbers heads."""
 
@@ -303,7 +320,7 @@ def pick(heads: Sequence[Head], faces: str, width: int, height: int) -> list[int
     if faces == "all":
         return list(range(len(heads)))
     if faces == "center":
-        away = [math.hypot(x - width / 2, y - height / 2) for x, y in (_middle(head.box) for head in heads)]
+        away = [math.hypot(x - width / 2, y - height / 2) for x, y in (middle(head.box) for head in heads)]
         return [int(np.argmin(away))]
     return [0]
 
@@ -338,11 +355,3 @@ def _face_box(head: Head) -> tuple[float, float, float, float]:
 def _to_source(face: models.Face, factor: int) -> models.Face:
     x, y, width, height = (factor * value for value in face.box)
     return models.Face((x, y, width, height), face.score, factor * face.points)
-
-
-def _middle(box: Sequence[float]) -> tuple[float, float]:
-    return box[0] + box[2] / 2, box[1] + box[3] / 2
-
-
-def _inside(point: tuple[float, float], box: Sequence[float]) -> bool:
-    return box[0] <= point[0] <= box[0] + box[2] and box[1] <= point[1] <= box[1] + box[3]

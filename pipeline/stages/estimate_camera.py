@@ -6,15 +6,16 @@ for a head without a face it comes from a few points and is marked as coarse. Wh
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from ...datasets.arrays import Array, Floats, Pixels
+from ...datasets.arrays import Array, Pixels
 from ...datasets.camera import Camera, CameraError, canonical_to_world, geodesic
 from ...datasets.canonical_face import canonical_vertices
 from ...datasets.sample import Drop, Head, Sample
@@ -25,7 +26,11 @@ from ..annotators.faces.face_shape import eye_distance
 from ..annotators.faces.head_fit import HeadFit, camera_of
 from ..annotators.faces.mesh_drift import marked
 from ..annotators.faces.upright import better_turn
+from ..annotators.heads.files import weights as head_weights
+from ..annotators.heads.parsing import whole
+from ..annotators.heads.reader import HeadReader, mean_rotation
 from ..backends import mediapipe_models as models
+from ..backends import onnx_session
 from ..stage import Backend, OpenStage, Stage
 from .detect import BODY_SCORE
 
@@ -43,6 +48,8 @@ MESH_SPREAD = math.radians(8.0)
 """The same for a camera from the mesh."""
 SIDECAR_DISAGREEMENT_DEGREES = 15.0
 """Largest angle between a known camera and the one that the mesh tells: twice what the mesh may be off."""
+DISAGREEMENT = math.radians(20.0)
+"""Angle beyond our network's expected error, between its camera and the mesh's, that costs a label 40 per cent of its trust."""
 COARSE_TRUST = 0.5
 """Highest confidence of a camera that no mesh confirms."""
 
@@ -52,9 +59,12 @@ class EstimateCamera(Stage):
     """Estimates the camera label."""
 
     name = "estimate_camera"
-    version = 4
+    version = 5
     needs = ("head", "image")
     gives = ("camera",)
+
+    network: Literal["auto", "own", "mediapipe"] = "auto"
+    """What tells the camera of a head without a mesh and checks a mesh's: our own network (auto), or MediaPipe's points."""
 
     min_confidence: float = 0.2
     """Least confidence of a camera; below it the head is refused rather than guessed."""
@@ -75,12 +85,19 @@ class EstimateCamera(Stage):
     fit: HeadFit = HeadFit()
     """How the camera is fitted to a mesh."""
 
+    def resolved(self) -> EstimateCamera:
+        """Replace `auto` by our own network."""
+        return self if self.network != "auto" else dataclasses.replace(self, network="own")
+
     def backend(self) -> Backend:
-        """Name MediaPipe's models and the sidecar file by its content."""
+        """Name the models and the sidecar file by its content."""
         files = (*models.FaceFinder.FILES.values(), models.FaceMesher.FILES[True], *models.PoseFinder.FILES)
         weights = models.weights(*files)
         if self.sidecar:
             weights += (("sidecar, turned with the crop", file_sha256(self.sidecar)),)
+        if self.network == "own":
+            version = f"{models.version()}+onnxruntime-{onnx_session.version()}"
+            return Backend("own+mediapipe", version, weights + head_weights("head"))
         return Backend("mediapipe", models.version(), weights)
 
     def settings(self) -> dict[str, Any]:
@@ -99,7 +116,7 @@ class EstimateCamera(Stage):
 
     def open(self, device: str = "cpu") -> OpenEstimateCamera:
         """Load the mesh network and the sidecar."""
-        return OpenEstimateCamera(self)
+        return OpenEstimateCamera(self.resolved(), device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +129,16 @@ class _Estimate:
     """Median over the mesh, in eye distances; NaN without a mesh."""
     canonical_residual: float
     source: str
+    disagreement: float = math.nan
+    """Radians between the mesh's camera and our network's; NaN where one of them was not asked."""
 
 
 class OpenEstimateCamera(OpenStage):
     """The working stage; models for heads without a mesh are loaded when first needed."""
 
-    def __init__(self, stage: EstimateCamera) -> None:
+    def __init__(self, stage: EstimateCamera, device: str = "cpu") -> None:
         self.stage = stage
+        self.reader = HeadReader(device) if stage.network == "own" else None
         self.mesher = models.FaceMesher()
         self.finder: models.FaceFinder | None = None
         self.poser: models.PoseFinder | None = None
@@ -141,8 +161,11 @@ class OpenEstimateCamera(OpenStage):
         if known is not None:
             return [_filled(sample, _Estimate(known, 0.0, 1.0, math.nan, math.nan, "sidecar"))]
         head: Head = sample.require("head")
+        image = sample.require("image")
         if sample.mesh is not None:
-            estimate = self._from_mesh(sample.require("image"), sample.mesh)
+            estimate = self._confirmed(image, self._from_mesh(image, sample.mesh))
+        elif self.reader is not None:
+            estimate = self._read(self.reader, image)
         else:
             estimate = self._coarse(sample, head)
         self._judge(estimate)
@@ -194,6 +217,22 @@ class OpenEstimateCamera(OpenStage):
         residual = label_residual(camera, label.face, both, size)
         plain = label_residual(camera, canonical_to_world(canonical_vertices()), both, size)
         return _Estimate(camera, error, math.exp(-0.5 * (error / MESH_SPREAD) ** 2), residual, plain, "mesh")
+
+    def _confirmed(self, image: Pixels, estimate: _Estimate) -> _Estimate:
+        """Return an estimate from the mesh that trusts itself less where our network disagrees."""
+        if self.reader is None:
+            return estimate
+        reading = self.reader.read(image, whole(image))
+        apart = geodesic(reading.rotation, estimate.camera.world2cam)
+        beyond = max(0.0, apart - 3.0 * reading.spread)  # what our network is off by itself, on average, says nothing
+        trust = math.exp(-0.5 * (beyond / DISAGREEMENT) ** 2)
+        return dataclasses.replace(estimate, confidence=estimate.confidence * trust, disagreement=apart)
+
+    @staticmethod
+    def _read(reader: HeadReader, image: Pixels) -> _Estimate:
+        """Read the camera off the crop with our network."""
+        reading = reader.read(image, whole(image))
+        return _Estimate(rounded(reading.rotation), reading.mirror_error, reading.confidence, math.nan, math.nan, "head")
 
     def _coarse(self, sample: Sample, head: Head) -> _Estimate:
         """Take the azimuth from the face's or body's points, once more in the mirrored picture."""
@@ -289,12 +328,6 @@ def mirror_error(camera: Camera, of_mirrored: Camera) -> float:
     return geodesic(of_mirrored.mirrored().world2cam, camera.world2cam)
 
 
-def mean_rotation(first: Array, second: Array) -> Floats:
-    """Return the rotation half way between two (3, 3) rotations: the nearest one to their sum."""
-    left, _, right = np.linalg.svd(np.asarray(first) + np.asarray(second))
-    return np.asarray(left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right)
-
-
 def rounded(rotation: Array) -> Camera:
     """Return the canonical camera with a (3, 3) world-to-camera rotation, its angles rounded to `DIGITS`."""
     camera = camera_of(rotation)
@@ -337,4 +370,6 @@ def _filled(sample: Sample, estimate: _Estimate) -> Sample:
     if math.isfinite(estimate.residual):
         scores["pose_residual"] = round(estimate.residual, 6)
         scores["pose_residual_canonical"] = round(estimate.canonical_residual, 6)
+    if math.isfinite(estimate.disagreement):
+        scores["pose_disagreement_degrees"] = round(math.degrees(estimate.disagreement), 4)
     return sample.with_(camera=camera, scores=scores, notes={"pose_source": estimate.source})

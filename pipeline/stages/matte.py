@@ -18,6 +18,9 @@ from ...datasets import warp
 from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.sample import Drop, Sample
 from ..annotators.faces.face_regions import FACE_OVAL
+from ..annotators.heads.files import weights as head_weights
+from ..annotators.heads.parsing import whole
+from ..annotators.heads.reader import HeadReader
 from ..annotators.mattes import closed_form, matting
 from ..backends import mediapipe_models, onnx_session, rembg_models
 from ..stage import Backend, OpenStage, Stage
@@ -38,13 +41,14 @@ class Matte(Stage):
     """Estimate the matte of the head and shoulders, keep this head only, and lay it on a background."""
 
     name = "matte"
-    version = 2
+    version = 3
     needs = ("image",)
     gives = ("mask", "image")
     remade = ("image",)
 
-    segmenter: Literal["auto", "selfie", "rembg", "onnx"] = "auto"
-    """MediaPipe's selfie network, a session of rembg, or an ONNX file; auto = rembg if the weights of `model` are here."""
+    segmenter: Literal["auto", "own", "selfie", "rembg", "onnx"] = "auto"
+    """Our own network, MediaPipe's selfie network, a session of rembg, or an ONNX file; auto = rembg if the weights of `model`
+    are here, else own."""
     model: str = "isnet-general-use"
     """Session of rembg, always by name; u2net_custom, dis_custom and ben_custom run the file in `weights`."""
     weights: str = ""
@@ -84,11 +88,11 @@ class Matte(Stage):
             raise ValueError("input_size and std must be positive")
 
     def resolved(self) -> Matte:
-        """Replace `auto` by rembg where the weights of `model` are on this machine, else by the selfie network."""
+        """Replace `auto` by rembg where the weights of `model` are on this machine, else by our own network."""
         if self.segmenter != "auto":
             return self
         found = self.model not in (*rembg_models.REFUSED, *rembg_models.CUSTOM) and rembg_models.find(self.model)
-        return dataclasses.replace(self, segmenter="rembg" if found else "selfie")
+        return dataclasses.replace(self, segmenter="rembg" if found else "own")
 
     def backend(self) -> Backend:
         """Name the segmenter, its library's version and its weights, and the matting library where one refines."""
@@ -98,6 +102,8 @@ class Matte(Stage):
             found = Backend(f"rembg:{own.model}", rembg_models.version(), (onnx_session.weights(path),))
         elif own.segmenter == "onnx":
             found = Backend("onnx", onnx_session.version(), (onnx_session.weights(Path(own.weights).expanduser()),))
+        elif own.segmenter == "own":
+            found = Backend("own", onnx_session.version(), head_weights("head"))
         else:
             files = mediapipe_models.weights(*mediapipe_models.SelfieSegmenter.FILES)
             found = Backend("mediapipe:selfie", mediapipe_models.version(), files)
@@ -146,6 +152,9 @@ class OpenMatte(OpenStage):
         if stage.segmenter == "onnx":
             model = onnx_session.OnnxModel(Path(stage.weights).expanduser(), device)
             return lambda image: _run_onnx(model, image, stage)
+        if stage.segmenter == "own":
+            reader = HeadReader(device)
+            return lambda image: reader.read(image, whole(image)).alpha
         self._selfie = mediapipe_models.SelfieSegmenter()
         return self._selfie.segment
 
@@ -183,7 +192,8 @@ class OpenMatte(OpenStage):
             chance, source = alpha, "alpha"
         else:
             chance, source = self._chance(sample, image), self.source
-        matte = matting.keep_head(chance, outline * (chance.shape[0] / image.shape[0]))
+        own = source == "own"  # which knows whose head it is
+        matte = chance if own else matting.keep_head(chance, outline * (chance.shape[0] / image.shape[0]))
         if source != "alpha":
             matte = self._refined(image, matte)
         mask = matting.quantise(matte)

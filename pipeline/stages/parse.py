@@ -1,7 +1,7 @@
 """Give every pixel of the head one of 19 classes: by a face-parsing network, or from the face mesh, the matte and colours.
 
-The networks run in `onnx_parser`, the way without one is `mesh_parser`; here they are chosen and made to agree with the matte:
-a pixel is background exactly where the mask is under 128.
+Our own network runs in `annotators.heads`, others in `onnx_parser`; the way without one is `mesh_parser`. Here they are chosen
+and made to agree with the matte: a pixel is background exactly where the mask is under 128.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from ...datasets.classes import CLASSES
 from ...datasets.sample import Drop, Sample
 from ..annotators.faces.face_regions import EAR_CENTRE, feature_polygons
 from ..annotators.faces.head_fit import HeadFit
+from ..annotators.heads.files import weights as head_weights
+from ..annotators.heads.parsing import parse_crop, whole
+from ..annotators.heads.reader import HeadReader
 from ..annotators.parsers.colour_models import ColourModel
 from ..annotators.parsers.head_layout import project
 from ..annotators.parsers.mesh_parser import INSIDE, Parsed, parse
@@ -35,12 +38,12 @@ class Parse(Stage):
     """Estimate the class map."""
 
     name = "parse"
-    version = 2
+    version = 3
     needs = ("image", "mask")
     gives = ("parsing",)
 
-    parser: Literal["auto", "mesh", "onnx"] = "auto"
-    """From mesh and colours, or by a network; auto = the network if its weights are on this machine."""
+    parser: Literal["auto", "own", "mesh", "onnx"] = "auto"
+    """By our own network, from mesh and colours, or by another network; auto = onnx if its weights are here, else own."""
     model: str = "bisenet-resnet34"
     """Parser onnx: name of the network in the registry of models."""
     weights: str = ""
@@ -68,17 +71,19 @@ class Parse(Stage):
             raise ValueError(f"input_size and std must be positive, got {self.input_size} and {self.std}")
 
     def resolved(self) -> Parse:
-        """Replace `auto` by onnx where the network's weights are on this machine, else by mesh."""
+        """Replace `auto` by onnx where that network's weights are on this machine, else by our own."""
         if self.parser != "auto":
             return self
         here = bool(self.weights) or model_files.find(self.model) is not None
-        return dataclasses.replace(self, parser="onnx" if here else "mesh")
+        return dataclasses.replace(self, parser="onnx" if here else "own")
 
     def backend(self) -> Backend:
         """Name the parser, its library's version, and the digests of weights and class map."""
         own = self.resolved()
         if own.parser == "mesh":
             return Backend("mesh")
+        if own.parser == "own":
+            return Backend("own", onnx_session.version(), head_weights("head"))
         files = (onnx_session.weights(own.weights_path()), onnx_session.weights(class_map_path(own.class_map)))
         return Backend("onnx", onnx_session.version(), files)
 
@@ -110,6 +115,7 @@ class OpenParse(OpenStage):
     def __init__(self, stage: Parse, device: str) -> None:
         self.stage = stage
         self._model, self._table = None, np.zeros(0, dtype=np.uint8)
+        self._reader = HeadReader(device) if stage.parser == "own" else None
         if stage.parser == "onnx":
             self._table = load_class_map(stage.class_map)
             self._model = onnx_session.OnnxModel(stage.weights_path(), device)
@@ -125,6 +131,8 @@ class OpenParse(OpenStage):
             parsed, source = Parsed(sample.parsing, 1.0), "known"
         elif self._model is not None:
             parsed, source = self._by_network(sample, image, mask), "onnx"
+        elif self._reader is not None:
+            parsed, source = parse_crop(self._reader.read(image, whole(image)), image, mask, sample.mesh), "own"
         else:
             parsed, source = parse(image, mask, sample.mesh, camera_of(sample), self.stage.colours), "mesh"
         counts = np.bincount(parsed.classes.ravel(), minlength=len(CLASSES))

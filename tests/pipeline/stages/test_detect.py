@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,14 +13,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spherehead.datasets.camera import Camera, geodesic
 from spherehead.datasets.sample import Drop, Head, Photo, Sample
 from spherehead.manifests.identity import rng, sample_id
 from spherehead.pipeline.annotators.faces.face_crop import distance, factor_to, reduce_by
 from spherehead.pipeline.annotators.faces.head_fit import HeadFit
 from spherehead.pipeline.annotators.faces.tiles import TILE, TILE_OVERLAP, factors_of_tiles, tiles
+from spherehead.pipeline.annotators.heads.boxes import overlap
 from spherehead.pipeline.backends.mediapipe_models import Face, Region
 from spherehead.pipeline.stages.align import Align, place
-from spherehead.pipeline.stages.detect import Detect, OpenDetect, distinct, in_order, overlap, pick
+from spherehead.pipeline.stages.detect import Detect, OpenDetect, distinct, in_order, pick
 
 DRAW = rng(0, "0" * 16, "detect")
 SHA = "5a" * 32
@@ -100,8 +103,10 @@ def hidden(shared: Path) -> np.ndarray:
     return picture
 
 
-def test_a_hidden_face_is_found_by_its_body(every: OpenDetect, hidden: np.ndarray) -> None:
-    (found,) = detect(every, hidden)
+def test_a_hidden_face_is_found_by_its_body(hidden: np.ndarray) -> None:
+    opened = Detect(finder="mediapipe", landmarks="mediapipe").open()
+    (found,) = detect(opened, hidden)
+    opened.close()
     head = found.require("head")
     x, y, width, height = head.box
     assert head.kind == "pose" and head.mesh is None and head.body is not None
@@ -110,7 +115,7 @@ def test_a_hidden_face_is_found_by_its_body(every: OpenDetect, hidden: np.ndarra
 
 
 def test_without_the_pose_model_a_hidden_face_is_no_head(hidden: np.ndarray) -> None:
-    stage = Detect(use_pose=False, landmarks="mediapipe")
+    stage = Detect(finder="mediapipe", use_pose=False, landmarks="mediapipe")
     opened = stage.open()
     with pytest.raises(Drop, match="no_head"):
         detect(opened, hidden)
@@ -149,8 +154,36 @@ def test_auto_takes_face_alignment_only_where_its_weights_are(tmp_path: Path, mo
     (folder / "2DFAN4-11f355bf06.pth.tar").write_bytes(b"x")
     resolved = Detect().resolved()
     assert resolved.landmarks == "face-alignment"
-    assert resolved.backend().name == "mediapipe+face-alignment"
+    assert resolved.backend().name == "own+mediapipe+face-alignment"
     assert resolved.key("up") != dataclasses.replace(resolved, landmarks="mediapipe").key("up")
+
+
+def test_auto_finds_with_our_own_networks_and_the_old_way_stays_selectable() -> None:
+    own, old = Detect().resolved(), Detect(finder="mediapipe").resolved()
+    assert own.finder == "own" and {"finder.onnx", "head.onnx"} <= {name for name, _ in own.backend().weights}
+    assert old.finder == "mediapipe" and not any(name.endswith(".onnx") for name, _ in old.backend().weights)
+
+
+@pytest.mark.parametrize("head", range(2))
+def test_a_rendered_head_from_behind_is_found_and_known_for_a_back(shared: Path, head: int) -> None:
+    from spherehead.pipeline.synthetic.assets.library import open_assets
+    from spherehead.pipeline.synthetic.people.figure import build_figure
+    from spherehead.pipeline.synthetic.people.population import PopulationSettings, draw_person
+    from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
+    from spherehead.pipeline.synthetic.rendering.preview import preview
+
+    assets = open_assets(shared / "assets" / "makehuman")
+    person = draw_person(assets, 90210, head, PopulationSettings(hats=0.0, bald=0.0))
+    camera = Camera.look_at(math.radians(165.0), 0.0)
+    wide = np.diag([0.7, 0.7, 1.0]) @ camera.intrinsics
+    wide[:2, 2] = 0.5
+    picture = preview(Drawing(build_figure(assets, person)), Camera(camera.cam2world, wide), 256)
+    opened = Detect(landmarks="mediapipe").open()
+    (found,) = detect(opened, picture)
+    opened.close()
+    pose = found.require("head").pose
+    assert found.require("head").kind == "head" and geodesic(pose.rotation, camera.world2cam) < math.radians(25.0)
+    assert np.hypot(*(pose.centre - 128.0)) < 0.08 * pose.scale and 0.85 < pose.scale / (0.7 * 256) < 1.18
 
 
 def test_asking_for_absent_weights_says_where_they_belong(tmp_path: Path) -> None:

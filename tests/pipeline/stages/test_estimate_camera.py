@@ -192,10 +192,11 @@ def test_a_crop_without_the_face_it_should_have_is_refused(
 
 
 def test_a_head_known_by_its_body_gets_a_coarse_level_camera_and_low_confidence(
-    detector: OpenDetect, estimator: OpenEstimateCamera, shared: Path
+    shared: Path,
 ) -> None:
     picture = cv2.imread(str(shared / "photos" / "obama-blue-room.jpg"))[::4, ::4, ::-1].copy()
     cv2.ellipse(picture, (192, 107), (44, 56), 0, 0, 360, (60, 45, 35), -1)
+    detector, estimator = Detect(finder="mediapipe").open(), EstimateCamera(network="mediapipe").open()
     (found,) = detector.one(Sample("", Photo.of_pixels(picture)), DRAW)
     (aligned,) = Align(max_upscale=20.0).open().one(found, DRAW)
     labelled = estimate(estimator, aligned)
@@ -203,7 +204,7 @@ def test_a_head_known_by_its_body_gets_a_coarse_level_camera_and_low_confidence(
     assert labelled.camera.pitch == 0 and abs(labelled.camera.roll) < 1e-9
     assert abs(labelled.scores["yaw_degrees"] + 12) < 25  # with the face in view the mesh says -12
     assert "pose_residual" not in labelled.scores
-    strict = EstimateCamera(min_confidence=0.6).open()
+    strict = EstimateCamera(min_confidence=0.6, network="mediapipe").open()
     with pytest.raises(Drop, match="pose_unsure"):
         estimate(strict, aligned)
     strict.close()

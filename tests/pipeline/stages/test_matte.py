@@ -150,8 +150,8 @@ def test_closed_form_matting_agrees_with_the_guided_filter(selfie, astronaut_cro
 def test_auto_says_which_it_took(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("U2NET_HOME", str(tmp_path))
     stage = Matte().resolved()
-    assert stage.segmenter == "selfie" and stage.backend().name == "mediapipe:selfie"
-    assert stage.backend().weights[0][0] == "selfie_segmentation.tflite" and len(stage.backend().weights[0][1]) == 64
+    assert stage.segmenter == "own" and stage.backend().name == "own"
+    assert stage.backend().weights[0][0] == "head.onnx" and len(stage.backend().weights[0][1]) == 64
     path = tmp_path / "models" / "isnet-general-use" / "isnet-general-use.onnx"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"weights")

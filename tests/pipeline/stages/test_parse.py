@@ -139,7 +139,7 @@ def test_network_that_sees_nothing_drops_the_head(tmp_path: Path, head: Sample) 
 
 def test_auto_takes_the_network_only_where_its_weights_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPHEREHEAD_WEIGHTS", str(tmp_path))
-    assert Parse().resolved().parser == "mesh"
+    assert Parse().resolved().parser == "own"
     settings = write_network(tmp_path, ["skin", "hair"])
     own = Parse(**{**settings, "parser": "auto"})
     assert own.resolved().parser == "onnx"

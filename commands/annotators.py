@@ -1,0 +1,121 @@
+"""Commands about the networks that label heads of any side: `annotators views`, `train`, `evaluate` and `export`.
+
+Rendering is `pipeline.synthetic.training_views`' affair, learning `model.annotators`'; the pipeline takes what `export` wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+annotators = typer.Typer(help="Train the networks that find, pose and parse heads from every side.", no_args_is_help=True)
+Data = Annotated[list[Path], typer.Option("--data", metavar="DIR", help="Folder of shards; may be given again.")]
+Task = Annotated[str, typer.Argument(metavar="TASK", help="head (pose, points, classes, matte) or finder.")]
+
+
+@annotators.command("views")
+def annotators_views(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the shards.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of heads.")] = 1600,
+    views: Annotated[int, typer.Option(min=1, help="Pictures of each head.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of people and cameras.")] = 41,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first head.")] = 0,
+) -> None:
+    """Render people without light, with normals and exact labels, to train annotators on; rerun the command to resume.
+
+    Example: spherehead annotators views --out views --count 1600
+    """
+    from ..pipeline.synthetic.assets.library import open_assets
+    from ..pipeline.synthetic.training_views import TrainingViews, render_views
+
+    written = render_views(open_assets(None), TrainingViews(count=count, views=views, seed=seed, first=first), out)
+    print(f"{written:,} shards written to {out}")
+
+
+@annotators.command("train")
+def annotators_train(
+    task: Task,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the run.")],
+    images: Annotated[int, typer.Option(min=1, help="Number of pictures shown in all.")] = 60_000,
+    seed: Annotated[int, typer.Option(help="Seed of first weights and of everything drawn.")] = 7,
+    encoder: Annotated[Path | None, typer.Option(metavar="RUN", help="Finder: run of the head task to start from.")] = None,
+    grounds: Annotated[str, typer.Option(metavar="DIR", help="Pictures without heads for backgrounds.")] = "",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
+    max_seconds: Annotated[float, typer.Option(min=0, help="Seconds after which it saves and stops; 0 for no limit.")] = 0.0,
+) -> None:
+    """Train a network on rendered truth; rerun the command to resume.
+
+    Example: spherehead annotators train head --data views --out run-head
+    """
+    import logging
+
+    from ..model.annotators.augmentation import CropSettings
+    from ..model.annotators.scenes import SceneSettings
+    from ..model.annotators.tasks import FinderTask, HeadTask
+    from ..model.annotators.training import TrainingSettings, train
+    from ..model.annotators.views import Views
+
+    _known(task)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    views = Views(data)
+    if task == "head":
+        progress = train(
+            HeadTask(views, seed, CropSettings(grounds=grounds)),
+            TrainingSettings(images, max_seconds=max_seconds, threads=threads),
+            out,
+        )
+    else:
+        settings = TrainingSettings(images, warmup=400, save=1_000, max_seconds=max_seconds, threads=threads)
+        start = str(encoder) if encoder else ""
+        progress = train(FinderTask(views, seed, SceneSettings(grounds=grounds), encoder=start), settings, out)
+    print(f"{progress.images:,} pictures; checkpoint and sheets in {out}")
+
+
+@annotators.command("evaluate")
+def annotators_evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run of the head task.")],
+    data: Data,
+    count: Annotated[int, typer.Option(min=1, help="Number of crops.")] = 640,
+    seed: Annotated[int, typer.Option(help="Seed of the crops.")] = 1,
+    hard: Annotated[bool, typer.Option("--hard", help="Augment as in training instead of as the pipeline crops.")] = False,
+) -> None:
+    """Print a head network's errors by band of yaw, on views that it was not trained on.
+
+    Example: spherehead annotators evaluate run-head --data held-out
+    """
+    from ..model.annotators.evaluation import calm, evaluate_head
+    from ..model.annotators.export import averaged
+    from ..model.annotators.tasks import HeadTask
+    from ..model.annotators.views import Views
+
+    _, network, images = averaged(run)
+    task = HeadTask(Views(data), seed)
+    print(json.dumps({"pictures": images, **evaluate_head(network, task if hard else calm(task), count)}, indent=1))
+
+
+@annotators.command("export")
+def annotators_export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the ONNX file and its card.")],
+    card: Annotated[Path | None, typer.Option(metavar="JSON", help="What the card says of data and numbers.")] = None,
+) -> None:
+    """Write the averaged network as ONNX with half-precision weights, and its card with the sha256.
+
+    Example: spherehead annotators export run-head --out exported
+    """
+    from ..model.annotators.export import export
+
+    told = json.loads(card.read_text(encoding="utf-8")) if card else {}
+    path = export(run, out, told)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _known(task: str) -> None:
+    from ..manifests.config import ConfigError, unknown
+
+    if task not in ("head", "finder"):
+        raise ConfigError(unknown(task, ("head", "finder"), "annotators"))

@@ -1,0 +1,1 @@
+"""Networks that label pictures of heads, their training on rendered truth, and their export to ONNX."""

@@ -1,0 +1,212 @@
+"""From a view to a training crop with its exact labels: turned, scaled, mirrored, lit, on a ground, worn by a camera.
+
+The label follows the geometry: roll and mirroring turn the rotation, everything moves the place and the points (facts of the
+camera contract); the picture's wear changes no label.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ...datasets.arrays import Array, Floats, Pixels
+from ...datasets.camera import FOCAL, rotation_z
+from ...datasets.classes import mirror_landmarks, swap_sides
+from ...datasets.warp import apply, similarity
+from . import relighting
+from .grounds import ground, shape
+from .networks import CROP, MAPS
+from .views import View, warped
+
+_LUMA = np.array([[0.299], [0.587], [0.114]], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How crops vary."""
+
+    roll_degrees: float = 15.0
+    """Standard deviation of the in-plane rotation."""
+    free_roll: float = 0.06
+    """Share of crops turned by any angle."""
+    least_scale: float = 0.6
+    """Least side of the canonical crop over the side of the crop."""
+    most_scale: float = 1.3
+    """Greatest such ratio."""
+    shift: float = 0.07
+    """Standard deviation of the head frame's centre in sides of the crop."""
+    others: float = 0.25
+    """Share of crops with another head behind."""
+    occluders: float = 0.25
+    """Share of crops with something in front."""
+    grounds: str = ""
+    """Folder of pictures to use as grounds; empty for scikit-image's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """One training example; lengths in half sides of the crop from its centre."""
+
+    image: Pixels
+    """(128, 128, 3)."""
+    rotation: Floats
+    """(3, 3) world to camera."""
+    place: Floats
+    """(3,) centre x and y, and logarithm of canonical crop side over crop side."""
+    points: Floats
+    """(68, 2); zeros where they are not known."""
+    has_points: bool
+    classes: Pixels
+    """(64, 64)."""
+    alpha: Array
+    """(64, 64) float32, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class CropGeometry:
+    """Where a crop lies in a view: the view mirrored or not, then turned, scaled and shifted."""
+
+    mirror: bool
+    roll: float
+    """Radians clockwise."""
+    scale: float
+    """Canonical crop side over crop side."""
+    shift: tuple[float, float]
+    """Place of the head frame's centre from the crop's centre in sides of the crop."""
+
+    def matrix(self, view: View, size: int) -> Floats:
+        """Return the (3, 3) affine map from the view's continuous pixels to a crop of `size` pixels, mirroring included."""
+        side = view.image.shape[0]
+        centre, _ = view.camera.project(np.zeros(3))
+        canonical = view.camera.intrinsics[0, 0] / FOCAL * side  # pixels of the view per side of the canonical crop
+        middle = side * centre
+        mirror = np.eye(3)
+        if self.mirror:
+            mirror[0, 0], mirror[0, 2] = -1.0, side
+            middle = np.array([side - middle[0], middle[1]])
+        target = size * (0.5 + np.array(self.shift))
+        return np.asarray(similarity(self.scale * size / canonical, self.roll, middle, target) @ mirror)
+
+    def rotation(self, view: View) -> Floats:
+        """Return the (3, 3) world-to-camera rotation of the crop."""
+        camera = view.camera.mirrored() if self.mirror else view.camera
+        return np.asarray(rotation_z(self.roll) @ camera.world2cam)
+
+    def points(self, view: View, size: int) -> Floats:
+        """Return the (68, 2) landmarks in crop pixels; mirrored ones change places with their partners."""
+        assert view.points is not None
+        side = view.image.shape[0]
+        image, _ = view.camera.project(view.points)
+        points = np.asarray(side * image)
+        if self.mirror:
+            points = mirror_landmarks(points, side)
+            plain = CropGeometry(False, self.roll, self.scale, self.shift)
+            mirrored = View(view.image, view.mask, view.parsing, view.camera.mirrored(), None, None)
+            return apply(plain.matrix(mirrored, size), points)
+        return apply(self.matrix(view, size), points)
+
+
+def draw_geometry(random: np.random.Generator, settings: CropSettings) -> CropGeometry:
+    """Draw where a crop lies."""
+    roll = math.radians(float(random.normal(0.0, settings.roll_degrees)))
+    if random.random() < settings.free_roll:
+        roll = float(random.uniform(-math.pi, math.pi))
+    scale = math.exp(float(random.uniform(math.log(settings.least_scale), math.log(settings.most_scale))))
+    x, y = np.clip(random.normal(0.0, settings.shift, 2), -0.25, 0.25).tolist()
+    return CropGeometry(bool(random.random() < 0.5), roll, scale, (x, y))
+
+
+def make_crop(random: np.random.Generator, view: View, other: View | None, settings: CropSettings) -> Crop:
+    """Make a training crop of a view.
+
+    Args:
+        random: what everything is drawn from.
+        view: the head.
+        other: another view, for a head behind; None for none.
+        settings: how crops vary.
+    """
+    geometry = draw_geometry(random, settings)
+    image, mask, parsing = lit_crop(random, view, geometry)
+    made = ground(random, CROP, settings.grounds).astype(np.float32)
+    if other is not None:
+        x, y = random.choice([-1.0, 1.0]) * random.uniform(0.35, 0.75), random.uniform(-0.4, 0.3)
+        behind = CropGeometry(False, 0.0, geometry.scale * float(random.uniform(0.4, 1.1)), (x, y))
+        made = laid(random, made, *lit_crop(random, other, behind)[:2])
+    made = laid(random, made, image, mask)
+    classes = parsing[::2, ::2].copy() if not geometry.mirror else swap_sides(parsing[::2, ::2])
+    alpha = mask.reshape(MAPS, 2, MAPS, 2).mean(axis=(1, 3)).astype(np.float32) / np.float32(255)
+    if random.random() < settings.occluders:
+        made, hidden = _occluded(random, made)
+        small = hidden.reshape(MAPS, 2, MAPS, 2).mean(axis=(1, 3)).astype(np.float32) / np.float32(255)
+        alpha = alpha * (1.0 - small)
+        classes[small > 0.5] = 0
+    picture = worn(random, np.clip(made, 0, 255).astype(np.uint8))
+    half = CROP / 2.0
+    points = (geometry.points(view, CROP) - half) / half if view.points is not None else np.zeros((68, 2))
+    place = np.array([2.0 * geometry.shift[0], 2.0 * geometry.shift[1], math.log(geometry.scale)])
+    return Crop(picture, geometry.rotation(view), place, points, view.points is not None, classes, alpha)
+
+
+def lit_crop(random: np.random.Generator, view: View, geometry: CropGeometry, size: int = CROP) -> tuple[Array, Pixels, Pixels]:
+    """Return a view's crop as (S, S, 3) float32 sRGB values, (S, S) coverage and classes; sides are not yet swapped."""
+    image, mask, parsing, normals = warped(view, geometry.matrix(view, size), size)
+    if normals is None:
+        return image.astype(np.float32), mask, parsing
+    colour = relighting.repaint(random, relighting.linear(image), parsing)
+    if random.random() < 0.6:
+        colour = relighting.strands(random, colour, parsing)
+    ahead = np.asarray(view.camera.cam2world[:3, 2])
+    lit = relighting.light(random, colour, normals, ahead, parsing)
+    return relighting.develop(random, lit, mask > 127), mask, parsing
+
+
+def laid(random: np.random.Generator, onto: Array, image: Array, mask: Pixels) -> Array:
+    """Lay a head over a ground by its coverage, whose edge is softened so that no network learns the cut."""
+    cover: Array = mask.astype(np.float32) / np.float32(255)
+    if random.random() < 0.7:
+        cover = np.asarray(cv2.GaussianBlur(cover, (0, 0), float(random.uniform(0.3, 1.0))))
+    cover = cover[..., None]
+    return np.asarray(onto * (1.0 - cover) + image * cover, dtype=np.float32)
+
+
+def _occluded(random: np.random.Generator, picture: Array) -> tuple[Array, Pixels]:
+    """Draw one or two things in front; return the picture and (S, S) what they hide."""
+    flat = np.clip(picture, 0, 255).astype(np.uint8)
+    paint, hidden = ground(random, CROP), np.zeros((CROP, CROP, 3), dtype=np.uint8)
+    white = np.full((1, 1, 3), 255, dtype=np.uint8)
+    for _ in range(int(random.integers(1, 3))):
+        canvas = np.zeros_like(hidden)
+        shape(random, canvas, np.broadcast_to(white, hidden.shape), 0.08, 0.4)
+        hidden = np.maximum(hidden, np.where(canvas.any(axis=2, keepdims=True), 255, 0).astype(np.uint8))
+    cover = hidden[..., :1].astype(np.float32) / 255.0
+    return np.asarray(flat * (1.0 - cover) + paint * cover, dtype=np.float32), hidden[..., 0]
+
+
+def worn(random: np.random.Generator, image: Pixels) -> Pixels:
+    """Wear a picture as cameras and the web do: colour, contrast, grey, blur, fewer pixels, noise, JPEG."""
+    size = image.shape[0]
+    out: Array = image.astype(np.float32)
+    if random.random() < 0.7:
+        gain = np.exp(random.normal(0.0, 0.12) + random.normal(0.0, 0.07, 3))
+        contrast, lift = float(random.uniform(0.7, 1.35)), float(random.uniform(-25, 25))
+        out = np.clip(((out - 128.0) * contrast + (128.0 + lift)) * gain.astype(np.float32), 0.0, 255.0)
+    if random.random() < 0.12:
+        out = np.repeat(out @ _LUMA, 3, axis=2)
+    elif random.random() < 0.3:
+        grey = out @ _LUMA
+        out = grey + (out - grey) * np.float32(random.uniform(0.3, 1.6))
+    if random.random() < 0.3:
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), float(random.uniform(0.3, 1.6))))
+    if random.random() < 0.35:
+        small = max(24, int(size * random.uniform(0.3, 0.95)))
+        out = np.asarray(cv2.resize(cv2.resize(out, (small, small), interpolation=cv2.INTER_AREA), (size, size)))
+    if random.random() < 0.4:
+        out = out + np.float32(random.uniform(1.0, 16.0)) * random.standard_normal(out.shape, dtype=np.float32)
+    flat = np.clip(out, 0, 255).astype(np.uint8)
+    if random.random() < 0.5:
+        done, data = cv2.imencode(".jpg", flat, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(25, 96))])
+        flat = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8) if done else flat
+    return flat

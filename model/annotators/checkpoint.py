@@ -1,0 +1,83 @@
+"""Checkpoints of annotator networks: weights, their running average, the optimiser and the position in one safetensors file.
+
+When one is written is decided in `training`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ...manifests.config import ConfigError
+from ...manifests.store import write_bytes
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass
+class Progress:
+    """Everything that a checkpoint holds."""
+
+    network: nn.Module
+    average: nn.Module
+    optimiser: torch.optim.AdamW
+    images: int = 0
+    """Pictures shown so far."""
+
+
+def save(out: Path, task: str, progress: Progress) -> None:
+    """Write weights, average, optimiser and position in one file, whole or not at all."""
+    from safetensors.torch import save as packed
+
+    tensors = {f"network/{name}": value for name, value in progress.network.state_dict().items()}
+    tensors |= {f"average/{name}": value for name, value in progress.average.state_dict().items()}
+    for number, values in progress.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser/{number}/{name}": torch.as_tensor(value) for name, value in values.items()}
+    ready = {name: value.detach().contiguous() for name, value in tensors.items()}
+    write_bytes(out / CHECKPOINT, packed(ready, metadata={"task": task, "images": str(progress.images)}))
+
+
+def resume(out: Path, task: str, progress: Progress) -> None:
+    """Fill the state from the folder's checkpoint, if there is one.
+
+    Raises:
+        ConfigError: it is of another task.
+    """
+    path = out / CHECKPOINT
+    if not path.is_file():
+        return
+    name, images, tensors = read(path)
+    if name != task:
+        raise ConfigError(f"{path} is a run of '{name}', not of '{task}'; choose another folder")
+    progress.network.load_state_dict(_part(tensors, "network/"))
+    progress.average.load_state_dict(_part(tensors, "average/"))
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, value in _part(tensors, "optimiser/").items():
+        number, _, field = key.partition("/")
+        states.setdefault(int(number), {})[field] = value
+    plain = progress.optimiser.state_dict()
+    progress.optimiser.load_state_dict({"state": states, "param_groups": plain["param_groups"]})
+    progress.images = images
+
+
+def read(path: Path) -> tuple[str, int, dict[str, Tensor]]:
+    """Return the task, the pictures shown and the tensors of a checkpoint."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        told = file.metadata()
+        return told["task"], int(told["images"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def load_average(path: Path, network: nn.Module) -> int:
+    """Fill a network with a checkpoint's average; return how many pictures it has seen."""
+    _, images, tensors = read(path)
+    network.load_state_dict(_part(tensors, "average/"))
+    return images
+
+
+def _part(tensors: dict[str, Tensor], start: str) -> dict[str, Tensor]:
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}

@@ -1,0 +1,163 @@
+"""Light on surfaces that were rendered without: sky, lamps and highlights from colours and normals, and other paint.
+
+Shadows that heads cast are not known here; smooth and sharp darkenings in the picture stand for them.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ...datasets.arrays import Array, Pixels
+from ...datasets.classes import INDEX
+
+_LINEAR = (np.arange(256, dtype=np.float32) / 255.0) ** 2
+HAIR, CLOTH, HAT, SKIN = INDEX["hair"], INDEX["cloth"], INDEX["hat"], INDEX["skin"]
+_SKIN_LIKE = tuple(INDEX[name] for name in ("skin", "nose", "left_ear", "right_ear", "neck", "upper_lip", "lower_lip"))
+
+
+def repaint(random: np.random.Generator, colour: Array, parsing: Pixels) -> Array:
+    """Return an (S, S, 3) float32 linear colour with hair, cloth and hat in other colours and skin a little different."""
+    out = colour
+    if random.random() < 0.6:
+        out = _tinted(random, out, parsing == HAIR, _hair_colour(random), 0.75)
+    if random.random() < 0.6:
+        out = _tinted(random, out, parsing == CLOTH, random.uniform(0.01, 0.8, 3) ** 1.3, random.uniform(0.3, 1.0))
+    if random.random() < 0.7:
+        out = _tinted(random, out, parsing == HAT, random.uniform(0.01, 0.8, 3) ** 1.3, random.uniform(0.3, 1.0))
+    skin = np.isin(parsing, _SKIN_LIKE)
+    out = np.where(skin[..., None], out * np.exp(random.normal(0.0, [0.12, 0.12, 0.14])).astype(np.float32), out)
+    if random.random() < 0.35:
+        out = _patterned(random, out, (parsing == CLOTH) | (parsing == HAT))
+    return np.asarray(out, dtype=np.float32)
+
+
+def _hair_colour(random: np.random.Generator) -> Array:
+    """Draw a linear hair colour: from black over brown, red and blond to grey and white, some dyed."""
+    if random.random() < 0.08:
+        return np.asarray(random.uniform(0.01, 0.7, 3))
+    lightness = random.beta(0.9, 1.6)
+    warm = np.array([1.0, random.uniform(0.55, 0.9), random.uniform(0.28, 0.7)])
+    grey = random.random() ** 3
+    return np.asarray((0.008 + 0.6 * lightness**1.6) * (warm * (1.0 - grey) + grey))
+
+
+def _tinted(random: np.random.Generator, colour: Array, where: Array, target: Array, share: float) -> Array:
+    """Bring the mean colour of a region `share` of the way to a target, keeping its texture."""
+    if int(where.sum()) < 12:
+        return colour
+    mean = colour[where].mean(axis=0)
+    wanted = np.exp((1.0 - share) * np.log(mean + 1e-3) + share * np.log(target + 1e-3)).astype(np.float32)
+    texture = (colour / (mean + np.float32(1e-3))) ** np.float32(random.uniform(0.5, 1.3))
+    return np.where(where[..., None], np.clip(texture * wanted, 0.0, 1.2), colour).astype(np.float32)
+
+
+def _patterned(random: np.random.Generator, colour: Array, where: Array) -> Array:
+    """Lay stripes, checks or blots over a region."""
+    size = colour.shape[0]
+    angle, period = random.uniform(0, np.pi), random.uniform(2.5, 16.0)
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
+    waves = np.sin(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period)
+    kind = random.random()
+    if kind < 0.35:
+        waves = waves * np.sin(2 * np.pi * (y * np.cos(angle) - x * np.sin(angle)) / period)
+    elif kind < 0.7:
+        coarse = random.uniform(-1, 1, (int(size / period) + 2,) * 2).astype(np.float32)
+        waves = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    over = np.clip(waves * 2.0 + random.uniform(-1, 1), 0.0, 1.0)[..., None] * where[..., None]
+    return np.asarray(colour * (1.0 - over) + over * random.uniform(0.01, 0.8, 3).astype(np.float32), dtype=np.float32)
+
+
+def strands(random: np.random.Generator, colour: Array, parsing: Pixels) -> Array:
+    """Vary the brightness of hair along a random direction field, from fine strands to thick locks and curls."""
+    size = colour.shape[0]
+    noise: Array = random.standard_normal((size, size), dtype=np.float32)
+    length, angle = random.uniform(2, 14), random.uniform(0, np.pi)
+    if random.random() < 0.65:
+        across = max(0.5, random.uniform(0.4, 2.5))
+        matrix = cv2.getRotationMatrix2D((size / 2, size / 2), float(np.degrees(angle)), 1.0)
+        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), sigmaX=float(length), sigmaY=float(across)))
+        noise = np.asarray(cv2.warpAffine(noise, matrix, (size, size), borderMode=cv2.BORDER_REFLECT))
+    else:
+        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), float(random.uniform(0.6, 4.0))))
+    gain = np.exp(float(random.uniform(0.1, 0.7)) / max(float(noise.std()), 1e-6) * noise)
+    return np.where((parsing == HAIR)[..., None], colour * np.clip(gain, 0.2, 3.5)[..., None], colour).astype(np.float32)
+
+
+def linear(pixels: Pixels) -> Array:
+    """Return float32 light, 0 to 1, of sRGB pixels (a power of 2)."""
+    return np.asarray(_LINEAR[pixels])
+
+
+def light(random: np.random.Generator, colour: Array, normals: Array, ahead: Array, parsing: Pixels) -> Array:
+    """Light surfaces by a sky of two colours, one to three lamps and their highlights, and draw darkenings for shadows.
+
+    Args:
+        random: what the light is drawn from.
+        colour: (S, S, 3) float32 linear colour of surfaces.
+        normals: (S, S, 3) float32 normals in the head frame, either side up.
+        ahead: (3,) direction in which the camera looks.
+        parsing: (S, S) classes; hair and eyes shine more.
+
+    Returns:
+        (S, S, 3) float32 linear light.
+    """
+    size = colour.shape[0]
+    ahead = np.asarray(ahead, dtype=np.float32)
+    facing = normals @ ahead
+    normals = np.where(facing[..., None] > 0, -normals, normals)
+    up = 0.6 * _direction(random) + np.array([0.0, 0.8, 0.0], dtype=np.float32)
+    sky, floor = _tint(random, 0.15), _tint(random, 0.2)
+    share = 0.5 + 0.5 * (normals @ (up / np.linalg.norm(up)))[..., None]
+    ambient = float(random.uniform(0.15, 0.9))
+    lit = ambient * (share * sky + (1.0 - share) * floor * float(random.uniform(0.2, 0.9)))
+    shine = np.where(parsing == HAIR, np.float32(random.uniform(0.0, 0.5)), np.float32(random.uniform(0.0, 0.12)))
+    highlights = np.zeros((size, size, 3), dtype=np.float32)
+    for _ in range(int(random.integers(1, 4))):
+        towards = _direction(random)
+        if random.random() < 0.5:
+            towards = towards - np.float32(0.8) * ahead
+            towards = towards / np.linalg.norm(towards)
+        lamp = _tint(random, 0.18) * np.float32(random.uniform(0.1, 1.2))
+        wrap = float(random.uniform(0.0, 0.4))
+        lit = lit + np.clip((normals @ towards + wrap) / (1.0 + wrap), 0.0, None)[..., None] * lamp
+        half = towards - ahead
+        gloss = np.clip(normals @ (half / max(float(np.linalg.norm(half)), 1e-6)), 0.0, None) ** np.float32(
+            random.uniform(4, 60)
+        )
+        highlights += (gloss * shine)[..., None] * lamp
+    lit = colour * lit + highlights
+    if random.random() < 0.6:
+        side = int(random.integers(2, 7))
+        coarse = cv2.resize(
+            random.normal(0.0, 1.0, (side, side)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC
+        )
+        lit = lit * np.exp(float(random.uniform(0.1, 0.45)) * coarse)[..., None]
+    if random.random() < 0.25:
+        edge = np.clip((normals @ _direction(random)) * float(random.uniform(2, 12)) + float(random.uniform(-1, 1)), 0.0, 1.0)
+        lit = lit * (1.0 - float(random.uniform(0.2, 0.7)) * edge)[..., None]
+    return np.asarray(lit, dtype=np.float32)
+
+
+def _direction(random: np.random.Generator) -> Array:
+    vector = random.normal(0.0, 1.0, 3)
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+def _tint(random: np.random.Generator, spread: float) -> Array:
+    return np.asarray(np.exp(random.normal(0.0, spread, 3)), dtype=np.float32)
+
+
+def develop(random: np.random.Generator, lit: Array, covered: Array) -> Array:
+    """Return (S, S, 3) float32 sRGB values 0 to 255 of linear light, exposed by what is covered, with a soft shoulder.
+
+    Args:
+        random: what exposure and contrast are drawn from.
+        lit: (S, S, 3) linear light.
+        covered: (S, S) bool: where the head is.
+    """
+    grey = float(lit[covered].mean()) if covered.any() else 0.3
+    exposed = lit * np.float32(random.uniform(0.1, 0.42) / max(grey, 1e-3))
+    over = np.maximum(exposed - np.float32(0.8), 0.0)
+    exposed = np.minimum(exposed, np.float32(0.8)) + np.float32(0.2) * over / (over + np.float32(0.2))
+    return np.asarray(np.float32(255.0) * np.sqrt(np.clip(exposed, 0.0, 1.0)), dtype=np.float32)

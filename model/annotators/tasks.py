@@ -1,0 +1,215 @@
+"""What the two networks are trained to do: drawing a batch, its loss, and a sheet of what the network says.
+
+The loop around it is `training`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...datasets.arrays import Array, Pixels
+from ...datasets.camera import FOCAL, RADIUS
+from ...datasets.classes import CLASSES, INDEX, colourise
+from ...manifests.identity import rng
+from .augmentation import Crop, CropSettings, make_crop
+from .checkpoint import CHECKPOINT, load_average
+from .encoder import MEAN, STD, load_imagenet
+from .losses import focal_loss, head_losses
+from .networks import FINDER_STRIDE, FinderNet, HeadNet
+from .scenes import Scene, SceneSettings, make_scene
+from .views import Views
+
+SMALL_CLASSES = (
+    "left_brow",
+    "right_brow",
+    "left_eye",
+    "right_eye",
+    "glasses",
+    "left_ear",
+    "right_ear",
+    "upper_lip",
+    "lower_lip",
+    "mouth",
+)
+
+
+class Task(Protocol):
+    """One network and what it learns."""
+
+    name: str
+
+    def network(self) -> nn.Module:
+        """Return the network before training."""
+
+    def batch(self, numbers: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return pictures and truth of samples by number; the same numbers give the same batch."""
+
+    def losses(self, network: nn.Module, pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weighted terms of the loss."""
+
+    def sheet(self, network: nn.Module, numbers: list[int]) -> Pixels:
+        """Draw what the network says beside the truth."""
+
+
+def normalised(pictures: Array) -> Tensor:
+    """Return (B, 3, H, W) float32 input of (B, H, W, 3) uint8 pictures."""
+    return ((torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() - MEAN) / STD).contiguous(
+        memory_format=torch.channels_last
+    )
+
+
+@dataclass
+class HeadTask:
+    """Pose, points, classes and alpha of the head in a crop."""
+
+    views: Views
+    seed: int = 0
+    crops: CropSettings = CropSettings()
+    weights: dict[str, float] = field(
+        default_factory=lambda: {
+            "rotation": 1.0, "rotation_spread": 0.02, "place": 0.7, "points": 2.0, "points_spread": 0.02,
+            "classes": 0.5, "alpha": 0.5,
+        }
+    )  # fmt: skip
+    name: str = "head"
+    _order: tuple[int, Array] | None = None
+
+    def network(self) -> nn.Module:
+        """Return the network, started from ImageNet weights where they are installed."""
+        torch.manual_seed(self.seed)
+        network = HeadNet()
+        load_imagenet(network.encoder, network.head)
+        return network
+
+    def chosen(self, number: int) -> int:
+        """Return the view of a crop by number: each pass shows every view once, in an order of its own."""
+        passed, place = divmod(number, len(self.views))
+        if self._order is None or self._order[0] != passed:
+            self._order = passed, np.random.default_rng([self.seed, passed]).permutation(len(self.views))
+        return int(self._order[1][place])
+
+    def crop(self, number: int) -> Crop:
+        """Make a training crop by number."""
+        random = rng(self.seed, str(number), "crop")
+        other = self.views.view(int(random.integers(len(self.views)))) if random.random() < self.crops.others else None
+        return make_crop(random, self.views.view(self.chosen(number)), other, self.crops)
+
+    def batch(self, numbers: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Task`."""
+        crops = [self.crop(number) for number in numbers]
+        truth = {
+            "rotation": torch.from_numpy(np.stack([crop.rotation for crop in crops])).float(),
+            "place": torch.from_numpy(np.stack([crop.place for crop in crops])).float(),
+            "points": torch.from_numpy(np.stack([crop.points for crop in crops])).float(),
+            "has_points": torch.tensor([float(crop.has_points) for crop in crops]),
+            "classes": torch.from_numpy(np.stack([crop.classes for crop in crops])).long(),
+            "alpha": torch.from_numpy(np.stack([crop.alpha for crop in crops])).float(),
+        }
+        return normalised(np.stack([crop.image for crop in crops])), truth
+
+    def losses(self, network: nn.Module, pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+        """See `Task`."""
+        weights = torch.ones(len(CLASSES))
+        weights[[INDEX[name] for name in SMALL_CLASSES]] = 2.5
+        terms = head_losses(network(pictures), class_weights=weights, **truth)
+        return {name: self.weights[name] * term for name, term in terms.items()}
+
+    @torch.no_grad()
+    def sheet(self, network: nn.Module, numbers: list[int]) -> Pixels:
+        """See `Task`: pictures with points and nose axis (green said, blue truth), classes said, classes of the truth."""
+        crops = [self.crop(number) for number in numbers]
+        said = network(normalised(np.stack([crop.image for crop in crops])))
+        columns = []
+        for index, crop in enumerate(crops):
+            image = np.asarray(cv2.resize(crop.image, (256, 256)), dtype=np.uint8)
+            for x, y in (128.0 * said.points[index].numpy() + 128.0).astype(int).tolist():
+                cv2.circle(image, (x, y), 1, (255, 40, 40), -1)
+            _axis(image, crop.rotation, crop.place, (60, 120, 255))
+            _axis(image, said.rotation[index].numpy(), said.place[index].numpy(), (60, 255, 60))
+            maps = [said.classes[index].argmax(0).numpy().astype(np.uint8), crop.classes]
+            drawn = [cv2.resize(colourise(classes), (256, 256), interpolation=cv2.INTER_NEAREST) for classes in maps]
+            columns.append(np.vstack([image, *drawn]))
+        return np.hstack(columns)
+
+
+def _axis(image: Pixels, rotation: Array, place: Array, colour: tuple[int, int, int]) -> None:
+    """Draw where the nose points: 0.35 world units along the head's z axis."""
+    half = image.shape[0] / 2.0
+    start = half + half * place[:2]
+    end = start + rotation[:2, 2] * 0.35 * FOCAL / RADIUS * np.exp(place[2]) * 2.0 * half
+    cv2.line(image, tuple(start.astype(int).tolist()), tuple(end.astype(int).tolist()), colour, 2, cv2.LINE_AA)
+
+
+@dataclass
+class FinderTask:
+    """Every head of a picture."""
+
+    views: Views
+    seed: int = 0
+    scenes: SceneSettings = SceneSettings()
+    size_weight: float = 0.15
+    encoder: str = ""
+    """Folder of a run of the head task whose encoder the finder starts from; empty for ImageNet weights."""
+    name: str = "finder"
+
+    def network(self) -> nn.Module:
+        """Return the network, started from a head network's encoder, else from ImageNet weights where they are installed."""
+        torch.manual_seed(self.seed)
+        network = FinderNet()
+        if self.encoder:
+            head = HeadNet()
+            load_average(Path(self.encoder) / CHECKPOINT, head)
+            wanted = network.encoder.state_dict()
+            network.encoder.load_state_dict({name: head.encoder.state_dict()[name] for name in wanted})
+        else:
+            load_imagenet(network.encoder)
+        return network
+
+    def scene(self, number: int) -> Scene:
+        """Make a picture by number."""
+        return make_scene(rng(self.seed, str(number), "scene"), self.views, self.scenes)
+
+    def batch(self, numbers: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Task`."""
+        scenes = [self.scene(number) for number in numbers]
+        truth = {
+            "heat": torch.from_numpy(np.stack([scene.heat for scene in scenes])),
+            "boxes": torch.from_numpy(np.stack([scene.boxes for scene in scenes])),
+        }
+        return normalised(np.stack([scene.image for scene in scenes])), truth
+
+    def losses(self, network: nn.Module, pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+        """See `Task`."""
+        maps = network(pictures)
+        heat = truth["heat"]
+        centre = heat.eq(1.0)[:, None].float()
+        error = ((maps[:, 1:] - truth["boxes"]).abs() * centre).sum() / centre.sum().clamp(min=1.0)
+        return {"heat": focal_loss(maps[:, 0], heat), "boxes": self.size_weight * error}
+
+    @torch.no_grad()
+    def sheet(self, network: nn.Module, numbers: list[int]) -> Pixels:
+        """See `Task`: pictures with boxes at the heat map's peaks over 0.3, and the heat map."""
+        scenes = [self.scene(number) for number in numbers]
+        said = network(normalised(np.stack([scene.image for scene in scenes])))
+        columns = []
+        for index, scene in enumerate(scenes):
+            image, heat = scene.image.copy(), said[index, 0].sigmoid().numpy()
+            peaks = (heat == cv2.dilate(heat, np.ones((3, 3)))) & (heat > 0.3)
+            for row, column in np.argwhere(peaks).tolist():
+                dx, dy, width, height = said[index, 1:, row, column].numpy().tolist()
+                x, y = FINDER_STRIDE * (column + 0.5 + dx), FINDER_STRIDE * (row + 0.5 + dy)
+                half = FINDER_STRIDE / 2.0 * np.exp([width, height])
+                corners = np.array([x, y]) + np.array([-half, half])
+                cv2.rectangle(
+                    image, tuple(corners[0].astype(int).tolist()), tuple(corners[1].astype(int).tolist()), (60, 255, 60), 1
+                )
+            drawn = cv2.resize((255 * heat).astype(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+            columns.append(np.vstack([image, np.repeat(drawn[..., None], 3, axis=2)]))
+        return np.hstack(columns)

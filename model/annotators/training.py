@@ -1,0 +1,156 @@
+"""The training loop of annotator networks: seeded, resumable, with a running average of the weights and sheets of predictions.
+
+What is learned is a task of `tasks`; the finished average is written by `export`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import torch
+from torch import Tensor, nn
+
+from ...manifests.config import to_plain
+from ...manifests.store import write_json
+from .checkpoint import Progress, resume, save
+from .tasks import Task
+
+log = logging.getLogger(__name__)
+SHEET_NUMBERS = 1 << 40
+"""Number of the first sample on sheets, which no training reaches."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is trained."""
+
+    images: int = 60_000
+    """Pictures to be shown in all."""
+    batch: int = 32
+    lr: float = 1e-3
+    """Learning rate of AdamW until `decay`."""
+    warmup: int = 3_000
+    """Pictures over which the learning rate rises from 0."""
+    decay: float = 0.4
+    """Last share of the training over which the learning rate falls to 0 along a cosine."""
+    weight_decay: float = 0.02
+    ema: float = 0.998
+    """Share of the average that stays at each step, once there have been enough steps for it."""
+    save: int = 4_000
+    """A checkpoint and a sheet after every this number of pictures."""
+    max_seconds: float = 0.0
+    """Seconds of this call after which it saves and stops; 0 for no limit."""
+    threads: int = 1
+    """Threads of the process."""
+
+    def rate(self, images: int) -> float:
+        """Return the learning rate after a number of pictures."""
+        begin = (1.0 - self.decay) * self.images
+        falling = 0.5 + 0.5 * math.cos(math.pi * min(1.0, max(0.0, (images - begin) / max(self.decay * self.images, 1.0))))
+        return self.lr * min(1.0, (images + self.batch) / max(self.warmup, 1)) * falling
+
+
+def start(task: Task, settings: TrainingSettings) -> Progress:
+    """Return the state before the first step; norms' and biases' numbers do not decay."""
+    network: nn.Module = task.network().train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    average = copy.deepcopy(network).eval().requires_grad_(False)
+    return Progress(network, average, torch.optim.AdamW(groups, lr=settings.lr))
+
+
+def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
+    """Train, or resume what the folder holds, until `settings.images` pictures have been shown or the time is over.
+
+    Raises:
+        ConfigError: the folder holds a run of another task.
+    """
+    torch.set_num_threads(settings.threads)
+    out.mkdir(parents=True, exist_ok=True)
+    progress = start(task, settings)
+    resume(out, task.name, progress)
+    write_json(out / "training.json", {"task": task.name, "settings": to_plain(settings)})
+    begun, sums, count, seconds = time.monotonic(), dict[str, float](), 0, time.monotonic()
+    while progress.images < settings.images:
+        for name, value in step(task, settings, progress).items():
+            sums[name] = sums.get(name, 0.0) + value
+        count += 1
+        over = bool(settings.max_seconds) and time.monotonic() - begun > settings.max_seconds
+        done = over or progress.images >= settings.images
+        if done or count >= 32:
+            line = {"images": progress.images, **{name: round(value / count, 5) for name, value in sums.items()}}
+            line["per_second"] = round(count * settings.batch / (time.monotonic() - seconds), 2)
+            with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            log.info("%s", line)
+            sums, count, seconds = {}, 0, time.monotonic()
+        if done:
+            settle_norms(progress.average, task, SHEET_NUMBERS // 2)
+        if done or progress.images // settings.save > (progress.images - settings.batch) // settings.save:
+            save(out, task.name, progress)
+            sheet = task.sheet(progress.average, list(range(SHEET_NUMBERS, SHEET_NUMBERS + 10)))
+            cv2.imwrite(str(out / f"sheet-{progress.images:08d}.png"), sheet[..., ::-1])
+        if over:
+            break
+    return progress
+
+
+@torch.no_grad()
+def settle_norms(network: nn.Module, task: Task, first: int, batches: int = 12, batch: int = 32) -> None:
+    """Measure the batch norms' statistics anew for averaged weights (Izmailov et al. 2018, sec. 3.2).
+
+    Args:
+        network: changed in place; it is left in evaluation mode.
+        task: draws the pictures.
+        first: number of the first sample.
+        batches: batches over which the statistics are averaged.
+        batch: pictures per batch.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    kept = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean of all batches
+    network.train()
+    for number in range(batches):
+        pictures, _ = task.batch(list(range(first + number * batch, first + (number + 1) * batch)))
+        network(pictures)
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
+def step(task: Task, settings: TrainingSettings, progress: Progress) -> dict[str, float]:
+    """Take one step and move the average; return the terms of the loss."""
+    for group in progress.optimiser.param_groups:
+        group["lr"] = settings.rate(progress.images)
+    pictures, truth = task.batch(list(range(progress.images, progress.images + settings.batch)))
+    torch.manual_seed(progress.images)  # dropout
+    terms = task.losses(progress.network, pictures, truth)
+    loss: Tensor = torch.stack(list(terms.values())).sum()
+    progress.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(progress.network.parameters(), 5.0)
+    if torch.isfinite(norm):
+        progress.optimiser.step()
+    progress.images += settings.batch
+    steps = progress.images / settings.batch
+    keep = min(settings.ema, (1.0 + steps) / (10.0 + steps))
+    with torch.no_grad():
+        for held, moved in zip(progress.average.parameters(), progress.network.parameters(), strict=True):
+            held.lerp_(moved, 1.0 - keep)
+        for average, new in zip(progress.average.buffers(), progress.network.buffers(), strict=True):
+            if average.is_floating_point():
+                average.lerp_(new, 1.0 - keep)
+            else:
+                average.copy_(new)
+    return {name: float(term.detach()) for name, term in terms.items()}

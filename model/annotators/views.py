@@ -1,0 +1,94 @@
+"""Views that networks are trained on, read from shards: any finished data set, or unlit views with normals and points.
+
+Everything stays encoded in memory and is decoded where it is drawn. What is made of a view is left to `augmentation`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ...datasets.arrays import Array, Pixels
+from ...datasets.camera import Camera
+from ...datasets.shards.codec import IMAGE_SUFFIXES, decode_grey, decode_image
+from ...datasets.shards.tar import iterate
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One picture with its truth."""
+
+    image: Pixels
+    """(S, S, 3) sRGB: lit, or the surfaces' own colours where there are normals."""
+    mask: Pixels
+    """(S, S) coverage."""
+    parsing: Pixels
+    """(S, S) classes."""
+    camera: Camera
+    normals: Array | None
+    """(S, S, 3) float32 unit normals in the head frame, where the view is to be lit."""
+    points: Array | None
+    """(68, 3) landmarks in the head frame, where they are known."""
+
+
+class Views:
+    """All views of some folders of shards, by number."""
+
+    def __init__(self, folders: Sequence[str | Path], limit: int = 0) -> None:
+        """Read the shards of the folders into memory.
+
+        Args:
+            folders: folders with .tar shards.
+            limit: most views to keep; 0 for all.
+
+        Raises:
+            ValueError: there is no view with camera, mask and classes.
+        """
+        self.members: list[dict[str, bytes]] = []
+        self.keys: list[str] = []
+        for folder in folders:
+            for path in sorted(Path(folder).glob("*.tar")):
+                with path.open("rb") as file:
+                    for key, members in iterate(file, path.name):
+                        if {"cam.json", "mask.png", "seg.png"} <= set(members) and not (limit and len(self.keys) >= limit):
+                            self.keys.append(key)
+                            self.members.append(members)
+        if not self.keys:
+            raise ValueError(
+                f"expected shards with cam.json, mask.png and seg.png in {', '.join(map(str, folders))}, found none"
+            )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def view(self, number: int) -> View:
+        """Decode a view."""
+        members = self.members[number]
+        suffix = next(suffix for suffix in IMAGE_SUFFIXES if suffix in members)
+        normals = None
+        if "normal.jpg" in members:
+            normals = decode_image(members["normal.jpg"]).astype(np.float32) * np.float32(1 / 127.5) - np.float32(1)
+        points = np.array(json.loads(members["points.json"])) if "points.json" in members else None
+        camera = Camera.from_label(np.array(json.loads(members["cam.json"])))
+        parsing = decode_grey(members["seg.png"])
+        return View(decode_image(members[suffix]), decode_grey(members["mask.png"]), parsing, camera, normals, points)
+
+
+def warped(view: View, matrix: Array, size: int) -> tuple[Pixels, Pixels, Pixels, Array | None]:
+    """Resample a view's image, mask, classes and normals into `size` pixels by a (3, 3) affine map of continuous pixels.
+
+    What lies outside the view is uncovered.
+    """
+    half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
+    affine = (np.linalg.inv(half) @ matrix @ half)[:2]
+    side = (size, size)
+    image = cv2.warpAffine(view.image, affine, side, flags=cv2.INTER_LINEAR)
+    mask = cv2.warpAffine(view.mask, affine, side, flags=cv2.INTER_LINEAR)
+    parsing = cv2.warpAffine(view.parsing, affine, side, flags=cv2.INTER_NEAREST)
+    normals = None if view.normals is None else np.asarray(cv2.warpAffine(view.normals, affine, side, flags=cv2.INTER_LINEAR))
+    return np.asarray(image), np.asarray(mask), np.asarray(parsing), normals

@@ -1,0 +1,136 @@
+"""Heads of any side of a photograph: what the finder and the reader say, joined with the face meshes that MediaPipe fitted.
+
+A mesh is believed where the reader agrees or is unsure; where the reader is sure that it sees another side (MediaPipe fits
+faces into hair), the reader is. Which of the heads become samples is left to `stages.detect`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ....datasets.arrays import Floats, Pixels
+from ....datasets.camera import geodesic
+from ....datasets.classes import INDEX
+from ....datasets.sample import Head, HeadPose
+from ..faces.head_fit import Placement, camera_of, coarse_placement
+from .boxes import inside, middle, overlap
+from .finder import FINE_SIDES, SIDES, FoundHead, HeadFinder
+from .reader import SECOND_SIDE, HeadReader, Reading, Square
+
+CONTRADICTION = math.radians(60.0)
+"""Angle between the mesh's rotation and the reader's from which one of them sees another side of the head."""
+SIDE, SIDE_CONTRADICTION = math.radians(60.0), math.radians(20.0)
+"""The same for heads that the reader sees from an azimuth of `SIDE` or more, where the mesh is pulled towards the front."""
+NOT_HEAD = tuple(INDEX[name] for name in ("background", "neck", "necklace", "cloth"))
+LEAST_CONFIDENCE, SURE_OTHER = 0.05, 0.25
+"""Confidence of a reading under which what the finder saw is taken for no head: a photograph's first, and one beside others."""
+SURE = 0.4
+"""Confidence from which the reader is believed against a mesh."""
+
+
+class AnySideHeads:
+    """The loaded finder and reader."""
+
+    def __init__(self, device: str = "cpu", min_score: float = 0.4, min_other_score: float = 0.65) -> None:
+        """Load both networks."""
+        self.finder, self.reader = HeadFinder(device), HeadReader(device)
+        self.min_score, self.min_other_score = min_score, min_other_score
+
+    def join(self, pixels: Pixels, reduced: Pixels, factor: int, faces: Sequence[Head], fine: bool = False) -> list[Head]:
+        """Return all heads of a photograph, each with the reader's pose.
+
+        Where nothing is found with `min_score`, the best of what has half of that is looked at.
+
+        Args:
+            pixels: (H, W, 3) uint8 photograph.
+            reduced: the same, `factor` times smaller: what the finder looks at.
+            factor: whole number.
+            faces: heads with a mesh, and lone faces that are sure to be heads.
+            fine: look for small heads too.
+        """
+        found = self.finder.find(reduced, FINE_SIDES if fine else SIDES, 0.5 * self.min_score)
+        heads = [self._checked(pixels, face) for face in faces]
+        for head in self._candidates(found, bool(heads)):
+            box = _scaled(head.box, factor)
+            if any(_same(box, other.box) for other in heads):
+                continue
+            reading = self.reader.settle(pixels, box)
+            if shows_head(reading, SURE_OTHER if heads else LEAST_CONFIDENCE):
+                heads.append(head_of(reading, box, head.score))
+        return without_repeats(heads)
+
+    def _candidates(self, found: Sequence[FoundHead], has_face: bool) -> list[FoundHead]:
+        """Return what may be a head: beside a face, and beside a first head without one, only what is surely one."""
+        sure = [head for head in found if head.score >= self.min_other_score]
+        first = [head for head in found if head.score >= self.min_score] or list(found)
+        return sure if has_face or sure else first[:1]
+
+    def posed(self, pixels: Pixels, head: Head) -> Head:
+        """Return a head that something else found, with the reader's pose."""
+        return dataclasses.replace(head, pose=self.reader.settle(pixels, head.box).pose)
+
+    def _checked(self, pixels: Pixels, head: Head) -> Head:
+        """Return a face's head with the reader's pose; without its mesh where the reader is sure of another side."""
+        if head.mesh is None:
+            return self.posed(pixels, head)
+        fitted = coarse_placement(head.mesh)
+        reading = self.reader.read(pixels, square_of(fitted))
+        if contradicted(fitted.rotation, reading):
+            again = self.reader.settle(pixels, head.box)
+            if contradicted(fitted.rotation, again):
+                return head_of(again, head.box, head.confidence)
+        return dataclasses.replace(head, pose=reading.pose)
+
+
+def contradicted(rotation: Floats, reading: Reading) -> bool:
+    """Say whether a reading is sure of another side of the head than a mesh's (3, 3) rotation shows."""
+    side = abs(camera_of(reading.rotation).yaw) >= SIDE
+    limit = SIDE_CONTRADICTION if side else CONTRADICTION
+    return reading.confidence > SURE and geodesic(rotation, reading.rotation) > limit
+
+
+def shows_head(reading: Reading, least_confidence: float) -> bool:
+    """Say whether the middle of what a reading looked at is covered by a head, not by a neck, clothes or nothing."""
+    middle_cells = slice(24, 40)
+    classes = reading.classes[:, middle_cells, middle_cells].argmax(axis=0)
+    return float((~np.isin(classes, NOT_HEAD)).mean()) > 0.6 and reading.confidence > least_confidence
+
+
+def square_of(placement: Placement) -> Square:
+    """Return the upright square in which the reader looks for a head whose frame is placed."""
+    x, y = (float(value) for value in placement.centre)
+    return Square(x, y, SECOND_SIDE * placement.scale, placement.camera.roll)
+
+
+def placement_of_pose(pose: HeadPose) -> Placement:
+    """Return a read pose as a placement of the head frame."""
+    return Placement(pose.rotation, pose.scale, pose.centre, np.zeros(0), np.zeros(0), np.full(3, math.nan))
+
+
+def head_of(reading: Reading, box: tuple[float, float, float, float], score: float) -> Head:
+    """Return the head of a reading without a mesh."""
+    camera = camera_of(reading.rotation)
+    return Head(box, score, "head", camera.yaw, roll=camera.roll, pose=reading.pose)
+
+
+def without_repeats(heads: Sequence[Head]) -> list[Head]:
+    """Drop a head whose frame lies where another one's does: two boxes may lead to the same head; meshes are kept before."""
+    kept: list[Head] = []
+    for head in sorted(heads, key=lambda head: (head.mesh is None, -head.confidence, head.box)):
+        if all(not _same(head.box, other.box) for other in kept):
+            kept.append(head)
+    return kept
+
+
+def _same(first: Sequence[float], second: Sequence[float]) -> bool:
+    near = inside(middle(first), second) and inside(middle(second), first)
+    return near or overlap(first, second) > 0.4
+
+
+def _scaled(box: tuple[float, float, float, float], factor: int) -> tuple[float, float, float, float]:
+    x, y, width, height = (factor * value for value in box)
+    return x, y, width, height

@@ -1,0 +1,76 @@
+"""Class maps and mattes of a crop from what the reader says of it: enlarged along the picture's own edges.
+
+Running the network is left to `reader`; that class map and matte agree is settled in `stages.parse`.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ....datasets.arrays import Array, Pixels
+from ....datasets.classes import INDEX
+from ..faces.face_regions import paint_features
+from ..mattes.guided_filter import GuidedFilter
+from ..parsers.mesh_parser import INSIDE, Parsed
+from ..parsers.onnx_parser import within_matte
+from .reader import Reading, Square
+
+GRID = 256
+"""Side at which boundaries are drawn along edges before the map is enlarged to the crop."""
+RADIUS, EPSILON = 6, 1e-3
+"""Of the guided filter, in pixels of the grid and for colours in 0..1."""
+GUIDED = tuple(INDEX[name] for name in ("skin", "neck", "cloth", "hair", "hat"))
+"""Classes whose outlines follow edges; the others are small and are only enlarged."""
+FEATURES = tuple(
+    INDEX[name] for name in ("left_brow", "right_brow", "left_eye", "right_eye", "nose", "mouth", "upper_lip", "lower_lip")
+)
+"""Classes that the mesh marks finer than the network."""
+FACE = (INDEX["skin"], *FEATURES)
+"""Classes that the mesh's own marks may replace."""
+
+
+def whole(image: Pixels) -> Square:
+    """Return the square that is a crop itself."""
+    side = float(image.shape[1])
+    return Square(side / 2.0, side / 2.0, side)
+
+
+def chances(classes: Array) -> Array:
+    """Return the (C, h, w) chances of logits."""
+    raised = np.exp(classes - classes.max(axis=0, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=0, keepdims=True), dtype=np.float32)
+
+
+def parse_crop(reading: Reading, image: Pixels, mask: Pixels, mesh: Array | None) -> Parsed:
+    """Build the class map of a crop from a reading of all of it.
+
+    Args:
+        reading: of the square `whole(image)`.
+        image: (S, S, 3) uint8 RGB crop.
+        mask: (S, S) uint8 matte; pixels under 128 become background, all others something else.
+        mesh: (478, 3) face mesh in crop pixels, whose features are finer than the network's; or None.
+    """
+    inside = mask >= INSIDE
+    planes = chances(reading.classes)
+    side = min(GRID, image.shape[0])
+    small = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    guided = GuidedFilter(small, RADIUS, EPSILON, 2)
+    best, classes = np.full((side, side), -np.inf, dtype=np.float32), np.zeros((side, side), dtype=np.uint8)
+    for kind, plane in enumerate(planes):
+        if kind == 0 or plane.max() < 0.2:  # background is the matte's affair
+            continue
+        fine = cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR)
+        if kind in GUIDED:
+            fine = guided(fine)
+        better = fine > best
+        classes[better], best[better] = kind, fine[better]
+    coarse = cv2.resize(classes, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    found = within_matte(np.asarray(coarse), inside)
+    if mesh is not None:
+        face = np.isin(found, FACE) & inside
+        found[face & np.isin(found, FEATURES)] = INDEX["skin"]
+        paint_features(found, mesh, face)
+    certain = cv2.resize(planes[1:].max(axis=0) + planes[0], (side, side), interpolation=cv2.INTER_LINEAR)
+    where = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA) >= INSIDE
+    return Parsed(found, float(np.clip(certain[where].mean(), 0.0, 1.0)) if where.any() else 0.0)

@@ -1,0 +1,163 @@
+"""Read a head's rotation, place, landmarks, classes and coverage off a crop, from any side, with the project's own network.
+
+Where the head is about comes from `finder` or from a canonical crop. Every reading is the mean of the picture's and of its
+mirror image's, so that a mirrored photograph has the mirrored label.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ....datasets import warp as warping
+from ....datasets.arrays import Array, Floats, Pixels
+from ....datasets.camera import geodesic, rotation_z
+from ....datasets.classes import LANDMARK_MIRROR, MIRROR_PAIRS
+from ....datasets.sample import HeadPose
+from ...backends.onnx_session import OnnxModel
+from .files import card, path_of
+
+CROP = 128
+"""Side in pixels of the crops that the network looks at."""
+FIRST_SIDE = 1.4
+"""Side of the first square about a box, in the longer sides of the box."""
+SECOND_SIDE = 1.12
+"""Side of the second square, in sides of the canonical crop."""
+RIGHT_WITHIN = math.radians(15.0)
+"""Error within which a rotation counts as right in a confidence."""
+_FLIP = np.diag([-1.0, 1.0, 1.0])
+_SWAP = np.arange(19)
+for _left, _right in MIRROR_PAIRS:
+    _SWAP[_left], _SWAP[_right] = _right, _left
+
+
+@dataclass(frozen=True)
+class Square:
+    """A turned square in continuous pixels of a picture."""
+
+    x: float
+    """Centre."""
+    y: float
+    """Centre."""
+    side: float
+    angle: float = 0.0
+    """Radians by which it is turned clockwise."""
+
+    def matrix(self, size: int = CROP) -> Floats:
+        """Return the (3, 3) similarity from the picture to the square's own `size` pixels a side."""
+        return warping.similarity(size / self.side, -self.angle, np.array([self.x, self.y]), np.array([size / 2.0, size / 2.0]))
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the network read, in continuous pixels of the picture."""
+
+    rotation: Floats
+    """(3, 3) world to camera, the picture's roll included."""
+    centre: Floats
+    """(2,) place of the head frame's origin."""
+    scale: float
+    """Pixels a side of the canonical crop."""
+    spread: float
+    """Scale in radians of the rotation's expected error, calibrated."""
+    mirror_error: float
+    """Radians between the picture's rotation and that of its mirror image, mirrored back."""
+    points: Floats
+    """(68, 2) landmarks, hidden ones too."""
+    sigma: Floats
+    """(68,) expected error of each landmark."""
+    square: Square
+    """Where the network looked."""
+    classes: Array
+    """(19, 64, 64) float32 logits over the square."""
+    alpha: Array
+    """(64, 64) float32 coverage by this head's person over the square, 0 to 1."""
+
+    @property
+    def confidence(self) -> float:
+        """Chance that the rotation is right within 15 degrees; see `chance_within`."""
+        return chance_within(RIGHT_WITHIN, max(self.spread, self.mirror_error / 4.0))
+
+    @property
+    def pose(self) -> HeadPose:
+        """The part of it that a head keeps."""
+        return HeadPose(self.rotation, self.centre, self.scale, self.confidence)
+
+
+def chance_within(limit: float, spread: float) -> float:
+    """Return the chance that an error's length is at most `limit` under a density proportional to exp(-length / spread) in 3-D.
+
+    The length then has the Gamma distribution of shape 3.
+    """
+    ratio = limit / max(spread, 1e-9)
+    return 1.0 - math.exp(-ratio) * (1.0 + ratio + 0.5 * ratio * ratio) if ratio < 500.0 else 1.0
+
+
+def mean_rotation(first: Array, second: Array) -> Floats:
+    """Return the rotation half way between two (3, 3) rotations: the nearest one to their sum."""
+    left, _, right = np.linalg.svd(np.asarray(first) + np.asarray(second))
+    return np.asarray(left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right)
+
+
+class HeadReader:
+    """The loaded network."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Load the network.
+
+        Raises:
+            HeadNetworkError: the package's file is missing or changed.
+        """
+        self._model = OnnxModel(path_of("head"), device)
+        self._spread_factor = float(card("head").get("spread_factor", 1.0))
+
+    def settle(self, image: Pixels, box: tuple[float, float, float, float]) -> Reading:
+        """Read the head in an x, y, width, height box: once about the box, once where the first reading has the head frame."""
+        x, y, width, height = box
+        first = self.read(image, Square(x + width / 2.0, y + height / 2.0, FIRST_SIDE * max(width, height)))
+        return self.read(image, next_square(first))
+
+    def read(self, image: Pixels, square: Square) -> Reading:
+        """Read the head in a square of an (H, W, 3) uint8 RGB picture."""
+        crop = warping.warp(image, square.matrix(), CROP, border="replicate")
+        both = np.stack([crop, crop[:, ::-1]]).astype(np.float32)
+        tensor = np.ascontiguousarray(((both - np.float32(127.0)) / np.float32(128.0)).transpose(0, 3, 1, 2))
+        numbers, classes, alpha = self._model(tensor)
+        values = numbers.astype(np.float64)
+        first = rotation_of(values[0, :6])
+        second = _FLIP @ rotation_of(values[1, :6]) @ _FLIP
+        place = 0.5 * (values[0, 7:10] + values[1, 7:10] * [-1.0, 1.0, 1.0])
+        there = values[:, 10:146].reshape(2, 68, 2)
+        points = 0.5 * (there[0] + there[1][LANDMARK_MIRROR] * [-1.0, 1.0])
+        sigma = np.exp(0.5 * (values[0, 146:] + values[1, 146:][LANDMARK_MIRROR]))
+        error = geodesic(second, first)
+        back = np.linalg.inv(square.matrix(2))  # from half sides about the centre, moved by one
+        return Reading(
+            rotation_z(square.angle) @ mean_rotation(first, second),
+            warping.apply(back, place[None, :2] + 1.0)[0],
+            square.side * math.exp(float(place[2])),
+            self._spread_factor * math.exp(0.5 * float(values[:, 6].sum())),
+            error,
+            warping.apply(back, points + 1.0),
+            square.side / 2.0 * sigma,
+            square,
+            0.5 * (classes[0] + classes[1][_SWAP][..., ::-1]),
+            0.5 * (alpha[0, 0] + alpha[1, 0][:, ::-1]),
+        )
+
+
+def next_square(reading: Reading) -> Square:
+    """Return the upright square about the head frame that a reading names."""
+    roll = math.atan2(reading.rotation[0, 1], -reading.rotation[1, 1])  # where the head's up points in the picture
+    return Square(float(reading.centre[0]), float(reading.centre[1]), SECOND_SIDE * reading.scale, roll)
+
+
+def rotation_of(six: Array) -> Floats:
+    """Return the (3, 3) rotation of 6 numbers: two rows made orthonormal and their cross product (Zhou et al. 2019)."""
+    first = np.asarray(six[:3], dtype=np.float64)
+    first = first / max(float(np.linalg.norm(first)), 1e-9)
+    second = six[3:] - float(first @ six[3:]) * first
+    second = second / max(float(np.linalg.norm(second)), 1e-9)
+    return np.stack([first, second, np.cross(first, second)])

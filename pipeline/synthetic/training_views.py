@@ -1,0 +1,148 @@
+"""Render drawn people without light into shards that annotator networks are trained on: colours, normals and every exact label.
+
+A view is the surfaces' own colours; light is laid on it where it is read (`model.annotators.relighting`), anew each time.
+Believable light is `rendering.render`'s business, and sets of it can be trained on too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ...datasets.arrays import Array
+from ...datasets.camera import Camera
+from ...datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
+from ...datasets.shards.tar import write_shard
+from ...manifests.config import ConfigError, canonical_json, to_plain
+from ...manifests.identity import rng
+from ...manifests.store import writing
+from ..annotators.faces.landmarks import MESH_INDEX
+from .assets.library import Assets
+from .people.figure import Figure, body_of, build_figure
+from .people.paint import linear_to_srgb
+from .people.placement import face_vertices
+from .people.population import Person, PopulationSettings, draw_person
+from .rendering.exact_pass import Drawing, View, look_with_guide
+
+VERSION = 1
+"""Raise it when the same settings would give other views."""
+
+
+@dataclass(frozen=True)
+class TrainingViews:
+    """What is rendered."""
+
+    count: int = 1000
+    """Heads."""
+    views: int = 8
+    """Pictures of each head."""
+    seed: int = 0
+    """Seed of people and cameras."""
+    first: int = 0
+    """Number of the first head."""
+    size: int = 192
+    """Side of the pictures in pixels."""
+    field: float = 1.56
+    """Sides of the canonical crop that a picture is wide: room for loose and shifted crops."""
+    supersampling: int = 2
+    """Samples per pixel along each axis."""
+    pitch_degrees: float = 18.0
+    """Standard deviation of the cameras' elevation."""
+    heads_per_shard: int = 50
+    """Heads whose views share a shard."""
+    people: PopulationSettings = PopulationSettings(bald=0.08, hats=0.08)
+    """What kinds of people there are."""
+
+    def __post_init__(self) -> None:
+        if min(self.count, self.views, self.heads_per_shard, self.supersampling) < 1 or self.first < 0 or self.size < 32:
+            raise ConfigError("training views: expected count, views and heads_per_shard of 1 or more and size of 32 or more")
+        if self.field < 1.0:
+            raise ConfigError(f"training views: expected a field of 1 or more canonical crops, got {self.field}")
+
+
+def cameras_of(settings: TrainingViews, name: str) -> list[Camera]:
+    """Return the cameras of a person: azimuths spread evenly from a random start, elevations drawn, no roll, a wide field."""
+    random = rng(settings.seed, name, "training-views")
+    start = float(random.random())
+    wide = np.diag([1.0 / settings.field, 1.0 / settings.field, 1.0])
+    found = []
+    for view in range(settings.views):
+        share = (view + start + float(random.uniform(-0.35, 0.35))) / settings.views
+        yaw = math.remainder(2.0 * math.pi * share, 2.0 * math.pi)
+        pitch = float(np.clip(random.normal(0.03, math.radians(settings.pitch_degrees)), math.radians(-50), math.radians(65)))
+        camera = Camera.look_at(yaw, pitch)
+        intrinsics = wide @ camera.intrinsics
+        intrinsics[:2, 2] = 0.5
+        found.append(replace(camera, intrinsics=intrinsics))
+    return found
+
+
+def face_points(assets: Assets, figure: Figure) -> Array:
+    """Return the (68, 3) iBUG points of a person in the head frame, expression included."""
+    person = figure.person
+    moved = body_of(assets).morph({**person.shape, **person.expression})
+    return figure.placement.apply(moved[face_vertices()])[list(MESH_INDEX)].astype(np.float32)
+
+
+def members_of(view: View, guide: View, camera: Camera, points: Array, person: Person) -> dict[str, bytes]:
+    """Encode a view: colours, normals, coverage, classes, camera and the face's points."""
+    assert guide.albedo is not None
+    colour = np.clip(np.round(255.0 * linear_to_srgb(guide.albedo)), 0, 255).astype(np.uint8)
+    normals = np.clip(np.round(127.5 * (guide.normals + 1.0)), 0, 255).astype(np.uint8)
+    record = {"person": person.name, "hair": person.hair, "hat": person.hat, "relight": True, "version": VERSION}
+    return {
+        "jpg": encode_image(colour, Encoding("jpg", 95)),
+        "normal.jpg": encode_image(normals, Encoding("jpg", 95)),
+        "mask.png": encode_grey(view.mask),
+        "seg.png": encode_grey(view.parsing),
+        "cam.json": camera_json(camera),
+        "points.json": json.dumps(np.round(points, 5).astype(float).tolist()).encode(),
+        "json": canonical_json(record).encode(),
+    }
+
+
+def views_of(assets: Assets, settings: TrainingViews, head: int) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Render the views of one person as (key, members)."""
+    person = draw_person(assets, settings.seed, head, settings.people)
+    figure = build_figure(assets, person)
+    drawing, points = Drawing(figure), face_points(assets, figure)
+    for number, camera in enumerate(cameras_of(settings, person.name)):
+        view, guide = look_with_guide(drawing, camera, settings.size, settings.supersampling)
+        yield f"{person.name}-{number:02d}", members_of(view, guide, camera, points, person)
+
+
+def render_views(assets: Assets, settings: TrainingViews, out: Path) -> int:
+    """Write the shards of a set; shards that are there already are kept, so that a stopped run resumes.
+
+    Args:
+        assets: what people are made of.
+        settings: what is rendered.
+        out: folder of the set; the settings are written beside the shards.
+
+    Returns:
+        How many shards were written.
+
+    Raises:
+        ConfigError: the folder holds a set of other settings.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    stamp = canonical_json({"version": VERSION, "assets": assets.fingerprint, **to_plain(replace(settings, count=1))})
+    told = out / "training-views.json"
+    if told.is_file() and told.read_text(encoding="utf-8") != stamp:
+        raise ConfigError(f"{out} holds views of other settings; choose another folder")
+    with writing(told) as file:
+        file.write(stamp.encode())
+    written = 0
+    for start in range(settings.first, settings.first + settings.count, settings.heads_per_shard):
+        path = out / f"views-{start:06d}.tar"
+        if path.is_file():
+            continue
+        stop = min(start + settings.heads_per_shard, settings.first + settings.count)
+        write_shard(path, "train", (item for head in range(start, stop) for item in views_of(assets, settings, head)))
+        written += 1
+    return written

@@ -1,0 +1,87 @@
+"""Labels of training crops: what a mirror, a roll, a scale and a shift do to them, by projecting points anew."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spherehead.datasets.camera import FOCAL, RADIUS, Camera, geodesic
+from spherehead.datasets.classes import INDEX, LANDMARK_MIRROR
+from spherehead.model.annotators.augmentation import CropGeometry, CropSettings, make_crop
+from spherehead.model.annotators.networks import CROP
+from spherehead.model.annotators.views import View, warped
+
+SIZE = 96
+
+
+def view_of(yaw: float, pitch: float, field: float = 1.5) -> View:
+    """A view of a cloud of points in the head frame, symmetric under the landmarks' own mirror pairs."""
+    camera = Camera.look_at(yaw, pitch)
+    wide = camera.intrinsics.copy()
+    wide[0, 0] = wide[1, 1] = FOCAL / field
+    random = np.random.default_rng(3)
+    points = random.normal(0.0, 0.1, (68, 3))
+    blank = np.zeros((SIZE, SIZE), dtype=np.uint8)
+    return View(np.zeros((SIZE, SIZE, 3), dtype=np.uint8), blank, blank, Camera(camera.cam2world, wide), None, points)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    yaw=st.floats(-3.1, 3.1), pitch=st.floats(-1.0, 1.0), roll=st.floats(-3.1, 3.1), scale=st.floats(0.5, 1.5),
+    x=st.floats(-0.2, 0.2), y=st.floats(-0.2, 0.2), mirror=st.booleans(),
+)  # fmt: skip
+def test_points_under_the_labels_rotation_and_place_are_where_the_warp_puts_them(
+    yaw: float, pitch: float, roll: float, scale: float, x: float, y: float, mirror: bool
+) -> None:
+    view, geometry = view_of(yaw, pitch), CropGeometry(mirror, roll, scale, (x, y))
+    assert view.points is not None
+    head = view.points * [-1.0, 1.0, 1.0] if mirror else view.points  # the mirrored head's points, in the same order
+    local = head @ geometry.rotation(view).T + [0.0, 0.0, RADIUS]
+    expected = CROP * (0.5 + np.array([x, y]) + scale * FOCAL * local[:, :2] / local[:, 2:])
+    found = geometry.points(view, CROP)
+    assert np.abs((found[LANDMARK_MIRROR] if mirror else found) - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_pixels_go_where_the_points_go(mirror: bool) -> None:
+    view = view_of(0.4, 0.1)
+    image, _ = view.camera.project(np.array([[0.05, 0.1, 0.0]]))
+    column, row = (int(value) for value in image[0] * SIZE)
+    picture = view.image.copy()
+    picture[row, column] = 255
+    marked = View(
+        picture, view.mask, view.parsing, view.camera, None, np.repeat((np.array([[column, row]]) + 0.5)[None], 34, 1)[0]
+    )
+    geometry = CropGeometry(mirror, 0.5, 1.2, (0.05, -0.03))
+    crop = warped(marked, geometry.matrix(view, CROP), CROP)[0].astype(float)[..., 0]
+    rows, columns = np.mgrid[0:CROP, 0:CROP] + 0.5
+    seen = np.array([(crop * columns).sum(), (crop * rows).sum()]) / crop.sum()
+    place = np.array([column + 0.5, row + 0.5, 1.0])
+    assert np.abs(seen - (geometry.matrix(view, CROP) @ place)[:2]).max() < 0.1
+
+
+def test_roll_turns_the_picture_clockwise_and_a_mirror_negates_the_yaw() -> None:
+    view = view_of(0.7, 0.2)
+    turned = CropGeometry(False, 0.3, 1.0, (0.0, 0.0)).rotation(view)
+    assert geodesic(turned, view.camera.rolled(0.3).world2cam) < 1e-9
+    mirrored = CropGeometry(True, 0.0, 1.0, (0.0, 0.0)).rotation(view)
+    assert geodesic(mirrored, Camera.look_at(-0.7, 0.2).world2cam) < 1e-9
+
+
+def test_a_mirrored_crop_swaps_left_and_right_classes() -> None:
+    view = view_of(0.0, 0.0)
+    parsing = np.zeros((SIZE, SIZE), dtype=np.uint8)
+    parsing[:, : SIZE // 2], parsing[:, SIZE // 2 :] = INDEX["right_ear"], INDEX["left_ear"]
+    view = View(view.image, np.full((SIZE, SIZE), 255, dtype=np.uint8), parsing, view.camera, None, view.points)
+    plain = CropSettings(
+        roll_degrees=0.0, free_roll=0.0, least_scale=0.9, most_scale=0.91, shift=0.0, others=0.0, occluders=0.0
+    )
+    seen = set()
+    for seed in range(8):
+        crop = make_crop(np.random.default_rng(seed), view, None, plain)
+        seen.add((int(crop.classes[32, 12]), int(crop.classes[32, 52])))
+        assert math.isclose(crop.place[2], math.log(0.905), abs_tol=0.006)
+    assert seen == {(INDEX["right_ear"], INDEX["left_ear"])}  # the subject's right stays on the picture's left

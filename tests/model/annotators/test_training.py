@@ -1,0 +1,112 @@
+"""Training of annotator networks: the same seed gives the same weights however often it was stopped; ONNX says the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from spherehead.datasets.camera import Camera
+from spherehead.datasets.classes import INDEX
+from spherehead.datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
+from spherehead.datasets.shards.tar import write_shard
+from spherehead.manifests.config import ConfigError
+from spherehead.model.annotators.checkpoint import read
+from spherehead.model.annotators.export import onnx_bytes
+from spherehead.model.annotators.networks import CROP, FinderNet, HeadNet
+from spherehead.model.annotators.scenes import SceneSettings, targets
+from spherehead.model.annotators.tasks import FinderTask, HeadTask
+from spherehead.model.annotators.training import TrainingSettings, train
+from spherehead.model.annotators.views import Views
+
+SIZE = 64
+
+
+def members(number: int) -> dict[str, bytes]:
+    """A ball with hair above and skin below, seen from somewhere."""
+    random = np.random.default_rng(number)
+    parsing = np.zeros((SIZE, SIZE), dtype=np.uint8)
+    cv2.circle(parsing, (32, 32), 18, INDEX["skin"], -1)
+    parsing[:28][parsing[:28] > 0] = INDEX["hair"]
+    image = random.integers(0, 255, (SIZE, SIZE, 3)).astype(np.uint8)
+    normals = np.full((SIZE, SIZE, 3), (128, 128, 255), dtype=np.uint8)
+    return {
+        "png": encode_image(image, Encoding("png")),
+        "normal.jpg": encode_image(normals, Encoding("jpg", 95)),
+        "mask.png": encode_grey(np.where(parsing > 0, np.uint8(255), np.uint8(0))),
+        "seg.png": encode_grey(parsing),
+        "cam.json": camera_json(Camera.look_at(float(random.uniform(-3, 3)), 0.1)),
+        "points.json": json.dumps(random.normal(0.0, 0.1, (68, 3)).tolist()).encode(),
+    }
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory: pytest.TempPathFactory) -> Views:
+    folder = tmp_path_factory.mktemp("views")
+    write_shard(folder / "a.tar", "train", [(f"view-{number}", members(number)) for number in range(6)])
+    return Views([folder])
+
+
+def test_views_of_an_ordinary_set_have_no_normals_and_no_points(finished_set: Path) -> None:
+    found = Views([finished_set])
+    view = found.view(0)
+    assert view.normals is None and view.points is None and view.parsing.shape == view.image.shape[:2]
+
+
+def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(views: Views, tmp_path: Path) -> None:
+    settings = TrainingSettings(images=8, batch=2, warmup=2, save=1_000)
+    train(HeadTask(views), settings, tmp_path / "whole")
+    train(HeadTask(views), TrainingSettings(**{**vars(settings), "max_seconds": 1e-9}), tmp_path / "broken")
+    assert read(tmp_path / "broken" / "checkpoint.safetensors")[1] == 2
+    train(HeadTask(views), settings, tmp_path / "broken")
+    whole, broken = (read(tmp_path / name / "checkpoint.safetensors")[2] for name in ("whole", "broken"))
+    assert whole.keys() == broken.keys()
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    with pytest.raises(ConfigError, match="a run of 'head', not of 'finder'"):
+        train(FinderTask(views), settings, tmp_path / "whole")
+
+
+def test_every_pass_shows_every_view_once(views: Views) -> None:
+    task = HeadTask(views, seed=3)
+    shown = [task.chosen(number) for number in range(2 * len(views))]
+    assert sorted(shown[: len(views)]) == sorted(shown[len(views) :]) == list(range(len(views)))
+
+
+@pytest.mark.parametrize("name", ["head", "finder"])
+def test_onnx_says_what_the_network_says(name: str) -> None:
+    import onnxruntime
+
+    torch.manual_seed(0)
+    network: HeadNet | FinderNet = (HeadNet() if name == "head" else FinderNet()).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.half().float())  # the file's precision, so that the two can agree
+    session = onnxruntime.InferenceSession(onnx_bytes(name, network))
+    picture = np.random.default_rng(0).normal(size=(2, 3, CROP, CROP)).astype(np.float32)
+    said = session.run(None, {"picture": picture})
+    with torch.no_grad():
+        if isinstance(network, HeadNet):
+            numbers, maps = network.raw(torch.from_numpy(picture))
+            wanted = [numbers, maps[:, :-1], maps[:, -1:].sigmoid()]
+        else:
+            maps = network(torch.from_numpy(picture))
+            wanted = [maps[:, :1].sigmoid(), maps[:, 1:]]
+    for one, other in zip(said, wanted, strict=True):
+        assert np.abs(one - other.numpy()).max() < 2e-3 * max(1.0, float(other.abs().max()))
+
+
+def test_scenes_are_the_same_for_the_same_number_and_have_their_heads_in_the_maps(views: Views) -> None:
+    task = FinderTask(views, scenes=SceneSettings(size=64, empty=0.0))
+    first, second = task.scene(5), task.scene(5)
+    assert np.array_equal(first.image, second.image) and np.array_equal(first.heat, second.heat)
+
+
+def test_targets_say_centre_and_size_in_cells() -> None:
+    heat, boxes = targets([(20.0, 8.0, 24.0, 32.0)], 64)
+    row, column = (int(value) for value in np.argwhere(heat == 1.0)[0])
+    assert (column + 0.5 + boxes[0, row, column]) * 8 == pytest.approx(32.0)
+    assert (row + 0.5 + boxes[1, row, column]) * 8 == pytest.approx(24.0)
+    assert 8 * np.exp(boxes[2:, row, column]) == pytest.approx([24.0, 32.0])

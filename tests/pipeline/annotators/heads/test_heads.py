@@ -1,0 +1,102 @@
+"""The networks for heads of any side at work: geometry by formula, pictures by rendered truth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import gamma
+from spherehead.datasets.camera import Camera, geodesic
+from spherehead.datasets.warp import warp
+from spherehead.pipeline.annotators.heads import files
+from spherehead.pipeline.annotators.heads.finder import FoundHead, HeadFinder, peaks, without_twins
+from spherehead.pipeline.annotators.heads.reader import HeadReader, Square, chance_within, mean_rotation, next_square
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.3])
+@pytest.mark.parametrize("spread", [0.02, 0.1, 0.5])
+def test_confidence_is_the_gamma_distribution_of_an_errors_length(limit: float, spread: float) -> None:
+    assert chance_within(limit, spread) == pytest.approx(gamma(3, scale=spread).cdf(limit), abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(yaw=st.floats(-3.1, 3.1), angle=st.floats(0.0, 1.2))
+def test_mean_rotation_is_half_way(yaw: float, angle: float) -> None:
+    first, second = Camera.look_at(yaw, 0.2).world2cam, Camera.look_at(yaw + angle, 0.2).world2cam
+    middle = mean_rotation(first, second)
+    assert geodesic(first, middle) == pytest.approx(geodesic(second, middle), abs=1e-9)
+    assert geodesic(first, middle) == pytest.approx(geodesic(first, second) / 2.0, abs=1e-9)
+
+
+def test_a_peak_is_the_box_that_its_cell_tells() -> None:
+    heat, boxes = np.zeros((6, 8), dtype=np.float32), np.zeros((4, 6, 8), dtype=np.float32)
+    heat[2, 3], heat[2, 4] = 0.9, 0.6
+    boxes[:, 2, 3] = 0.25, -0.25, math.log(2.0), math.log(3.0)
+    ((box, score),) = peaks(heat, boxes, 0.5)
+    assert score == pytest.approx(0.9)
+    assert box == pytest.approx((8 * 3.75 - 8.0, 8 * 2.25 - 12.0, 16.0, 24.0))
+
+
+def test_of_twin_boxes_the_better_stays() -> None:
+    heads = [FoundHead((0, 0, 10, 10), 0.5), FoundHead((1, 1, 10, 10), 0.9), FoundHead((30, 0, 10, 10), 0.4)]
+    assert [head.score for head in without_twins(heads)] == [0.9, 0.4]
+
+
+def test_files_are_what_their_cards_name() -> None:
+    total = sum(files.path_of(name).stat().st_size for name in ("head", "finder"))
+    assert total < 16e6
+    for name in ("head", "finder"):
+        card = files.card(name)
+        assert card["licence"] == "Apache-2.0" and card["pictures"] > 0
+
+
+@pytest.fixture(scope="module")
+def reader() -> HeadReader:
+    return HeadReader()
+
+
+def test_a_mirrored_picture_has_the_mirrored_reading(reader: HeadReader, astronaut: np.ndarray) -> None:
+    here = reader.read(astronaut, Square(225.0, 130.0, 260.0))
+    there = reader.read(np.ascontiguousarray(astronaut[:, ::-1]), Square(512.0 - 225.0, 130.0, 260.0))
+    flip = np.diag([-1.0, 1.0, 1.0])
+    assert geodesic(flip @ there.rotation @ flip, here.rotation) < math.radians(0.5)
+    assert there.centre[0] == pytest.approx(512.0 - here.centre[0], abs=0.5)
+
+
+def test_a_turned_square_reads_the_same_head_turned_back(reader: HeadReader, astronaut: np.ndarray) -> None:
+    straight = reader.settle(astronaut, (150.0, 20.0, 150.0, 190.0))
+    turned = reader.read(astronaut, Square(straight.square.x, straight.square.y, straight.square.side, 0.3))
+    assert geodesic(turned.rotation, straight.rotation) < math.radians(12.0)
+    assert np.linalg.norm(turned.centre - straight.centre) < 0.05 * straight.scale
+    assert turned.scale == pytest.approx(straight.scale, rel=0.1)
+    again = next_square(straight)
+    up = warp(astronaut, again.matrix(), 128)
+    assert up.shape == (128, 128, 3) and abs(again.angle - straight_roll(straight.rotation)) < 1e-9
+
+
+def straight_roll(rotation: np.ndarray) -> float:
+    return math.atan2(rotation[0, 1], -rotation[1, 1])
+
+
+def test_the_astronaut_is_found_and_read_from_the_front(reader: HeadReader, astronaut: np.ndarray) -> None:
+    found = HeadFinder().find(astronaut)
+    assert found
+    x, y, width, height = found[0].box
+    assert x < 225 < x + width and y < 110 < y + height
+    reading = reader.settle(astronaut, found[0].box)
+    backward = -reading.rotation[2]
+    assert abs(math.degrees(math.atan2(backward[0], backward[2]))) < 35.0
+    hair = int(np.count_nonzero(reading.classes.argmax(axis=0) == 17))
+    assert hair > 200
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_head_is_found_in_smooth_noise(seed: int) -> None:
+    import cv2
+
+    coarse = np.random.default_rng(seed).uniform(0, 255, (6, 6, 3)).astype(np.float32)
+    picture = np.clip(cv2.resize(coarse, (256, 256), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
+    assert [head for head in HeadFinder().find(picture) if head.score > 0.5] == []
