@@ -10,7 +10,8 @@ CLASSES: tuple[str, ...] = (
     "background", "skin", "left_brow", "right_brow", "left_eye", "right_eye", "glasses", "left_ear", "right_ear", "earring",
     "nose", "mouth", "upper_lip", "lower_lip", "neck", "necklace", "cloth", "hair", "hat",
 )  # fmt: skip
-"""Class names by index; left is the subject's left."""
+"""Class names by index; left is the subject's left. Beards and moustaches are hair; rendered heads tell them apart in a second
+map (`pipeline.synthetic.rendering.exact_pass.GROWTH`)."""
 
 INDEX: dict[str, int] = {name: index for index, name in enumerate(CLASSES)}
 """Class index by name."""

@@ -15,6 +15,9 @@ from ....datasets.compiled import compiled
 from .collision import CELL, LOW, DistanceField, sample
 from .scalp import Roots
 
+FACE_FROM, FACE_TOP, FACE_REACH = np.float32(0.02), np.float32(0.17), np.float32(0.09)
+"""World units: before which plane and below which height hair is kept off the face, and over what way."""
+
 
 @dataclass(frozen=True, eq=False)
 class Wishes:
@@ -34,6 +37,8 @@ class Wishes:
     """World units from the skin that strands keep once they lie on it."""
     turn: Array
     """How fast strands follow the comb, per world unit of length."""
+    face: Array
+    """World units from the middle plane that strands keep before the face: to the left where positive, 0 for none."""
 
 
 def grow(roots: Roots, wishes: Wishes, field: DistanceField, num_points: int) -> Array:
@@ -51,15 +56,15 @@ def grow(roots: Roots, wishes: Wishes, field: DistanceField, num_points: int) ->
     out = np.empty((len(roots), num_points, 3), dtype=np.float32)
     compiled(grow_all, sample)(
         roots.points, roots.normals, *(np.ascontiguousarray(part, dtype=np.float32) for part in (
-            wishes.length, wishes.comb, wishes.lift, wishes.hold, wishes.weight, wishes.layer, wishes.turn,
+            wishes.length, wishes.comb, wishes.lift, wishes.hold, wishes.weight, wishes.layer, wishes.turn, wishes.face,
         )), field.values, np.asarray(LOW, np.float32), np.float32(CELL), out,
     )  # fmt: skip
     return out
 
 
 def grow_all(
-    roots: Any, normals: Any, length: Any, comb: Any, lift: Any, hold: Any, weight: Any, layer: Any, turn: Any, values: Any,
-    low: Any, cell: float, out: Any,
+    roots: Any, normals: Any, length: Any, comb: Any, lift: Any, hold: Any, weight: Any, layer: Any, turn: Any, face: Any,
+    values: Any, low: Any, cell: float, out: Any,
 ) -> None:  # fmt: skip
     """Write strands into `out` (S, K, 3); the arguments are what `grow` names."""
     steps = out.shape[1] - 1
@@ -95,6 +100,11 @@ def grow_all(
             if distance < wanted:
                 push = min(wanted - distance, step)
                 x, y, z = x + push * nx, y + push * ny, z + push * nz
+            if face[s] != 0.0 and z > FACE_FROM and y < FACE_TOP:
+                aside = abs(face[s]) * min(one, (z - FACE_FROM) / FACE_REACH) - (x if face[s] > 0.0 else -x)
+                if aside > 0.0:
+                    aside = min(aside, step)
+                    x += aside if face[s] > 0.0 else -aside
             dx, dy, dz = x - out[s, k, 0], y - out[s, k, 1], z - out[s, k, 2]
             size = np.sqrt(dx * dx + dy * dy + dz * dz) + tiny
             dx, dy, dz = dx / size, dy / size, dz / size

@@ -97,13 +97,21 @@ class Roots:
     azimuth: Floats
     """(S,) radians on the mean head."""
     elevation: Floats
+    rest: Floats | None = None
+    """(S, 3) the same places on the mean head, where they are known."""
 
     def __len__(self) -> int:
         return len(self.points)
 
     def chosen(self, which: Array) -> Roots:
         """Return some of the roots."""
-        return Roots(self.points[which], self.normals[which], self.azimuth[which], self.elevation[which])
+        return Roots(
+            self.points[which],
+            self.normals[which],
+            self.azimuth[which],
+            self.elevation[which],
+            None if self.rest is None else self.rest[which],
+        )
 
 
 def sow(surface: Surface, density: Floats, count: int, random: np.random.Generator) -> Roots:
@@ -120,7 +128,7 @@ def sow(surface: Surface, density: Floats, count: int, random: np.random.Generat
     weight = np.cumsum(area * density[surface.faces].mean(axis=1))
     if not count or weight[-1] <= 0.0:
         none = np.zeros((0, 3), dtype=np.float32)
-        return Roots(none, none, np.zeros(0), np.zeros(0))
+        return Roots(none, none, np.zeros(0), np.zeros(0), np.zeros((0, 3)))
     # stratified along the faces' order, which keeps gaps small
     place = (np.arange(count) + random.random(count)) / count * weight[-1]
     face = surface.faces[np.minimum(np.searchsorted(weight, place), len(weight) - 1)]
@@ -132,5 +140,5 @@ def sow(surface: Surface, density: Floats, count: int, random: np.random.Generat
 
     normals = mixed(surface.normals)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    azimuth, elevation = angles_of(mixed(surface.rest))
-    return Roots(mixed(surface.points).astype(np.float32), normals.astype(np.float32), azimuth, elevation)
+    rest = mixed(surface.rest)
+    return Roots(mixed(surface.points).astype(np.float32), normals.astype(np.float32), *angles_of(rest), rest)

@@ -68,6 +68,7 @@ class Body:
         """Wrap the base mesh of some assets."""
         self._assets = assets
         self.base = assets.base
+        self.targets = frozenset(assets.names("targets"))
 
     def morph(self, weights: Mapping[str, float]) -> Floats:
         """Return the (V, 3) vertices with morphs applied, in decimetres.

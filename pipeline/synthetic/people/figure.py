@@ -20,12 +20,15 @@ from ..hair.strands import Strands
 from . import glasses, paint
 from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
 from .face_points import face_points, iris_points
+from .growth import grow_on, scalp_field, scalp_picture, surface_of
 from .placement import Placement, place
 from .population import Person
 from .subdivision import quads_of, subdivide
 
 TOP_OF_EAR = (0.74, 7.36, 0.50)
 """Where the temples of glasses rest on the unmorphed left ear (dm)."""
+SCALP_SHADE = 0.7
+"""How much of the scalp's skin takes the colour of grown hair where that is dense: its shade, and what is too short to draw."""
 NOSE_BRIDGE = (0.0, 7.16, 1.56)
 """Where their bridge rests."""
 
@@ -114,7 +117,8 @@ def build_figure(assets: Assets, person: Person) -> Figure:
     parts = [*maker.skin(), *maker.eyes(), *maker.worn()]
     if person.glasses is not None:
         parts += maker.glasses()
-    return Figure(person, tuple(part for part in parts if len(part.faces)), placement, maker.face_points(parts))
+    drawn = tuple(part for part in parts if len(part.faces))
+    return Figure(person, drawn, placement, maker.face_points(parts), maker.strands(parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +172,7 @@ class _Maker:
         crop_uvs = (bust.uvs - [left, top]) / [right - left, bottom - top]
         found = []
         for name, chosen, uvs, texture in (
-            ("head", head & shown, crop_uvs, _opaque(paint.head_skin(self.assets, person))),
+            ("head", head & shown, crop_uvs, _opaque(paint.head_skin(self.assets, person, self._scalp_picture()))),
             ("bust", ~head & shown, bust.uvs, _opaque(paint.body_skin(self.assets, person))),
         ):
             some = faces[chosen]
@@ -182,14 +186,32 @@ class _Maker:
 
     def _scalp_field(self) -> Floats:
         """Return one value a fine vertex of the bust: positive where the scalp is painted as hair."""
-        bust = self.body.bust
+        bust, growth = self.body.bust, self.person.growth
         if self.person.scalp == "bare":
             return np.full(bust.subdivision.matrix.shape[0], -1.0)
+        if growth is not None and growth.hair is not None:
+            return scalp_field(self.body, growth.hair) - 0.5
         mask = paint.scalp_mask(self.assets)
         uv_of = np.zeros(bust.subdivision.matrix.shape[0], dtype=np.int64)
         uv_of[bust.subdivision.faces.ravel()] = bust.subdivision.face_uvs.ravel()
         x, y = np.clip(bust.uvs[uv_of] * 512.0, 0, 511).astype(np.int64).T
         return np.asarray(mask[y, x] - 0.5, dtype=np.float64)
+
+    def _scalp_picture(self) -> Array | None:
+        """Return what is painted under hair that is grown; None where the assets' own scalp is."""
+        growth = self.person.growth
+        if growth is None or growth.hair is None:
+            return None
+        return scalp_picture(self.assets, self.body, growth.hair) * np.float32(SCALP_SHADE)
+
+    def strands(self, parts: list[Part]) -> tuple[Strands, ...]:
+        """Grow the person's hair outside of the body and of clothes."""
+        if self.person.growth is None:
+            return ()
+        worn = [part for part in parts if part.name == "cloth"]
+        none = np.zeros((0, 3))
+        around = (np.vstack([none, *(p.points for p in worn)]), np.vstack([none, *(p.normals for p in worn)]))
+        return grow_on(self.person.growth, surface_of(self.body, self.vertices, self.placement, around))
 
     def eyes(self) -> list[Part]:
         """Make both eyeballs, turned to where the person looks."""

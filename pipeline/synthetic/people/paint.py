@@ -25,14 +25,21 @@ UNSHADED = 0.95
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def head_skin(assets: Assets, person: Person) -> Pixels:
-    """Paint the (H, W, 3) sRGB skin of the head, `HEAD_CROP` enlarged `ENLARGED` times, with scalp and fine texture."""
+def head_skin(assets: Assets, person: Person, grows: Array | None = None) -> Pixels:
+    """Paint the (H, W, 3) sRGB skin of the head, `HEAD_CROP` enlarged `ENLARGED` times, with scalp and fine texture.
+
+    Args:
+        assets: where textures come from.
+        person: who it is.
+        grows: (512, 512) how densely hair grows, times how much it hides; the assets' own scalp where None.
+    """
     left, top, right, bottom = HEAD_CROP
     mask = scalp_mask(assets)[top:bottom, left:right]
     bare = _without_stubble(body_skin(assets, person).astype(np.float32)[top:bottom, left:right], mask)
     size = ((right - left) * ENLARGED, (bottom - top) * ENLARGED)
     skin = np.asarray(cv2.resize(bare, size, interpolation=cv2.INTER_CUBIC))
-    scalp = np.clip(cv2.resize(mask, size, interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
+    shown = mask if grows is None else grows[top:bottom, left:right]
+    scalp = np.clip(cv2.resize(shown, size, interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
     fine = _fine_texture(person.detail_seed, (size[1], size[0]))
     skin = skin * (1.0 + fine)
     cover = {"bare": 0.04, "stubble": 0.72, "covered": 0.93}[person.scalp]

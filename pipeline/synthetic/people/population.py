@@ -6,14 +6,18 @@ statistics of a population; they keep faces plausible and give rare things (glas
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ....datasets.arrays import Floats
+from ....manifests.config import ConfigError
 from ....manifests.identity import rng
 from ..assets.library import Assets
+from ..hair.look import Growth
+from ..hair.styles import draw_beard, draw_hair
 from .glasses import SHAPES, GlassesLook
 
 Colour = tuple[float, float, float]
@@ -29,6 +33,8 @@ NATURAL_HAIR: Mapping[str, tuple[Colour, float]] = {
 GREY: Colour = (0.62, 0.61, 0.60)
 DYED: tuple[Colour, ...] = ((0.20, 0.32, 0.62), (0.60, 0.18, 0.40), (0.22, 0.45, 0.32), (0.45, 0.10, 0.12), (0.48, 0.32, 0.60))
 LONG_HAIR = ("long01", "bob01", "ponytail01")
+
+CARDS, GROWN = "cards", "grown"
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,14 @@ class PopulationSettings:
     """How far faces differ in detail; 0 leaves only sex, age and ancestry."""
     expressions: float = 0.7
     """Share with another expression than none."""
+    hair: str = CARDS
+    """cards: MakeHuman's seven styles; grown: strands of every kind."""
+    beards: float = 0.45
+    """Share of men with a beard or stubble, of those with grown hair."""
+
+    def __post_init__(self) -> None:
+        if self.hair not in (CARDS, GROWN):
+            raise ConfigError(f"people: expected hair of {CARDS} or {GROWN}, got {self.hair!r}")
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,8 @@ class Person:
     glasses: GlassesLook | None = None
     detail_seed: int = 0
     """Seed of the skin's fine texture."""
+    growth: Growth | None = None
+    """Hair that is grown in strands; then `hair` is empty."""
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -111,7 +127,7 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
     hair, scalp, hat, hat_texture = _head_wear(assets, male, age, african, settings, random)
     grey = float(np.clip((age - 0.45) * 2.2 + random.normal(0.0, 0.2), 0.0, 1.0))
     brightness = float(np.exp(random.normal(0.0, 0.07)))
-    return Person(
+    person = Person(
         name, male, age, (african, asian, caucasian), shape, _expression(settings.expressions, random), skins,
         _triple(brightness * np.exp(random.normal(0.0, [0.02, 0.015, 0.02]))),
         _eye_texture(assets, caucasian, random),
@@ -122,6 +138,18 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
         _triple(np.clip(random.uniform(0.35, 1.15) * np.exp(random.normal(0.0, 0.18, 3)), 0.0, 1.4)),
         _glasses(settings.glasses, random), int(random.integers(1 << 31)),
     )  # fmt: skip
+    return person if settings.hair == CARDS else _grown(person, seed, settings)
+
+
+def _grown(person: Person, seed: int, settings: PopulationSettings) -> Person:
+    """Give somebody hair that is grown, of the natural colour that was drawn."""
+    random = rng(seed, person.name, "growth")
+    bald = not person.hat and random.random() < settings.bald * (0.4 + 2.5 * person.male * (0.3 + person.age))
+    hair = draw_hair(person.male, person.age, person.ancestry[0], person.hair_colour, 4.0 * settings.dyed, random)
+    beard = draw_beard(person.age, person.hair_colour, random)
+    bearded = random.random() < settings.beards * (person.male > 0.6)
+    growth = Growth(None if bald else hair, beard if bearded else None)
+    return dataclasses.replace(person, hair="", hat="", hat_texture="", scalp="bare" if bald else "covered", growth=growth)
 
 
 def _triple(values: Floats) -> Colour:

@@ -20,9 +20,11 @@ import numpy as np
 from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.camera import Camera
 from ..assets.formats import AssetError
+from ..hair.strands import lay_end_to_end
 from ..people.figure import Drawable, Part
 from ..people.paint import linear_to_srgb, srgb_to_linear
 from .light import Light
+from .ribbon_mesh import ribbon_mesh
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +133,7 @@ class Studio:
         self._compiles = variant != VARIANTS[0]
         shown = [part for part in figure.parts if not part.is_clear]
         self._shapes = {f"part{index}": self._shape(part) for index, part in enumerate(shown)}
+        self._strands = lay_end_to_end(figure.strands)
 
     def photograph(
         self, camera: Camera, light: Light, size: int, samples: int, seed: int, window: Window | None = None
@@ -175,6 +178,7 @@ class Studio:
                 "sky": sky,
                 **self._lamp(light),
                 **self._shapes,
+                **self._ribbons(camera),
             }
         )
 
@@ -206,6 +210,25 @@ class Studio:
             "sampler": {"type": sampler_of(samples), "sample_count": samples},
         }  # fmt: skip
 
+    def _ribbons(self, camera: Camera) -> dict[str, Any]:
+        """Make the strands' mesh, which faces the camera."""
+        if not len(self._strands):
+            return {}
+        mi, made = self._mi, ribbon_mesh(self._strands, camera)
+        colour = {"type": "mesh_attribute", "name": "vertex_color"}
+        properties = mi.Properties()
+        properties["bsdf"] = mi.load_dict(
+            {"type": "twosided", "bsdf": {"type": "principled", **FINISHES["strand"], "base_color": colour}}
+        )
+        mesh = mi.Mesh("strands", len(made.points), len(made.faces), has_vertex_normals=True, props=properties)
+        mesh.add_attribute("vertex_color", 3, made.colours.ravel())
+        parameters = mi.traverse(mesh)
+        parameters["vertex_positions"] = made.points.ravel()
+        parameters["vertex_normals"] = made.normals.ravel()
+        parameters["faces"] = made.faces.ravel()
+        parameters.update()
+        return {"strands": mesh}
+
     def _shape(self, part: Part) -> Any:
         """Make a mesh whose vertices are parted where the texture is cut."""
         mi = self._mi
@@ -228,6 +251,7 @@ FINISHES: dict[str, dict[str, float]] = {
     "skin": {"roughness": 0.42, "specular": 0.38, "sheen": 0.15},
     "eye": {"roughness": 0.06, "specular": 0.5, "clearcoat": 1.0, "clearcoat_gloss": 0.97},
     "hair": {"roughness": 0.5, "specular": 0.07},
+    "strand": {"roughness": 0.38, "specular": 0.35},
     "cloth": {"roughness": 0.8, "specular": 0.2, "sheen": 0.4},
     "frame": {"roughness": 0.22, "specular": 0.5, "clearcoat": 0.6},
     "metal": {"roughness": 0.25, "metallic": 1.0, "specular": 0.5},

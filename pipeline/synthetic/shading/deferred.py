@@ -15,10 +15,11 @@ from ....datasets.compiled import compiled
 from ..rendering.exact_pass import LINEAR
 from ..rendering.light import KeyLight, Light
 from ..rendering.raster import NEAREST, Buffers
-from .occlusion import depth_map, directions
+from .occlusion import depth_map, directions, splat
 from .pixels import cover_softly, lend_colours, resolve
 from .points import POINT_NUMBERS, choose, gather, gild, light_by_lamp, light_by_sky, reach_lamp
 from .sky import SkyTables, sky_tables
+from .strands import light_strands
 from .surfaces import HAIR, Surfaces
 from .vertices import VERTEX_NUMBERS, light_hair, light_vertices, mark_vertices
 
@@ -55,7 +56,22 @@ def photograph(surfaces: Surfaces, seen: Buffers, camera: Camera, light: Light, 
         answered, _soft(surfaces, seen, camera), step, picture,
     )  # fmt: skip
     compiled(lend_colours)(picture)
-    return picture
+    return picture if seen.strands is None else _with_strands(surfaces, seen, light, step, picture)
+
+
+def _with_strands(surfaces: Surfaces, seen: Buffers, light: Light, step: int, picture: Array) -> Array:
+    """Lay lit strands over a picture of the meshes."""
+    assert seen.strands is not None
+    shadow, lamp, to_lamp = None, np.zeros(16, dtype=np.float32), np.zeros((3, 4))
+    if light.key is not None:
+        to_lamp = _lamp_camera(light.key)[0]
+        shadow, lamp = _lamp(surfaces, light.key)
+    strands = surfaces.drawing.strands
+    colour, cover = light_strands(strands, seen.strands, sky_tables(light.sky), shadow, lamp, to_lamp, step)
+    mixed = picture * (1.0 - cover[..., None])
+    mixed[..., :3] += colour
+    mixed[..., 3] += cover
+    return mixed.astype(np.float32)
 
 
 def _lit(surfaces: Surfaces, seen: Buffers, camera: Camera, light: Light, places: Array) -> Array:
@@ -133,7 +149,12 @@ def _lamp(surfaces: Surfaces, key: KeyLight) -> tuple[Array, Array]:
     lamp = np.empty(16, dtype=np.float32)
     lamp[:7] = [1.0, *key.colour, key.radius, 0.5 * SHADOW_SIDE, _focal(key)]
     lamp[7:] = rotation.ravel()
-    return depth_map(placed, surfaces.hiding, SHADOW_SIDE), lamp
+    shadow = depth_map(placed, surfaces.hiding, SHADOW_SIDE)
+    if len(surfaces.drawing.strands):
+        local = surfaces.drawing.strands.points @ to_lamp[:, :3].T + to_lamp[:, 3]
+        strands = np.column_stack([local[:, :2] / local[:, 2:] + 0.5 * SHADOW_SIDE, local[:, 2]])
+        compiled(splat)(strands.astype(np.float32), shadow)
+    return shadow, lamp
 
 
 def _rays(camera: Camera, seen: Buffers) -> Array:

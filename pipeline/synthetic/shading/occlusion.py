@@ -34,7 +34,7 @@ def directions() -> Floats:
     return np.column_stack([level * np.cos(angle), height, level * np.sin(angle)])
 
 
-def visibility(points: Floats, lifted: Floats, faces: Array, near: Array) -> Array:
+def visibility(points: Floats, lifted: Floats, faces: Array, near: Array, others: Array | None = None) -> Array:
     """Return the (V, K) float32 share of each direction that a vertex sees.
 
     Args:
@@ -42,6 +42,7 @@ def visibility(points: Floats, lifted: Floats, faces: Array, near: Array) -> Arr
         lifted: (V, 3) the same, moved to where the sky is looked for, such as by `LIFT` along their normals.
         faces: (F, 3) int32, those that hide something.
         near: (V,) float32 distance before a lifted point within which nothing hides it.
+        others: (N, 3) further points that hide something, such as those of strands.
     """
     seen = np.empty((NUM_DIRECTIONS, len(points)), dtype=np.float32)
     for number, towards in enumerate(directions()):
@@ -49,6 +50,8 @@ def visibility(points: Floats, lifted: Floats, faces: Array, near: Array) -> Arr
         across /= np.linalg.norm(across)
         frame = np.column_stack([across, np.cross(towards, across), -towards])
         nearest = depth_map(_placed(points, frame), faces, MAP_SIDE)
+        if others is not None:
+            compiled(splat)(_placed(others, frame), nearest)
         compiled(lit)(_placed(lifted, frame), nearest, near, seen[number])
     return np.ascontiguousarray(seen.T)
 
@@ -104,6 +107,14 @@ def fill_depth(placed: Any, faces: Any, nearest: Any) -> None:
                 depth = first * placed[a, 2] + second * placed[b, 2] + third * placed[c, 2]
                 if depth < nearest[row, column]:
                     nearest[row, column] = depth
+
+
+def splat(placed: Any, nearest: Any) -> None:
+    """Lower `nearest` (S, S) to the depth of points (N, 3) given as column, row and depth."""
+    for n in range(placed.shape[0]):
+        column, row = int(np.floor(placed[n, 0])), int(np.floor(placed[n, 1]))
+        if 0 <= column < nearest.shape[1] and 0 <= row < nearest.shape[0] and placed[n, 2] < nearest[row, column]:
+            nearest[row, column] = placed[n, 2]
 
 
 def lit(placed: Any, nearest: Any, near: Any, out: Any) -> None:

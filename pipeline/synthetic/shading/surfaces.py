@@ -93,7 +93,7 @@ def surfaces_of(drawing: Drawing, tangents: Array | None = None) -> Surfaces:
     hiding = np.array([part.name not in UNHIDING and not part.is_clear for part in drawing.parts])[drawing.part_of]
     faces = np.ascontiguousarray(drawing.faces[hiding & ~drawing.see_through])
     lifted = drawing.points + lift[:, None] * drawing.normals
-    sees = visibility(drawing.points, lifted, faces, near.astype(np.float32))
+    sees = visibility(drawing.points, lifted, faces, near.astype(np.float32), _strand_points(drawing))
     tangents = _downwards(drawing, kinds == HAIR) if tangents is None else tangents
     towards = directions().T.astype(np.float32)
     shape = drawing.normals.astype(np.float32) @ towards
@@ -110,6 +110,12 @@ def surfaces_of(drawing: Drawing, tangents: Array | None = None) -> Surfaces:
     return Surfaces(
         drawing, drawing.normals.astype(np.float32), tangents.astype(np.float32), kinds, sees, transfer, ambient, table, faces
     )
+
+
+def _strand_points(drawing: Drawing) -> Array | None:
+    """Return the points of every 16th strand, which hide the sky about as all of them do in maps as coarse as these."""
+    strands = drawing.strands
+    return strands.points[strands.strand_of % 16 == 0] if len(strands) else None
 
 
 def _downwards(drawing: Drawing, hair: Array) -> Floats:

@@ -44,7 +44,7 @@ def test_the_compiled_sample_is_the_plain_one(ball: DistanceField) -> None:
 
 
 def wishes(count: int, length: float, **others: float) -> Wishes:
-    told = {"lift": 0.3, "hold": 0.05, "weight": 20.0, "layer": 0.01, "turn": 20.0, **others}
+    told = {"lift": 0.3, "hold": 0.05, "weight": 20.0, "layer": 0.01, "turn": 20.0, "face": 0.0, **others}
     parts = {name: np.full(count, value, np.float32) for name, value in told.items()}
     return Wishes(length=np.full(count, length, np.float32), comb=np.tile([0.0, -1.0, 0.3], (count, 1)), **parts)
 
@@ -69,7 +69,7 @@ def test_the_compiled_growth_is_the_plain_one(ball: DistanceField) -> None:
     fast, plain = grow(some, wanted, ball, 8), np.empty((5, 8, 3), np.float32)
     growing.grow_all(
         some.points, some.normals, wanted.length, wanted.comb.astype(np.float32), wanted.lift, wanted.hold, wanted.weight,
-        wanted.layer, wanted.turn, ball.values, np.asarray(LOW, np.float32), np.float32(CELL), plain,
+        wanted.layer, wanted.turn, wanted.face, ball.values, np.asarray(LOW, np.float32), np.float32(CELL), plain,
     )  # fmt: skip
     assert np.allclose(fast, plain, atol=1e-5)
 

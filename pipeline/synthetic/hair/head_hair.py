@@ -1,0 +1,237 @@
+"""The hair of a head: from a look and a surface to strands. Which look a person has is drawn by `styles`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....datasets.arrays import Array, Floats
+from .growing import Wishes, grow
+from .look import HairLook
+from .scalp import CENTIMETRE, CENTRE, HAIRLINE, Roots, Surface, sow, within
+from .shaping import curl, gather, locks, resampled, stray
+from .strands import Strands
+from .ties import Tie, direction, hanging, rows, tails
+
+WHORL = (np.pi - 0.25, np.radians(52.0))
+"""Azimuth and elevation of the place from which hair turns outwards."""
+
+
+def ramp(value: Floats, low: Floats | float, high: Floats | float) -> Floats:
+    """Return a smooth step from 0 at `low` to 1 at `high`."""
+    share = np.clip((value - low) / (high - low), 0.0, 1.0)
+    return np.asarray(share * share * (3.0 - 2.0 * share))
+
+
+def density(look: HairLook, azimuth: Floats, elevation: Floats) -> Floats:
+    """Return how densely hair grows at places of the mean head, 0 to 1.
+
+    Args:
+        look: hairline, bald crown and the like.
+        azimuth: (N,) radians.
+        elevation: (N,) radians.
+    """
+    inside = within(azimuth, elevation, hairline(look.receding))
+    waves = 0.18 * np.sin(23.0 * azimuth + look.seed % 7) + 0.12 * np.sin(51.0 * azimuth + look.seed % 11)
+    found = ramp(inside + waves, -0.25, 0.7)
+    if look.crown > 0.0:
+        away = np.arccos(np.clip(direction(azimuth, elevation) @ direction(*WHORL), -1.0, 1.0)) * 0.2 / CENTIMETRE
+        found = found * ramp(away, 5.5 * look.crown - 1.2, 5.5 * look.crown + 1.4)
+    return np.asarray(found)
+
+
+def hairline(receding: float) -> tuple[tuple[float, float], ...]:
+    """Return the outline of hair whose forehead and temples have moved back, 0 to 1; at 1 only a wreath is left."""
+    if receding <= 0.0:
+        return HAIRLINE
+    moved = []
+    for side, up in HAIRLINE:
+        temple = np.exp(-(((side - 42.0) / 16.0) ** 2))
+        front = 1.0 - ramp(np.array(side), 52.0, 70.0)
+        most = 90.0 if receding > 0.75 else 74.0
+        gain = 38.0 * receding * temple + 16.0 * receding * front + 55.0 * max(receding - 0.6, 0.0) / 0.4 * front
+        moved.append((side, float(min(up + gain, most))))
+    if receding > 0.75:
+        back = float(np.interp(receding, [0.75, 1.0], [60.0, 22.0]))
+        moved = [(side, max(up, back) if side < 60 else up) for side, up in moved]
+    return tuple(moved)
+
+
+def build_hair(look: HairLook, surface: Surface) -> tuple[Strands, ...]:
+    """Grow the hair of a head.
+
+    Args:
+        look: what hair it is.
+        surface: the head.
+    """
+    random = np.random.Generator(np.random.Philox(look.seed))
+    roots = sow(surface, density(look, *surface.angles), look.count, random)
+    if not len(roots):
+        return ()
+    long = _lengths(look, roots, random)
+    if look.tie in ("", "locs", "twists", "box braids"):
+        points = [_free(look, roots, long, surface, random)]
+    elif look.tie == "cornrows":
+        points = [rows(roots, look, surface.field, random)]
+    else:
+        points = _tied(look, roots, long, surface, random)
+    loose = 0.35 if look.tie not in ("", "half-up") else 1.0
+    found = []
+    for number, some in enumerate(points):
+        shaped = stray(some, look.frizz * loose * CENTIMETRE, random)
+        found.append(_strands(look, "hair" if number == 0 else f"hair {number}", shaped, random))
+    return tuple(found)
+
+
+def _strands(look: HairLook, name: str, points: Array, random: np.random.Generator) -> Strands:
+    along = np.linspace(0.0, 1.0, points.shape[1], dtype=np.float32)
+    taper = 1.0 - 0.55 * np.clip((along - 0.6) / 0.4, 0.0, 1.0) ** 2
+    size = look.radius * CENTIMETRE * np.exp(random.normal(0.0, 0.15, (len(points), 1)))
+    return Strands(
+        name, "hair", points, (size * taper).astype(np.float32), colours(look, len(points), random),
+        (look.tip_from, 1.0) if look.tip_from == 0.0 else (look.tip_from, min(look.tip_from + 0.25, 1.0)),
+    )  # fmt: skip
+
+
+def colours(look: HairLook, count: int, random: np.random.Generator) -> Array:
+    """Return (S, 2, 3) float32 linear colours: each strand a little lighter or darker, some of them streaks."""
+    pair = np.tile(linear(np.array([look.colour, look.tip])), (count, 1, 1))
+    streak = random.random(count) < look.streaks
+    share = random.uniform(0.15, 0.75, (int(streak.sum()), 1, 1))  # strands stand for several hairs, not all of which are light
+    pair[streak] += share * (linear(np.array(look.streak)) - pair[streak])
+    shade = np.exp(random.normal(0.0, 0.22, (count, 1, 1)) + random.normal(0.0, 0.05, (count, 1, 3)))
+    return np.clip(pair * shade, 0.002, 0.95).astype(np.float32)
+
+
+def linear(colour: Floats) -> Floats:
+    """Return linear light of sRGB values (IEC 61966-2-1)."""
+    return np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+
+
+def _lengths(look: HairLook, roots: Roots, random: np.random.Generator) -> Floats:
+    """Return the (S,) length of each strand in centimetres."""
+    side, up = np.degrees(np.abs(roots.azimuth)), np.degrees(roots.elevation)
+    rear = ramp(side, 105.0, 145.0)
+    high = ramp(up, *np.array([14.0, 36.0]) + 0.0) * (1.0 - rear) + ramp(up, 4.0, 46.0) * rear
+    low = look.sides * (1.0 - rear) + look.back * rear
+    long = low + (look.top - low) * high
+    if look.fade > 0.0:
+        inside = within(roots.azimuth, roots.elevation, hairline(look.receding))
+        edge = np.where((side > 50.0) & (up < 30.0), ramp(inside, 0.0, look.fade), 1.0)
+        long = look.shaved + (long - look.shaved) * edge
+    if look.fringe > 0.0:
+        front = _fringe(roots)
+        long = long + (look.fringe - long) * front
+    if look.strip > 0.0:
+        away = np.abs(roots.points[:, 0]) / CENTIMETRE
+        long = np.where(away > look.strip + random.normal(0.0, 0.12, len(long)), look.shaved, long)
+    return np.asarray(long * (1.0 + random.normal(0.0, 0.05, len(long))).clip(0.7, 1.3))
+
+
+def _fringe(roots: Roots) -> Floats:
+    side, up = np.degrees(np.abs(roots.azimuth)), np.degrees(roots.elevation)
+    return np.asarray((1.0 - ramp(side, 36.0, 50.0)) * (1.0 - ramp(up, 58.0, 66.0)) * (side < 90))
+
+
+def _combs(look: HairLook, roots: Roots) -> Floats:
+    """Return (S, 3) directions in which hair is combed; their parts along the head count."""
+    out = roots.points - np.array(CENTRE)
+    out = out / np.linalg.norm(out, axis=1, keepdims=True)
+    away = out - direction(*WHORL)
+    whorl = away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
+    up = np.degrees(roots.elevation)
+    top = ramp(up, 15.0, 40.0)[:, None]
+    x = roots.points[:, 0] / CENTIMETRE - look.part
+    sides = np.sign(x)[:, None] * np.array([[1.0, 0.0, 0.0]])
+    wanted = {
+        "whorl": whorl, "back": np.tile([0.0, 0.15, -1.0], (len(out), 1)) + 0.25 * out * [1, 0, 0],
+        "forward": np.tile([0.0, 0.0, 1.0], (len(out), 1)), "up": out * [0.3, 1.0, 0.3] + [0.0, 1.0, 0.0],
+        "side": np.tile([np.sign(look.part or 1.0) * -1.0, 0.0, -0.35], (len(out), 1)),
+        "parted": np.array([0.0, -0.25, -0.30]) + sides, "down": whorl,
+    }[look.comb]  # fmt: skip
+    below = whorl * 0.4 + [0.0, -1.0, -0.35]
+    comb = wanted * top + below * (1.0 - top)
+    if look.fringe > 0.0:
+        front = _fringe(roots)[:, None]
+        comb = comb * (1.0 - front) + front * np.array([0.0, -0.4, 1.0])
+    return np.asarray(comb / np.maximum(np.linalg.norm(comb, axis=1, keepdims=True), 1e-6))
+
+
+def _wishes(look: HairLook, roots: Roots, long: Floats, random: np.random.Generator) -> Wishes:
+    count = len(roots)
+    high = ramp(np.degrees(roots.elevation), -30.0, 70.0)
+    layer = look.volume * CENTIMETRE * (0.10 + 0.45 * high + 0.5 * random.random(count) ** 1.3)
+    layer *= np.minimum(1.0, long / (2.0 * look.volume + 0.5))
+    open_face = np.full(count, 0.0)
+    if look.fringe <= 0.0 and look.comb not in ("forward", "up"):
+        open_face = np.full(count, 4.3 * CENTIMETRE)
+    elif look.fringe > 0.0:
+        open_face = np.where(_fringe(roots) > 0.4, 0.0, 4.3 * CENTIMETRE)
+    side = np.where(roots.points[:, 0] / CENTIMETRE > look.part, 1.0, -1.0)
+    lift = look.lift * (1.0 + 0.15 * random.standard_normal(count))
+    return Wishes(
+        long * CENTIMETRE, _combs(look, roots) + 0.08 * random.standard_normal((count, 3)), np.clip(lift, 0.02, 1.0),
+        np.full(count, look.hold * CENTIMETRE), np.full(count, 22.0 * look.weight), layer, np.full(count, 22.0),
+        open_face * side,
+    )  # fmt: skip
+
+
+def _free(look: HairLook, roots: Roots, long: Floats, surface: Surface, random: np.random.Generator) -> Array:
+    """Grow hair that nothing ties."""
+    wishes = _wishes(look, roots, long, random)
+    if look.tie:
+        return hanging(roots, wishes, look, surface.field, random)
+    longest = float(long.max())
+    num = int(np.clip(6 + longest * 0.6, 6, 26))
+    points = grow(roots, wishes, surface.field, num)
+    return _shaped(look, roots, points, long, random)
+
+
+def _shaped(look: HairLook, roots: Roots, points: Array, long: Floats, random: np.random.Generator) -> Array:
+    lock = locks(roots.points, look.clumps, random) if look.clumps else np.arange(len(roots))
+    if look.curl > 0.0:
+        turns = float(np.quantile(long, 0.95)) / look.turn
+        points = resampled(points, int(np.clip(turns * 8.0, points.shape[1], 56)))
+        phase = random.uniform(0, 2 * np.pi, len(roots))[lock] + random.normal(0.0, 0.35, len(roots))
+        turn = (look.turn * CENTIMETRE * np.exp(random.normal(0.0, 0.15, len(roots))))[lock]
+        radius = look.curl * CENTIMETRE * np.exp(random.normal(0.0, 0.2, len(roots)))[lock] * np.minimum(1.0, long / look.turn)
+        points = curl(points, radius, turn, phase, look.flat)
+    if not look.clumps:
+        return points
+    alike = np.exp(-((long - long[lock]) ** 2) / (2.0 * (0.25 * long + 0.2) ** 2))  # a lock is of one length
+    return gather(points, lock, look.clumping * np.clip(long / 4.0 - 0.1, 0.0, 1.0) * alike)
+
+
+def _tied(look: HairLook, roots: Roots, long: Floats, surface: Surface, random: np.random.Generator) -> list[Array]:
+    """Grow tied hair, and what hangs or stands free beside it."""
+    ties, which = _ties(look, roots)
+    free = which < 0
+    if look.strip > 0.0:
+        free |= long <= look.shaved * 1.6
+    points = []
+    if (~free).any():
+        points.append(tails(roots.chosen(~free), ties, which[~free], look, surface.field, random))
+    if free.any():
+        loose = roots.chosen(free)
+        grown = grow(loose, _wishes(look, loose, long[free], random), surface.field, 24)
+        points.append(_shaped(look, loose, grown, long[free], random))
+    return points
+
+
+def _ties(look: HairLook, roots: Roots) -> tuple[list[Tie], Array]:
+    """Return the ties, and for each root which one it goes to, -1 for none."""
+    up, low, rear = np.radians(look.tie_height), np.radians(-38.0), np.pi
+    none = np.zeros(len(roots), dtype=np.int64)
+    left = (roots.points[:, 0] > look.part * CENTIMETRE).astype(np.int64)
+    if look.tie == "half-up":
+        return [Tie(rear, up, "tail", 0.7)], np.where(np.degrees(roots.elevation) > 20.0, 0, -1)
+    if look.tie in ("bun", "top-knot"):
+        return [Tie(rear, up if look.tie == "bun" else np.radians(72.0), "bun", 0.4)], none
+    if look.tie == "space buns":
+        return [Tie(side * 1.95, np.radians(48.0), "bun", 0.3) for side in (-1.0, 1.0)], left
+    if look.tie == "braid":
+        return [Tie(rear, up, "plait", 1.0)], none
+    if look.tie in ("pigtails", "two braids"):
+        kind = "plait" if look.tie == "two braids" else "tail"
+        height = low if look.tie == "two braids" else up * 0.5
+        return [Tie(side * 2.15, height, kind, 1.0) for side in (-1.0, 1.0)], left
+    return [Tie(rear, up, "tail", 1.2)], none

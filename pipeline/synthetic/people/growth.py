@@ -1,0 +1,90 @@
+"""Hair on a person: the body as a surface that hair grows on, and the scalp that is painted beneath it.
+
+How strands grow is `hair`'s business, who has which is drawn by `population`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ....datasets.arrays import Array, Floats
+from ..assets.library import Assets
+from ..hair.face_hair import build_beard
+from ..hair.head_hair import build_hair, density
+from ..hair.look import Growth, HairLook
+from ..hair.scalp import Surface, angles_of
+from ..hair.strands import Strands
+from .body import Body, vertex_normals
+from .placement import Placement, place
+
+MEAN = {
+    f"macrodetails/{people}-{sex}-young": 1 / 6 for people in ("african", "asian", "caucasian") for sex in ("female", "male")
+}
+"""Morphs of the mean head, on which places are told."""
+
+
+@lru_cache(maxsize=4)
+def mean_head(body: Body) -> Floats:
+    """Return the fine points of the bust on the mean head, in the head frame."""
+    known = {name: share for name, share in MEAN.items() if name in body.targets}
+    vertices = body.morph(known)
+    points: Floats = place(vertices).apply(body.bust.subdivision.refine(vertices))
+    points.setflags(write=False)
+    return points
+
+
+def surface_of(body: Body, vertices: Floats, placement: Placement, around: tuple[Floats, Floats]) -> Surface:
+    """Return a person's bust as a surface that hair grows on.
+
+    Args:
+        body: the base mesh.
+        vertices: the person's morphed vertices.
+        placement: where the head lies.
+        around: points and normals of what is worn.
+    """
+    faces = body.bust.subdivision.faces
+    points = placement.apply(body.bust.subdivision.refine(vertices))
+    normals = vertex_normals(points, faces)
+    used, new = np.unique(faces, return_inverse=True)
+    return Surface(points[used], normals[used], new.reshape(faces.shape).astype(np.int32), mean_head(body)[used], around)
+
+
+def grow_on(growth: Growth, surface: Surface) -> tuple[Strands, ...]:
+    """Grow everything that a person has of hair."""
+    hair = build_hair(growth.hair, surface) if growth.hair is not None else ()
+    beard = build_beard(growth.beard, surface) if growth.beard is not None else ()
+    return (*hair, *beard)
+
+
+def scalp_field(body: Body, look: HairLook) -> Floats:
+    """Return (V',) how densely hair grows at the bust's fine vertices."""
+    return density(look, *angles_of(mean_head(body)))
+
+
+def scalp_picture(assets: Assets, body: Body, look: HairLook) -> Array:
+    """Return how densely hair grows at the pixels of the skin's texture, (512, 512) float32 from 0 to 1."""
+    where, places = _texture_places(assets, body)
+    picture = np.zeros((512, 512), dtype=np.float32)
+    picture[where] = density(look, *angles_of(places))
+    return picture
+
+
+@lru_cache(maxsize=2)
+def _texture_places(assets: Assets, body: Body) -> tuple[Array, Floats]:
+    """Return which texels of 512 x 512 show the head, and the places on the mean head of those, from the nearest vertices."""
+    bust = body.bust
+    corners, uv_corners = bust.subdivision.faces.ravel(), bust.subdivision.face_uvs.ravel()
+    _, first = np.unique(uv_corners, return_index=True)
+    known = bust.uvs[uv_corners[first]] * 512.0
+    rows, columns = np.mgrid[80:448, 320:512]
+    away, nearest = cKDTree(known).query(np.column_stack([columns.ravel() + 0.5, rows.ravel() + 0.5]), k=3)
+    weight = 1.0 / np.maximum(away, 0.05)
+    weight /= weight.sum(axis=1, keepdims=True)
+    places = (mean_head(body)[corners[first]][nearest] * weight[..., None]).sum(axis=1)
+    near = away[:, 0] < 8.0
+    where = np.zeros((512, 512), dtype=bool)
+    where[80:448, 320:512] = near.reshape(rows.shape)
+    return where, places[near]

@@ -1,0 +1,153 @@
+"""Light on strands without rays: the terms of Kajiya and Kay (1989) under sky and lamp, darker where strands lie deep.
+
+Strands hide light from meshes too: `deferred` draws them into the lamp's shadow map, `occlusion` into the sky's. What is seen
+of them is `rendering.ribbons`' business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ....datasets.arrays import Array
+from ....datasets.compiled import compiled
+from ..hair.strands import StrandSet
+from ..rendering.ribbons import StrandBuffers
+from .occlusion import directions
+from .sky import SkyTables
+
+AXIS = (0.07, -0.45, -0.06, -0.10)
+"""Upper and lower end (y) of the line that strands are taken to surround, and its z at both."""
+DEEP = 0.016
+"""World units of hair through which a third of the light comes."""
+
+
+def light_strands(
+    strands: StrandSet, seen: StrandBuffers, tables: SkyTables, shadow: Array | None, lamp: Array, to_lamp: Array, step: int
+) -> tuple[Array, Array]:
+    """Light what is seen of strands.
+
+    Args:
+        strands: all strands.
+        seen: what the camera sees of them.
+        tables: the sky.
+        shadow: the lamp's depth map; None where there is no lamp.
+        lamp: (16,) numbers of the lamp, see `deferred`.
+        to_lamp: (3, 4) from the world to the lamp's view.
+        step: samples a pixel along each axis.
+
+    Returns:
+        (S, S, 3) float32 colours times cover, and (S, S) cover.
+    """
+    size = seen.point.shape[0] // step
+    there = (seen.point >= 0).astype(np.float32)
+    depth = np.where(there > 0, seen.depth, np.float32(0.0)).astype(np.float32)
+    wide = (4 * step + 1, 4 * step + 1)
+    around = cv2.blur(depth, wide) / np.maximum(cv2.blur(there, wide), np.float32(1e-6))
+    deep = np.exp(-np.clip(depth - around, 0.0, 0.1) / DEEP).astype(np.float32)
+    colour, cover = np.zeros((size, size, 3), dtype=np.float32), np.zeros((size, size), dtype=np.float32)
+    compiled(light_pixels, add_sky, add_lamp)(
+        seen.point, seen.along, seen.clear, deep, strands.points, strands.tangents, strands.colours,
+        seen.eye.astype(np.float32), tables.arriving, directions().astype(np.float32),
+        np.zeros((1, 1), np.float32) if shadow is None else shadow,
+        lamp.astype(np.float32), to_lamp.astype(np.float32), np.array([*AXIS, DEEP], dtype=np.float32), step, colour, cover,
+    )  # fmt: skip
+    return colour, cover
+
+
+def light_pixels(
+    point: Any, along: Any, clear: Any, deep: Any, points: Any, tangents: Any, colours: Any, eye: Any, arriving: Any,
+    towards: Any, shadow: Any, lamp: Any, to_lamp: Any, axis: Any, step: int, out: Any, cover: Any,
+) -> None:  # fmt: skip
+    """Write light times cover and cover of each pixel into `out` (S, S, 3) and `cover` (S, S); arguments as `light_strands`."""
+    one, tiny = np.float32(1.0), np.float32(1e-9)
+    share_of_each = one / np.float32(step * step)
+    place, outward = np.empty(3, dtype=np.float32), np.empty(3, dtype=np.float32)
+    view, light = np.empty(3, dtype=np.float32), np.empty(6, dtype=np.float32)
+    for row in range(point.shape[0]):
+        for column in range(point.shape[1]):
+            n = point[row, column]
+            if n < 0:
+                continue
+            s, covered = along[row, column], one - clear[row, column]
+            for k in range(3):
+                place[k] = points[n, k] + s * (points[n + 1, k] - points[n, k])
+            level = min(max(place[1], axis[1]), axis[0])
+            outward[0], outward[1] = place[0], place[1] - level
+            outward[2] = place[2] - (axis[2] + (axis[0] - level) / (axis[0] - axis[1]) * (axis[3] - axis[2]))
+            size = np.sqrt(outward[0] ** 2 + outward[1] ** 2 + outward[2] ** 2) + tiny
+            away = np.sqrt((eye[0] - place[0]) ** 2 + (eye[1] - place[1]) ** 2 + (eye[2] - place[2]) ** 2)
+            for k in range(3):
+                outward[k] /= size
+                view[k] = (eye[k] - place[k]) / away
+            light[:] = np.float32(0.0)
+            add_sky(tangents[n], outward, view, arriving, towards, light)
+            if shadow.shape[0] > 1:
+                add_lamp(place, tangents[n], outward, view, shadow, lamp, to_lamp, axis[4], light)
+            weight = covered * share_of_each
+            through = weight * (np.float32(0.25) + np.float32(0.75) * deep[row, column])
+            i, j = row // step, column // step
+            for k in range(3):
+                out[i, j, k] += through * (light[k] * colours[n, k] + light[3 + k])
+            cover[i, j] += weight
+
+
+def add_sky(tangent: Any, outward: Any, view: Any, arriving: Any, towards: Any, light: Any) -> None:
+    """Add the sky's light to `light` (6,): what takes a strand's colour, and what does not."""
+    one, zero = np.float32(1.0), np.float32(0.0)
+    for k in range(towards.shape[0]):
+        x, y, z = towards[k, 0], towards[k, 1], towards[k, 2]
+        cosine = outward[0] * x + outward[1] * y + outward[2] * z
+        open_sky = min(max((cosine + np.float32(0.35)) / np.float32(1.1), zero), one)
+        if open_sky <= zero:
+            continue
+        lie = tangent[0] * x + tangent[1] * y + tangent[2] * z
+        spread = np.float32(0.20) * np.sqrt(max(one - lie * lie, zero)) * open_sky
+        hx, hy, hz = x + view[0], y + view[1], z + view[2]
+        half = tangent[0] * hx + tangent[1] * hy + tangent[2] * hz
+        square = max(one - half * half / max(hx * hx + hy * hy + hz * hz, np.float32(1e-6)), zero)
+        square *= square
+        square *= square
+        square *= square * open_sky
+        for channel in range(3):
+            light[channel] += (spread + np.float32(0.05) * square) * arriving[k, channel]
+            light[3 + channel] += np.float32(0.006) * square * arriving[k, channel]
+
+
+def add_lamp(
+    place: Any, tangent: Any, outward: Any, view: Any, shadow: Any, lamp: Any, to_lamp: Any, thick: float, light: Any
+) -> None:  # fmt: skip
+    """Add a lamp's light to `light` (6,), as far as it comes through the hair before a place: a third each `thick`."""
+    one, zero = np.float32(1.0), np.float32(0.0)
+    c = to_lamp[0, 0] * place[0] + to_lamp[0, 1] * place[1] + to_lamp[0, 2] * place[2] + to_lamp[0, 3]
+    d = to_lamp[1, 0] * place[0] + to_lamp[1, 1] * place[1] + to_lamp[1, 2] * place[2] + to_lamp[1, 3]
+    depth = to_lamp[2, 0] * place[0] + to_lamp[2, 1] * place[1] + to_lamp[2, 2] * place[2] + to_lamp[2, 3]
+    u, v = int(c / depth + lamp[5]), int(d / depth + lamp[5])
+    passed, taps = zero, zero
+    for i in range(-1, 2):
+        for j in range(-1, 2):
+            if 0 <= u + i < shadow.shape[1] and 0 <= v + j < shadow.shape[0]:
+                passed += np.exp(-max(depth - shadow[v + j, u + i] - np.float32(0.006), zero) / thick)
+                taps += one
+    passed = passed / taps if taps > zero else one
+    px, py, pz = -c / lamp[6], -d / lamp[6], -depth
+    size = np.sqrt(px * px + py * py + pz * pz)
+    px, py, pz = px / size, py / size, pz / size
+    lx = lamp[7] * px + lamp[8] * py + lamp[9] * pz
+    ly = lamp[10] * px + lamp[11] * py + lamp[12] * pz
+    lz = lamp[13] * px + lamp[14] * py + lamp[15] * pz
+    wide = lamp[4] / size
+    strength = np.float32(3.1415927) * wide * wide * passed
+    strength *= min(max(np.float32(0.45) + outward[0] * lx + outward[1] * ly + outward[2] * lz, zero), one)
+    lie = tangent[0] * lx + tangent[1] * ly + tangent[2] * lz
+    hx, hy, hz = lx + view[0], ly + view[1], lz + view[2]
+    half = (tangent[0] * hx + tangent[1] * hy + tangent[2] * hz) / (np.sqrt(hx * hx + hy * hy + hz * hz) + np.float32(1e-9))
+    near, far = half + np.float32(0.08), half - np.float32(0.14)  # shifted by the scales of hair (Scheuermann 2004)
+    near, far = max(one - near * near, zero), max(one - far * far, zero)
+    near, far = near * near * near * near, far * far * far
+    spread = strength * (np.float32(0.20) * np.sqrt(max(one - lie * lie, zero)) + np.float32(0.22) * far * far)
+    for channel in range(3):
+        light[channel] += spread * lamp[1 + channel]
+        light[3 + channel] += strength * np.float32(0.035) * near * near * near * lamp[1 + channel]

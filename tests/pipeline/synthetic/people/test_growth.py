@@ -1,0 +1,125 @@
+"""Hair that is grown on people: drawn by seed, outside of the head, labelled, and told apart from beards."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from spherehead.datasets.camera import Camera
+from spherehead.datasets.classes import INDEX
+from spherehead.pipeline.synthetic.assets.library import Assets
+from spherehead.pipeline.synthetic.hair.collision import HIGH, LOW
+from spherehead.pipeline.synthetic.hair.head_hair import build_hair, density
+from spherehead.pipeline.synthetic.hair.look import Growth, HairLook
+from spherehead.pipeline.synthetic.hair.scalp import Surface
+from spherehead.pipeline.synthetic.hair.strands import StrandSet, lay_end_to_end
+from spherehead.pipeline.synthetic.hair.styles import BEARDS, STYLES, draw_beard, draw_hair
+from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_figure
+from spherehead.pipeline.synthetic.people.growth import surface_of
+from spherehead.pipeline.synthetic.people.placement import place
+from spherehead.pipeline.synthetic.people.population import CARDS, GROWN, PopulationSettings, draw_person
+from spherehead.pipeline.synthetic.rendering.exact_pass import GROWTH, Drawing, look
+from spherehead.pipeline.synthetic.rendering.ribbons import draw_strands
+
+SETTINGS = PopulationSettings(hair=GROWN, glasses=0.0)
+
+
+def figure_with(assets: Assets, growth: Growth | None) -> Figure:
+    person = dataclasses.replace(draw_person(assets, 3, 0, SETTINGS), expression={}, growth=growth, hat="")
+    return build_figure(assets, dataclasses.replace(person, scalp="covered" if growth and growth.hair else "bare"))
+
+
+@pytest.fixture(scope="module")
+def surface(makehuman: Assets) -> Surface:
+    body, person = body_of(makehuman), draw_person(makehuman, 3, 0)
+    vertices = body.morph(person.shape)
+    return surface_of(body, vertices, place(vertices), (np.zeros((0, 3)), np.zeros((0, 3))))
+
+
+def test_today_s_people_stay_who_they_are(makehuman: Assets) -> None:
+    cards, grown = draw_person(makehuman, 5, 3), draw_person(makehuman, 5, 3, PopulationSettings(hair=GROWN))
+    assert PopulationSettings().hair == CARDS and cards.growth is None
+    assert (cards.shape, cards.skins, cards.hair_colour) == (grown.shape, grown.skins, grown.hair_colour)
+    assert grown.hair == "" and grown.growth is not None
+
+
+def test_no_two_of_2000_people_share_style_colour_and_beard(makehuman: Assets) -> None:
+    drawn = [draw_person(makehuman, 11, head, SETTINGS) for head in range(2000)]
+    told = {
+        (p.growth.hair and dataclasses.replace(p.growth.hair, seed=0), p.growth.beard, p.hair_colour, p.clothes_gain)
+        for p in drawn
+        if p.growth
+    }
+    assert len(told) == 2000
+    styles = [p.growth.hair.style if p.growth and p.growth.hair else "bald" for p in drawn]
+    assert set(styles) == {*STYLES, "bald"}
+    assert 0.15 < np.mean([p.growth is not None and p.growth.beard is not None for p in drawn]) < 0.3
+
+
+@pytest.mark.parametrize("kind", sorted(STYLES))
+def test_every_style_grows_outside_of_the_head(surface: Surface, kind: str) -> None:
+    look_of = draw_hair(0.5, 0.3, 0.5, (0.2, 0.1, 0.1), 0.0, np.random.default_rng(1), kind)
+    groups = build_hair(dataclasses.replace(look_of, count=1500), surface)
+    points = np.concatenate([group.points.reshape(-1, 3) for group in groups])
+    assert np.isfinite(points).all()
+    inside = (points > np.array(LOW)).all(axis=1) & (points < np.array(HIGH)).all(axis=1)
+    assert np.quantile(surface.field.at(points[inside]), 0.01) > -0.012
+    assert np.abs(points[:, 0]).max() < 0.8 and points[:, 1].max() < 0.8
+
+
+def test_the_same_look_grows_the_same_strands(surface: Surface) -> None:
+    made = [build_hair(HairLook(count=500, seed=7, curl=0.5, clumps=30), surface)[0] for _ in range(2)]
+    assert made[0].points.tobytes() == made[1].points.tobytes()
+    assert made[0].colours.tobytes() == made[1].colours.tobytes()
+
+
+def test_a_bald_crown_and_a_receding_hairline_bare_the_skin() -> None:
+    crown, front = (np.array([np.pi - 0.25]), np.radians([52.0])), (np.array([0.7]), np.radians([42.0]))
+    assert density(HairLook(), *crown)[0] > 0.9 > 0.1 > density(HairLook(crown=1.0), *crown)[0]
+    assert density(HairLook(), *front)[0] > 0.9 > 0.1 > density(HairLook(receding=0.7), *front)[0]
+
+
+@pytest.mark.parametrize(
+    ("style", "hairy"), [(HairLook(top=35.0, sides=35.0, back=35.0, comb="parted"), 0.45), (HairLook(top=0.5, sides=0.4), 0.2)]
+)
+def test_the_back_of_a_head_is_hair(makehuman: Assets, style: HairLook, hairy: float) -> None:
+    view = look(Drawing(figure_with(makehuman, Growth(style))), Camera.look_at(np.pi, 0.0), 128)
+    assert (view.parsing == INDEX["hair"]).mean() > hairy
+    assert view.growth is not None and ((view.growth == 1) == (view.parsing == INDEX["hair"])).all()
+
+
+def test_beards_are_hair_and_told_apart(makehuman: Assets) -> None:
+    beard = dataclasses.replace(draw_beard(0.2, (0.1, 0.1, 0.1), np.random.default_rng(0), "full"), density=1.0)
+    view = look(Drawing(figure_with(makehuman, Growth(HairLook(), beard))), Camera.look_at(0.0, 0.0), 128)
+    assert view.growth is not None
+    bearded = view.growth == GROWTH.index("beard")
+    assert bearded.sum() > 200 and (view.parsing[bearded] == INDEX["hair"]).all()
+    assert np.nonzero(bearded)[0].mean() > 75 > np.nonzero(view.growth == GROWTH.index("hair"))[0].mean()
+    assert set(BEARDS) >= {"full", "moustache", "shadow"}
+
+
+def covered_16(strands: StrandSet, camera: Camera, size: int, behind: np.ndarray) -> np.ndarray:
+    """Share of each pixel that strands cover: 16 x 16 samples, each covered where its middle lies in a ribbon."""
+    seen = draw_strands(strands, camera, np.repeat(np.repeat(behind, 16, axis=0), 16, axis=1))
+    return (seen.clear < 0.5).reshape(size, 16, size, 16).mean(axis=(1, 3))
+
+
+def test_alpha_and_classes_are_those_of_16_by_16_samples(makehuman: Assets) -> None:
+    """On 99.5 per cent of pixels outside a border of one pixel, alpha within 8 per cent."""
+    figure = figure_with(makehuman, Growth(HairLook(top=12.0, sides=10.0, back=12.0, count=8000)))
+    drawing, camera, size = Drawing(figure), Camera.look_at(2.4, 0.1), 96
+    view = look(drawing, camera, size)
+    fine = look(drawing, camera, size, 15)
+    border = ndimage.maximum_filter(fine.parsing, 3) != ndimage.minimum_filter(fine.parsing, 3)
+    assert (view.parsing == fine.parsing)[~border].mean() > 0.995
+    alike = np.abs(view.mask.astype(int) - fine.mask.astype(int)) < 0.08 * 255
+    assert alike[~border].mean() > 0.995
+    alone = lay_end_to_end(figure.strands)
+    empty = np.full((size, size), np.inf, np.float32)
+    sampled = covered_16(alone, camera, size, empty)
+    own = 1.0 - draw_strands(alone, camera, np.full((3 * size, 3 * size), np.inf, np.float32)).clear
+    own = own.reshape(size, 3, size, 3).mean(axis=(1, 3))
+    inside = ndimage.minimum_filter(sampled, 3) > 0.0
+    assert (np.abs(own - sampled)[inside] < 0.1).mean() > 0.98
