@@ -30,7 +30,7 @@ from .assets.formats import AssetError
 from .assets.library import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL
 from .derived_source import DerivedSource, KeptHead
 from .people.appearance import Look, nearest
-from .people.population import Person, PopulationSettings, draw_person
+from .people.population import Person, PopulationSettings, deciding, draw_person
 from .rendering.render import RenderError, renderer, resolve
 from .source import MakeHumanSettings, Turn, named_values, opened, person_id, render_view
 
@@ -125,6 +125,7 @@ class MissingViews(DerivedSource):
         except (AssetError, RenderError) as error:
             raise SourceError(str(error)) from error
         told = {key: value for key, value in to_plain(self.settings).items() if key not in ("assets", "most", "level")}
+        told["people"] = deciding(told["people"])
         stamp = canonical_json([VERSION, told, self._fingerprint, self._renderer])
         self._stamp = hashlib.sha256(stamp.encode()).hexdigest()[:32]
 

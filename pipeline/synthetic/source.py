@@ -27,7 +27,7 @@ from ...manifests.identity import rng
 from .assets.formats import AssetError
 from .assets.library import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL, Assets, open_assets
 from .people.figure import Figure, build_figure
-from .people.population import PopulationSettings, draw_person
+from .people.population import PopulationSettings, deciding, draw_person
 from .rendering.denoise import denoise
 from .rendering.exact_pass import SUPERSAMPLING, Drawing, labels_of, look_with_guide
 from .rendering.light import KINDS, Light, draw_background, draw_light
@@ -236,6 +236,7 @@ def with_renderer(settings: MakeHumanSettings) -> tuple[MakeHumanSettings, str]:
 def decisive(settings: MakeHumanSettings) -> dict[str, Any]:
     """Return what of the settings decides the pictures, as plain data; what came later is left out where it changes nothing."""
     told = {key: value for key, value in to_plain(settings).items() if key not in ("assets", "count")}
+    told["people"] = deciding(told["people"])
     return {key: value for key, value in told.items() if key not in LATER or value != LATER[key]}
 
 

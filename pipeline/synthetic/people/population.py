@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,12 @@ class PopulationSettings:
     def __post_init__(self) -> None:
         if self.hair not in (CARDS, GROWN):
             raise ConfigError(f"people: expected hair of {CARDS} or {GROWN}, got {self.hair!r}")
+
+
+def deciding(people: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of plain `PopulationSettings` decides who is drawn: without those of grown hair where hair is of cards."""
+    grown = people.get("hair", CARDS) != CARDS
+    return {key: value for key, value in people.items() if grown or key not in ("hair", "beards")}
 
 
 @dataclass(frozen=True)
@@ -353,21 +360,10 @@ def _glasses(share: float, random: np.random.Generator) -> GlassesLook | None:
     worn = random.random() < share
     shape = list(SHAPES)[int(random.integers(len(SHAPES)))]
     frames = (
-        (0.03, 0.03, 0.035),
-        (0.16, 0.09, 0.05),
-        (0.45, 0.38, 0.22),
-        (0.55, 0.56, 0.58),
-        (0.30, 0.05, 0.07),
-        (0.08, 0.12, 0.25),
-    )
+        (0.03, 0.03, 0.035), (0.16, 0.09, 0.05), (0.45, 0.38, 0.22), (0.55, 0.56, 0.58), (0.30, 0.05, 0.07), (0.08, 0.12, 0.25),
+    )  # fmt: skip
     frame = frames[int(random.integers(len(frames)))]
     dark = random.random() < 0.3
-    look = GlassesLook(
-        shape,
-        frame,
-        float(random.uniform(0.9, 1.12)),
-        float(random.uniform(0.008, 0.024)),
-        0.88 if dark else 0.0,
-        bool(random.random() < 0.35),
-    )
+    size, thickness = float(random.uniform(0.9, 1.12)), float(random.uniform(0.008, 0.024))
+    look = GlassesLook(shape, frame, size, thickness, 0.88 if dark else 0.0, bool(random.random() < 0.35))
     return look if worn else None

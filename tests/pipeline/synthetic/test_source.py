@@ -20,7 +20,7 @@ from spherehead.pipeline import presets
 from spherehead.pipeline.building.build import BuildRequest, build
 from spherehead.pipeline.synthetic import source as module
 from spherehead.pipeline.synthetic.assets.library import Assets
-from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.people.population import PopulationSettings, draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
 from spherehead.pipeline.synthetic.rendering.light import Light
 from spherehead.pipeline.synthetic.rendering.render import window_of
@@ -176,3 +176,6 @@ def test_settings_that_came_later_leave_the_stamp_of_older_sets(makehuman_folder
     settings = parse(f"{SCHEME}count=1,assets={makehuman_folder}")
     assert "light" not in decisive(settings)
     assert decisive(dataclasses.replace(settings, light="raster"))["light"] == "raster"
+    assert not {"hair", "beards"} & set(decisive(settings)["people"])  # sets of before hair was grown keep their stamp
+    grown = dataclasses.replace(settings, people=PopulationSettings(hair="grown"))
+    assert decisive(grown)["people"]["hair"] == "grown"
