@@ -125,7 +125,7 @@ def test_shard_cut_at_a_member_boundary_is_found(folder: Path) -> None:
 def test_shard_cut_inside_a_member_is_found(folder: Path) -> None:
     path = folder / "val-000000.tar"
     path.write_bytes(path.read_bytes()[: kept(folder, path.name)[1]["offset"] + 700])
-    assert {kind for kind, _, _ in kinds(folder)} == {"shard", "member"}
+    assert {kind for kind, _, _ in kinds(folder)} == {"shard", "member", "placement"}
 
 
 def test_missing_shard_is_found(folder: Path) -> None:
