@@ -136,6 +136,8 @@ def members_of(data: memoryview, key: str) -> dict[str, memoryview]:
     members: dict[str, memoryview] = {}
     stem = key + "."
     for member in walk_bytes(data):
+        if member.is_end and member.start >= len(data):
+            break
         if member.is_end or member.problem is not None or member.kind != "file" or not member.name.startswith(stem):
             what = repr(member.name[:40]) if member.name else "no tar header"
             raise ValueError(f"the shard holds {what} where the manifest says that it lies")

@@ -72,5 +72,5 @@ def test_stored_samplings_of_the_published_code_are_met(shared: Path) -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(ConfigError, match="resolution of 1 to 4096"):
         TriPlaneSettings(resolution=0)
-    with pytest.raises(ConfigError, match="positive layers"):
+    with pytest.raises(ConfigError, match="layers of 1 to 1024"):
         TriGridSettings(layers=0)
