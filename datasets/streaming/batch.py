@@ -134,14 +134,21 @@ def members_of(data: memoryview, key: str) -> dict[str, memoryview]:
         ValueError: something else lies there.
     """
     members: dict[str, memoryview] = {}
-    stem = key + "."
+    stem, behind = key + ".", 0
     for member in walk_bytes(data):
         if member.is_end and member.start >= len(data):
             break
-        if member.is_end or member.problem is not None or member.kind != "file" or not member.name.startswith(stem):
+        if (
+            member.is_end
+            or member.start != behind
+            or member.problem is not None
+            or member.kind != "file"
+            or not member.name.startswith(stem)
+        ):
             what = repr(member.name[:40]) if member.name else "no tar header"
             raise ValueError(f"the shard holds {what} where the manifest says that it lies")
         members[member.name[len(stem) :]] = data[member.offset : member.offset + member.size]
+        behind = -(-(member.offset + member.size) // 512) * 512  # whole tar blocks
     return members
 
 
