@@ -26,12 +26,14 @@ demo: install ## a data set from real pictures, one of rendered people, and two 
 	.venv/bin/spherehead shards verify $(DEMO)/heads --deep
 	.venv/bin/spherehead shards ls $(DEMO)/heads
 	@if .venv/bin/spherehead build-dataset '$(PEOPLE)' --out $(DEMO)/people --preset frames --set frame.size=128; then \
-	  .venv/bin/spherehead train --data $(DEMO)/people --preset tiny-64 --grow 32 --set images=6000 --max-seconds 120 \
-	    --workers 1 --save-images 2000 --out $(DEMO)/run && \
-	  .venv/bin/spherehead generate --run $(DEMO)/run --seeds 0-3 --views 8 --orbit --out $(DEMO)/generated; \
+	  .venv/bin/spherehead train --data $(DEMO)/people --preset tiny-64 --warm-start views --set batch=4 --set micro_batch=4 \
+	    --set warm_start.generator_lr=0.006 --set warm_start.views=2000 --set schedule.neural_resolution.begin=1500 \
+	    --set images=2000 --max-seconds 120 --workers 0 --out $(DEMO)/run && \
+	  .venv/bin/spherehead generate --run $(DEMO)/run --seeds 0-3 --views 8 --orbit --out $(DEMO)/generated && \
+	  .venv/bin/spherehead generate --seeds 0-3 --views 8 --orbit --out $(DEMO)/shipped; \
 	else echo "no rendered people: run .venv/bin/spherehead assets fetch makehuman, then make demo again"; fi
 	@echo "open $(CURDIR)/$(DEMO)/heads/report/report.html"
-	@ls -d $(CURDIR)/$(DEMO)/people/report/report.html $(CURDIR)/$(DEMO)/run/pictures $(CURDIR)/$(DEMO)/generated 2>/dev/null || true
+	@ls -d $(CURDIR)/$(DEMO)/people/report/report.html $(CURDIR)/$(DEMO)/run/pictures $(CURDIR)/$(DEMO)/generated $(CURDIR)/$(DEMO)/shipped 2>/dev/null || true
 
 docs: install ## build the documentation into site/
 	@mkdir -p .typecheck && ln -sfn "$(CURDIR)" .typecheck/spherehead
