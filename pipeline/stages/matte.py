@@ -28,6 +28,8 @@ from ..stage import Backend, OpenStage, Stage
 Segment = Callable[[Pixels], Array]
 """(H, W, 3) uint8 RGB -> (H, W) float32 chance of foreground."""
 
+SELFIE = "mediapipe:selfie"
+"""Name of MediaPipe's selfie network in provenance."""
 _SEGMENTER_SIDE = 256
 """Side of the selfie network's own input; more pixels only cost time."""
 _FACELESS_VIEWS = (1.0, 1.6)
@@ -41,14 +43,14 @@ class Matte(Stage):
     """Estimate the matte of the head and shoulders, keep this head only, and lay it on a background."""
 
     name = "matte"
-    version = 3
+    version = 4
     needs = ("image",)
     gives = ("mask", "image")
     remade = ("image",)
 
     segmenter: Literal["auto", "own", "selfie", "rembg", "onnx"] = "auto"
-    """Our own network, MediaPipe's selfie network, a session of rembg, or an ONNX file; auto = rembg if the weights of `model`
-    are here, else own."""
+    """Our own network where no face mesh fits the head and MediaPipe's selfie network where one does (own), the selfie network
+    alone, a session of rembg, or an ONNX file; auto = rembg if the weights of `model` are here, else own."""
     model: str = "isnet-general-use"
     """Session of rembg, always by name; u2net_custom, dis_custom and ben_custom run the file in `weights`."""
     weights: str = ""
@@ -103,10 +105,12 @@ class Matte(Stage):
         elif own.segmenter == "onnx":
             found = Backend("onnx", onnx_session.version(), (onnx_session.weights(Path(own.weights).expanduser()),))
         elif own.segmenter == "own":
-            found = Backend("own", onnx_session.version(), head_weights("head"))
+            files = mediapipe_models.weights(*mediapipe_models.SelfieSegmenter.FILES)
+            version = f"{mediapipe_models.version()}+onnxruntime-{onnx_session.version()}"
+            found = Backend("own", version, head_weights("head") + files)
         else:
             files = mediapipe_models.weights(*mediapipe_models.SelfieSegmenter.FILES)
-            found = Backend("mediapipe:selfie", mediapipe_models.version(), files)
+            found = Backend(SELFIE, mediapipe_models.version(), files)
         if own.refine == "pymatting":
             found = dataclasses.replace(found, version=f"{found.version}+pymatting-{closed_form.version()}")
         return found
@@ -142,6 +146,7 @@ class OpenMatte(OpenStage):
     def __init__(self, stage: Matte, device: str) -> None:
         self.stage = stage
         self.source = stage.backend().name
+        self._reader = HeadReader(device) if stage.segmenter == "own" else None
         self._selfie: mediapipe_models.SelfieSegmenter | None = None
         self._segment = self._load(device)
 
@@ -152,9 +157,6 @@ class OpenMatte(OpenStage):
         if stage.segmenter == "onnx":
             model = onnx_session.OnnxModel(Path(stage.weights).expanduser(), device)
             return lambda image: _run_onnx(model, image, stage)
-        if stage.segmenter == "own":
-            reader = HeadReader(device)
-            return lambda image: reader.read(image, whole(image)).alpha
         self._selfie = mediapipe_models.SelfieSegmenter()
         return self._selfie.segment
 
@@ -190,8 +192,10 @@ class OpenMatte(OpenStage):
         alpha = _file_alpha(sample)
         if alpha is not None:
             chance, source = alpha, "alpha"
+        elif self._reader is not None and sample.mesh is None:
+            chance, source = self._reader.read(image, whole(image)).alpha, "own"
         else:
-            chance, source = self._chance(sample, image), self.source
+            chance, source = self._chance(sample, image), SELFIE if self._selfie is not None else self.source
         own = source == "own"  # which knows whose head it is
         matte = chance if own else matting.keep_head(chance, outline * (chance.shape[0] / image.shape[0]))
         if source != "alpha":
@@ -203,7 +207,7 @@ class OpenMatte(OpenStage):
 
     def _chance(self, sample: Sample, image: Pixels) -> Array:
         """Return the (s, s) float32 map of the segmenter, at its own resolution."""
-        if self.stage.segmenter != "selfie":
+        if self._selfie is None:
             return self._segment(image)
         side = min(image.shape[0], _SEGMENTER_SIDE)
         reduced: Pixels = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -38,7 +38,7 @@ class Parse(Stage):
     """Estimate the class map."""
 
     name = "parse"
-    version = 3
+    version = 4
     needs = ("image", "mask")
     gives = ("parsing",)
 

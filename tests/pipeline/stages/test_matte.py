@@ -229,3 +229,12 @@ def test_a_head_from_behind_is_cut_out_though_the_crop_shows_hair_only(astronaut
     with pytest.raises(Drop, match="matte covers"):
         run(stage, dataclasses.replace(behind, mesh=astronaut_crop.mesh))
     stage.close()
+
+
+def test_the_projects_network_cuts_out_only_heads_on_which_no_face_mesh_fits(selfie, astronaut_crop: Sample) -> None:
+    own = Matte(segmenter="own").open()
+    confirmed, alone = run(own, astronaut_crop), run(own, dataclasses.replace(astronaut_crop, mesh=None))
+    own.close()
+    assert np.array_equal(confirmed.mask, run(selfie, astronaut_crop).mask)
+    assert (confirmed.notes["matte_source"], alone.notes["matte_source"]) == ("mediapipe:selfie", "own")
+    assert iou(alone.mask > 127, confirmed.mask > 127) > 0.8

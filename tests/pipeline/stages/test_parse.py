@@ -152,3 +152,11 @@ def test_named_network_without_weights_says_what_to_do(tmp_path: Path, monkeypat
     monkeypatch.setenv("SPHEREHEAD_WEIGHTS", str(tmp_path))
     with pytest.raises(RuntimeError, match="models fetch bisenet-resnet34"):
         Parse(parser="onnx").open()
+
+
+def test_bare_eyes_are_eyes_and_no_glasses(head: Sample) -> None:
+    """The portrait wears none; the project's network alone claims them on its eyes."""
+    classes = run(head, parser="own").parsing
+    assert not (classes == INDEX["glasses"]).any()
+    for name in ("left_eye", "right_eye", "left_brow", "right_brow", "nose"):
+        assert (classes == INDEX[name]).mean() > 0.001, name
