@@ -1,6 +1,6 @@
 """Commands about the free assets that heads are made of: `assets fetch`, `assets list` and `assets verify`.
 
-Getting and proving them is `pipeline.synthetic.fetch`'s affair; model files are in `machine`.
+Getting and proving them is `pipeline.synthetic.assets.fetch`'s affair; model files are in `machine`.
 """
 
 from __future__ import annotations

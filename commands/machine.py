@@ -1,6 +1,6 @@
 """Commands about this machine: `doctor` and `models ...`.
 
-The model files themselves are `pipeline.weights`' affair, the examination `pipeline.doctor`'s.
+The model files themselves are `pipeline.backends.weights`' affair, the examination `pipeline.console.doctor`'s.
 """
 
 from __future__ import annotations

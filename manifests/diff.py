@@ -1,6 +1,6 @@
 """What differs between two manifests: rows added, removed and changed by id, settings, back ends, versions and shards.
 
-The pixels are compared only as far as the manifests' hashes speak of them; `datasets.verify` says whether those hold.
+The pixels are compared only as far as the manifests' hashes speak of them; `datasets.shards.verify` says whether those hold.
 """
 
 from __future__ import annotations

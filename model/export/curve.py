@@ -1,6 +1,6 @@
 """A run looked back on: its losses and distances as charts, and its heads from front and back as they came to be.
 
-Metrics are written by `train.progress`, grids by `snapshot`; lines are drawn by `datasets.figures`.
+Metrics are written by `train.progress`, grids by `snapshot`; lines are drawn by `datasets.report.charts`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Views as pictures: depth, mask and parsing in colours, and heads by views as one labelled sheet.
 
-Rendering is left to `views`; text, tiles and PNG are those of `datasets.sheets`.
+Rendering is left to `views`; text, tiles and PNG are those of `datasets.report.sheets`.
 """
 
 from __future__ import annotations

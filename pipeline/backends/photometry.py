@@ -1,6 +1,6 @@
 """Random changes of light, colour, noise, focus and compression: the module that wraps albumentations.
 
-Pixels keep their places, so labels do not change; what moves pixels is left to `datasets.geometry`.
+Pixels keep their places, so labels do not change; what moves pixels is left to `stages.geometry`.
 """
 
 from __future__ import annotations

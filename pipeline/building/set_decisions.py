@@ -1,6 +1,6 @@
 """What only all heads together can decide: duplicates, splits, view bins and weights.
 
-The decisions are pure functions in `datasets`; this module brings their columns together from the build's memory.
+The decisions are pure functions in `curation`; this module brings their columns together from the build's memory.
 """
 
 from __future__ import annotations

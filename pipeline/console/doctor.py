@@ -1,6 +1,6 @@
 """Examines the machine before a long build does: versions, embedded models, disk, memory, GPU and weights.
 
-It changes nothing. Whether a data set is sound is asked of `datasets.verify`, not here.
+It changes nothing. Whether a data set is sound is asked of `datasets.shards.verify`, not here.
 """
 
 from __future__ import annotations

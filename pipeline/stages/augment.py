@@ -1,6 +1,6 @@
 """Derives changed copies of a sample: mirrored, turned, moved, lit and compressed otherwise, with labels that follow exactly.
 
-The maths of a geometric change is `datasets.geometry`, the change of light and colour `photometry`. Each copy is warped
+The maths of a geometric change is `stages.geometry`, the change of light and colour `photometry`. Each copy is warped
 once, from the photograph's own pixels.
 
 Policy `canonical` offers only what keeps the canonical K: mirroring, and roll about the principal point. Zoom and shift are

