@@ -55,7 +55,7 @@ types: # mypy wants a folder named like the package; strict where pyproject.toml
 tests:
 	.venv/bin/pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m "not slow"
 
-test-slow: install ## the slow tests: thousands of examples, kills, long runs
+test-slow: install ## the slow tests: thousands of examples, kills, long runs; continuous integration runs them too
 	.venv/bin/pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m slow
 
 format: install ## rewrite the code in the agreed style
