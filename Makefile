@@ -29,9 +29,9 @@ demo: install ## a data set from real pictures, one of rendered people, and two 
 	  .venv/bin/spherehead train --data $(DEMO)/people --preset tiny-64 --warm-start views --set batch=4 --set micro_batch=4 \
 	    --set warm_start.generator_lr=0.006 --set warm_start.views=2000 --set schedule.neural_resolution.begin=1500 \
 	    --set images=2000 --max-seconds 120 --workers 0 --out $(DEMO)/run && \
-	  .venv/bin/spherehead generate --run $(DEMO)/run --seeds 0-3 --views 8 --orbit --out $(DEMO)/generated && \
-	  .venv/bin/spherehead generate --seeds 0-3 --views 8 --orbit --out $(DEMO)/shipped; \
+	  .venv/bin/spherehead generate --run $(DEMO)/run --seeds 0-3 --views 8 --orbit --out $(DEMO)/generated; \
 	else echo "no rendered people: run .venv/bin/spherehead assets fetch makehuman, then make demo again"; fi
+	.venv/bin/spherehead generate --seeds 0-3 --views 8 --orbit --out $(DEMO)/shipped
 	@echo "open $(CURDIR)/$(DEMO)/heads/report/report.html"
 	@ls -d $(CURDIR)/$(DEMO)/people/report/report.html $(CURDIR)/$(DEMO)/run/pictures $(CURDIR)/$(DEMO)/generated $(CURDIR)/$(DEMO)/shipped 2>/dev/null || true
 

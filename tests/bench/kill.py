@@ -36,7 +36,8 @@ class Trial:
         self.words += [word for setting in arguments.set for word in ("--set", setting)]
         self.scratch, self.random = scratch, random.Random(arguments.seed)
         began = time.perf_counter()
-        assert self.start("calm").wait() == 0
+        if code := self.start("calm").wait():
+            sys.exit(f"an undisturbed build ended with {code}; run {' '.join(self.words)} --out DIR to see why")
         self.whole = time.perf_counter() - began
         self.calm = digests(scratch / "calm")
         print(f"an undisturbed build: {self.whole:.1f} s, {len(self.calm)} files", flush=True)
