@@ -57,6 +57,9 @@ DENOISERS = (OWN, OIDN)
 PATHS, RASTER = "paths", "raster"
 LIGHTS = (PATHS, RASTER)
 """How pictures are lit."""
+PER_VIEW, PER_PERSON = "view", "person"
+LIGHTINGS = (PER_VIEW, PER_PERSON)
+"""How long light lasts."""
 CANONICAL, WILD = "canonical", "wild"
 FRAMINGS = (CANONICAL, WILD)
 """How heads lie in pictures."""
@@ -92,6 +95,8 @@ class MakeHumanSettings:
     """What takes noise out of traced pictures: own, or oidn (mitsuba-oidn), with which 6 to 8 samples do what 16 do without."""
     light: str = PATHS
     """paths traces light with Mitsuba; raster shades the z-buffer in a fraction of a second, without samples and noise."""
+    lighting: str = PER_VIEW
+    """view draws light and exposure for every picture; person keeps both for all views of a person, as on a rig."""
     framing: str = CANONICAL
     """canonical crops of one head each, or wild: whole photographs, which `render-photographs` writes."""
     assets: str = ""
@@ -102,16 +107,13 @@ class MakeHumanSettings:
     def __post_init__(self) -> None:
         if self.count < 1 or self.views < 1 or self.first < 0 or self.samples < 1 or not 64 <= self.size <= 2048:
             raise ConfigError("makehuman: expected count, views and samples of 1 or more, first of 0 or more, size 64 to 2048")
-        if self.variant not in CHOICES:
-            raise ConfigError(f"makehuman: expected a variant of {', '.join(CHOICES)}, got {self.variant!r}")
-        if self.denoiser not in DENOISERS:
-            raise ConfigError(f"makehuman: expected a denoiser of {', '.join(DENOISERS)}, got {self.denoiser!r}")
-        if self.light not in LIGHTS:
-            raise ConfigError(f"makehuman: expected a light of {', '.join(LIGHTS)}, got {self.light!r}")
-        if self.framing not in FRAMINGS:
-            raise ConfigError(f"makehuman: expected a framing of {', '.join(FRAMINGS)}, got {self.framing!r}")
-        if self.framing == WILD and self.light != RASTER:
-            raise ConfigError("makehuman: framing=wild is lit by light=raster; add it")
+        for name, choices in (
+            ("variant", CHOICES), ("denoiser", DENOISERS), ("light", LIGHTS), ("lighting", LIGHTINGS), ("framing", FRAMINGS),
+        ):  # fmt: skip
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"makehuman: expected a {name} of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.framing == WILD and (self.light != RASTER or self.lighting != PER_VIEW):
+            raise ConfigError("makehuman: framing=wild is lit by light=raster, anew in every photograph; leave out lighting")
         if self.background and self.background not in KINDS:
             raise ConfigError(f"makehuman: expected a background of {', '.join(KINDS)}, got {self.background!r}")
 
@@ -153,7 +155,7 @@ def _value(text: str) -> Any:
     return {"true": True, "false": False}.get(text.lower(), text)
 
 
-LATER = {"light": PATHS, "framing": CANONICAL, "denoiser": OWN}
+LATER = {"light": PATHS, "lighting": PER_VIEW, "framing": CANONICAL, "denoiser": OWN}
 """Settings that sets of earlier versions did not tell, and what they meant."""
 
 
@@ -283,7 +285,8 @@ def shoot(
 ) -> Shot:
     """Render one view of a figure under light of its own, before a background that is drawn too where none is given."""
     name = figure.person.name
-    light = draw_light(rng(settings.seed, name, f"light-{view}"))
+    steady = settings.lighting == PER_PERSON
+    light = draw_light(rng(settings.seed, name, "light" if steady else f"light-{view}"), steady)
     if background is None:
         background = draw_background(rng(settings.seed, name, f"background-{view}"), settings.size, settings.background)
     if isinstance(studio, Surfaces):
@@ -294,7 +297,7 @@ def shoot(
     if settings.denoiser == OIDN:
         gain = light.gain(camera.position / camera.radius)
         exposed = clean(picture, guide, gain)
-        exposed[..., :3] *= np.float32(metered_gain(exposed, gain))
+        exposed[..., :3] *= np.float32(metered_gain(exposed, light, camera))
     else:
         exposed = denoise(expose(picture, camera, light), guide, math.sqrt(16.0 / settings.samples))
     return Shot(develop(exposed, background), seen.mask, seen.parsing, camera)
@@ -305,8 +308,7 @@ def _shaded(surfaces: Surfaces, drawing: Drawing, camera: Camera, light: Light, 
     seen = drawing.see(camera, background.shape[0] * SUPERSAMPLING, with_clear=False)
     picture = photograph(surfaces, seen, camera, light, SUPERSAMPLING)
     view = labels_of(drawing, drawing.see_clear(seen, camera) if drawing.has_clear else seen, SUPERSAMPLING)
-    gain = metered_gain(picture, light.gain(camera.position / camera.radius))
-    picture[..., :3] *= np.float32(gain)
+    picture[..., :3] *= np.float32(metered_gain(picture, light, camera))
     return Shot(develop(picture, background), view.mask, view.parsing, camera)
 
 

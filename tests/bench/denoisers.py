@@ -29,7 +29,7 @@ def uncleaned(settings: MakeHumanSettings, name: str, studio: Studio, camera: Ca
     light = draw_light(rng(settings.seed, name, f"light-{view}"))
     background = draw_background(rng(settings.seed, name, f"background-{view}"), settings.size)
     picture = studio.photograph(camera, light, settings.size, settings.samples, 1)
-    picture[..., :3] *= np.float32(metered_gain(picture, light.gain(camera.position / camera.radius)))
+    picture[..., :3] *= np.float32(metered_gain(picture, light, camera))
     return develop(picture, background)
 
 

@@ -53,13 +53,18 @@ class Light:
     key: KeyLight | None
     exposure: float
     """Linear grey that a surface of albedo 0.4 is brought to, turned to the camera and to both sides of it."""
+    steady: bool = False
+    """One exposure for all cameras, from all sides together, instead of one metered in every picture."""
 
     def gain(self, towards: Array) -> float:
         """Return the factor on radiance that gives the wanted exposure, as an incident light meter would set it.
 
         Args:
-            towards: (3,) unit direction from the head to the camera.
+            towards: (3,) unit direction from the head to the camera; it does not matter to a steady light.
         """
+        if self.steady:
+            around = [np.array([math.sin(yaw), 0.0, math.cos(yaw)]) for yaw in np.arange(8) * (np.pi / 4)]
+            return self.exposure / max(0.4 / np.pi * float(np.mean([self.irradiance(side) for side in around])), 1e-6)
         sideways = np.cross([0.0, 1.0, 0.0], towards)
         length = float(np.linalg.norm(sideways))
         sideways = sideways / length if length > 1e-6 else np.array([1.0, 0.0, 0.0])
@@ -91,8 +96,8 @@ def blackbody(kelvin: float) -> Floats:
     return np.asarray(colour / colour.max())
 
 
-def draw_light(random: np.random.Generator) -> Light:
-    """Draw the light of one picture."""
+def draw_light(random: np.random.Generator, steady: bool = False) -> Light:
+    """Draw the light of one picture, or with `steady` of all pictures of a head."""
     directions, _ = sky_directions()
     up = directions[..., 1:2]
     above, below = (blackbody(float(random.uniform(3500, 9500))) * random.uniform(0.25, 1.0) for _ in range(2))
@@ -105,7 +110,7 @@ def draw_light(random: np.random.Generator) -> Light:
         strength = float(random.uniform(0.4, 1.5)) * math.sqrt(sharp)
         colour = blackbody(float(random.uniform(2800, 9000)))
         sky += strength * colour * np.exp(sharp * (directions @ towards - 1.0))[..., None]
-    return Light(sky.astype(np.float32), _key(random), float(np.exp(random.normal(math.log(0.44), 0.16))))
+    return Light(sky.astype(np.float32), _key(random), float(np.exp(random.normal(math.log(0.44), 0.16))), steady)
 
 
 def _key(random: np.random.Generator) -> KeyLight | None:

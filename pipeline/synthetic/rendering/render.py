@@ -310,13 +310,16 @@ def expose(picture: Array, camera: Camera, light: Light) -> Array:
     Returns:
         (S, S, 4) float32: premultiplied linear colours with white at 1, and opacity.
     """
-    gain = metered_gain(picture, light.gain(camera.position / camera.radius))
+    gain = metered_gain(picture, light, camera)
     colours = _without_specks(picture[..., :3] * np.float32(gain))
     return np.dstack([colours, np.clip(picture[..., 3], 0.0, 1.0)]).astype(np.float32)
 
 
-def metered_gain(picture: Array, gain: float) -> float:
+def metered_gain(picture: Array, light: Light, camera: Camera) -> float:
     """Return the factor on an (S, S, 4) picture that a camera would choose, from that of a meter beside the head."""
+    gain = light.gain(camera.position / camera.radius)
+    if light.steady:
+        return gain
     solid = picture[..., 3] > 0.9
     if solid.any():  # cameras meter what they see: a dark head is lightened by a part of what it lacks
         grey = picture[solid][:, :3].mean(axis=1) * gain

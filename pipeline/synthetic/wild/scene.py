@@ -156,13 +156,12 @@ def _light_of(light: Light, camera: Camera) -> Light:
     if key is not None:
         x, y, z = (rotation @ np.array(key.place)).tolist()
         key = KeyLight((x, y, z), key.radius, key.colour)
-    return Light(turned(light.sky, rotation), key, light.exposure)
+    return dataclasses.replace(light, sky=turned(light.sky, rotation), key=key)
 
 
 def _exposure(camera: Camera, window: Window, light: Light) -> float:
     """Return the factor that a camera would choose for the nearest head."""
-    own = _light_of(light, camera)
-    return metered_gain(window.light, own.gain(camera.position / camera.radius))
+    return metered_gain(window.light, _light_of(light, camera), camera)
 
 
 def _label(sitter: Sitter, camera: Camera, window: Window, who: Pixels, index: int, size: int) -> HeadLabel:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import ndimage
+from spherehead.datasets.arrays import Pixels
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.sample import SourceImage
 from spherehead.datasets.shards.codec import decode_grey, decode_image
@@ -20,10 +21,12 @@ from spherehead.pipeline import presets
 from spherehead.pipeline.building.build import BuildRequest, build
 from spherehead.pipeline.synthetic import source as module
 from spherehead.pipeline.synthetic.assets.library import Assets
+from spherehead.pipeline.synthetic.people.figure import build_figure
 from spherehead.pipeline.synthetic.people.population import PopulationSettings, draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
-from spherehead.pipeline.synthetic.rendering.light import Light
+from spherehead.pipeline.synthetic.rendering.light import Light, draw_light
 from spherehead.pipeline.synthetic.rendering.render import window_of
+from spherehead.pipeline.synthetic.shading.surfaces import surfaces_of
 from spherehead.pipeline.synthetic.source import SCHEME, MakeHumanSettings, MakeHumanSource, camera_of, decisive, parse
 
 pytest.importorskip("mitsuba", reason="mitsuba is not installed")
@@ -172,9 +175,27 @@ def test_raster_light_has_the_labels_of_path_tracing(makehuman_folder: Path) -> 
         assert shaded.sidecar["renderer"].startswith("spherehead raster")
 
 
+def test_light_of_a_person_lasts_for_all_its_views(makehuman: Assets) -> None:
+    """From the same place the k-th view is the first again, and the exposure is the same from every side."""
+    settings = MakeHumanSettings(count=1, size=64, light="raster", lighting="person", seed=5)
+    figure = build_figure(makehuman, draw_person(makehuman, settings.seed, 0, settings.people))
+    drawing = Drawing(figure)
+    surfaces, ground = surfaces_of(drawing), np.full((64, 64, 3), 90, np.uint8)
+    camera = Camera.look_at(0.4, 0.1)
+
+    def taken(view: int, lighting: str) -> Pixels:
+        asked = dataclasses.replace(settings, lighting=lighting)
+        return module.shoot(asked, figure, surfaces, drawing, camera, view, ground).image
+
+    assert np.array_equal(taken(0, "person"), taken(7, "person"))
+    assert (taken(0, "view") != taken(7, "view")).any()
+    light = draw_light(np.random.default_rng(1), steady=True)
+    assert light.gain(np.array([0.0, 0.0, 1.0])) == light.gain(np.array([1.0, 0.0, 0.0]))
+
+
 def test_settings_that_came_later_leave_the_stamp_of_older_sets(makehuman_folder: Path) -> None:
     settings = parse(f"{SCHEME}count=1,assets={makehuman_folder}")
-    assert "light" not in decisive(settings)
+    assert not {"light", "lighting"} & set(decisive(settings))
     assert decisive(dataclasses.replace(settings, light="raster"))["light"] == "raster"
     assert not {"hair", "beards"} & set(decisive(settings)["people"])  # sets of before hair was grown keep their stamp
     grown = dataclasses.replace(settings, people=PopulationSettings(hair="grown"))
