@@ -21,7 +21,6 @@ from ...manifests.identity import sample_id
 from ..annotators.faces.coarse_pose import head_of_body, head_of_face
 from ..annotators.faces.face_alignment_points import FaceAlignmentPoints, find_weights, weight_files
 from ..annotators.faces.face_crop import REGION_PIXELS, distance, factor_to, mesh_in_region, reduce_by, region_of_mesh
-from ..annotators.faces.head_fit import coarse_placement
 from ..annotators.faces.tiles import TILE, factors_of_tiles, tiles
 from ..annotators.faces.upright import SURE, better_turn, region_of_face, same_face
 from ..annotators.heads.any_side import AnySideHeads
@@ -30,6 +29,18 @@ from ..annotators.heads.files import weights as head_weights
 from ..backends import mediapipe_models as models
 from ..backends import onnx_session
 from ..stage import Backend, OpenStage, Stage
+from .found_heads import (
+    distinct,
+    in_order,
+    lone_head,
+    mesh_box,
+    mesh_corners,
+    mesh_head,
+    pick,
+    shifted,
+    to_source,
+    without_twins,
+)
 
 FIRST_GROWTH = 1.6
 """Side of the square in which the mesh is first sought, in sides of the detector's box: where looks settle, on average."""
@@ -149,7 +160,7 @@ class OpenDetect(OpenStage):
     def _sample(self, sample: Sample, index: int, head: Head, num_heads: int) -> Sample:
         head = dataclasses.replace(head, num_heads=num_heads)
         if self.points is not None and head.kind == "mesh":
-            head = dataclasses.replace(head, landmarks=self.points.find(sample.photo.pixels, _face_box(head)))
+            head = dataclasses.replace(head, landmarks=self.points.find(sample.photo.pixels, mesh_corners(head)))
         return sample.with_(
             id=sample_id(sample.photo.sha256, index),
             head_index=index,
@@ -168,12 +179,12 @@ class OpenDetect(OpenStage):
             more = distinct([*faces, *self.far.find(reduced)])
             unseen = [face for face in more if not any(face is other for other in faces)]
             more_heads, more_lone = self._with_mesh(pixels, reduced, unseen, factor)
-            heads, lone = _without_twins([*heads, *more_heads]), [*lone, *more_lone]
+            heads, lone = without_twins([*heads, *more_heads]), [*lone, *more_lone]
         if self.stage.faces == "all":
-            heads = _without_twins([*heads, *self._in_tiles(pixels, heads)])
+            heads = without_twins([*heads, *self._in_tiles(pixels, heads)])
         lone = [face for face in lone if not any(inside(middle(face.box), head.box) for head in heads)]
         if self.own is not None:
-            sure = [_lone_head(face) for face in lone if face.score >= self.stage.min_lone_confidence]
+            sure = [lone_head(face) for face in lone if face.score >= self.stage.min_lone_confidence]
             fine = self.stage.thorough or self.stage.faces != "largest"
             heads = self.own.join(pixels, reduced, factor, [*heads, *sure], fine)
             if heads or not self.stage.use_pose:
@@ -182,7 +193,7 @@ class OpenDetect(OpenStage):
         if self.stage.use_pose and (lone or not heads):
             heads += self._with_body(reduced, factor, lone, heads)
         else:
-            heads += [_lone_head(face) for face in lone if face.score >= self.stage.min_lone_confidence]
+            heads += [lone_head(face) for face in lone if face.score >= self.stage.min_lone_confidence]
         return heads
 
     def _with_mesh(
@@ -194,16 +205,16 @@ class OpenDetect(OpenStage):
         """
         heads, lone = [], []
         for face in faces:
-            place = _to_source(face, factor)
+            place = to_source(face, factor)
             fine = FIRST_GROWTH * max(face.box[2:]) >= REGION_PIXELS  # the network sees no more than this anyway
             standing = self._upright_mesh(reduced, face) if fine else self._upright_mesh(pixels, place)
             if standing is None:
                 continue
             mesh, seen = standing
             if mesh is None:
-                lone.append(_to_source(seen, factor) if fine else seen)
+                lone.append(to_source(seen, factor) if fine else seen)
             else:
-                heads.append(_mesh_head(mesh * np.float32(factor if fine else 1), face.score))
+                heads.append(mesh_head(mesh * np.float32(factor if fine else 1), face.score))
         return heads, lone
 
     def _upright_mesh(self, pixels: Pixels, face: models.Face) -> tuple[Array | None, models.Face] | None:
@@ -255,8 +266,8 @@ class OpenDetect(OpenStage):
             reduced = reduce_by(pixels, factor)
             for x, y in tiles(reduced.shape[1], reduced.shape[0]):
                 tile = reduced[y : y + TILE, x : x + TILE]
-                found += [_to_source(_shifted(face, x, y), factor) for face in self.near.find(tile)]
-        known = [_face_of_head(head) for head in heads if head.mesh is not None]
+                found += [to_source(shifted(face, x, y), factor) for face in self.near.find(tile)]
+        known = [mesh_box(head) for head in heads if head.mesh is not None]
         fresh = [face for face in distinct(found) if all(overlap(face.box, box) <= 0.3 for box in known)]
         return [head for head in self._with_mesh(pixels, pixels, fresh, 1)[0] if self._is_sure(pixels, head)]
 
@@ -283,75 +294,4 @@ class OpenDetect(OpenStage):
             if seen.confidence >= self.stage.min_body_confidence and not taken:
                 found.append(Head(seen.box, score, "pose", seen.yaw, body=body, roll=seen.roll))
                 lone = [face for face in lone if not any(face is other for other in here)]
-        return found + [_lone_head(face) for face in lone if face.score >= self.stage.min_lone_confidence]
-
-
-def _mesh_head(mesh: Array, score: float) -> Head:
-    placement = coarse_placement(mesh)
-    return Head(placement.head_box(), score, "mesh", placement.camera.yaw, mesh=mesh, roll=placement.camera.roll)
-
-
-def _lone_head(face: models.Face) -> Head:
-    coarse = head_of_face(face.points)
-    return Head(coarse.box, face.score, "face", coarse.yaw, roll=coarse.roll)
-
-
-def distinct(faces: Sequence[models.Face], max_overlap: float = 0.3) -> list[models.Face]:
-    """Keep of faces that overlap (intersection over union) the one with the best score."""
-    kept: list[models.Face] = []
-    for face in sorted(faces, key=lambda face: (-face.score, face.box)):
-        if all(overlap(face.box, other.box) <= max_overlap for other in kept):
-            kept.append(face)
-    return kept
-
-
-def in_order(heads: Sequence[Head]) -> list[Head]:
-    """Sort by area, largest first, then x, then y of boxes rounded to whole pixels: the order that numbers heads."""
-
-    def place(head: Head) -> tuple[int, int, int]:
-        x, y, width, height = (round(value) for value in head.box)
-        return -width * height, x, y
-
-    return sorted(heads, key=place)
-
-
-def pick(heads: Sequence[Head], faces: str, width: int, height: int) -> list[int]:
-    """Return the indices that the policy `faces` keeps of ordered heads in a width x height picture."""
-    if faces == "all":
-        return list(range(len(heads)))
-    if faces == "center":
-        away = [math.hypot(x - width / 2, y - height / 2) for x, y in (middle(head.box) for head in heads)]
-        return [int(np.argmin(away))]
-    return [0]
-
-
-def _without_twins(heads: Sequence[Head]) -> list[Head]:
-    """Drop a mesh that lies on another one: two boxes may lead to the same face."""
-    kept: list[Head] = []
-    for head in sorted(heads, key=lambda head: (-head.confidence, head.box)):
-        if all(overlap(head.box, other.box) <= 0.5 for other in kept):
-            kept.append(head)
-    return kept
-
-
-def _shifted(face: models.Face, x: int, y: int) -> models.Face:
-    left, top, width, height = face.box
-    return models.Face((left + x, top + y, width, height), face.score, face.points + np.array([x, y], dtype=np.float32))
-
-
-def _face_of_head(head: Head) -> tuple[float, float, float, float]:
-    """Return x, y, width, height of a head's mesh."""
-    x0, y0, x1, y1 = _face_box(head)
-    return x0, y0, x1 - x0, y1 - y0
-
-
-def _face_box(head: Head) -> tuple[float, float, float, float]:
-    """Return x0, y0, x1, y1 of the mesh: brow to chin, as face-alignment's own detector draws it."""
-    assert head.mesh is not None
-    low, high = head.mesh[:, :2].min(axis=0), head.mesh[:, :2].max(axis=0)
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
-
-
-def _to_source(face: models.Face, factor: int) -> models.Face:
-    x, y, width, height = (factor * value for value in face.box)
-    return models.Face((x, y, width, height), face.score, factor * face.points)
+        return found + [lone_head(face) for face in lone if face.score >= self.stage.min_lone_confidence]

@@ -16,15 +16,13 @@ from typing import Any, Literal
 import numpy as np
 
 from ...datasets.arrays import Array, Pixels
-from ...datasets.camera import Camera, CameraError, canonical_to_world, geodesic
+from ...datasets.camera import Camera, canonical_to_world, geodesic
 from ...datasets.canonical_face import canonical_vertices
 from ...datasets.sample import Drop, Head, Sample
 from ...datasets.sources.camera_sidecar import file_sha256, look_up, read_cameras
 from ..annotators.faces.coarse_pose import CoarseHead, head_of_body, head_of_face
 from ..annotators.faces.face_crop import factor_to, mesh_in_region, reduce_by, region_of_mesh
-from ..annotators.faces.face_shape import eye_distance
 from ..annotators.faces.head_fit import HeadFit, camera_of
-from ..annotators.faces.mesh_drift import marked
 from ..annotators.faces.upright import better_turn
 from ..annotators.heads.files import weights as head_weights
 from ..annotators.heads.parsing import whole
@@ -32,10 +30,19 @@ from ..annotators.heads.reader import HeadReader, mean_rotation
 from ..backends import mediapipe_models as models
 from ..backends import onnx_session
 from ..stage import Backend, OpenStage, Stage
+from .camera_checks import (
+    DIGITS,
+    SIDECAR_DISAGREEMENT_DEGREES,
+    camera_from_label,
+    check_label,
+    crop_turn,
+    label_residual,
+    likely_mistake,
+    mirror_error,
+    rounded,
+)
 from .detect import BODY_SCORE
 
-DIGITS = 6
-"""Angles of a label are rounded to this many digits, so that the last bits of a sum cannot change a data set."""
 BODY_PIXELS = 640
 """Longest side of the photograph as the pose model sees it, once more and mirrored."""
 CENTRAL_FACE_SCORE = 0.3
@@ -46,8 +53,6 @@ COARSE_SPREAD = math.radians(25.0)
 """Disagreement under mirroring at which a coarse azimuth has lost about 40 per cent of its confidence."""
 MESH_SPREAD = math.radians(8.0)
 """The same for a camera from the mesh."""
-SIDECAR_DISAGREEMENT_DEGREES = 15.0
-"""Largest angle between a known camera and the one that the mesh tells: twice what the mesh may be off."""
 DISAGREEMENT = math.radians(20.0)
 """Angle beyond our network's expected error, between its camera and the mesh's, that costs a label 40 per cent of its trust."""
 COARSE_TRUST = 0.5
@@ -155,7 +160,7 @@ class OpenEstimateCamera(OpenStage):
         known = sample.camera if "camera" in sample.known else None
         label = look_up(self.cameras, sample)
         if known is not None:
-            _check(known)
+            check_label(known)
         elif label is not None:
             known = self._from_sidecar(sample, label)
         if known is not None:
@@ -169,7 +174,7 @@ class OpenEstimateCamera(OpenStage):
         else:
             estimate = self._coarse(sample, head)
         self._judge(estimate)
-        _check(estimate.camera)
+        check_label(estimate.camera)
         return [_filled(sample, estimate)]
 
     def _from_sidecar(self, sample: Sample, label: tuple[float, ...]) -> Camera:
@@ -178,8 +183,8 @@ class OpenEstimateCamera(OpenStage):
         The crop is a similarity of the photograph, of whose exact label only the rotation is left once the head frame has been
         brought to its canonical place and scale, which is what `align` does.
         """
-        camera = _from_label(label)
-        _check(camera)
+        camera = camera_from_label(label)
+        check_label(camera)
         if sample.crop is not None:
             camera = camera.rolled(crop_turn(sample.crop.matrix))
         if sample.mesh is None or sample.image is None:
@@ -191,7 +196,7 @@ class OpenEstimateCamera(OpenStage):
         off = math.degrees(geodesic(seen.camera.world2cam, camera.world2cam))
         if math.degrees(seen.mirror_error) <= self.stage.max_mirror_error_degrees and off > SIDECAR_DISAGREEMENT_DEGREES:
             detail = f"the known camera is {off:.1f} degrees off the face's mesh > {SIDECAR_DISAGREEMENT_DEGREES:.1f}"
-            raise Drop("sidecar_mismatch", f"{detail}; {_likely_mistake(camera, seen.camera, sample)}", off)
+            raise Drop("sidecar_mismatch", f"{detail}; {likely_mistake(camera, seen.camera, sample)}", off)
         return camera
 
     def _from_mesh(self, image: Pixels, mesh: Array) -> _Estimate:
@@ -298,64 +303,6 @@ class OpenEstimateCamera(OpenStage):
             angle = math.degrees(getattr(estimate.camera, name))
             if abs(angle) > largest:
                 raise Drop("pose_implausible", f"{name} {angle:.1f} degrees is outside +-{largest:.1f}", angle)
-
-
-def _likely_mistake(camera: Camera, seen: Camera, sample: Sample) -> str:
-    """Name the convention under which a known camera of a crop would agree with the one that the mesh tells."""
-    turn = crop_turn(sample.crop.matrix) if sample.crop is not None else 0.0
-    upright = camera.rolled(-turn)
-    guesses = (
-        ("its roll looks turned the other way", Camera.look_at(upright.yaw, upright.pitch, -upright.roll).rolled(turn)),
-        ("it looks like that of the crop already turned upright", upright),
-        ("it looks like that of the mirrored photograph", upright.mirrored().rolled(turn)),
-    )
-    for text, guess in guesses:
-        if math.degrees(geodesic(seen.world2cam, guess.world2cam)) < SIDECAR_DISAGREEMENT_DEGREES / 2:
-            return text
-    return "is it the camera of this photograph?"
-
-
-def crop_turn(matrix: Array) -> float:
-    """Return the angle in radians by which a (3, 3) similarity of pixels turns a picture clockwise."""
-    return math.atan2(float(matrix[1, 0]), float(matrix[0, 0]))
-
-
-def mirror_error(camera: Camera, of_mirrored: Camera) -> float:
-    """Return the angle in radians between a picture's camera and that of its mirror image, mirrored back.
-
-    The geodesic distance folds no sign: a predictor that answers the same yaw for both pictures is off by twice the yaw.
-    """
-    return geodesic(of_mirrored.mirrored().world2cam, camera.world2cam)
-
-
-def rounded(rotation: Array) -> Camera:
-    """Return the canonical camera with a (3, 3) world-to-camera rotation, its angles rounded to `DIGITS`."""
-    camera = camera_of(rotation)
-    return Camera.look_at(round(camera.yaw, DIGITS), round(camera.pitch, DIGITS), round(camera.roll, DIGITS))
-
-
-def label_residual(camera: Camera, face: Array, mesh: Array, size: int) -> float:
-    """Return the median distance of a (468+, 3) mesh in crop pixels from a face under a label, in eye distances.
-
-    The (468, 3) face is compared where the mesh network is expected to mark it (`mesh_drift`).
-    """
-    image = marked(camera, face)
-    distance = np.linalg.norm(size * image - mesh[: len(image), :2], axis=1)
-    return float(np.median(distance)) / eye_distance(mesh[:, :2])
-
-
-def _from_label(label: tuple[float, ...]) -> Camera:
-    try:
-        return Camera.from_label(np.array(label))
-    except CameraError as error:
-        raise Drop("camera_invalid", str(error)) from error
-
-
-def _check(camera: Camera) -> None:
-    try:
-        camera.check()
-    except CameraError as error:
-        raise Drop("camera_invalid", str(error)) from error
 
 
 def _filled(sample: Sample, estimate: _Estimate) -> Sample:

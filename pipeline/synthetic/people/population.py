@@ -19,12 +19,12 @@ from ....manifests.identity import rng
 from ..assets.library import Assets
 from ..hair.look import Growth
 from ..hair.styles import draw_beard, draw_hair
+from .face_morphs import detail_weights, expression_weights, macro_weights
 from .glasses import SHAPES, GlassesLook
 
 Colour = tuple[float, float, float]
 """sRGB, 0 to 1."""
 
-ANCESTRIES = ("african", "asian", "caucasian")
 NATURAL_HAIR: Mapping[str, tuple[Colour, float]] = {
     "black": ((0.07, 0.06, 0.06), 0.30), "dark brown": ((0.16, 0.11, 0.08), 0.26), "brown": ((0.29, 0.19, 0.12), 0.18),
     "auburn": ((0.36, 0.17, 0.09), 0.05), "red": ((0.52, 0.25, 0.11), 0.03), "dark blond": ((0.46, 0.35, 0.21), 0.10),
@@ -83,7 +83,7 @@ class Person:
     age: float
     """0 young, 1 old."""
     ancestry: tuple[float, float, float]
-    """Shares of `ANCESTRIES`, sum 1."""
+    """Shares of `face_morphs.ANCESTRIES`, sum 1."""
     shape: Mapping[str, float]
     """Morphs of the face at rest."""
     expression: Mapping[str, float]
@@ -128,14 +128,14 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
     age = float(np.clip(random.beta(1.1, 2.2), 0.0, 0.9))
     ancestry = tuple(float(share) for share in random.dirichlet([0.35, 0.35, 0.35]))
     african, asian, caucasian = ancestry
-    shape = _macro(male, age, ancestry, random if settings.children else None)
-    shape |= {key: value * settings.detail for key, value in _details(assets.names("targets"), random).items()}
+    shape = macro_weights(male, age, ancestry, random if settings.children else None)
+    shape |= {key: value * settings.detail for key, value in detail_weights(assets.names("targets"), random).items()}
     skins = _skins(assets.names("skins"), male, age, ancestry, random)
     hair, scalp, hat, hat_texture = _head_wear(assets, male, age, african, settings, random)
     grey = float(np.clip((age - 0.45) * 2.2 + random.normal(0.0, 0.2), 0.0, 1.0))
     brightness = float(np.exp(random.normal(0.0, 0.07)))
     person = Person(
-        name, male, age, (african, asian, caucasian), shape, _expression(settings.expressions, random), skins,
+        name, male, age, (african, asian, caucasian), shape, expression_weights(settings.expressions, random), skins,
         _triple(brightness * np.exp(random.normal(0.0, [0.02, 0.015, 0.02]))),
         _eye_texture(assets, caucasian, random),
         (float(np.clip(random.normal(0.0, 0.16), -0.5, 0.5)), float(np.clip(random.normal(0.0, 0.07), -0.3, 0.3))),
@@ -166,113 +166,6 @@ def _triple(values: Floats) -> Colour:
 
 def _pick(names: Sequence[str], random: np.random.Generator) -> str:
     return str(names[int(random.integers(len(names)))]) if names else ""
-
-
-def _macro(male: float, age: float, ancestry: Sequence[float], children: np.random.Generator | None) -> dict[str, float]:
-    """Return the weights of the macro targets; they sum to 1, because the base mesh alone is nobody."""
-    stages = {"young": 1.0 - age, "old": age}
-    if children is not None and children.random() < 0.2:
-        stages = {"child": 1.0, "young": 0.0}
-    return {
-        f"macrodetails/{people}-{sex}-{stage}": share * part * weight
-        for people, share in zip(ANCESTRIES, ancestry, strict=True)
-        for sex, part in (("female", 1.0 - male), ("male", male))
-        for stage, weight in stages.items()
-    }
-
-
-OPPOSITES = (
-    ("-decr", "-incr"), ("-in", "-out"), ("-up", "-down"), ("-backward", "-forward"), ("-concave", "-convex"),
-    ("-compress", "-uncompress"),
-)  # fmt: skip
-"""Endings of the two ends of one slider."""
-SPREADS: Mapping[str, float] = {
-    "head": 0.16, "forehead": 0.25, "chin": 0.25, "cheek": 0.28, "nose": 0.26, "mouth": 0.24, "eyes": 0.22, "ears": 0.25,
-    "neck": 0.16, "eyebrows": 0.3,
-}  # fmt: skip
-"""Folder of morphs -> standard deviation of its sliders, of which 1 is the end."""
-LEFT_OUT = ("ears/l-ear-shape-pointed", "ears/l-ear-shape-triangle", "head/head-trans", "neck/neck-trans", "nose/nose-trans")
-"""Beginnings of morphs that leave the plausible or only move the whole."""
-FACE_SHAPES = ("oval", "round", "square", "rectangular", "triangular", "diamond", "invertedtriangular")
-
-
-def sliders(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Pair morphs to sliders: name -> (target at -1, target at +1), an end that has no target being empty."""
-    known, found = set(names), {}
-    for name in names:
-        for low, high in OPPOSITES:
-            if name.endswith(low) and name.removesuffix(low) + high in known:
-                found[name.removesuffix(low)] = (name, name.removesuffix(low) + high)
-    return found
-
-
-def _details(names: Sequence[str], random: np.random.Generator) -> dict[str, float]:
-    """Draw the details of a face: sliders, its outline, and a little asymmetry."""
-    drawn: dict[str, float] = {}
-    for slider, (low, high) in sorted(sliders(names).items()):
-        folder, _, base = slider.partition("/")
-        spread = SPREADS.get(folder, 0.0)
-        if not spread or slider.startswith(LEFT_OUT) or base.startswith("r-"):
-            continue
-        value = float(np.clip(random.normal(0.0, spread), -2.2 * spread, 2.2 * spread))
-        sides = [(low, high, value)]
-        if base.startswith("l-"):  # both sides alike, but for a little
-            other = [name.replace("/l-", "/r-") for name in (low, high)]
-            sides.append((other[0], other[1], value + float(random.normal(0.0, 0.04))))
-        for first, second, amount in sides:
-            if {first, second} <= set(names):
-                drawn[second if amount > 0 else first] = abs(amount)
-    outline = f"head/head-{FACE_SHAPES[int(random.integers(len(FACE_SHAPES)))]}"
-    if outline in names:
-        drawn[outline] = float(random.uniform(0.0, 0.5))
-    for name in names:
-        if name.startswith("asym/asym-"):
-            drawn[name] = float(np.clip(random.normal(0.0, 0.10), 0.0, 0.3))
-    return drawn
-
-
-EXPRESSIONS: Mapping[str, tuple[float, Mapping[str, tuple[float, float]]]] = {
-    "smile": (0.40, {
-        "mouth-corner-puller": (0.35, 0.9), "mouth-retraction": (0.0, 0.3), "eye-left-slit": (0.0, 0.35),
-        "eye-right-slit": (0.0, 0.35), "mouth-parling": (0.0, 0.3),
-    }),
-    "laugh": (0.12, {
-        "mouth-corner-puller": (0.5, 0.9), "mouth-open": (0.1, 0.3), "eye-left-slit": (0.2, 0.5), "eye-right-slit": (0.2, 0.5),
-        "mouth-elevation": (0.0, 0.3),
-    }),
-    "speech": (0.16, {"mouth-open": (0.06, 0.28), "mouth-parling": (0.0, 0.5), "mouth-pursing": (0.0, 0.25)}),
-    "surprise": (0.06, {
-        "mouth-open": (0.1, 0.4), "eyebrows-left-up": (0.4, 0.9), "eyebrows-right-up": (0.4, 0.9),
-        "eye-left-opened-up": (0.2, 0.6), "eye-right-opened-up": (0.2, 0.6),
-    }),
-    "frown": (0.12, {
-        "eyebrows-left-down": (0.3, 0.8), "eyebrows-right-down": (0.3, 0.8), "mouth-depression": (0.0, 0.35),
-        "mouth-compression": (0.0, 0.5),
-    }),
-    "sad": (0.08, {
-        "eyebrows-left-inner-up": (0.3, 0.8), "eyebrows-right-inner-up": (0.3, 0.8), "mouth-depression": (0.1, 0.5),
-        "eye-left-closure": (0.1, 0.35), "eye-right-closure": (0.1, 0.35),
-    }),
-    "asleep": (0.06, {"eye-left-closure": (0.95, 1.0), "eye-right-closure": (0.95, 1.0)}),
-}  # fmt: skip
-"""Expression -> (share, {unit: range}); the right half follows the left half of each pair."""
-
-
-def _expression(share: float, random: np.random.Generator) -> dict[str, float]:
-    """Draw an expression, mostly weak."""
-    if random.random() >= share:
-        return {}
-    names = list(EXPRESSIONS)
-    weights = np.array([EXPRESSIONS[name][0] for name in names])
-    units = EXPRESSIONS[names[int(random.choice(len(names), p=weights / weights.sum()))]][1]
-    strength = float(random.uniform(0.5, 1.0))
-    drawn: dict[str, float] = {}
-    for unit, (low, high) in units.items():
-        left = f"expression/units/caucasian/{unit.replace('right', 'left')}"
-        fixed = 1.0 if low >= 0.95 else strength
-        own = float(random.uniform(low, high)) * fixed
-        drawn[f"expression/units/caucasian/{unit}"] = drawn.get(left, own) if "right" in unit else own
-    return drawn
 
 
 def _skins(

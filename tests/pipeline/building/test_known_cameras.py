@@ -23,7 +23,7 @@ from spherehead.pipeline.building.known_cameras import KnownCameras
 from spherehead.pipeline.building.plan import make_plan
 from spherehead.pipeline.execution.work import work_key_of
 from spherehead.pipeline.presets import preset
-from spherehead.pipeline.stages.estimate_camera import crop_turn
+from spherehead.pipeline.stages.camera_checks import crop_turn
 
 ONE, OTHER = ([float(value) for value in Camera.look_at(yaw, 0.1).label()] for yaw in (0.3, -0.3))
 

@@ -22,7 +22,8 @@ from spherehead.pipeline.annotators.faces.tiles import TILE, TILE_OVERLAP, facto
 from spherehead.pipeline.annotators.heads.boxes import overlap
 from spherehead.pipeline.backends.mediapipe_models import Face, Region
 from spherehead.pipeline.stages.align import Align, place
-from spherehead.pipeline.stages.detect import Detect, OpenDetect, distinct, in_order, pick
+from spherehead.pipeline.stages.detect import Detect, OpenDetect
+from spherehead.pipeline.stages.found_heads import distinct, in_order, pick
 
 DRAW = rng(0, "0" * 16, "detect")
 SHA = "5a" * 32

@@ -19,16 +19,9 @@ from spherehead.manifests.identity import rng
 from spherehead.pipeline.annotators.faces.face_crop import mesh_in_region, region_of_mesh
 from spherehead.pipeline.annotators.faces.head_fit import NUM_VERTICES
 from spherehead.pipeline.stages.align import Align
+from spherehead.pipeline.stages.camera_checks import crop_turn, label_residual, mirror_error, rounded
 from spherehead.pipeline.stages.detect import Detect, OpenDetect
-from spherehead.pipeline.stages.estimate_camera import (
-    EstimateCamera,
-    OpenEstimateCamera,
-    crop_turn,
-    label_residual,
-    mean_rotation,
-    mirror_error,
-    rounded,
-)
+from spherehead.pipeline.stages.estimate_camera import EstimateCamera, OpenEstimateCamera, mean_rotation
 
 DRAW = rng(0, "0" * 16, "estimate_camera")
 angles = st.floats(-1.2, 1.2)

@@ -9,9 +9,10 @@ import pytest
 from spherehead.datasets.camera import canonical_to_world
 from spherehead.datasets.canonical_face import canonical_vertices, mirror_partners
 from spherehead.pipeline.synthetic.assets.library import Assets
+from spherehead.pipeline.synthetic.people.face_morphs import sliders
 from spherehead.pipeline.synthetic.people.figure import body_of, build_figure
 from spherehead.pipeline.synthetic.people.placement import face_vertices, place
-from spherehead.pipeline.synthetic.people.population import Person, PopulationSettings, draw_person, sliders
+from spherehead.pipeline.synthetic.people.population import Person, PopulationSettings, draw_person
 
 COUNT = 300
 

@@ -1,0 +1,119 @@
+"""A face drawn at random as weights of MakeHuman's morphs: sex, age and ancestry, details, and an expression.
+
+Hair, skin, clothes and glasses are drawn by `population`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+ANCESTRIES = ("african", "asian", "caucasian")
+
+
+def macro_weights(male: float, age: float, ancestry: Sequence[float], children: np.random.Generator | None) -> dict[str, float]:
+    """Return the weights of the macro targets; they sum to 1, because the base mesh alone is nobody."""
+    stages = {"young": 1.0 - age, "old": age}
+    if children is not None and children.random() < 0.2:
+        stages = {"child": 1.0, "young": 0.0}
+    return {
+        f"macrodetails/{people}-{sex}-{stage}": share * part * weight
+        for people, share in zip(ANCESTRIES, ancestry, strict=True)
+        for sex, part in (("female", 1.0 - male), ("male", male))
+        for stage, weight in stages.items()
+    }
+
+
+OPPOSITES = (
+    ("-decr", "-incr"), ("-in", "-out"), ("-up", "-down"), ("-backward", "-forward"), ("-concave", "-convex"),
+    ("-compress", "-uncompress"),
+)  # fmt: skip
+"""Endings of the two ends of one slider."""
+SPREADS: Mapping[str, float] = {
+    "head": 0.16, "forehead": 0.25, "chin": 0.25, "cheek": 0.28, "nose": 0.26, "mouth": 0.24, "eyes": 0.22, "ears": 0.25,
+    "neck": 0.16, "eyebrows": 0.3,
+}  # fmt: skip
+"""Folder of morphs -> standard deviation of its sliders, of which 1 is the end."""
+LEFT_OUT = ("ears/l-ear-shape-pointed", "ears/l-ear-shape-triangle", "head/head-trans", "neck/neck-trans", "nose/nose-trans")
+"""Beginnings of morphs that leave the plausible or only move the whole."""
+FACE_SHAPES = ("oval", "round", "square", "rectangular", "triangular", "diamond", "invertedtriangular")
+
+
+def sliders(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Pair morphs to sliders: name -> (target at -1, target at +1), an end that has no target being empty."""
+    known, found = set(names), {}
+    for name in names:
+        for low, high in OPPOSITES:
+            if name.endswith(low) and name.removesuffix(low) + high in known:
+                found[name.removesuffix(low)] = (name, name.removesuffix(low) + high)
+    return found
+
+
+def detail_weights(names: Sequence[str], random: np.random.Generator) -> dict[str, float]:
+    """Draw the details of a face: sliders, its outline, and a little asymmetry."""
+    drawn: dict[str, float] = {}
+    for slider, (low, high) in sorted(sliders(names).items()):
+        folder, _, base = slider.partition("/")
+        spread = SPREADS.get(folder, 0.0)
+        if not spread or slider.startswith(LEFT_OUT) or base.startswith("r-"):
+            continue
+        value = float(np.clip(random.normal(0.0, spread), -2.2 * spread, 2.2 * spread))
+        sides = [(low, high, value)]
+        if base.startswith("l-"):  # both sides alike, but for a little
+            other = [name.replace("/l-", "/r-") for name in (low, high)]
+            sides.append((other[0], other[1], value + float(random.normal(0.0, 0.04))))
+        for first, second, amount in sides:
+            if {first, second} <= set(names):
+                drawn[second if amount > 0 else first] = abs(amount)
+    outline = f"head/head-{FACE_SHAPES[int(random.integers(len(FACE_SHAPES)))]}"
+    if outline in names:
+        drawn[outline] = float(random.uniform(0.0, 0.5))
+    for name in names:
+        if name.startswith("asym/asym-"):
+            drawn[name] = float(np.clip(random.normal(0.0, 0.10), 0.0, 0.3))
+    return drawn
+
+
+EXPRESSIONS: Mapping[str, tuple[float, Mapping[str, tuple[float, float]]]] = {
+    "smile": (0.40, {
+        "mouth-corner-puller": (0.35, 0.9), "mouth-retraction": (0.0, 0.3), "eye-left-slit": (0.0, 0.35),
+        "eye-right-slit": (0.0, 0.35), "mouth-parling": (0.0, 0.3),
+    }),
+    "laugh": (0.12, {
+        "mouth-corner-puller": (0.5, 0.9), "mouth-open": (0.1, 0.3), "eye-left-slit": (0.2, 0.5), "eye-right-slit": (0.2, 0.5),
+        "mouth-elevation": (0.0, 0.3),
+    }),
+    "speech": (0.16, {"mouth-open": (0.06, 0.28), "mouth-parling": (0.0, 0.5), "mouth-pursing": (0.0, 0.25)}),
+    "surprise": (0.06, {
+        "mouth-open": (0.1, 0.4), "eyebrows-left-up": (0.4, 0.9), "eyebrows-right-up": (0.4, 0.9),
+        "eye-left-opened-up": (0.2, 0.6), "eye-right-opened-up": (0.2, 0.6),
+    }),
+    "frown": (0.12, {
+        "eyebrows-left-down": (0.3, 0.8), "eyebrows-right-down": (0.3, 0.8), "mouth-depression": (0.0, 0.35),
+        "mouth-compression": (0.0, 0.5),
+    }),
+    "sad": (0.08, {
+        "eyebrows-left-inner-up": (0.3, 0.8), "eyebrows-right-inner-up": (0.3, 0.8), "mouth-depression": (0.1, 0.5),
+        "eye-left-closure": (0.1, 0.35), "eye-right-closure": (0.1, 0.35),
+    }),
+    "asleep": (0.06, {"eye-left-closure": (0.95, 1.0), "eye-right-closure": (0.95, 1.0)}),
+}  # fmt: skip
+"""Expression -> (share, {unit: range}); the right half follows the left half of each pair."""
+
+
+def expression_weights(share: float, random: np.random.Generator) -> dict[str, float]:
+    """Draw an expression, mostly weak."""
+    if random.random() >= share:
+        return {}
+    names = list(EXPRESSIONS)
+    weights = np.array([EXPRESSIONS[name][0] for name in names])
+    units = EXPRESSIONS[names[int(random.choice(len(names), p=weights / weights.sum()))]][1]
+    strength = float(random.uniform(0.5, 1.0))
+    drawn: dict[str, float] = {}
+    for unit, (low, high) in units.items():
+        left = f"expression/units/caucasian/{unit.replace('right', 'left')}"
+        fixed = 1.0 if low >= 0.95 else strength
+        own = float(random.uniform(low, high)) * fixed
+        drawn[f"expression/units/caucasian/{unit}"] = drawn.get(left, own) if "right" in unit else own
+    return drawn
