@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...datasets.classes import CLASSES
-from .encoder import HEAD_WIDTH, WIDTHS, ConvNorm, Encoder
+from ..nets.efficientnet import HEAD_WIDTH, WIDTHS, ConvNorm, Encoder
 
 CROP = 128
 """Side in pixels of the crops that `HeadNet` looks at."""

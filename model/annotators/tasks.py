@@ -18,9 +18,9 @@ from ...datasets.arrays import Array, Pixels
 from ...datasets.camera import FOCAL, RADIUS
 from ...datasets.classes import CLASSES, INDEX, colourise
 from ...manifests.identity import rng
+from ..nets.efficientnet import MEAN, STD, load_imagenet
 from .augmentation import Crop, CropSettings, make_crop
 from .checkpoint import CHECKPOINT, load_average
-from .encoder import MEAN, STD, load_imagenet
 from .losses import focal_loss, head_losses
 from .networks import FINDER_STRIDE, FinderNet, HeadNet
 from .scenes import Scene, SceneSettings, make_scene

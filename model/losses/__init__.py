@@ -9,7 +9,7 @@ from .r1 import R1
 from .shift import CameraShift
 from .term import LossTerm, register_term
 from .vico import ViCo
-from .views import ClassAgreement, MaskAgreement, Reconstruction, StylePrior
+from .views import ClassAgreement, MaskAgreement, Perceptual, Reconstruction, StylePrior
 
 __all__ = [
     "R1",
@@ -22,6 +22,7 @@ __all__ = [
     "LossTerm",
     "MaskAgreement",
     "ParsingAgreement",
+    "Perceptual",
     "Reconstruction",
     "StylePrior",
     "ViCo",

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...datasets.classes import CLASSES
+from ..nets.perceptual import perceptual_net
 from .parsing import class_shares
 from .term import LossTerm, Player, Step, register_term
 
@@ -62,7 +63,7 @@ class Reconstruction(ViewTerm):
         views = step.views
         if not len(views.rows):
             return step.camera.new_zeros(())
-        weight = self._pixels(step)
+        weight = pixel_weights(step, self.outside, self.face)
         total = torch.zeros((), device=weight.device)
         for made, wanted in ((views.made.image, views.wanted.image), (views.made.raw, views.wanted.raw)):
             error = made.float() - wanted
@@ -78,20 +79,31 @@ class Reconstruction(ViewTerm):
                 error, importance = functional.avg_pool2d(error, 2), functional.avg_pool2d(importance, 2)
         return total
 
-    def _pixels(self, step: Step) -> Tensor:
-        """Return the (K, 1, R, R) weights of the pixels of known rows."""
+
+@register_term
+@dataclass(frozen=True)
+class Perceptual(ViewTerm):
+    """How different rebuilt views look to a network that knows photographs (`nets.perceptual`): L1 alone leaves them blurred.
+
+    Pixels are weighted by the exact mask, so that grounds are not compared; brows, eyes, nose and mouth count more.
+    """
+
+    weight: float = 0.5
+    """Factor on the term."""
+    kind: Literal["perceptual"] = "perceptual"
+    """Tells the terms apart in a file."""
+    face: float = 2.0
+    """Added weight of pixels at brows, eyes, nose, mouth and lips, where class maps are known."""
+
+    def __call__(self, step: Step) -> Tensor:
+        """Return the mean over pictures."""
         views = step.views
-        side = views.wanted.image.shape[-1]
-        weight = torch.ones_like(views.wanted.image[:, :1])
-        if views.wanted.mask is not None and self.outside != 1.0:
-            inside = functional.interpolate(views.wanted.mask, size=(side, side), mode="bilinear").clamp(0, 1)
-            weight = self.outside + (1.0 - self.outside) * inside
-        if step.parsing_map is not None and self.face:
-            classes = step.parsing_map[views.rows].long()
-            parts = torch.tensor([CLASSES.index(name) for name in FACE_PARTS], device=classes.device)
-            face = functional.adaptive_max_pool2d(torch.isin(classes, parts)[:, None].to(weight.dtype), side)
-            weight = weight + self.face * functional.max_pool2d(face, 3, 1, 1)
-        return weight
+        if not len(views.rows):
+            return step.camera.new_zeros(())
+        wanted = views.wanted.image
+        net = perceptual_net(wanted.device)
+        weight = pixel_weights(step, 0.0, self.face)
+        return self._mean(net(views.made.image.float(), wanted, weight), step)
 
 
 @register_term
@@ -150,6 +162,28 @@ class StylePrior(ViewTerm):
     def __call__(self, step: Step) -> Tensor:
         """Return the mean over pictures and numbers."""
         return self._mean(step.views.styles.square().mean(dim=1), step)
+
+
+def pixel_weights(step: Step, outside: float, face: float) -> Tensor:
+    """Return the (K, 1, R, R) weights of the pixels of known rows.
+
+    Args:
+        step: the update.
+        outside: weight outside the head, where masks are known; inside it is 1.
+        face: added weight at brows, eyes, nose, mouth and lips, where class maps are known.
+    """
+    views = step.views
+    side = views.wanted.image.shape[-1]
+    weight = torch.ones_like(views.wanted.image[:, :1])
+    if views.wanted.mask is not None and outside != 1.0:
+        inside = functional.interpolate(views.wanted.mask, size=(side, side), mode="bilinear").clamp(0, 1)
+        weight = outside + (1.0 - outside) * inside
+    if step.parsing_map is not None and face:
+        classes = step.parsing_map[views.rows].long()
+        parts = torch.tensor([CLASSES.index(name) for name in FACE_PARTS], device=classes.device)
+        shown = functional.adaptive_max_pool2d(torch.isin(classes, parts)[:, None].to(weight.dtype), side)
+        weight = weight + face * functional.max_pool2d(shown, 3, 1, 1)
+    return weight
 
 
 def weighted(values: Tensor, weight: Tensor) -> Tensor:

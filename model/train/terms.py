@@ -19,6 +19,7 @@ from ..losses import (
     LossTerm,
     MaskAgreement,
     ParsingAgreement,
+    Perceptual,
     Reconstruction,
     StylePrior,
     ViCo,
@@ -49,6 +50,8 @@ class Terms:
     """The generator's class map agrees with the labeller's labels of its picture."""
     reconstruction: Reconstruction | None = None
     """Rebuilt views of known persons look like their pictures."""
+    perceptual: Perceptual | None = None
+    """Rebuilt views look alike to a network that knows photographs."""
     mask_agreement: MaskAgreement | None = None
     """Rebuilt views have the exact mask."""
     class_agreement: ClassAgreement | None = None

@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from spherehead.model.losses import ClassAgreement, MaskAgreement, Reconstruction, StylePrior
+from spherehead.model.losses import ClassAgreement, MaskAgreement, Perceptual, Reconstruction, StylePrior
+from spherehead.model.losses import views as views_module
 from spherehead.model.losses.term import Step, Views
 from spherehead.model.losses.views import weighted
 from spherehead.model.nets.persons import PersonTable, ground_colours
 from spherehead.model.portrait import Portrait
 from spherehead.model.presets import ModelSettings
+from torch import Tensor
 from torch.nn import functional
 
 
@@ -94,6 +96,22 @@ def test_mask_and_classes_are_cross_entropies(step: Step) -> None:
     logs = views.made.parsing.clamp_min(1e-6).log()
     torch.testing.assert_close(ClassAgreement()(step), -(shares * logs).sum(1).mean(dim=(1, 2)).sum() / 6)
     torch.testing.assert_close(StylePrior()(step), views.styles.square().mean(dim=1).sum() / 6)
+
+
+def test_the_look_of_the_ground_does_not_count(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The term is the network's distance within the exact mask, over all rows of the micro-batch."""
+    monkeypatch.setattr(views_module, "perceptual_net", lambda device: pixel_distance)
+    views = step.views
+    mask = views.wanted.mask
+    assert mask is not None
+    inside = functional.interpolate(mask, size=views.wanted.image.shape[-2:], mode="bilinear")
+    expected = weighted((views.made.image - views.wanted.image).square(), inside).sum() / 6
+    torch.testing.assert_close(Perceptual(face=0.0)(step), expected)
+
+
+def pixel_distance(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """A network that sees pixels themselves."""
+    return weighted((made - wanted).square(), weight)
 
 
 def test_a_right_view_costs_nothing(step: Step) -> None:

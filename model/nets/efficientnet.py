@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 as a pyramid of features, started from ImageNet weights where their package is installed.
 
-What is read off the features is left to `networks`.
+What is read off the features is left to others: annotators and perceptual distances.
 """
 
 from __future__ import annotations
