@@ -219,6 +219,9 @@ class Sample:
     """Canonical JSON of how it was derived."""
     known: frozenset[str] = frozenset()
     """Fields whose value is exact because the source gave it: stages that only estimate these are skipped."""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    """What a stage worked out that later ones need too, such as a network's reading of the crop. It lives in one run only and
+    is never cached: a stage must give the same where it is empty."""
 
     @property
     def is_rendered(self) -> bool:
@@ -226,8 +229,8 @@ class Sample:
         return "renderer" in self.notes
 
     def with_(self, **changes: Any) -> Sample:
-        """Return a copy with fields replaced; `scores` and `notes` are merged into the present ones."""
-        for name in ("scores", "notes"):
+        """Return a copy with fields replaced; `scores`, `notes` and `shared` are merged into the present ones."""
+        for name in ("scores", "notes", "shared"):
             if name in changes:
                 changes[name] = {**getattr(self, name), **changes[name]}
         return dataclasses.replace(self, **changes)

@@ -110,8 +110,8 @@ def _unfiltered(array: np.ndarray) -> np.ndarray:
     return np.cumsum(array, axis=1, dtype=np.uint8)
 
 
-SAMPLE_FIELDS = tuple(field.name for field in dataclasses.fields(Sample) if field.name != "photo")
-"""What of a sample is packed: all but the photograph, which can be read again."""
+SAMPLE_FIELDS = tuple(field.name for field in dataclasses.fields(Sample) if field.name not in ("photo", "shared"))
+"""What of a sample is packed: all but the photograph, which can be read again, and what stages share within one run."""
 
 
 def changes(before: Sample, after: Sample, leave_out: Sequence[str] = ()) -> dict[str, Any]:

@@ -25,8 +25,7 @@ from ..annotators.faces.face_crop import factor_to, mesh_in_region, reduce_by, r
 from ..annotators.faces.head_fit import HeadFit, camera_of
 from ..annotators.faces.upright import better_turn
 from ..annotators.heads.files import weights as head_weights
-from ..annotators.heads.parsing import whole
-from ..annotators.heads.reader import HeadReader, mean_rotation
+from ..annotators.heads.reader import HeadReader, Reading, mean_rotation
 from ..backends import mediapipe_models as models
 from ..backends import onnx_session
 from ..stage import Backend, OpenStage, Stage
@@ -168,9 +167,13 @@ class OpenEstimateCamera(OpenStage):
         head: Head = sample.require("head")
         image = sample.require("image")
         if sample.mesh is not None:
-            estimate = self._confirmed(image, self._from_mesh(image, sample.mesh))
+            estimate = self._from_mesh(image, sample.mesh)
+            if self.reader is not None:
+                reading, sample = self.reader.read_crop(sample)
+                estimate = _confirmed(reading, estimate)
         elif self.reader is not None:
-            estimate = self._read(self.reader, image)
+            reading, sample = self.reader.read_crop(sample)
+            estimate = _read(reading)
         else:
             estimate = self._coarse(sample, head)
         self._judge(estimate)
@@ -222,22 +225,6 @@ class OpenEstimateCamera(OpenStage):
         residual = label_residual(camera, label.face, both, size)
         plain = label_residual(camera, canonical_to_world(canonical_vertices()), both, size)
         return _Estimate(camera, error, math.exp(-0.5 * (error / MESH_SPREAD) ** 2), residual, plain, "mesh")
-
-    def _confirmed(self, image: Pixels, estimate: _Estimate) -> _Estimate:
-        """Return an estimate from the mesh that trusts itself less where our network disagrees."""
-        if self.reader is None:
-            return estimate
-        reading = self.reader.read(image, whole(image))
-        apart = geodesic(reading.rotation, estimate.camera.world2cam)
-        beyond = max(0.0, apart - 3.0 * reading.spread)  # what our network is off by itself, on average, says nothing
-        trust = math.exp(-0.5 * (beyond / DISAGREEMENT) ** 2)
-        return dataclasses.replace(estimate, confidence=estimate.confidence * trust, disagreement=apart)
-
-    @staticmethod
-    def _read(reader: HeadReader, image: Pixels) -> _Estimate:
-        """Read the camera off the crop with our network."""
-        reading = reader.read(image, whole(image))
-        return _Estimate(rounded(reading.rotation), reading.mirror_error, reading.confidence, math.nan, math.nan, "head")
 
     def _coarse(self, sample: Sample, head: Head) -> _Estimate:
         """Take the azimuth from the face's or body's points, once more in the mirrored picture."""
@@ -303,6 +290,19 @@ class OpenEstimateCamera(OpenStage):
             angle = math.degrees(getattr(estimate.camera, name))
             if abs(angle) > largest:
                 raise Drop("pose_implausible", f"{name} {angle:.1f} degrees is outside +-{largest:.1f}", angle)
+
+
+def _confirmed(reading: Reading, estimate: _Estimate) -> _Estimate:
+    """Return an estimate from the mesh that trusts itself less where our network's reading disagrees."""
+    apart = geodesic(reading.rotation, estimate.camera.world2cam)
+    beyond = max(0.0, apart - 3.0 * reading.spread)  # what our network is off by itself, on average, says nothing
+    trust = math.exp(-0.5 * (beyond / DISAGREEMENT) ** 2)
+    return dataclasses.replace(estimate, confidence=estimate.confidence * trust, disagreement=apart)
+
+
+def _read(reading: Reading) -> _Estimate:
+    """Return our network's reading of the crop as an estimate."""
+    return _Estimate(rounded(reading.rotation), reading.mirror_error, reading.confidence, math.nan, math.nan, "head")
 
 
 def _filled(sample: Sample, estimate: _Estimate) -> Sample:

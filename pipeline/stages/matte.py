@@ -19,7 +19,6 @@ from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.sample import Drop, Sample
 from ..annotators.faces.face_regions import FACE_OVAL
 from ..annotators.heads.files import weights as head_weights
-from ..annotators.heads.parsing import whole
 from ..annotators.heads.reader import HeadReader
 from ..annotators.mattes import closed_form, matting
 from ..backends import mediapipe_models, onnx_session, rembg_models
@@ -172,7 +171,7 @@ class OpenMatte(OpenStage):
             Drop: "no_foreground", when the matte covers less than `min_foreground`.
         """
         image: Pixels = sample.require("image")
-        mask, source = self._mask(sample, image)
+        sample, mask, source = self._mask(sample, image)
         share = float(np.count_nonzero(mask >= 128)) / mask.size
         if share < self.stage.min_foreground:
             raise Drop("no_foreground", f"the matte covers {share:.3f} < {self.stage.min_foreground:.3f} of the crop", share)
@@ -184,16 +183,17 @@ class OpenMatte(OpenStage):
             notes={"matte_source": source, "composite": self.stage.composite},
         )
 
-    def _mask(self, sample: Sample, image: Pixels) -> tuple[Pixels, str]:
-        """Return the (S, S) mask and the word that says where it came from."""
+    def _mask(self, sample: Sample, image: Pixels) -> tuple[Sample, Pixels, str]:
+        """Return the sample with what was read of it, the (S, S) mask and the word that says where that came from."""
         if "mask" in sample.known and sample.mask is not None:
-            return sample.mask, "known"
+            return sample, sample.mask, "known"
         outline = head_outline(sample, image.shape[0])
         alpha = _file_alpha(sample)
         if alpha is not None:
             chance, source = alpha, "alpha"
         elif self._reader is not None and sample.mesh is None:
-            chance, source = self._reader.read(image, whole(image)).alpha, "own"
+            reading, sample = self._reader.read_crop(sample)
+            chance, source = reading.alpha, "own"
         else:
             chance, source = self._chance(sample, image), SELFIE if self._selfie is not None else self.source
         own = source == "own"  # which knows whose head it is
@@ -203,7 +203,7 @@ class OpenMatte(OpenStage):
         mask = matting.quantise(matte)
         if sample.padding is not None:
             mask[sample.padding > 0] = 0
-        return mask, source
+        return sample, mask, source
 
     def _chance(self, sample: Sample, image: Pixels) -> Array:
         """Return the (s, s) float32 map of the segmenter, at its own resolution."""

@@ -22,7 +22,7 @@ from ...datasets.sample import Drop, Sample
 from ..annotators.faces.face_regions import EAR_CENTRE, feature_polygons
 from ..annotators.faces.head_fit import HeadFit
 from ..annotators.heads.files import weights as head_weights
-from ..annotators.heads.parsing import parse_crop, whole
+from ..annotators.heads.parsing import parse_crop
 from ..annotators.heads.reader import HeadReader
 from ..annotators.parsers.colour_models import ColourModel
 from ..annotators.parsers.head_layout import project
@@ -132,7 +132,8 @@ class OpenParse(OpenStage):
         elif self._model is not None:
             parsed, source = self._by_network(sample, image, mask), "onnx"
         elif self._reader is not None:
-            parsed, source = parse_crop(self._reader.read(image, whole(image)), image, mask, sample.mesh), "own"
+            reading, sample = self._reader.read_crop(sample)
+            parsed, source = parse_crop(reading, image, mask, sample.mesh), "own"
         else:
             parsed, source = parse(image, mask, sample.mesh, camera_of(sample), self.stage.colours), "mesh"
         counts = np.bincount(parsed.classes.ravel(), minlength=len(CLASSES))

@@ -53,6 +53,16 @@ def path_of(name: str) -> Path:
     return path
 
 
+@functools.lru_cache(maxsize=4)
+def network(name: str, device: str) -> onnx_session.OnnxModel:
+    """Return a network, loaded once a process for all stages that use it.
+
+    Raises:
+        HeadNetworkError: the package's file is missing or changed.
+    """
+    return onnx_session.OnnxModel(path_of(name), device)
+
+
 def weights(*names: str) -> tuple[tuple[str, str], ...]:
     """Return (file name, sha256) of networks, for cache keys and provenance."""
     return tuple((f"{name}.onnx", str(card(name)["sha256"])) for name in names)

@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Pixels
-from ...backends.onnx_session import OnnxModel
-from .files import path_of
+from .files import network
 
 STRIDE = 8
 """Pixels of the network's picture per cell of its maps."""
@@ -45,7 +44,7 @@ class HeadFinder:
         Raises:
             HeadNetworkError: the package's file is missing or changed.
         """
-        self._model = OnnxModel(path_of("finder"), device)
+        self._model = network("finder", device)
 
     def find(self, image: Pixels, sides: Sequence[int] = SIDES, min_score: float = 0.3) -> list[FoundHead]:
         """Return the heads of an (H, W, 3) uint8 RGB picture, best score first.

@@ -14,7 +14,7 @@ from ..faces.face_regions import paint_features
 from ..mattes.guided_filter import GuidedFilter
 from ..parsers.mesh_parser import INSIDE, Parsed
 from ..parsers.onnx_parser import within_matte
-from .reader import Reading, Square
+from .reader import Reading
 
 GRID = 256
 """Side at which boundaries are drawn along edges before the map is enlarged to the crop."""
@@ -31,12 +31,6 @@ FACE = (INDEX["skin"], INDEX["glasses"], *FEATURES)
 rendered people, and on four of five portraits without any), so that they are not believed where a mesh fits."""
 
 
-def whole(image: Pixels) -> Square:
-    """Return the square that is a crop itself."""
-    side = float(image.shape[1])
-    return Square(side / 2.0, side / 2.0, side)
-
-
 def chances(classes: Array) -> Array:
     """Return the (C, h, w) chances of logits."""
     raised = np.exp(classes - classes.max(axis=0, keepdims=True))
@@ -47,7 +41,7 @@ def parse_crop(reading: Reading, image: Pixels, mask: Pixels, mesh: Array | None
     """Build the class map of a crop from a reading of all of it.
 
     Args:
-        reading: of the square `whole(image)`.
+        reading: of all of the crop, `HeadReader.read_crop`.
         image: (S, S, 3) uint8 RGB crop.
         mask: (S, S) uint8 matte; pixels under 128 become background, all others something else.
         mesh: (478, 3) face mesh in crop pixels, whose features are finer than the network's; or None.

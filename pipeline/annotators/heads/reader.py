@@ -15,9 +15,8 @@ from ....datasets import warp as warping
 from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.camera import geodesic, rotation_z
 from ....datasets.classes import LANDMARK_MIRROR, MIRROR_PAIRS
-from ....datasets.sample import HeadPose
-from ...backends.onnx_session import OnnxModel
-from .files import card, path_of
+from ....datasets.sample import HeadPose, Sample
+from .files import card, network
 
 CROP = 128
 """Side in pixels of the crops that the network looks at."""
@@ -27,6 +26,8 @@ SECOND_SIDE = 1.12
 """Side of the second square, in sides of the canonical crop."""
 RIGHT_WITHIN = math.radians(15.0)
 """Error within which a rotation counts as right in a confidence."""
+SHARED = "crop_reading"
+"""Name under which a sample carries the reading of its crop, see `Sample.shared`."""
 _FLIP = np.diag([-1.0, 1.0, 1.0])
 _SWAP = np.arange(19)
 for _left, _right in MIRROR_PAIRS:
@@ -86,6 +87,21 @@ class Reading:
         return HeadPose(self.rotation, self.centre, self.scale, self.confidence)
 
 
+@dataclass(frozen=True, eq=False)
+class CropReading:
+    """A reading of a whole crop that stages share."""
+
+    image: Pixels
+    """The very array that was read: a stage that lays the head on another background makes another one."""
+    reading: Reading
+
+
+def whole(image: Pixels) -> Square:
+    """Return the square that is a crop itself."""
+    side = float(image.shape[1])
+    return Square(side / 2.0, side / 2.0, side)
+
+
 def chance_within(limit: float, spread: float) -> float:
     """Return the chance that an error's length is at most `limit` under a density proportional to exp(-length / spread) in 3-D.
 
@@ -110,7 +126,7 @@ class HeadReader:
         Raises:
             HeadNetworkError: the package's file is missing or changed.
         """
-        self._model = OnnxModel(path_of("head"), device)
+        self._model = network("head", device)
         self._spread_factor = float(card("head").get("spread_factor", 1.0))
 
     def settle(self, image: Pixels, box: tuple[float, float, float, float]) -> Reading:
@@ -118,6 +134,19 @@ class HeadReader:
         x, y, width, height = box
         first = self.read(image, Square(x + width / 2.0, y + height / 2.0, FIRST_SIDE * max(width, height)))
         return self.read(image, next_square(first))
+
+    def read_crop(self, sample: Sample) -> tuple[Reading, Sample]:
+        """Read all of a sample's crop, or take the reading of it that an earlier stage shared.
+
+        Returns:
+            The reading, and the sample that carries it on to later stages.
+        """
+        image = sample.require("image")
+        known = sample.shared.get(SHARED)
+        if known is not None and known.image is image:
+            return known.reading, sample
+        reading = self.read(image, whole(image))
+        return reading, sample.with_(shared={SHARED: CropReading(image, reading)})
 
     def read(self, image: Pixels, square: Square) -> Reading:
         """Read the head in a square of an (H, W, 3) uint8 RGB picture."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import gamma
 from spherehead.datasets.camera import Camera, geodesic
+from spherehead.datasets.sample import Head, Photo, Sample
 from spherehead.datasets.warp import warp
 from spherehead.pipeline.annotators.heads import files
 from spherehead.pipeline.annotators.heads.finder import FoundHead, HeadFinder, peaks, without_twins
-from spherehead.pipeline.annotators.heads.reader import HeadReader, Square, chance_within, mean_rotation, next_square
+from spherehead.pipeline.annotators.heads.reader import (
+    HeadReader,
+    Reading,
+    Square,
+    chance_within,
+    mean_rotation,
+    next_square,
+    whole,
+)
+from spherehead.pipeline.stage import OpenStage
+from spherehead.pipeline.stages.align import Align
+from spherehead.pipeline.stages.estimate_camera import EstimateCamera
+from spherehead.pipeline.stages.matte import Matte
+from spherehead.pipeline.stages.parse import Parse
 
 
 @pytest.mark.parametrize("limit", [0.05, 0.3])
@@ -100,3 +115,45 @@ def test_no_head_is_found_in_smooth_noise(seed: int) -> None:
     coarse = np.random.default_rng(seed).uniform(0, 255, (6, 6, 3)).astype(np.float32)
     picture = np.clip(cv2.resize(coarse, (256, 256), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
     assert [head for head in HeadFinder().find(picture) if head.score > 0.5] == []
+
+
+def through(stages: list[OpenStage], sample: Sample, forget: bool) -> Sample:
+    """Run stages one after the other, with or without what they share."""
+    for stage in stages:
+        (sample,) = stage.one(replace(sample, shared={}) if forget else sample, np.random.default_rng(0))
+    return sample
+
+
+def test_stages_read_a_crop_once_and_label_it_as_if_each_had_read_it(
+    astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squares: list[Square] = []
+    read = HeadReader.read
+
+    def counted(self: HeadReader, image: np.ndarray, square: Square) -> Reading:
+        squares.append(square)
+        return read(self, image, square)
+
+    reader = HeadReader()
+    head = Head((150.0, 20.0, 150.0, 190.0), 0.9, "head", 0.0, pose=reader.settle(astronaut, (150.0, 20.0, 150.0, 190.0)).pose)
+    sample = Sample("a" * 16, Photo.of_pixels(astronaut), head=head)
+    settings = (Align(max_upscale=16.0, max_padding=0.9), Matte(), EstimateCamera(max_roll_degrees=90), Parse())
+    stages = [stage.open() for stage in settings]
+    monkeypatch.setattr(HeadReader, "read", counted)
+    together = through(stages, sample, forget=False)
+    assert len(squares) == 1
+    apart = through(stages, sample, forget=True)
+    assert len(squares) == 4
+    assert np.array_equal(together.mask, apart.mask) and np.array_equal(together.parsing, apart.parsing)
+    assert np.array_equal(together.camera.label(), apart.camera.label()) and together.scores == apart.scores
+
+
+def test_a_crop_on_another_background_is_read_anew(astronaut: np.ndarray) -> None:
+    reader = HeadReader()
+    crop = np.ascontiguousarray(astronaut[:256, 100:356])
+    first, sample = reader.read_crop(Sample("a" * 16, Photo.of_pixels(astronaut), image=crop))
+    again, sample = reader.read_crop(sample)
+    assert again is first
+    white = np.full_like(crop, 255)
+    other, _ = reader.read_crop(sample.with_(image=white))
+    assert np.array_equal(other.classes, reader.read(white, whole(white)).classes) and other is not first
