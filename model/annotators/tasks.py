@@ -26,18 +26,11 @@ from .networks import FINDER_STRIDE, FinderNet, HeadNet
 from .scenes import Scene, SceneSettings, make_scene
 from .views import Views
 
-SMALL_CLASSES = (
-    "left_brow",
-    "right_brow",
-    "left_eye",
-    "right_eye",
-    "glasses",
-    "left_ear",
-    "right_ear",
-    "upper_lip",
-    "lower_lip",
-    "mouth",
-)
+CLASS_WEIGHTS = {
+    **dict.fromkeys(("left_brow", "right_brow", "left_eye", "right_eye", "upper_lip", "lower_lip", "mouth"), 4.0),
+    "left_ear": 3.0, "right_ear": 3.0, "nose": 2.0, "glasses": 2.0,
+}  # fmt: skip
+"""Weights in the cross entropy of classes that cover few pixels; all others have 1."""
 
 
 class Task(Protocol):
@@ -78,14 +71,19 @@ class HeadTask:
             "classes": 0.5, "alpha": 0.5,
         }
     )  # fmt: skip
+    start: str = ""
+    """Folder of a run of this task whose averaged weights are the first ones; empty for ImageNet weights."""
     name: str = "head"
     _order: tuple[int, Array] | None = None
 
     def network(self) -> nn.Module:
-        """Return the network, started from ImageNet weights where they are installed."""
+        """Return the network, started from an earlier run's average, else from ImageNet weights where they are installed."""
         torch.manual_seed(self.seed)
         network = HeadNet()
-        load_imagenet(network.encoder, network.head)
+        if self.start:
+            load_average(Path(self.start) / CHECKPOINT, network)
+        else:
+            load_imagenet(network.encoder, network.head)
         return network
 
     def chosen(self, number: int) -> int:
@@ -117,7 +115,7 @@ class HeadTask:
     def losses(self, network: nn.Module, pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
         """See `Task`."""
         weights = torch.ones(len(CLASSES))
-        weights[[INDEX[name] for name in SMALL_CLASSES]] = 2.5
+        weights[[INDEX[name] for name in CLASS_WEIGHTS]] = torch.tensor(list(CLASS_WEIGHTS.values()))
         terms = head_losses(network(pictures), class_weights=weights, **truth)
         return {name: self.weights[name] * term for name, term in terms.items()}
 
