@@ -33,8 +33,8 @@ ROOMS = {
     "pipeline": [
         "stage", "curation", "recipe", "backends", "annotators/faces", "annotators/mattes", "annotators/parsers",
         "annotators/heads", "annotators", "stages", "presets", "console", "execution", "synthetic/assets", "synthetic/hair",
-        "synthetic/people", "synthetic/rendering", "synthetic/shading", "synthetic", "synthetic/scans", "synthetic/wild",
-        "engines", "building",
+        "synthetic/wear", "synthetic/people", "synthetic/rendering", "synthetic/shading", "synthetic", "synthetic/scans",
+        "synthetic/wild", "engines", "building",
     ],
     "model": [
         "ops", "nets", "volumes", "volume_rendering", "", "losses", "visualization", "evaluation", "annotators", "interop",

@@ -16,7 +16,10 @@ from scipy import sparse
 from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.classes import INDEX
 from ..assets.library import Assets, Piece
+from ..hair.scalp import Surface
 from ..hair.strands import Strands
+from ..wear.dress import dress
+from ..wear.garment import Garment
 from . import glasses, paint
 from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
 from .face_points import face_points, iris_points
@@ -117,8 +120,23 @@ def build_figure(assets: Assets, person: Person) -> Figure:
     parts = [*maker.skin(), *maker.eyes(), *maker.worn()]
     if person.glasses is not None:
         parts += maker.glasses()
-    drawn = tuple(part for part in parts if len(part.faces))
-    return Figure(person, drawn, placement, maker.face_points(parts), maker.strands(parts))
+    strands: tuple[Strands, ...] = ()
+    face = maker.face_points(parts)
+    if person.growth is not None or person.wear.things:
+        surface = maker.surface(parts)
+        outfit = dress(person.wear, surface, person.growth)
+        parts += [_worn_part(garment) for garment in outfit.garments]
+        strands = outfit.press(grow_on(person.growth, surface)) if person.growth is not None else ()
+    return Figure(person, tuple(part for part in parts if len(part.faces)), placement, face, strands)
+
+
+def _worn_part(garment: Garment) -> Part:
+    normals = vertex_normals(garment.points, garment.faces)
+    labels = np.full(len(garment.faces), INDEX[garment.label], dtype=np.uint8)
+    return Part(
+        garment.name, garment.points, normals, garment.faces, garment.uvs, garment.face_uvs, garment.texture, labels,
+        garment.finish,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,14 +222,12 @@ class _Maker:
             return None
         return scalp_picture(self.assets, self.body, growth.hair) * np.float32(SCALP_SHADE)
 
-    def strands(self, parts: list[Part]) -> tuple[Strands, ...]:
-        """Grow the person's hair outside of the body and of clothes."""
-        if self.person.growth is None:
-            return ()
+    def surface(self, parts: list[Part]) -> Surface:
+        """Return the head as a surface that hair grows on and things are worn on, with the clothes among `parts` around it."""
         worn = [part for part in parts if part.name == "cloth"]
         none = np.zeros((0, 3))
         around = (np.vstack([none, *(p.points for p in worn)]), np.vstack([none, *(p.normals for p in worn)]))
-        return grow_on(self.person.growth, surface_of(self.body, self.vertices, self.placement, around))
+        return surface_of(self.body, self.vertices, self.placement, around)
 
     def eyes(self) -> list[Part]:
         """Make both eyeballs, turned to where the person looks."""

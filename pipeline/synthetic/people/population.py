@@ -19,6 +19,8 @@ from ....manifests.identity import rng
 from ..assets.library import Assets
 from ..hair.look import Growth
 from ..hair.styles import draw_beard, draw_hair
+from ..wear.look import Wear
+from ..wear.wardrobe import WearShares, draw_wear, under
 from .face_morphs import detail_weights, expression_weights, macro_weights
 from .glasses import SHAPES, GlassesLook
 
@@ -36,6 +38,7 @@ DYED: tuple[Colour, ...] = ((0.20, 0.32, 0.62), (0.60, 0.18, 0.40), (0.22, 0.45,
 LONG_HAIR = ("long01", "bob01", "ponytail01")
 
 CARDS, GROWN = "cards", "grown"
+ASSETS, DRAWN = "assets", "drawn"
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,23 @@ class PopulationSettings:
     """cards: MakeHuman's seven styles; grown: strands of every kind."""
     beards: float = 0.45
     """Share of men with a beard or stubble, of those with grown hair."""
+    wear: str = ASSETS
+    """assets: MakeHuman's clothes and one hat; drawn: head-wear and jewellery of every kind too."""
+    shares: WearShares = WearShares()
+    """Who wears what, where wear is drawn."""
 
     def __post_init__(self) -> None:
+        if self.wear not in (ASSETS, DRAWN):
+            raise ConfigError(f"people: expected wear of {ASSETS} or {DRAWN}, got {self.wear!r}")
         if self.hair not in (CARDS, GROWN):
             raise ConfigError(f"people: expected hair of {CARDS} or {GROWN}, got {self.hair!r}")
 
 
 def deciding(people: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of plain `PopulationSettings` decides who is drawn: without those of grown hair where hair is of cards."""
-    grown = people.get("hair", CARDS) != CARDS
-    return {key: value for key, value in people.items() if grown or key not in ("hair", "beards")}
+    """Return what of plain `PopulationSettings` decides who is drawn: without what only grown hair or drawn wear read."""
+    idle: tuple[str, ...] = () if people.get("hair", CARDS) != CARDS else ("hair", "beards")
+    idle += () if people.get("wear", ASSETS) != ASSETS else ("wear", "shares")
+    return {key: value for key, value in people.items() if key not in idle}
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,8 @@ class Person:
     """Seed of the skin's fine texture."""
     growth: Growth | None = None
     """Hair that is grown in strands; then `hair` is empty."""
+    wear: Wear = Wear()
+    """What is worn beside the assets' clothes, hat and glasses."""
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -145,7 +157,20 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
         _triple(np.clip(random.uniform(0.35, 1.15) * np.exp(random.normal(0.0, 0.18, 3)), 0.0, 1.4)),
         _glasses(settings.glasses, random), int(random.integers(1 << 31)),
     )  # fmt: skip
-    return person if settings.hair == CARDS else _grown(person, seed, settings)
+    if settings.hair != CARDS:
+        person = _grown(person, seed, settings)
+    return person if settings.wear == ASSETS else _dressed(person, seed, settings)
+
+
+def _dressed(person: Person, seed: int, settings: PopulationSettings) -> Person:
+    """Give somebody things to wear; cards of hair, which nothing presses, are not worn under head-wear."""
+    wear = draw_wear(settings.shares, rng(seed, person.name, "wear"))
+    if wear.head is None:
+        return dataclasses.replace(person, wear=wear)
+    growth, scalp = person.growth, "stubble" if person.growth is None and person.scalp != "bare" else person.scalp
+    if growth is not None and growth.hair is not None:
+        growth = dataclasses.replace(growth, hair=under(growth.hair, wear.head))
+    return dataclasses.replace(person, wear=wear, growth=growth, scalp=scalp, hair="", hat="", hat_texture="")
 
 
 def _grown(person: Person, seed: int, settings: PopulationSettings) -> Person:

@@ -1,0 +1,132 @@
+"""What people wear: drawn by seed, outside of the head, of its exact class, and with all hair beneath it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from spherehead.datasets.arrays import Floats
+from spherehead.datasets.camera import Camera
+from spherehead.datasets.classes import INDEX
+from spherehead.manifests.config import ConfigError, to_plain
+from spherehead.pipeline.synthetic.assets.library import Assets
+from spherehead.pipeline.synthetic.hair.look import Growth
+from spherehead.pipeline.synthetic.hair.scalp import Surface
+from spherehead.pipeline.synthetic.hair.strands import Strands
+from spherehead.pipeline.synthetic.hair.styles import draw_hair
+from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_figure
+from spherehead.pipeline.synthetic.people.growth import surface_of
+from spherehead.pipeline.synthetic.people.placement import place
+from spherehead.pipeline.synthetic.people.population import (
+    ASSETS,
+    DRAWN,
+    GROWN,
+    PopulationSettings,
+    deciding,
+    draw_person,
+)
+from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
+from spherehead.pipeline.synthetic.wear.dress import MAKERS
+from spherehead.pipeline.synthetic.wear.fabric import plain
+from spherehead.pipeline.synthetic.wear.garment import Garment, ball, tube
+from spherehead.pipeline.synthetic.wear.look import Wear
+from spherehead.pipeline.synthetic.wear.pressing import Cover, press
+from spherehead.pipeline.synthetic.wear.shell import leaning
+from spherehead.pipeline.synthetic.wear.wardrobe import KINDS, WearShares, draw_head_wear, under
+
+SETTINGS = PopulationSettings(hair=GROWN, glasses=0.0)
+
+
+def dressed(assets: Assets, kind: str, style: str, seed: int = 1) -> Figure:
+    """Somebody with a hair style and a piece of head-wear."""
+    person = dataclasses.replace(draw_person(assets, 3, 0, SETTINGS), expression={})
+    random = np.random.default_rng(seed)
+    head = draw_head_wear(kind, random)
+    hair = under(draw_hair(0.5, 0.3, 0.5, (0.2, 0.1, 0.1), 0.0, random, style), head)
+    growth = Growth(dataclasses.replace(hair, count=4000))
+    return build_figure(assets, dataclasses.replace(person, growth=growth, scalp="covered", wear=Wear(head)))
+
+
+@pytest.fixture(scope="module")
+def surface(makehuman: Assets) -> Surface:
+    body, person = body_of(makehuman), draw_person(makehuman, 3, 0)
+    vertices = body.morph(person.shape)
+    return surface_of(body, vertices, place(vertices), (np.zeros((0, 3)), np.zeros((0, 3))))
+
+
+def volume(garment: Garment) -> float:
+    """Signed volume within a closed mesh (divergence theorem)."""
+    first, second, third = (garment.points[garment.faces[:, k]] for k in range(3))
+    return float((first * np.cross(second, third)).sum() / 6.0)
+
+
+def test_balls_and_tubes_face_outwards_and_hold_what_formulas_say() -> None:
+    sphere = ball("ball", "hat", "cloth", np.array([0.1, 0.2, 0.3]), 0.5, plain((0.5, 0.5, 0.5)), 64)
+    assert volume(sphere) == pytest.approx(4.0 / 3.0 * np.pi * 0.5**3, rel=0.01)
+    turn = np.linspace(0.0, 2.0 * np.pi, 256, endpoint=False)
+    ring = np.column_stack([np.cos(turn), np.sin(turn), 0.0 * turn])
+    torus = tube("ring", "earring", "metal", ring, 0.1, plain((0.5, 0.5, 0.5)), closed=True, round_=64)
+    assert volume(torus) == pytest.approx(2.0 * np.pi**2 * 0.1**2, rel=0.01)
+
+
+def test_shares_say_how_many_wear_what_and_nobody_does_by_default(makehuman: Assets) -> None:
+    assert PopulationSettings().wear == ASSETS
+    plainly = draw_person(makehuman, 5, 3, SETTINGS)
+    settings = dataclasses.replace(SETTINGS, wear=DRAWN, shares=WearShares(beanie=0.4))
+    drawn = [draw_person(makehuman, 5, head, settings) for head in range(400)]
+    assert (plainly.wear, plainly.shape) == (Wear(), drawn[3].shape)
+    worn = [person.wear.head.kind for person in drawn if person.wear.head is not None]
+    assert abs(worn.count("beanie") / 400 - 0.4) < 3.0 * np.sqrt(0.24 / 400)
+    assert set(worn) <= set(KINDS)
+    with pytest.raises(ConfigError, match="together at most 1"):
+        WearShares(beanie=0.9, cap=0.2)
+
+
+def test_settings_of_what_is_not_drawn_decide_nothing() -> None:
+    told = deciding(to_plain(PopulationSettings()))
+    assert told == deciding(to_plain(PopulationSettings(shares=WearShares(cap=0.5))))
+    assert "wear" not in told and "shares" in deciding(to_plain(PopulationSettings(wear=DRAWN)))
+
+
+def test_pressed_strands_lie_within_the_cover_and_hidden_ones_are_gone() -> None:
+    random = np.random.default_rng(2)
+    points = random.normal(0.0, 0.25, (300, 12, 3)).astype(np.float32)
+    points[:5] = [0.0, 0.4, 0.0]  # whole strands under the pole
+    strands = Strands("hair", "hair", points, np.full((300, 12), 0.001, np.float32), np.zeros((300, 2, 3), np.float32))
+    frame = leaning(0.4, 0.3)
+    low, high = np.full(90, -0.2), np.full(90, 0.5 * np.pi)
+    radii = np.full((90, 10), 0.2)
+    pressed = press(strands, Cover(frame, low, high, radii, flare=0.5), 1)
+    assert len(pressed.points) < 300 - 4
+    away = pressed.points.reshape(-1, 3) - frame.origin
+    elevation = np.arcsin(np.clip(away @ frame.axes[1] / np.linalg.norm(away, axis=1), -1.0, 1.0))
+    limit = 0.2 * (1.0 + 0.5 * np.clip(-0.2 - elevation, 0.0, None))
+    assert (np.linalg.norm(away, axis=1) <= limit + 1e-5).all()
+    assert np.linalg.norm(away, axis=1).max() > 0.2
+
+
+@pytest.mark.parametrize("kind", sorted(MAKERS))
+def test_head_wear_lies_outside_of_the_head(surface: Surface, kind: str) -> None:
+    for seed in range(3):
+        made, cover = MAKERS[kind](surface.field, draw_head_wear(kind, np.random.default_rng(seed)), 0.0)
+        outside: Floats = surface.field.at(np.vstack([garment.points for garment in made]))
+        assert np.isfinite(outside).all() and np.quantile(outside, 0.02) > -0.01
+        share = np.linspace(0.0, 1.0, cover.radii.shape[1])
+        elevation = cover.low[:, None] + (cover.high - cover.low)[:, None] * share
+        azimuth = np.linspace(0.0, 2.0 * np.pi, len(cover.low), endpoint=False)[:, None]
+        inside = cover.frame.place(azimuth, elevation, cover.radii).reshape(-1, 3)
+        assert 0.0 < np.quantile(surface.field.at(inside), 0.02) < 0.01
+
+
+@pytest.mark.parametrize("style", ["afro", "long", "bun"])
+@pytest.mark.parametrize("kind", sorted(MAKERS))
+def test_no_strand_comes_through_head_wear(makehuman: Assets, kind: str, style: str) -> None:
+    figure = dressed(makehuman, kind, style)
+    bare = dataclasses.replace(figure, strands=())
+    for yaw in (0.3, 2.4):  # from above, so that no brim is seen from below with hair before it
+        camera = Camera.look_at(yaw, 0.65, 0.0)
+        worn, alone = (look(Drawing(some), camera, 72).parsing == INDEX["hat"] for some in (figure, bare))
+        assert alone.sum() > 100
+        assert not (ndimage.binary_erosion(alone, iterations=3) & ~worn).any()
