@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .model.export.generate import GenerateRecord
     from .model.generator import Generator
     from .model.train.state import TrainState
-    from .pipeline.building.build import Summary
+    from .pipeline.building.request import Summary
 
 PathLike = str | os.PathLike[str]
 
@@ -103,7 +103,8 @@ def build_dataset(
         ConfigError: a source or setting does not fit.
         BuildAborted: nearly every file failed for one reason.
     """
-    from .pipeline.building.build import BuildRequest, build
+    from .pipeline.building.build import build
+    from .pipeline.building.request import BuildRequest
 
     asked = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     chosen = (preset(recipe) if isinstance(recipe, str) else recipe).override(assignments_of(settings))

@@ -17,7 +17,7 @@ import typer
 from .common import NOTHING_KEPT, OK, NoReport, Out, parse_size, table
 
 if TYPE_CHECKING:
-    from ..pipeline.building.build import BuildRequest, Summary
+    from ..pipeline.building.request import BuildRequest, Summary
     from ..pipeline.recipe import Recipe
 
 presets = typer.Typer()
@@ -58,7 +58,7 @@ def request_from_options(
 ) -> Any:
     """Return the BuildRequest that a command line asks for; the signature is that of `build-dataset` and `plan`."""
     from ..datasets.sources.names import from_native
-    from ..pipeline.building.build import BuildRequest
+    from ..pipeline.building.request import BuildRequest
 
     asked = tuple(map(from_native, sources))
     if fill_views and not any(text.startswith(VIEWS) for text in asked):

@@ -22,7 +22,7 @@ import yaml
 from spherehead import __version__, cli
 from spherehead.commands.common import parse_size
 from spherehead.manifests.lock import writer_lock
-from spherehead.pipeline.building.build import BuildInterrupted
+from spherehead.pipeline.building.request import BuildInterrupted
 from spherehead.pipeline.console.describe import describe, meanings
 from spherehead.pipeline.presets import PRESETS, STAGES, preset
 from spherehead.pipeline.recipe import Recipe

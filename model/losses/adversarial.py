@@ -11,7 +11,8 @@ from typing import ClassVar, Literal
 from torch import Tensor
 from torch.nn import functional
 
-from .term import LossTerm, Player, Step, register_term
+from .step import Player, Step
+from .term import LossTerm, register_term
 
 
 @register_term

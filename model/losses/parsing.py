@@ -16,7 +16,8 @@ from torch.nn import functional
 from ...datasets.classes import UNLABELLED
 from ..nets.upsampler import resize
 from .labeller import Labeller, LabellerSettings
-from .term import LossTerm, Player, Step, register_term
+from .step import Player, Step
+from .term import LossTerm, register_term
 
 NETWORK = "labeller"
 """Name of the labeller among a step's networks."""

@@ -11,7 +11,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from .term import LossTerm, Player, Step, register_term
+from .step import Player, Step
+from .term import LossTerm, register_term
 
 PARTS = ("image", "raw", "mask", "parsing")
 """Parts of a portrait that have a gamma of their own."""

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..generator import TRANSLATION
-from .term import LossTerm, Player, Step, register_term
+from .step import Player, Step
+from .term import LossTerm, register_term
 
 
 @register_term

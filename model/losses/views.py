@@ -16,7 +16,8 @@ from torch.nn import functional
 from ...datasets.classes import CLASSES
 from ..nets.perceptual import perceptual_net
 from .parsing import class_shares
-from .term import LossTerm, Player, Step, register_term
+from .step import Player, Step
+from .term import LossTerm, register_term
 
 FACE_PARTS = ("left_brow", "right_brow", "left_eye", "right_eye", "nose", "mouth", "upper_lip", "lower_lip")
 """Classes whose few pixels decide whether a face is recognised."""

@@ -23,7 +23,7 @@ from ..losses import (
     ViCo,
 )
 from ..losses.augment import AugmentSettings
-from ..losses.term import SamplingConfig
+from ..losses.step import SamplingConfig
 from ..presets import ModelSettings, preset
 from ..volume_rendering.rays import LABEL_SIZE
 from .schedule import EmaSettings, Growth, Phase, Ramp, ScheduleSettings, WarmStart

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...manifests.config import ConfigError
-from ..losses.term import ScheduleState
+from ..losses.step import ScheduleState
 
 Phase = Literal["views", "joint", "adversarial"]
 """Views: known persons' views are rebuilt, nothing judges. Joint: that and the adversarial game. Adversarial: that game."""

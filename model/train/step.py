@@ -18,7 +18,7 @@ from ...datasets.classes import UNLABELLED
 from ...datasets.streaming.batch import Batch
 from ..losses.augment import AugmentSettings, adapted, augment
 from ..losses.parsing import NETWORK
-from ..losses.term import Player, ScheduleState, Step
+from ..losses.step import Player, ScheduleState, Step
 from ..nets.persons import ground_colours
 from ..portrait import Portrait, real_portrait
 from .config import TrainConfig

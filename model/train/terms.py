@@ -24,7 +24,7 @@ from ..losses import (
     StylePrior,
     ViCo,
 )
-from ..losses.term import Player
+from ..losses.step import Player
 from .schedule import Phase
 
 

@@ -18,7 +18,7 @@ from ...datasets.streaming.batch import Batch
 from ...datasets.streaming.loader import ShardStream, StreamSettings, open_loader
 from ...manifests.lock import writer_lock
 from ...manifests.signals import StopSignals
-from ..losses.term import ScheduleState
+from ..losses.step import ScheduleState
 from ..visualization.snapshot import SnapshotSettings, snapshot_pictures
 from ..visualization.views import Look, seeded_latents
 from .checkpoint import CheckpointWriteError, checkpoints, load_newest, room_needed, save

@@ -10,19 +10,16 @@ import bisect
 import dataclasses
 import json
 import logging
-import signal
 import sqlite3
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ...datasets.sample import Drop, Rights, SourceImage
 from ...datasets.sources.base import Source
 from ...manifests import store
 from ...manifests.config import canonical_json, from_plain
-from ...manifests.faults import RESUME
 from ...manifests.identity import content_sha256
 from ...manifests.lock import writer_lock
 from ...manifests.signals import GRACE_SECONDS, Interrupted, StopSignals
@@ -39,11 +36,19 @@ from .derived import kept_heads
 from .folder import RUN, STATE, Tombstones, own_shards, sweep
 from .inputs import InputRow, derived_rows, input_rows, open_all
 from .known_cameras import KnownCameras
+from .memory.state import State
 from .quarantine import MOST
-from .request import BuildRequest as BuildRequest
-from .request import check_request, claim_folder, open_engine
+from .request import (
+    AccountingError,
+    BuildAborted,
+    BuildInterrupted,
+    BuildRequest,
+    Summary,
+    check_request,
+    claim_folder,
+    open_engine,
+)
 from .shard_plan import CacheLost
-from .state import State
 
 log = logging.getLogger(__name__)
 
@@ -51,40 +56,6 @@ _GUARD_WINDOW = 200
 _FLUSH_SECONDS = 1.0
 _REMAKES = 3
 """Times that finished samples which are gone from the stage cache are made again in one run."""
-
-
-class BuildAborted(RuntimeError):
-    """Nearly every file fails for one reason, so continuing would waste the time; nothing is lost."""
-
-
-class BuildInterrupted(RuntimeError):
-    """A signal asked the build to stop; the same command resumes from there."""
-
-    def __init__(self, signum: int) -> None:
-        """Note which signal it was."""
-        super().__init__(f"stopped by {signal.Signals(signum).name}; {RESUME}")
-        self.signum = signum
-
-
-class AccountingError(RuntimeError):
-    """Inputs and outcomes do not add up: a fault of the toolkit that must not pass unseen."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What came of a build."""
-
-    out: Path
-    counts: dict[str, int]
-    """Inputs by outcome: inputs, kept, dropped, failed, duplicate, not_image."""
-    reasons: dict[str, int]
-    """Rows by reason."""
-    samples: dict[str, int]
-    """Samples by split."""
-    num_shards: int
-    worked: int
-    """Inputs that were really worked on; the others were answered by earlier runs."""
-    seconds: float
 
 
 @dataclass
@@ -188,8 +159,8 @@ class _Work:
     def list_inputs(self) -> None:
         """Note every input, and which of them earlier runs have answered."""
         self.observer.phase("listing")
-        self.state.list_inputs(self._stoppable(self._inputs()), self.chain)
-        self.observer.started(*self.state.count_inputs())
+        self.state.inputs.fill(self._stoppable(self._inputs()), self.chain)
+        self.observer.started(*self.state.inputs.count())
 
     def _inputs(self) -> Iterator[InputRow]:
         """Yield every input; what is wrong with known cameras stops the build before the list is taken."""
@@ -208,8 +179,8 @@ class _Work:
                 break
             self._remake(lost)
         rows = derived_rows(self.sources, self.request.sources, self.recipe, kept)
-        self.state.list_inputs(self._stoppable(rows), self.chain, more=True)
-        self.observer.started(*self.state.count_inputs())
+        self.state.inputs.fill(self._stoppable(rows), self.chain, more=True)
+        self.observer.started(*self.state.inputs.count())
 
     def _stoppable(self, rows: Iterable[InputRow]) -> Iterator[InputRow]:
         for row in rows:
@@ -278,7 +249,7 @@ class _Work:
                 if self._is_among_first(thumb.reason, thumb.id):
                     self.cache.set_thumb(thumb.id, thumb.reason, thumb.key, thumb.picture)
             self.state.store(result, self.chain)
-        self.state.settle(task.number, result)
+        self.state.inputs.settle(task.number, result)
         self._count(result)
 
     def _is_among_first(self, reason: str, id: str) -> bool:
@@ -305,7 +276,7 @@ class _Work:
             self.signals.check()
 
     def _tasks(self) -> Iterator[Task]:
-        for number, source, label, path, num_bytes, stamp, rights, sidecar in self.state.open_inputs():
+        for number, source, label, path, num_bytes, stamp, rights, sidecar in self.state.inputs.still_open():
             if self.signals.signum:
                 return
             known = from_plain(Rights, json.loads(rights)) if rights else Rights()

@@ -25,11 +25,11 @@ from ..console.progress import Observer
 from ..execution.cache import StageCache
 from ..recipe import Recipe
 from .folder import Tombstones, claim_shards, own_shards
+from .memory.state import State
+from .memory.tables import HAS_DIGEST
 from .quarantine import Quarantine
 from .set_decisions import Decisions, decide
 from .shard_plan import Place, ShardWriter, cut, file_stamp, fingerprints, remove_strays, rights_of
-from .state import State
-from .state_tables import HAS_DIGEST
 
 PACKAGES = (
     "numpy", "scipy", "opencv-python", "opencv-contrib-python", "opencv-python-headless", "pillow", "pyarrow", "mediapipe",
@@ -178,9 +178,9 @@ def _tables(
 
 def _counts(state: State, decisions: Decisions) -> tuple[dict[str, int], dict[str, int]]:
     """Return inputs by outcome and heads by status, and rows by reason; a file counts as kept where any head of it is."""
-    state.settle_files(decisions.files())
+    state.inputs.settle_files(decisions.files())
     counts = {"inputs": 0, "kept": 0, "dropped": 0, "failed": 0, "duplicate": 0, "not_image": 0}
-    for outcome, count in state.outcomes():
+    for outcome, count in state.inputs.outcomes():
         counts[outcome or "failed"] += count
         counts["inputs"] += count
     reasons = Counter(decision.reason for decision in decisions.rows.values() if decision.reason)
@@ -228,7 +228,7 @@ def _write_origins(out: Path, state: State, check: Callable[[], None]) -> str:
     schema = pa.schema([(name, pa.string()) for name in ("source", "path", "sha256", "outcome", "reason", "detail")])
 
     def tables() -> Iterator[pa.Table]:
-        for page in state.origin_pages(_BATCH):
+        for page in state.inputs.pages(_BATCH):
             check()
             columns = [[_printable(value) for value in column] for column in zip(*page, strict=True)]
             yield pa.table([pa.array(column, pa.string()) for column in columns], schema=schema)

@@ -13,9 +13,9 @@ from ..execution.cache import StageCache
 from ..recipe import Recipe
 from ..synthetic.derived_source import KeptHead
 from ..synthetic.people.appearance import Look, look_of
+from .memory.state import State
 from .set_decisions import decide
 from .shard_plan import CacheLost, members_of
-from .state import State
 
 
 def kept_heads(state: State, recipe: Recipe, cache: StageCache, lost: list[str]) -> list[KeptHead]:

@@ -20,7 +20,7 @@ from ..synthetic import source as makehuman
 from ..synthetic.derived_source import DerivedSource, KeptHead
 from ..synthetic.scans import source as mesh_source
 from .known_cameras import KnownCameras
-from .state_tables import mark_of
+from .memory.tables import mark_of
 
 for _scheme, _opener in (
     (makehuman.SCHEME, makehuman.MakeHumanSource),
@@ -29,7 +29,7 @@ for _scheme, _opener in (
 ):
     register_source(_scheme)(_opener)
 InputRow = tuple[Any, ...]
-"""A row for `State.list_inputs`."""
+"""A row for `InputList.fill`."""
 
 
 def is_path(text: str) -> bool:
@@ -61,7 +61,7 @@ def input_rows(
     cameras: KnownCameras | None = None,
     out: Path | None = None,
 ) -> Iterator[InputRow]:
-    """Yield the inputs of all sources in order, as rows for `State.list_inputs`.
+    """Yield the inputs of all sources in order, as rows for `InputList.fill`.
 
     Args:
         sources: opened.

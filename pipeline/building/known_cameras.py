@@ -15,7 +15,7 @@ from ...datasets.sources.base import Refused
 from ...datasets.sources.camera_sidecar import LABEL, Cameras, SidecarError, is_content_key, read_cameras
 from ...datasets.sources.names import comparable, shown
 from ..recipe import Recipe
-from .state import State
+from .memory.state import State
 
 _FEW = 3
 

@@ -16,13 +16,13 @@ from ..execution.cache import StageCache
 from ..execution.database import naming_faults, reading
 from ..recipe import Recipe
 from ..synthetic.derived_source import DerivedSource
-from .build import BuildRequest
 from .derived import kept_heads
 from .folder import REQUEST, STATE, check_places, read_request
 from .inputs import InputRow, derived_rows, input_rows, open_all
 from .known_cameras import KnownCameras
-from .state import State
-from .state_tables import VERSION
+from .memory.state import State
+from .memory.tables import VERSION
+from .request import BuildRequest
 
 _PAGE = 20_000
 _VARIABLES = 500
@@ -118,8 +118,8 @@ def _derived(plan: Plan, request: BuildRequest, recipe: Recipe, sources: tuple[S
         StageCache.reading(folder / "cache.sqlite") as cache,
     ):
         rows = input_rows(sources, request.sources, request.limit, KnownCameras.of(recipe), request.out)
-        trial.list_inputs(rows, trial.chain_id(recipe.keys()))
-        _, plan.unknown = trial.count_inputs()
+        trial.inputs.fill(rows, trial.chain_id(recipe.keys()))
+        _, plan.unknown = trial.inputs.count()
         lost: list[str] = []
         kept = kept_heads(trial, recipe, cache, lost)
         plan.unknown += len(lost)

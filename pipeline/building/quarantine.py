@@ -19,9 +19,9 @@ from ...manifests import store
 from ..execution.cache import StageCache
 from ..recipe import Recipe
 from .folder import QUARANTINE
+from .memory.state import State
 from .set_decisions import Decisions
 from .shard_plan import CacheLost, members_of
-from .state import State
 
 MOST = 200
 """Pictures kept for each reason."""

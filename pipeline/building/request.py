@@ -1,4 +1,4 @@
-"""What a person asked for: the command line as an object, and whether folder and machine allow it.
+"""What a person asks of a build and what they are told: the command line as an object, its limits, the result and its errors.
 
 How it is built is left to `build`; whose files lie in the folder, to `folder`.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...manifests import store
 from ...manifests.config import ConfigError, canonical_json, to_plain
+from ...manifests.faults import RESUME
 from ..engines.base import Engine
 from ..recipe import Recipe
 from .folder import REQUEST, check_folder, check_places, own_shards, read_request
@@ -113,3 +115,37 @@ def claim_folder(request: BuildRequest) -> None:
         "max_memory": request.max_memory, "abort_share": request.abort_share, "shards": shards,
     }  # fmt: skip
     store.write_json(request.out / REQUEST, {**now, **options})
+
+
+class BuildAborted(RuntimeError):
+    """Nearly every file fails for one reason, so continuing would waste the time; nothing is lost."""
+
+
+class BuildInterrupted(RuntimeError):
+    """A signal asked the build to stop; the same command resumes from there."""
+
+    def __init__(self, signum: int) -> None:
+        """Note which signal it was."""
+        super().__init__(f"stopped by {signal.Signals(signum).name}; {RESUME}")
+        self.signum = signum
+
+
+class AccountingError(RuntimeError):
+    """Inputs and outcomes do not add up: a fault of the toolkit that must not pass unseen."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a build."""
+
+    out: Path
+    counts: dict[str, int]
+    """Inputs by outcome: inputs, kept, dropped, failed, duplicate, not_image."""
+    reasons: dict[str, int]
+    """Rows by reason."""
+    samples: dict[str, int]
+    """Samples by split."""
+    num_shards: int
+    worked: int
+    """Inputs that were really worked on; the others were answered by earlier runs."""
+    seconds: float

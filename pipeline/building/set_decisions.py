@@ -22,7 +22,7 @@ from ..curation.balance import balance_views
 from ..curation.duplicates import find_equal, find_near
 from ..curation.splits import Links, assign_splits
 from ..recipe import Recipe
-from .state import State
+from .memory.state import State
 
 QUALITY_SCORE = "quality"
 """Score by which the best of a cluster of duplicates is chosen."""

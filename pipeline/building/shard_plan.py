@@ -19,8 +19,8 @@ from ...manifests.config import to_plain
 from ..execution.cache import StageCache
 from ..execution.packing import unpack
 from .folder import Tombstones
+from .memory.state import State
 from .set_decisions import Decisions
-from .state import State
 
 Place = tuple[str, int, int, int]
 """(shard, index in it, offset, bytes) of a sample."""

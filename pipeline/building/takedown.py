@@ -18,11 +18,11 @@ from ..execution.database import naming_faults
 from ..execution.packing import pack
 from ..recipe import Recipe
 from ..stage import Stage
-from .build import BuildRequest
 from .commit import Books, commit
 from .folder import QUARANTINE, REQUEST, STATE, Tombstones, read_request
+from .memory.state import State
+from .request import BuildRequest
 from .shard_plan import members_of
-from .state import State
 
 
 def load_request(out: Path, known: Mapping[str, type[Stage]]) -> BuildRequest:
@@ -131,7 +131,7 @@ def _meant(what: str, state: State) -> list[str]:
     Raises:
         ConfigError: several files have the path.
     """
-    found = state.inputs_named(what)
+    found = state.inputs.matching(what)
     digests = sorted({sha256 for _, _, sha256 in found})
     if len(digests) > 1:
         places = "\n  ".join(shown(f"{label}/{path}  {sha256[:16]}...") for label, path, sha256 in found)

@@ -1,7 +1,7 @@
 """The SQLite files of a build: opened so that kills and missing locks do no harm, read where nothing can be written, and their
 faults told with file and remedy.
 
-What is in them is left to `cache` and to `building.state`.
+What is in them is left to `cache` and to `building.memory`.
 """
 
 from __future__ import annotations

@@ -27,9 +27,10 @@ from pictures import describe, write_photographs  # noqa: E402
 from plain_script import PlainScript  # noqa: E402
 from spherehead.datasets.sample import Sample, SourceImage  # noqa: E402
 from spherehead.datasets.sources.open import open_sources  # noqa: E402
-from spherehead.pipeline.building.build import BuildRequest, build  # noqa: E402
+from spherehead.pipeline.building.build import build  # noqa: E402
+from spherehead.pipeline.building.memory.state import State  # noqa: E402
 from spherehead.pipeline.building.plan import make_plan  # noqa: E402
-from spherehead.pipeline.building.state import State  # noqa: E402
+from spherehead.pipeline.building.request import BuildRequest  # noqa: E402
 from spherehead.pipeline.curation import measures  # noqa: E402
 from spherehead.pipeline.execution.work import Task, WorkOrder  # noqa: E402
 from spherehead.pipeline.execution.worker import Worker  # noqa: E402
@@ -182,7 +183,7 @@ def bench_plan(scratch: Path, count: int = 1_000_000) -> None:
     from spherehead.pipeline.building.inputs import input_rows, open_all
 
     chain = state.chain_id(recipe.resolved().keys())
-    state.list_inputs(input_rows(open_all(request.sources, request.recipe), request.sources, request.limit), chain)
+    state.inputs.fill(input_rows(open_all(request.sources, request.recipe), request.sources, request.limit), chain)
     state.begin()
     state.db.execute(
         "INSERT INTO contents SELECT number, CAST(printf('%032x', number) AS BLOB), NULL, ?, 'kept', '', '', '' FROM origins",

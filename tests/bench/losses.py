@@ -24,7 +24,7 @@ from spherehead.model.losses.density import DensitySmoothness
 from spherehead.model.losses.labeller import Labeller, LabellerSettings
 from spherehead.model.losses.parsing import LabellerFit, ParsingAgreement, class_shares, cross_entropy
 from spherehead.model.losses.r1 import R1
-from spherehead.model.losses.term import Player, SamplingConfig, ScheduleState, Step
+from spherehead.model.losses.step import Player, SamplingConfig, ScheduleState, Step
 from spherehead.model.losses.vico import ViCo
 from spherehead.model.portrait import Portrait, real_portrait
 from spherehead.model.presets import ModelSettings, preset

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from spherehead.datasets.images.decode import DecodePolicy, memory_needed
 from spherehead.datasets.sample import Drop
-from spherehead.pipeline.building.build import BuildRequest, build
+from spherehead.pipeline.building.build import build
+from spherehead.pipeline.building.request import BuildRequest
 from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.stages.frame import Frame
 

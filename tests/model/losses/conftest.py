@@ -10,7 +10,7 @@ import torch
 from spherehead.datasets.camera import Camera
 from spherehead.model.discriminator import Discriminator, DiscriminatorSettings
 from spherehead.model.generator import Generator, GeneratorSettings
-from spherehead.model.losses.term import SamplingConfig, ScheduleState, Step
+from spherehead.model.losses.step import SamplingConfig, ScheduleState, Step
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.decoder import DecoderSettings

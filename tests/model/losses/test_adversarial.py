@@ -10,7 +10,7 @@ import torch
 from spherehead.manifests.config import ConfigError, from_plain, to_plain
 from spherehead.model.losses import LossTerm
 from spherehead.model.losses.adversarial import DiscriminatorAdversarial, GeneratorAdversarial
-from spherehead.model.losses.term import Step
+from spherehead.model.losses.step import Step
 
 
 def softplus(value: float) -> float:

@@ -23,7 +23,7 @@ from spherehead.model.losses.augment import (
     similarity,
     warped_label,
 )
-from spherehead.model.losses.term import ScheduleState, Step
+from spherehead.model.losses.step import ScheduleState, Step
 from spherehead.model.portrait import Portrait
 
 PARTS = ("image", "raw", "mask", "parsing", "camera")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from spherehead.model.losses.density import DensitySmoothness
-from spherehead.model.losses.term import Step
+from spherehead.model.losses.step import Step
 
 
 def test_a_linear_density_changes_as_the_formula_says(make_step: Callable[..., Step], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import torch
 from spherehead.manifests.config import ConfigError
 from spherehead.model.losses.labeller import Labeller, LabellerSettings
 from spherehead.model.losses.parsing import LabellerFit, ParsingAgreement, class_shares, cross_entropy
-from spherehead.model.losses.term import ScheduleState, Step
+from spherehead.model.losses.step import ScheduleState, Step
 from spherehead.model.presets import ModelSettings
 
 SMALL = LabellerSettings(width=8, levels=1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from spherehead.model.losses.adversarial import DiscriminatorAdversarial
 from spherehead.model.losses.r1 import PARTS, R1
-from spherehead.model.losses.term import Step
+from spherehead.model.losses.step import Step
 from spherehead.model.presets import ModelSettings
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from spherehead.model.losses.shift import CameraShift
-from spherehead.model.losses.term import Step
+from spherehead.model.losses.step import Step
 from spherehead.model.presets import ModelSettings
 
 

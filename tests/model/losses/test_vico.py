@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spherehead.datasets.camera import Camera
-from spherehead.model.losses.term import Step
+from spherehead.model.losses.step import Step
 from spherehead.model.losses.vico import ViCo, far_partners, viewing_angles
 from spherehead.model.portrait import Portrait
 from torch.nn.functional import softplus

@@ -9,7 +9,7 @@ import pytest
 import torch
 from spherehead.model.losses import ClassAgreement, MaskAgreement, Perceptual, Reconstruction, StylePrior
 from spherehead.model.losses import views as views_module
-from spherehead.model.losses.term import Step, Views
+from spherehead.model.losses.step import Step, Views
 from spherehead.model.losses.views import weighted
 from spherehead.model.nets.persons import PersonTable, ground_colours
 from spherehead.model.portrait import Portrait

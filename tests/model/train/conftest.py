@@ -10,7 +10,7 @@ from spherehead.model.discriminator import DiscriminatorSettings
 from spherehead.model.generator import GeneratorSettings
 from spherehead.model.losses import R1, CameraShift, LabellerFit, ParsingAgreement, ViCo
 from spherehead.model.losses.augment import AugmentSettings
-from spherehead.model.losses.term import SamplingConfig
+from spherehead.model.losses.step import SamplingConfig
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.decoder import DecoderSettings

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from spherehead.model.losses.term import ScheduleState
+from spherehead.model.losses.step import ScheduleState
 from spherehead.model.train.config import TrainConfig
 from spherehead.model.train.distributed import World
 from spherehead.model.train.schedule import schedule_state

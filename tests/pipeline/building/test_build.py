@@ -20,8 +20,9 @@ from spherehead.datasets.shards.tar import ShardReader, iterate
 from spherehead.manifests import store
 from spherehead.manifests.config import ConfigError
 from spherehead.manifests.lock import BuildLocked, writer_lock
-from spherehead.pipeline.building.build import BuildAborted, BuildRequest, Summary, build
+from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.plan import make_plan
+from spherehead.pipeline.building.request import BuildAborted, BuildRequest, Summary
 from spherehead.pipeline.building.takedown import forget, load_request, retry
 from spherehead.pipeline.curation.splits import SplitSettings
 from spherehead.pipeline.engines.base import EngineError
@@ -280,7 +281,7 @@ def test_an_interrupt_stops_soon_and_the_same_line_goes_on(pictures: Path, tmp_p
     import os
     import signal
 
-    from spherehead.pipeline.building.build import BuildInterrupted
+    from spherehead.pipeline.building.request import BuildInterrupted
 
     what = recipe(Odd(deed="nap"))
     timer = threading.Timer(0.6, lambda: os.kill(os.getpid(), signal.SIGTERM))

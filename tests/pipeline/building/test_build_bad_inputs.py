@@ -14,7 +14,8 @@ from spherehead.datasets import reasons
 # V
 from spherehead.datasets.shards.verify import verify
 from spherehead.manifests import store
-from spherehead.pipeline.building.build import BuildRequest, build
+from spherehead.pipeline.building.build import build
+from spherehead.pipeline.building.request import BuildRequest
 from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.stages.frame import Frame
 

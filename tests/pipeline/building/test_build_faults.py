@@ -25,8 +25,9 @@ from odd_stages import Odd
 from spherehead.cli import explain
 from spherehead.datasets.shards.verify import verify
 from spherehead.manifests import store
-from spherehead.pipeline.building.build import BuildInterrupted, BuildRequest, Summary, build
+from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.plan import make_plan
+from spherehead.pipeline.building.request import BuildInterrupted, BuildRequest, Summary
 from spherehead.pipeline.console.progress import Silent
 from spherehead.pipeline.execution import database
 from spherehead.pipeline.execution.database import StateError

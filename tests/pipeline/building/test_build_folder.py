@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from spherehead.manifests import store
 from spherehead.manifests.config import ConfigError
-from spherehead.pipeline.building.build import BuildRequest, Summary, build
+from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.folder import OWN_FILES, OWN_FOLDERS
+from spherehead.pipeline.building.request import BuildRequest, Summary
 from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.stages.frame import Frame
 

@@ -15,7 +15,8 @@ import pytest
 from odd_stages import Blunder, Odd, Tint
 from spherehead.datasets.sample import Crop, Sample
 from spherehead.manifests import store
-from spherehead.pipeline.building.build import BuildRequest, Summary, build
+from spherehead.pipeline.building.build import build
+from spherehead.pipeline.building.request import BuildRequest, Summary
 from spherehead.pipeline.presets import preset
 from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.stages.augment import Augment, Photometry

@@ -18,9 +18,10 @@ from spherehead.datasets.sample import SourceImage
 from spherehead.datasets.sources.base import Refused
 from spherehead.datasets.sources.camera_sidecar import LABEL, SidecarError, read_cameras
 from spherehead.datasets.sources.folder import FolderSource
-from spherehead.pipeline.building.build import BuildRequest, build
+from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.known_cameras import KnownCameras
 from spherehead.pipeline.building.plan import make_plan
+from spherehead.pipeline.building.request import BuildRequest
 from spherehead.pipeline.execution.work import work_key_of
 from spherehead.pipeline.presets import preset
 from spherehead.pipeline.stages.camera_checks import crop_turn

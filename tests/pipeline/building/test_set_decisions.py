@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from spherehead.manifests.config import canonical_json
 from spherehead.pipeline.building.folder import Tombstones
+from spherehead.pipeline.building.memory.state import State
 from spherehead.pipeline.building.set_decisions import Decision, Decisions, decide
 from spherehead.pipeline.building.shard_plan import cut
-from spherehead.pipeline.building.state import State
 from spherehead.pipeline.curation.splits import SplitSettings
 from spherehead.pipeline.execution.work import FileResult
 from spherehead.pipeline.recipe import Recipe
@@ -37,11 +37,11 @@ def _state(tmp_path: Path, files: list[tuple[str, list[tuple[str, str, str]], st
         (0, "src", f"{sha}.jpg", f"{sha}.jpg", 1, "s", json.dumps({"identity": who}) if who else "", "", "", "", "")
         for sha, _, who in files
     ]
-    state.list_inputs(inputs, chain)
+    state.inputs.fill(inputs, chain)
     for number, (sha, heads, _) in enumerate(files, 1):
         result = FileResult(sha, sha, "kept", heads=tuple(heads))
         state.store(result, chain)
-        state.settle(number, result)
+        state.inputs.settle(number, result)
     state.choose()
     return state
 

@@ -16,8 +16,9 @@ from spherehead.datasets.classes import INDEX
 from spherehead.datasets.sample import SourceImage
 from spherehead.manifests.config import ConfigError
 from spherehead.manifests.identity import sample_id
-from spherehead.pipeline.building.build import BuildRequest, Summary, build
+from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.plan import make_plan
+from spherehead.pipeline.building.request import BuildRequest, Summary
 from spherehead.pipeline.curation.balance import BalanceSettings, view_bins
 from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.stages.frame import Frame

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from spherehead.pipeline import presets
-from spherehead.pipeline.building.build import BuildRequest, build
+from spherehead.pipeline.building.build import build
+from spherehead.pipeline.building.request import BuildRequest
 from spherehead.pipeline.synthetic.assets import library as assets
 from spherehead.pipeline.synthetic.assets.formats import AssetError
 from spherehead.pipeline.synthetic.assets.library import Assets

@@ -18,7 +18,8 @@ from spherehead.datasets.shards.codec import decode_grey, decode_image
 from spherehead.datasets.sources.base import SourceError
 from spherehead.manifests.config import ConfigError
 from spherehead.pipeline import presets
-from spherehead.pipeline.building.build import BuildRequest, build
+from spherehead.pipeline.building.build import build
+from spherehead.pipeline.building.request import BuildRequest
 from spherehead.pipeline.synthetic import source as module
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people.figure import build_figure

@@ -19,7 +19,8 @@ from spherehead.datasets.shards.codec import decode_grey, decode_image
 from spherehead.datasets.sources.base import Refused, SourceError
 from spherehead.manifests.config import ConfigError
 from spherehead.pipeline import presets
-from spherehead.pipeline.building.build import BuildRequest, build
+from spherehead.pipeline.building.build import build
+from spherehead.pipeline.building.request import BuildRequest
 from spherehead.pipeline.synthetic.assets.formats import AssetError
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
 from spherehead.pipeline.synthetic.scans.mesh_head import Sidecar, build_head, place_landmarks, places, read_sidecar, sidecar_of

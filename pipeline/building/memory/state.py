@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...datasets.sources.names import comparable, printable
-from ..execution.database import open_database, reading
-from ..execution.work import FileResult
-from . import state_tables
-from .state_tables import HAS_DIGEST, KnownShard, key_of, named, packed_row, raw, row_text, text_of
+from ...execution.database import open_database, reading
+from ...execution.work import FileResult
+from . import tables
+from .input_list import InputList
+from .tables import HAS_DIGEST, NUMBER, KnownShard, begin, commit, key_of, packed_row, row_text, text_of
 
 
 class State:
@@ -39,7 +39,9 @@ class State:
         else:
             self.db = open_database(path)
         self.db.create_function("row_text", 1, row_text, deterministic=True)
-        state_tables.prepare(self.db)
+        tables.prepare(self.db)
+        self.inputs = InputList(self.db)
+        """What is built from, and what came of each file."""
 
     def close(self) -> None:
         """Close the file."""
@@ -47,13 +49,11 @@ class State:
 
     def begin(self) -> None:
         """Start a transaction, where none is open."""
-        if not self.db.in_transaction:
-            self.db.execute("BEGIN")
+        begin(self.db)
 
     def commit(self) -> None:
         """End a transaction, where one is open."""
-        if self.db.in_transaction:
-            self.db.execute("COMMIT")
+        commit(self.db)
 
     def chain_id(self, keys: Sequence[str]) -> int:
         """Return the number of a sequence of cache keys."""
@@ -96,10 +96,10 @@ class State:
         """Drop what came of contents, so that they are worked on again."""
         for work_key in work_keys:
             for table in ("heads", "looks"):
-                self.db.execute(f"DELETE FROM {table} WHERE content={_NUMBER}", (key_of(work_key),))
+                self.db.execute(f"DELETE FROM {table} WHERE content={NUMBER}", (key_of(work_key),))
             self.db.execute("UPDATE contents SET chain=0, outcome='' WHERE work_key=?", (key_of(work_key),))
             told = "UPDATE origins SET outcome='', reason='', detail='' WHERE"
-            self.db.execute(f"{told} content={_NUMBER}", (key_of(work_key),))
+            self.db.execute(f"{told} content={NUMBER}", (key_of(work_key),))
 
     def with_reason(self, reason: str) -> list[str]:
         """Return the work keys of files that ended with a reason, or that have a head that did."""
@@ -110,31 +110,6 @@ class State:
             (reason, reason),
         )
         return [text_of(row[0]) for row in rows]
-
-    def inputs_named(self, what: str) -> list[tuple[str, str, str]]:
-        """Return (source label, path, sha256) of inputs named by sha256, by path, or by source label and path.
-
-        A name that is no input's is looked for once more as people may write it: in another Unicode form, with Windows'
-        slashes, or with the escapes that tables have for bytes that are no text.
-        """
-        known = (
-            "SELECT DISTINCT o.label, o.path, coalesce(c.sha256, c.work_key) FROM origins o JOIN contents c"
-            " ON c.number = o.content"
-        )
-        rows = self.db.execute(
-            f"{known} WHERE coalesce(c.sha256, c.work_key) = ? OR o.path = ? OR CAST(o.label || '/' || o.path AS BLOB) = ?"
-            " ORDER BY 1, 2, 3",
-            (key_of(printable(what)), raw(what), raw(what)),
-        ).fetchall()
-        if not rows:
-            forms = {what, comparable(what)}
-            rows = [
-                row
-                for row in self.db.execute(f"{known} ORDER BY 1, 2, 3")
-                for path in (named(row[1]), f"{named(row[0])}/{named(row[1])}")
-                if printable(path) in forms or comparable(path) in forms
-            ]
-        return [(named(label), named(path), text_of(sha256)) for label, path, sha256 in dict.fromkeys(rows)]
 
     def knows_content(self, key: str) -> bool:
         """Tell whether an input has a sha256, or a head an id."""
@@ -161,13 +136,13 @@ class State:
 
     def head_ids(self, work_key: str) -> list[str]:
         """Return the ids of a content's heads."""
-        rows = self.db.execute(f"SELECT id FROM heads WHERE content={_NUMBER} ORDER BY id", (key_of(work_key),))
+        rows = self.db.execute(f"SELECT id FROM heads WHERE content={NUMBER} ORDER BY id", (key_of(work_key),))
         return [row[0] for row in rows]
 
     def parent_of(self, work_key: str, id: str) -> str:
         """Return the id that a head was derived from, or an empty text."""
         row = self.db.execute(
-            f"SELECT json_extract(row_text(row), '$.parent') FROM heads WHERE content={_NUMBER} AND id=?",
+            f"SELECT json_extract(row_text(row), '$.parent') FROM heads WHERE content={NUMBER} AND id=?",
             (key_of(work_key), id),
         ).fetchone()
         return str(row[0] or "") if row else ""
@@ -180,17 +155,17 @@ class State:
         """Remove heads of a content; a file without any other counts as taken down."""
         for table in ("heads", "looks"):
             gone = [(key_of(work_key), id) for id in ids]
-            self.db.executemany(f"DELETE FROM {table} WHERE content={_NUMBER} AND id=?", gone)
+            self.db.executemany(f"DELETE FROM {table} WHERE content={NUMBER} AND id=?", gone)
         if not self.head_ids(work_key):
             self._take_down(work_key, "no stage returned a sample", "")
 
     def _take_down(self, work_key: str, detail: str, stage: str) -> None:
         key = key_of(work_key)
         for table in ("heads", "looks"):
-            self.db.execute(f"DELETE FROM {table} WHERE content={_NUMBER}", (key,))
+            self.db.execute(f"DELETE FROM {table} WHERE content={NUMBER}", (key,))
         told = ("dropped", "forgotten", detail)
         self.db.execute("UPDATE contents SET outcome=?, reason=?, detail=?, stage=? WHERE work_key=?", (*told, stage, key))
-        self.db.execute(f"UPDATE origins SET outcome=?, reason=?, detail=? WHERE content={_NUMBER}", (*told, key))
+        self.db.execute(f"UPDATE origins SET outcome=?, reason=?, detail=? WHERE content={NUMBER}", (*told, key))
 
     def fact(self, name: str) -> str:
         """Return a remembered text, empty where there is none."""
@@ -204,71 +179,13 @@ class State:
     def look(self, work_key: str, id: str, key: str) -> str | None:
         """Return the look of a head as it was noted under a cache key, or None."""
         row = self.db.execute(
-            f"SELECT look FROM looks WHERE content={_NUMBER} AND id=? AND key=?", (key_of(work_key), id, key)
+            f"SELECT look FROM looks WHERE content={NUMBER} AND id=? AND key=?", (key_of(work_key), id, key)
         ).fetchone()
         return str(row[0]) if row else None
 
     def set_look(self, work_key: str, id: str, key: str, look: str) -> None:
         """Note the look of a head."""
-        self.db.execute(f"INSERT OR REPLACE INTO looks VALUES ({_NUMBER},?,?,?)", (key_of(work_key), id, key, look))
-
-    def list_inputs(self, inputs: Iterable[tuple[Any, ...]], chain: int, more: bool = False) -> None:
-        """Begin a new list of inputs and fill in at once what earlier runs found out under the same settings.
-
-        Args:
-            inputs: rows of the origins table from `source` to `sidecar`, then outcome, reason, detail (empty where open).
-            chain: number of the recipe's keys.
-            more: add to the present list instead.
-        """
-        self.begin()
-        if not more:
-            self.db.execute("DELETE FROM origins")
-        self.db.executemany(
-            "INSERT INTO origins (source, label, path, mark, num_bytes, stamp, rights, sidecar, outcome, reason, detail)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-            ((row[0], raw(row[1]), raw(row[2]), *row[3:]) for row in inputs),
-        )
-        self.db.execute(
-            "UPDATE origins SET content=c.number, outcome=c.outcome, reason=c.reason, detail=c.detail"
-            " FROM stamps s JOIN contents c ON c.number = s.content"
-            " WHERE s.mark = origins.mark AND origins.mark != x'' AND c.chain = ? AND origins.outcome = ''",
-            (chain,),
-        )
-        self.commit()
-
-    def count_inputs(self) -> tuple[int, int]:
-        """Return (inputs, inputs still open)."""
-        total, todo = self.db.execute("SELECT count(*), count(*) FILTER (WHERE outcome = '') FROM origins").fetchone()
-        return int(total), int(todo)
-
-    def open_inputs(self) -> Iterator[tuple[int, int, str, str, int, str, str, str]]:
-        """Yield (number, source, label, path, num_bytes, stamp, rights, sidecar) of inputs still open, in source order.
-
-        Read in pages, so that results may be stored in between.
-        """
-        last = -1
-        while page := self.db.execute(
-            "SELECT number, source, label, path, num_bytes, stamp, rights, sidecar FROM origins"
-            " WHERE outcome = '' AND number > ? ORDER BY number LIMIT 1000",
-            (last,),
-        ).fetchall():
-            last = page[-1][0]
-            for number, source, label, path, *rest in page:
-                yield (number, source, named(label), named(path), *rest)
-
-    def settle(self, number: int, result: FileResult) -> None:
-        """Write down what came of an input and which content its file had."""
-        content = self.db.execute("SELECT number FROM contents WHERE work_key=?", (key_of(result.work_key),)).fetchone()
-        told = (result.outcome, result.reason, result.detail)
-        self.db.execute(
-            "UPDATE origins SET content=?, outcome=?, reason=?, detail=? WHERE number=?",
-            (content[0] if content else None, *told, number),
-        )
-        self.db.execute(
-            "INSERT OR REPLACE INTO stamps SELECT mark, content FROM origins"
-            " WHERE number=? AND mark != x'' AND content IS NOT NULL",
-            (number,),
-        )
+        self.db.execute(f"INSERT OR REPLACE INTO looks VALUES ({NUMBER},?,?,?)", (key_of(work_key), id, key, look))
 
     def choose(self) -> None:
         """Mark all but the first of the inputs with equal bytes as duplicates, and choose one content for each sha256.
@@ -310,7 +227,7 @@ class State:
     def refused_by(self, work_key: str, id: str) -> tuple[str, str]:
         """Return (status, stage) of a head: what came of it before the whole set was looked at."""
         status, row = self.db.execute(
-            f"SELECT status, row FROM heads WHERE content={_NUMBER} AND id=?", (key_of(work_key), id)
+            f"SELECT status, row FROM heads WHERE content={NUMBER} AND id=?", (key_of(work_key), id)
         ).fetchone()
         return status, str(json.loads(row_text(row)).get("stage", ""))
 
@@ -322,29 +239,6 @@ class State:
             (id,),
         ).fetchone()
         return text_of(work_key), row_text(row), rights
-
-    def settle_files(self, decided: Iterable[tuple[str, str, str, str]]) -> None:
-        """Write down outcomes that only the whole set decided: (outcome, reason, detail, work key) of files."""
-        self.begin()
-        self.db.executemany(
-            f"UPDATE origins SET outcome=?, reason=?, detail=? WHERE content={_NUMBER}"
-            " AND outcome IN ('kept','dropped','failed')",
-            ((outcome, reason, detail, key_of(work_key)) for outcome, reason, detail, work_key in decided),
-        )
-        self.commit()
-
-    def outcomes(self) -> list[tuple[str, int]]:
-        """Return (outcome, inputs) of this run."""
-        return self.db.execute("SELECT outcome, count(*) FROM origins GROUP BY outcome ORDER BY outcome").fetchall()
-
-    def origin_pages(self, size: int) -> Iterator[list[tuple[str, str, str, str, str, str]]]:
-        """Yield (label, path, sha256, outcome, reason, detail) of every input in pages, by label and path."""
-        cursor = self.db.execute(
-            "SELECT o.label, o.path, coalesce(c.sha256, c.work_key, x''), o.outcome, o.reason, o.detail FROM origins o"
-            " LEFT JOIN contents c ON c.number = o.content ORDER BY o.label, o.path, o.sidecar, o.number"
-        )
-        while page := cursor.fetchmany(size):
-            yield [(named(label), named(path), text_of(sha256), *rest) for label, path, sha256, *rest in page]
 
     def shard(self, name: str) -> KnownShard | None:
         """Return what was noted of a shard that was written, or None."""
@@ -369,6 +263,3 @@ class State:
     def forget_shard(self, name: str) -> None:
         """Forget a shard that was removed."""
         self.db.execute("DELETE FROM shards WHERE name=?", (name,))
-
-
-_NUMBER = "(SELECT number FROM contents WHERE work_key=?)"

@@ -34,6 +34,8 @@ CREATE TABLE chosen (content INTEGER PRIMARY KEY, rights TEXT);
 """A content is a file's bytes and what stands beside them; `sha256` is null where it is the work key. `chain` 0 is none."""
 HAS_DIGEST = "(c.sha256 = :sha256 OR (c.work_key = :sha256 AND c.sha256 IS NULL))"
 """Whether a content `c` is one of the file with a digest."""
+NUMBER = "(SELECT number FROM contents WHERE work_key=?)"
+"""The number of the content with a work key."""
 _DICTIONARY = (
     b'"area_hair":0.12,"blur_px":0.9,"camera":[1.0,0.0,0.0,0.0,0.0,-1.0,0.0,0.0,0.0,0.0,-1.0,2.7,0.0,0.0,0.0,1.0,4.2647,0.0,0.5,'
     b'0.0,4.2647,0.5,0.0,0.0,1.0],"crop":[1.0,0.0,0.0,0.0,1.0,0.0,0.0,0.0,1.0],"head_box":[],"head_confidence":0.9,'
@@ -58,6 +60,18 @@ class KnownShard:
     """[id, index, offset, bytes] of its samples."""
     stamp: str
     """Size, times and inode of the file then; empty where an earlier version did not note it."""
+
+
+def begin(db: sqlite3.Connection) -> None:
+    """Start a transaction, where none is open."""
+    if not db.in_transaction:
+        db.execute("BEGIN")
+
+
+def commit(db: sqlite3.Connection) -> None:
+    """End a transaction, where one is open."""
+    if db.in_transaction:
+        db.execute("COMMIT")
 
 
 def raw(text: str) -> bytes:

@@ -1,0 +1,1 @@
+"""What a build remembers between runs, in one SQLite file."""

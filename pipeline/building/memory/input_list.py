@@ -1,0 +1,128 @@
+"""The list of a build's inputs in its memory: which files there are, which are still to be worked on, and what came of each.
+
+What came of a file's content, whichever files have it, is `state`'s.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ....datasets.sources.names import comparable, printable
+from ...execution.work import FileResult
+from .tables import NUMBER, begin, commit, key_of, named, raw, text_of
+
+
+class InputList:
+    """The inputs of the present run."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Work on the tables of a build's memory."""
+        self.db = db
+
+    def fill(self, inputs: Iterable[tuple[Any, ...]], chain: int, more: bool = False) -> None:
+        """Begin a new list of inputs and fill in at once what earlier runs found out under the same settings.
+
+        Args:
+            inputs: rows of the origins table from `source` to `sidecar`, then outcome, reason, detail (empty where open).
+            chain: number of the recipe's keys.
+            more: add to the present list instead.
+        """
+        begin(self.db)
+        if not more:
+            self.db.execute("DELETE FROM origins")
+        self.db.executemany(
+            "INSERT INTO origins (source, label, path, mark, num_bytes, stamp, rights, sidecar, outcome, reason, detail)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            ((row[0], raw(row[1]), raw(row[2]), *row[3:]) for row in inputs),
+        )
+        self.db.execute(
+            "UPDATE origins SET content=c.number, outcome=c.outcome, reason=c.reason, detail=c.detail"
+            " FROM stamps s JOIN contents c ON c.number = s.content"
+            " WHERE s.mark = origins.mark AND origins.mark != x'' AND c.chain = ? AND origins.outcome = ''",
+            (chain,),
+        )
+        commit(self.db)
+
+    def count(self) -> tuple[int, int]:
+        """Return (inputs, inputs still open)."""
+        total, todo = self.db.execute("SELECT count(*), count(*) FILTER (WHERE outcome = '') FROM origins").fetchone()
+        return int(total), int(todo)
+
+    def still_open(self) -> Iterator[tuple[int, int, str, str, int, str, str, str]]:
+        """Yield (number, source, label, path, num_bytes, stamp, rights, sidecar) of inputs still open, in source order.
+
+        Read in pages, so that results may be stored in between.
+        """
+        last = -1
+        while page := self.db.execute(
+            "SELECT number, source, label, path, num_bytes, stamp, rights, sidecar FROM origins"
+            " WHERE outcome = '' AND number > ? ORDER BY number LIMIT 1000",
+            (last,),
+        ).fetchall():
+            last = page[-1][0]
+            for number, source, label, path, *rest in page:
+                yield (number, source, named(label), named(path), *rest)
+
+    def settle(self, number: int, result: FileResult) -> None:
+        """Write down what came of an input and which content its file had."""
+        content = self.db.execute("SELECT number FROM contents WHERE work_key=?", (key_of(result.work_key),)).fetchone()
+        told = (result.outcome, result.reason, result.detail)
+        self.db.execute(
+            "UPDATE origins SET content=?, outcome=?, reason=?, detail=? WHERE number=?",
+            (content[0] if content else None, *told, number),
+        )
+        self.db.execute(
+            "INSERT OR REPLACE INTO stamps SELECT mark, content FROM origins"
+            " WHERE number=? AND mark != x'' AND content IS NOT NULL",
+            (number,),
+        )
+
+    def settle_files(self, decided: Iterable[tuple[str, str, str, str]]) -> None:
+        """Write down outcomes that only the whole set decided: (outcome, reason, detail, work key) of files."""
+        begin(self.db)
+        self.db.executemany(
+            f"UPDATE origins SET outcome=?, reason=?, detail=? WHERE content={NUMBER}"
+            " AND outcome IN ('kept','dropped','failed')",
+            ((outcome, reason, detail, key_of(work_key)) for outcome, reason, detail, work_key in decided),
+        )
+        commit(self.db)
+
+    def outcomes(self) -> list[tuple[str, int]]:
+        """Return (outcome, inputs) of this run."""
+        return self.db.execute("SELECT outcome, count(*) FROM origins GROUP BY outcome ORDER BY outcome").fetchall()
+
+    def pages(self, size: int) -> Iterator[list[tuple[str, str, str, str, str, str]]]:
+        """Yield (label, path, sha256, outcome, reason, detail) of every input in pages, by label and path."""
+        cursor = self.db.execute(
+            "SELECT o.label, o.path, coalesce(c.sha256, c.work_key, x''), o.outcome, o.reason, o.detail FROM origins o"
+            " LEFT JOIN contents c ON c.number = o.content ORDER BY o.label, o.path, o.sidecar, o.number"
+        )
+        while page := cursor.fetchmany(size):
+            yield [(named(label), named(path), text_of(sha256), *rest) for label, path, sha256, *rest in page]
+
+    def matching(self, what: str) -> list[tuple[str, str, str]]:
+        """Return (source label, path, sha256) of inputs named by sha256, by path, or by source label and path.
+
+        A name that is no input's is looked for once more as people may write it: in another Unicode form, with Windows'
+        slashes, or with the escapes that tables have for bytes that are no text.
+        """
+        known = (
+            "SELECT DISTINCT o.label, o.path, coalesce(c.sha256, c.work_key) FROM origins o JOIN contents c"
+            " ON c.number = o.content"
+        )
+        rows = self.db.execute(
+            f"{known} WHERE coalesce(c.sha256, c.work_key) = ? OR o.path = ? OR CAST(o.label || '/' || o.path AS BLOB) = ?"
+            " ORDER BY 1, 2, 3",
+            (key_of(printable(what)), raw(what), raw(what)),
+        ).fetchall()
+        if not rows:
+            forms = {what, comparable(what)}
+            rows = [
+                row
+                for row in self.db.execute(f"{known} ORDER BY 1, 2, 3")
+                for path in (named(row[1]), f"{named(row[0])}/{named(row[1])}")
+                if printable(path) in forms or comparable(path) in forms
+            ]
+        return [(named(label), named(path), text_of(sha256)) for label, path, sha256 in dict.fromkeys(rows)]
