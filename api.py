@@ -204,8 +204,9 @@ def train(
         ConfigError: settings or data do not fit.
         TrainDiverged: a loss or gradient is no finite number.
     """
-    from .model.train.config import RunSettings, configured
+    from .model.train.config import RunSettings
     from .model.train.distributed import open_world
+    from .model.train.recipes import configured
     from .model.train.trainer import train as learn
 
     places = [data] if isinstance(data, str | os.PathLike) else list(data)

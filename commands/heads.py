@@ -175,7 +175,7 @@ def model_presets(json_: Json = False) -> None:
     from ..datasets.shards.inspect import record_text
     from ..model.presets import PRESETS
     from ..model.store import outline
-    from ..model.train.config import train_preset
+    from ..model.train.recipes import train_preset
 
     rows = []
     for name in PRESETS:

@@ -73,7 +73,8 @@ def train(
 def _config(preset: str, condition: str, grow: int, assignments: list[str], parsing: bool, warm_start: str) -> TrainConfig:
     """Return the config of a preset by name, or of a file."""
     from ..manifests.config import from_plain, load_plain
-    from ..model.train.config import TrainConfig, configured, with_assignments, without_parsing
+    from ..model.train.config import TrainConfig
+    from ..model.train.recipes import configured, with_assignments, without_parsing
 
     if not preset.endswith((".yaml", ".yml", ".json")):
         return configured(preset, condition, grow, assignments, parsing=parsing, warm_start=warm_start)

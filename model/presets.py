@@ -1,6 +1,6 @@
 """Named settings of generator and discriminator: the published systems, their ablations and two sizes for small machines.
 
-A method is a set of values here; nothing else in the toolkit knows it by name. Training settings are left to `train`.
+A method is a set of values here; a preset names its published training recipe, which is left to `train.recipes`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..manifests.config import ConfigError
 from .discriminator import DiscriminatorSettings
@@ -137,24 +137,40 @@ def _tiny_planes() -> TriPlaneSettings:
     return TriPlaneSettings(resolution=64, num_features=16)
 
 
-PRESETS: dict[str, Callable[[], ModelSettings]] = {
-    "spherehead-512": spherehead_512,
-    "spherehead-512-feedback": lambda: with_feedback(spherehead_512()),
-    "spherehead-512-single": lambda: with_volume(spherehead_512(), spheres="a"),
-    "spherehead-512-planar": lambda: with_volume(spherehead_512(), volume=TriPlaneSettings()),
-    "panohead-512": panohead_512,
-    "eg3d-512": eg3d_512,
-    "eg3d-512-corrected": lambda: with_volume(eg3d_512(), axes="xy_xz_yz"),
-    "hyplanehead-512": hyplanehead_512,
-    "hyplanehead-512-planar": lambda: with_volume(hyplanehead_512(), volume=TriPlaneSettings()),
-    "small-128": small_128,
-    "small-128-planar": lambda: with_volume(small_128(), volume=TriPlaneSettings(resolution=128)),
-    "tiny-64": tiny_64,
-    "tiny-64-feedback": lambda: with_feedback(tiny_64()),
-    "tiny-64-single": lambda: with_volume(tiny_64(), spheres="a"),
-    "tiny-64-planar": lambda: with_volume(tiny_64(), volume=_tiny_planes()),
-    "tiny-64-trigrid": lambda: with_volume(tiny_64(), volume=TriGridSettings(resolution=64, num_features=16)),
-    "tiny-64-hyplane": lambda: with_volume(tiny_64(), volume=HyPlaneSettings(resolution=128, num_features=16)),
+@dataclass(frozen=True)
+class Preset:
+    """A named model and how it is trained."""
+
+    make: Callable[[], ModelSettings]
+    """Makes its settings."""
+    recipe: Literal["spherehead", "panohead", "eg3d"] = "spherehead"
+    """Published system whose training recipe it has (`train.recipes.RECIPES`)."""
+    scale: Literal["full", "one_gpu", "one_cpu"] = "full"
+    """Machine that the recipe is shortened for (`train.recipes.SCALES`)."""
+
+
+PRESETS: dict[str, Preset] = {
+    "spherehead-512": Preset(spherehead_512),
+    "spherehead-512-feedback": Preset(lambda: with_feedback(spherehead_512())),
+    "spherehead-512-single": Preset(lambda: with_volume(spherehead_512(), spheres="a")),
+    "spherehead-512-planar": Preset(lambda: with_volume(spherehead_512(), volume=TriPlaneSettings())),
+    "panohead-512": Preset(panohead_512, recipe="panohead"),
+    "eg3d-512": Preset(eg3d_512, recipe="eg3d"),
+    "eg3d-512-corrected": Preset(lambda: with_volume(eg3d_512(), axes="xy_xz_yz"), recipe="eg3d"),
+    "hyplanehead-512": Preset(hyplanehead_512, recipe="panohead"),
+    "hyplanehead-512-planar": Preset(lambda: with_volume(hyplanehead_512(), volume=TriPlaneSettings()), recipe="panohead"),
+    "small-128": Preset(small_128, scale="one_gpu"),
+    "small-128-planar": Preset(lambda: with_volume(small_128(), volume=TriPlaneSettings(resolution=128)), scale="one_gpu"),
+    "tiny-64": Preset(tiny_64, scale="one_cpu"),
+    "tiny-64-feedback": Preset(lambda: with_feedback(tiny_64()), scale="one_cpu"),
+    "tiny-64-single": Preset(lambda: with_volume(tiny_64(), spheres="a"), scale="one_cpu"),
+    "tiny-64-planar": Preset(lambda: with_volume(tiny_64(), volume=_tiny_planes()), scale="one_cpu"),
+    "tiny-64-trigrid": Preset(
+        lambda: with_volume(tiny_64(), volume=TriGridSettings(resolution=64, num_features=16)), scale="one_cpu"
+    ),
+    "tiny-64-hyplane": Preset(
+        lambda: with_volume(tiny_64(), volume=HyPlaneSettings(resolution=128, num_features=16)), scale="one_cpu"
+    ),
 }
 """Every preset by name; `-single` and `-planar` are the ablations with one sphere and with no spherical plane."""
 
@@ -169,4 +185,4 @@ def preset(name: str) -> ModelSettings:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(PRESETS)}"
         raise ConfigError(f"unknown model preset '{name}'; {hint}")
-    return PRESETS[name]()
+    return PRESETS[name].make()

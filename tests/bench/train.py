@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    from spherehead.model.train.config import configured
+    from spherehead.model.train.recipes import configured
 
     batch = configured(arguments.preset).batch
     load = os.getloadavg()[0]

@@ -10,7 +10,8 @@ from spherehead.model.discriminator import Discriminator
 from spherehead.model.old_names import RENAMED, with_present_names
 from spherehead.model.presets import preset
 from spherehead.model.store import CONFIG, FORMAT, ModelConfig, load_discriminator, write_config, write_part
-from spherehead.model.train.config import TrainConfig, configured, from_plain
+from spherehead.model.train.config import TrainConfig, from_plain
+from spherehead.model.train.recipes import configured
 
 
 def _as_before(plain: object) -> object:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from spherehead.manifests.config import ConfigError, from_plain, to_plain
 from spherehead.model.presets import PRESETS
-from spherehead.model.train.config import TrainConfig, configured, train_preset
+from spherehead.model.train.config import TrainConfig
+from spherehead.model.train.recipes import configured, train_preset
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

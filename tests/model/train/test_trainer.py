@@ -26,9 +26,10 @@ from spherehead.model.generator import Generator
 from spherehead.model.presets import preset
 from spherehead.model.store import load_generator, problems, read_config
 from spherehead.model.train.checkpoint import CheckpointWriteError, checkpoints, newest, room_needed
-from spherehead.model.train.config import RunSettings, TrainConfig, conditioned
+from spherehead.model.train.config import RunSettings, TrainConfig
 from spherehead.model.train.distributed import World
 from spherehead.model.train.progress import read_metrics
+from spherehead.model.train.recipes import conditioned
 from spherehead.model.train.record import read_record
 from spherehead.model.train.state import Average, new_state
 from spherehead.model.train.trainer import TrainDiverged, numbers, train

@@ -16,10 +16,11 @@ from spherehead.model.nets.persons import GaussianStyles
 from spherehead.model.presets import ModelSettings
 from spherehead.model.store import load_generator, read_config
 from spherehead.model.train.checkpoint import newest
-from spherehead.model.train.config import RunSettings, TrainConfig, WarmStart, conditioned, configured
+from spherehead.model.train.config import RunSettings, TrainConfig, WarmStart
 from spherehead.model.train.distributed import World
 from spherehead.model.train.first_styles import first_styles
 from spherehead.model.train.progress import read_metrics
+from spherehead.model.train.recipes import conditioned, configured
 from spherehead.model.train.state import new_state
 from spherehead.model.train.step import set_rates
 from spherehead.model.train.trainer import open_stream, train
