@@ -16,15 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
-import yaml
-
+from .parsing import parse_yaml
 from .registry import Registry
 
 T = TypeVar("T")
 MAX_BYTES = 4 << 20
 """Longest file of settings."""
-MAX_VALUES = 100_000
-"""Values that settings may have, aliases written out."""
 _BRIEF = reprlib.Repr()
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 120
 _BRIEF.maxdict = _BRIEF.maxlist = _BRIEF.maxtuple = 8
@@ -280,50 +277,6 @@ def load_plain(path: Path) -> Any:
         raise error if isinstance(error, ConfigError) else ConfigError(f"cannot read {path} as {kind}: {error}") from error
 
 
-def parse_yaml(text: str) -> Any:
-    """Parse YAML of one document; aliases may not make it larger than settings ever are, nor lead back into themselves.
-
-    Raises:
-        ValueError: it is none, or its values are of no kind that YAML knows.
-    """
-    try:
-        loader = yaml.SafeLoader(text)
-        try:
-            node = loader.get_single_node()
-            if node is None:
-                return None
-            _num_values(node, {})
-            return loader.construct_document(node)
-        finally:
-            loader.dispose()
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}"[:500]) from error
-
-
-def _num_values(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return how many values a node stands for once its aliases are written out.
-
-    Raises:
-        ValueError: more than `MAX_VALUES`, or it contains itself.
-    """
-    if id(node) in known:
-        if not known[id(node)]:
-            raise ValueError("an alias leads back into itself")
-        return known[id(node)]
-    known[id(node)] = 0
-    parts: list[yaml.Node] = []
-    if isinstance(node, yaml.SequenceNode):
-        parts = node.value
-    elif isinstance(node, yaml.MappingNode):
-        parts = [part for pair in node.value for part in pair]
-    known[id(node)] = 1 + sum(_num_values(part, known) for part in parts)
-    if known[id(node)] > MAX_VALUES:
-        raise ValueError(f"its aliases make it larger than {MAX_VALUES} values")
-    return known[id(node)]
-
-
 def brief(value: Any) -> str:
     """Return a value's repr for a message, cut where it is long."""
     try:
@@ -331,25 +284,3 @@ def brief(value: Any) -> str:
     except (ValueError, RecursionError):  # an integer of thousands of digits has no repr
         text = f"a {type(value).__name__}"
     return text if len(text) <= 200 else text[:197] + "..."
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ValueError: it is no JSON, or nested deeper than Python's parser goes.
-        OSError: it cannot be read.
-    """
-    return parse_json(path.read_bytes())
-
-
-def parse_json(data: bytes | str) -> Any:
-    """Parse JSON.
-
-    Raises:
-        ValueError: it is no JSON, or nested deeper than Python's parser goes.
-    """
-    try:
-        return json.loads(data)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error

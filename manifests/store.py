@@ -16,8 +16,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .config import ConfigError, canonical_json, fingerprint, from_plain, read_json, to_plain
+from .config import ConfigError, canonical_json, fingerprint, from_plain, to_plain
 from .faults import at_path
+from .parsing import read_json
 from .schema import HEADER_VERSION, READABLE_HEADERS
 
 MANIFEST = "manifest.parquet"

@@ -16,8 +16,8 @@ import pandas as pd
 import pyarrow as pa
 
 from ...manifests import store
-from ...manifests.config import parse_json
 from ...manifests.identity import derived_id, sample_id
+from ...manifests.parsing import parse_json
 from ...manifests.schema import COLUMNS
 from ...manifests.store import HEADER, MANIFEST, ORIGINS, Header, ManifestError, file_sha256
 from ...manifests.summary import OUTCOMES, read_frame, read_origins, recount

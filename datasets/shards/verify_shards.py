@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...manifests.config import parse_json
+from ...manifests.parsing import parse_json
 from ...manifests.schema import COLUMNS
 from ...manifests.store import Header, ShardEntry, file_sha256
 from ..camera import Camera

@@ -11,8 +11,8 @@ import dataclasses
 import glob
 import hashlib
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,11 +23,9 @@ from ..tar_members import Member, walk_file
 from .base import Refused, Source, SourceError
 from .finished import FinishedShard, finished_shard
 from .folder import file_stamp, guard_size, io_error, open_regular
-from .names import PICTURES, from_native, hidden_part, is_text
+from .names import from_native, hidden_part, is_text
 from .outside_json import MAX_BYTES, parse
-
-SIDECARS = {"mask": "mask.png", "parsing": "seg.png", "camera": "cam.json", "record": "json"}
-"""Kind of sidecar -> its suffix."""
+from .tar_groups import SIDECARS, Group, Label, key_of, labels_beside, parts_of, sorted_out
 
 
 class TarSource(Source):
@@ -101,19 +99,6 @@ class TarSource(Source):
 
 
 @dataclass
-class _Group:
-    """The members of one key."""
-
-    folder: str
-    key: str
-    members: dict[str, list[Member]] = field(default_factory=dict)
-    """What follows the key in lower case, such as ".cam.json" -> the members of that name."""
-
-    def add(self, suffix: str, member: Member) -> None:
-        self.members.setdefault(suffix.lower(), []).append(member)
-
-
-@dataclass
 class _Walk:
     """One archive's way into entries."""
 
@@ -127,25 +112,25 @@ class _Walk:
         """Yield the entries of every group of members, a group where its last member lies."""
         apart = self._keys_apart()
         self._stamp = file_stamp(os.fstat(self.file.fileno()))
-        waiting: dict[tuple[str, str], _Group] = {}
-        group = _Group("", "")
+        waiting: dict[tuple[str, str], Group] = {}
+        group = Group("", "")
         told: set[str] = set()
         for member in walk_file(self.file):
             refused, parts = self._refused(member, told)
             if parts is None:
                 if member.kind == "damage":  # what stands before it comes before it
                     yield from self._group(group)
-                    group = _Group("", "")
+                    group = Group("", "")
                 if refused is not None:
                     yield refused
                 continue
-            place = _key_of(parts)
+            place = key_of(parts)
             if hash(place) in apart:
-                waiting.setdefault(place, _Group(*place)).add(parts[-1][len(place[1]) :], member)
+                waiting.setdefault(place, Group(*place)).add(parts[-1][len(place[1]) :], member)
                 continue
             if place != (group.folder, group.key):
                 yield from self._group(group)
-                group = _Group(*place)
+                group = Group(*place)
             group.add(parts[-1][len(place[1]) :], member)
         yield from self._group(group)
         for late in waiting.values():
@@ -155,10 +140,10 @@ class _Walk:
         """Return the hashes of keys whose members do not all lie side by side, so that only those are held back."""
         seen, apart, last = set[int](), set[int](), None
         for member in walk_file(self.file):
-            parts = _parts(member)
+            parts = parts_of(member)
             if member.kind != "file" or not parts or hidden_part(parts):
                 continue
-            place = hash(_key_of(parts))
+            place = hash(key_of(parts))
             if place != last and place in seen:
                 apart.add(place)
             seen.add(place)
@@ -167,7 +152,7 @@ class _Walk:
 
     def _refused(self, member: Member, told: set[str]) -> tuple[Refused | None, list[str] | None]:
         """Return why a member is no file to look at, or the parts of its name; neither for folders and what was told."""
-        parts = _parts(member)
+        parts = parts_of(member)
         path = f"{self.tar}/{'/'.join(parts)}" if parts else self.tar
         hidden = hidden_part(parts)
         if member.kind == "damage" and member.problem is not None:
@@ -188,20 +173,20 @@ class _Walk:
             return Refused(self.label, path, "special_file", detail), None
         return None, parts
 
-    def _group(self, group: _Group) -> Iterator[SourceImage | Refused]:
+    def _group(self, group: Group) -> Iterator[SourceImage | Refused]:
         """Yield the photographs of one key, each with what lies beside it; whatever belongs to none is an entry of its own."""
         if self.finished is not None:
             yield from self._finished_group(group, self.finished)
             return
-        pictures, beside = _sorted_out(group)
+        pictures, beside = sorted_out(group)
         used: set[str] = set()
         for suffix, copies in pictures.items():
-            sidecars = _beside(suffix, pictures, beside)
+            sidecars = labels_beside(suffix, pictures, beside)
             used.update(label.suffix for label in sidecars.values())
             unclear = self._unclear(sidecars, beside, copies)
             digests: set[str] = set()
             for member in copies:
-                path = f"{self.tar}/{group.folder}{_parts(member)[-1]}"
+                path = f"{self.tar}/{group.folder}{parts_of(member)[-1]}"
                 drop = Drop(*member.problem) if member.problem else unclear
                 if drop is None and len(copies) > 1:
                     digest = self._digest(member)
@@ -214,9 +199,9 @@ class _Walk:
                     yield Refused(self.label, path, drop.reason, drop.detail)
         for member in [member for suffix, copies in beside.items() if suffix not in used for member in copies]:
             reason = member.problem or ("not_an_image", "a label without its picture")
-            yield Refused(self.label, f"{self.tar}/{group.folder}{_parts(member)[-1]}", *reason)
+            yield Refused(self.label, f"{self.tar}/{group.folder}{parts_of(member)[-1]}", *reason)
 
-    def _unclear(self, sidecars: dict[str, _Label], beside: dict[str, list[Member]], copies: list[Member]) -> Drop | None:
+    def _unclear(self, sidecars: dict[str, Label], beside: dict[str, list[Member]], copies: list[Member]) -> Drop | None:
         """Say why it is not clear what belongs to a picture, or that it cannot be read."""
         for kind, label in sidecars.items():
             found = beside[label.suffix]
@@ -258,7 +243,7 @@ class _Walk:
         tag = f"{member.size}-{member.offset}-{self._stamp}"
         return SourceImage(self.label, path, member.size, tag, rights, places)
 
-    def _finished_group(self, group: _Group, shard: FinishedShard) -> Iterator[SourceImage | Refused]:
+    def _finished_group(self, group: Group, shard: FinishedShard) -> Iterator[SourceImage | Refused]:
         """Yield a finished head, where the manifest lists a sample of this key at this place."""
         members = [member for copies in group.members.values() for member in copies]
         if not members:
@@ -304,49 +289,3 @@ class _Walk:
         if strange:
             raise ValueError(f"{strange} is no text: {brief(texts[strange])}")
         return Rights(**texts)
-
-
-def _parts(member: Member) -> list[str]:
-    return [part for part in member.name.split("/") if part not in ("", ".")]
-
-
-def _key_of(parts: list[str]) -> tuple[str, str]:
-    """Return (folder with a slash, key): the key ends at the first dot of the last part."""
-    folder = "/".join(parts[:-1])
-    return folder + "/" if folder else "", parts[-1].partition(".")[0]
-
-
-def _stem(suffix: str) -> str:
-    """Return a suffix without its last ending: ".input.jpg" -> ".input"."""
-    return suffix.rpartition(".")[0]
-
-
-@dataclass(frozen=True)
-class _Label:
-    """What lies beside a picture."""
-
-    suffix: str
-    clear: bool
-    """Whether no other picture could claim it."""
-
-
-def _sorted_out(group: _Group) -> tuple[dict[str, list[Member]], dict[str, list[Member]]]:
-    """Part a group's members into files to decode (which tells what they are, as in a folder) and labels beside pictures."""
-    endings = tuple(f".{ending}" for ending in SIDECARS.values())
-    beside = {suffix: copies for suffix, copies in group.members.items() if suffix.endswith(endings)}
-    return {suffix: copies for suffix, copies in group.members.items() if suffix not in beside}, beside
-
-
-def _beside(suffix: str, pictures: Iterable[str], beside: Container[str]) -> dict[str, _Label]:
-    """Return kind of sidecar -> its suffix for one picture: of the picture's own name, else of the key.
-
-    Rights may hold for several pictures; a camera, mask or map belongs to one.
-    """
-    named = [other for other in pictures if other.rpartition(".")[2] in PICTURES] or list(pictures)
-    stem, found = _stem(suffix), dict[str, _Label]()
-    for kind, ending in SIDECARS.items() if suffix in named else ():
-        if f"{stem}.{ending}" in beside:
-            found[kind] = _Label(f"{stem}.{ending}", kind == "record" or [_stem(other) for other in named].count(stem) == 1)
-        elif f".{ending}" in beside:
-            found[kind] = _Label(f".{ending}", kind == "record" or len(named) == 1)
-    return found

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ...manifests.config import parse_json
+from ...manifests.parsing import parse_json
 from ...manifests.store import HEADER, MANIFEST, Header, ManifestError, parse_header
 from ..arrays import Array
 from ..labels import label_problems

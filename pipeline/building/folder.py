@@ -16,8 +16,9 @@ from typing import Any
 
 from ...datasets.sources.names import native
 from ...manifests import store
-from ...manifests.config import ConfigError, read_json
+from ...manifests.config import ConfigError
 from ...manifests.faults import printable
+from ...manifests.parsing import read_json
 from .inputs import is_path
 
 STATE = ".state"

@@ -30,20 +30,10 @@ from .people.figure import Figure, build_figure
 from .people.population import PopulationSettings, deciding, draw_person
 from .rendering.denoise import denoise
 from .rendering.exact_pass import SUPERSAMPLING, Drawing, labels_of, look_with_guide
+from .rendering.exposure import develop, expose, metered_gain, window_of
 from .rendering.light import KINDS, Light, draw_background, draw_light
 from .rendering.oidn import clean, oidn_version
-from .rendering.render import (
-    CHOICES,
-    VARIANTS,
-    RenderError,
-    Studio,
-    develop,
-    expose,
-    metered_gain,
-    renderer,
-    resolve,
-    window_of,
-)
+from .rendering.render import CHOICES, VARIANTS, RenderError, Studio, renderer, resolve
 from .shading.deferred import photograph
 from .shading.surfaces import Surfaces, surfaces_of
 

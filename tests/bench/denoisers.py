@@ -19,8 +19,9 @@ from spherehead.manifests.identity import rng
 from spherehead.pipeline.synthetic.people.figure import build_figure
 from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
+from spherehead.pipeline.synthetic.rendering.exposure import develop, metered_gain
 from spherehead.pipeline.synthetic.rendering.light import draw_background, draw_light
-from spherehead.pipeline.synthetic.rendering.render import Studio, develop, metered_gain
+from spherehead.pipeline.synthetic.rendering.render import Studio
 from spherehead.pipeline.synthetic.source import MakeHumanSettings, camera_of, opened, shoot
 
 

@@ -20,9 +20,10 @@ from spherehead.pipeline.synthetic.people.figure import build_figure
 from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.rendering.denoise import denoise
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
+from spherehead.pipeline.synthetic.rendering.exposure import window_of
 from spherehead.pipeline.synthetic.rendering.light import SKY, draw_light
 from spherehead.pipeline.synthetic.rendering.preview import preview
-from spherehead.pipeline.synthetic.rendering.render import FINISHES, MAX_DEPTH, Studio, mitsuba, renderer, window_of
+from spherehead.pipeline.synthetic.rendering.render import FINISHES, MAX_DEPTH, Studio, mitsuba, renderer
 from spherehead.pipeline.synthetic.source import MakeHumanSettings, shoot
 
 

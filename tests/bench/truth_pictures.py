@@ -19,8 +19,9 @@ from spherehead.pipeline.synthetic.people.figure import build_figure
 from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.rendering.denoise import denoise
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
+from spherehead.pipeline.synthetic.rendering.exposure import composite, expose
 from spherehead.pipeline.synthetic.rendering.light import draw_background, draw_light
-from spherehead.pipeline.synthetic.rendering.render import Studio, composite, expose
+from spherehead.pipeline.synthetic.rendering.render import Studio
 
 WIDER = 1.7
 """Side of the picture in sides of the canonical crop."""

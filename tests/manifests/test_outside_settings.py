@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spherehead.commands.builds import recipe_from
-from spherehead.manifests.config import ConfigError, load_plain, parse_assignment, parse_yaml
+from spherehead.manifests.config import ConfigError, load_plain, parse_assignment
+from spherehead.manifests.parsing import parse_yaml
 from spherehead.pipeline.console.describe import describe
 from spherehead.pipeline.presets import STAGES, preset
 from spherehead.pipeline.recipe import Recipe

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from spherehead.manifests.config import to_plain
+from spherehead.manifests.config import from_plain, to_plain
 from spherehead.model.discriminator import Discriminator
 from spherehead.model.old_names import RENAMED, with_present_names
 from spherehead.model.presets import preset
 from spherehead.model.store import CONFIG, FORMAT, ModelConfig, load_discriminator, write_config, write_part
-from spherehead.model.train.config import TrainConfig, from_plain
+from spherehead.model.train.config import TrainConfig
 from spherehead.model.train.recipes import configured
 
 

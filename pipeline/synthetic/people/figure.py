@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 from scipy import sparse
@@ -24,6 +23,7 @@ from . import glasses, paint
 from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
 from .face_points import face_points, iris_points
 from .growth import grow_on, scalp_field, scalp_picture, surface_of
+from .parts import Part
 from .placement import Placement, place
 from .population import Person
 from .subdivision import quads_of, subdivide
@@ -34,58 +34,6 @@ SCALP_SHADE = 0.7
 """How much of the scalp's skin takes the colour of grown hair where that is dense: its shade, and what is too short to draw."""
 NOSE_BRIDGE = (0.0, 7.16, 1.56)
 """Where their bridge rests."""
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """One mesh of one material."""
-
-    name: str
-    points: Floats
-    """(V, 3) in the head frame, world units."""
-    normals: Floats
-    """(V, 3) unit normals for shading."""
-    faces: Array
-    """(F, 3) int32."""
-    uvs: Floats
-    """(T, 2), v down."""
-    face_uvs: Array
-    """(F, 3) int32."""
-    texture: Pixels
-    """(H, W, 4) sRGB and opacity."""
-    labels: Array
-    """(F,) uint8 class of each face."""
-    finish: str
-    """skin, eye, hair, cloth, frame, metal, lens, teeth or scan."""
-    seen_from: float = 0.5
-    """Opacity from which a point counts as this part's in the class map; above 1 it never does."""
-    fields: Floats | None = None
-    """(V, K) one value a vertex: where it is positive, faces of class skin have the class in `field_labels` instead."""
-    field_labels: tuple[int, ...] = ()
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether every texel is wholly transparent: there in the class map, but not to be seen."""
-        return not self.texture[..., 3].any()
-
-    @property
-    def is_opaque(self) -> bool:
-        """Whether no texel is transparent."""
-        return bool((self.texture[..., 3] == 255).all())
-
-
-class Drawable(Protocol):
-    """A head in parts, whoever made it."""
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """What it is made of."""
-        ...
-
-    @property
-    def strands(self) -> tuple[Strands, ...]:
-        """Hair in strands."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

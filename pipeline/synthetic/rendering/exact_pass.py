@@ -18,8 +18,8 @@ from ....datasets.camera import Camera
 from ....datasets.classes import INDEX
 from ....datasets.compiled import compiled
 from ..hair.strands import KINDS, lay_end_to_end
-from ..people.figure import Drawable, Part
 from ..people.paint import srgb_to_linear
+from ..people.parts import Drawable, Part
 from .raster import AlphaMaps, Buffers, rasterise
 from .ribbons import StrandBuffers, draw_strands, reduce_with_strands
 

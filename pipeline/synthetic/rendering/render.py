@@ -1,7 +1,8 @@
-"""Believable pictures of a figure with Mitsuba 3: materials, light and camera, and colours laid on a background.
+"""Believable pictures of a figure with Mitsuba 3: materials, light and camera.
 
-The only module that imports mitsuba. Labels come from `geometry`, who lies in front of which lamp from `light`. One process
-renders with one variant: scalar_rgb works everywhere; llvm_ad_rgb is faster where a probe in a process of its own succeeded.
+The only module that imports mitsuba. Labels come from `exact_pass`, the lamps from `light`; what a camera makes of the light is
+`exposure`'s. One process renders with one variant: scalar_rgb works everywhere; llvm_ad_rgb is faster where a probe in a
+process of its own succeeded.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import sys
 from functools import cache
 from typing import Any
 
-import cv2
 import numpy as np
 
-from ....datasets.arrays import Array, Floats, Pixels
+from ....datasets.arrays import Array, Pixels
 from ....datasets.camera import Camera
 from ..assets.formats import AssetError
 from ..hair.strands import lay_end_to_end
-from ..people.figure import Drawable, Part
-from ..people.paint import linear_to_srgb, srgb_to_linear
+from ..people.paint import srgb_to_linear
+from ..people.parts import Drawable, Part
+from .exposure import Window
 from .light import Light
 from .ribbon_mesh import ribbon_mesh
 
@@ -34,17 +35,11 @@ than the others."""
 AUTO = "auto"
 """Choice of the fastest variant that runs here; `resolve` says which that is."""
 CHOICES = (AUTO, *VARIANTS)
-Window = tuple[int, int, int, int]
-"""Left, top, right, bottom of a part of a picture in pixels."""
 PASS = 16
 """Samples a pixel that compiled variants take at once: all of a pixel's are summed in one order then. With 30 at once six
 renderings of one picture at 512 px were six different files (llvm_ad_rgb, two threads)."""
 MAX_DEPTH = 9
 """Longest light path: sheets of hair count each time they are passed."""
-METERED, METERING = 0.22, 0.35
-"""Linear grey that a camera's own meter aims at, and how much of the way it goes."""
-BRIGHT = ((0.85, 0.60), (0.95, 0.72))
-"""Shares of the head and the linear grey under which a camera keeps them: pale skin beside dark hair is not washed out."""
 _PROBE = """
 import mitsuba as mi
 mi.set_variant({variant!r})
@@ -55,10 +50,6 @@ scene = mi.load_dict({{"type": "scene", "light": {{"type": "constant"}}, "ball":
 import numpy as np
 assert np.isfinite(np.array(mi.render(scene, spp=2))).all()
 """
-
-
-LINEAR = srgb_to_linear(np.arange(256) / 255.0)
-"""Linear light of 8-bit sRGB values."""
 
 
 class RenderError(RuntimeError):
@@ -288,73 +279,3 @@ def _texture(mi: Any, picture: Pixels, raw: bool) -> dict[str, Any]:
 def sampler_of(samples: int) -> str:
     """Return the sampler for a number of samples per pixel; strata leave a quarter less noise, but not all counts divide."""
     return "multijitter" if samples % math.isqrt(samples) == 0 else "independent"
-
-
-def window_of(mask: Pixels, margin: int = 4) -> Window | None:
-    """Return the part of a picture in which an (S, S) mask covers anything, with a margin; None where it covers nothing."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return None
-    left, top = max(int(columns[0]) - margin, 0), max(int(rows[0]) - margin, 0)
-    return left, top, min(int(columns[-1]) + 1 + margin, mask.shape[1]), min(int(rows[-1]) + 1 + margin, mask.shape[0])
-
-
-def expose(picture: Array, camera: Camera, light: Light) -> Array:
-    """Bring a rendered picture to the exposure that a camera would choose, and clean single bright specks away.
-
-    Args:
-        picture: (S, S, 4) as from `Studio.photograph`.
-        camera: where it was taken from.
-        light: gives the exposure.
-
-    Returns:
-        (S, S, 4) float32: premultiplied linear colours with white at 1, and opacity.
-    """
-    gain = metered_gain(picture, light, camera)
-    colours = _without_specks(picture[..., :3] * np.float32(gain))
-    return np.dstack([colours, np.clip(picture[..., 3], 0.0, 1.0)]).astype(np.float32)
-
-
-def metered_gain(picture: Array, light: Light, camera: Camera) -> float:
-    """Return the factor on an (S, S, 4) picture that a camera would choose, from that of a meter beside the head."""
-    gain = light.gain(camera.position / camera.radius)
-    if light.steady:
-        return gain
-    solid = picture[..., 3] > 0.9
-    if solid.any():  # cameras meter what they see: a dark head is lightened by a part of what it lacks
-        grey = picture[solid][:, :3].mean(axis=1) * gain
-        factor = (METERED / max(float(np.mean(np.minimum(grey, 1.0))), 0.01)) ** METERING
-        limits = [most / max(float(np.quantile(grey, share)), 0.01) for share, most in BRIGHT]
-        gain *= min(factor, *limits)
-    return gain
-
-
-def develop(exposed: Array, background: Pixels) -> Pixels:
-    """Lay an exposed (S, S, 4) picture on an (S, S, 3) sRGB background and return (S, S, 3) sRGB."""
-    developed = background.copy()
-    window = window_of((exposed[..., 3] > 0).astype(np.uint8), margin=0)
-    if window is not None:
-        left, top, right, bottom = window
-        part = np.s_[top:bottom, left:right]
-        developed[part] = composite(_shoulder(exposed[part][..., :3]), exposed[part][..., 3:4], background[part])
-    return developed
-
-
-def _without_specks(linear: Array) -> Array:
-    """Replace pixels far brighter than all their neighbours, which few samples leave behind, by the neighbours' median."""
-    median = np.dstack([cv2.medianBlur(channel, 3) for channel in cv2.split(np.ascontiguousarray(linear))])
-    specks = linear.max(axis=2) > 2.5 * median.max(axis=2) + 0.08
-    linear[specks] = median[specks]
-    return linear
-
-
-def _shoulder(linear: Array) -> Array:
-    """Compress highlights above 0.7 smoothly towards 1, as cameras do, keeping everything below."""
-    above = np.maximum(linear - 0.7, 0.0)
-    return np.minimum(linear, 0.7) + 0.3 * (1.0 - np.exp(-above / 0.3))
-
-
-def composite(linear: Floats, alpha: Array, background: Pixels) -> Pixels:
-    """Lay premultiplied linear colours over an sRGB background, in linear light, and return sRGB."""
-    mixed = np.clip(linear + (1.0 - alpha) * LINEAR[background], 0.0, 1.0)
-    return np.round(255.0 * linear_to_srgb(mixed)).astype(np.uint8)

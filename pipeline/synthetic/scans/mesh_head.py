@@ -26,7 +26,7 @@ from ....manifests.config import unknown
 from ..assets.formats import AssetError
 from ..hair.strands import Strands
 from ..people.body import vertex_normals
-from ..people.figure import Part
+from ..people.parts import Part
 from ..people.placement import Placement, similarity
 from .meshes import MeshLimits, Surface, read_scan
 

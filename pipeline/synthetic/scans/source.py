@@ -30,8 +30,9 @@ from ....manifests.store import file_sha256
 from ..assets.formats import AssetError
 from ..rendering.denoise import denoise
 from ..rendering.exact_pass import Drawing, View, look
+from ..rendering.exposure import develop, expose, window_of
 from ..rendering.light import KINDS, draw_background, draw_light
-from ..rendering.render import CHOICES, RenderError, Studio, develop, expose, renderer, resolve, window_of
+from ..rendering.render import CHOICES, RenderError, Studio, renderer, resolve
 from ..source import named_values, person_id
 from .mesh_head import MeshHead, Sidecar, build_head, place_landmarks, read_sidecar, sidecar_of
 from .meshes import SUFFIXES, MeshLimits, companions

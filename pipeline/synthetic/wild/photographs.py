@@ -17,8 +17,8 @@ from ....manifests.config import canonical_json
 from ....manifests.identity import content_sha256, rng, sample_id
 from ..assets.library import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL, Assets
 from ..people.population import draw_person
+from ..rendering.exposure import LINEAR
 from ..rendering.light import draw_light
-from ..rendering.render import LINEAR
 from ..source import MakeHumanSettings
 from .backgrounds import draw_ground
 from .camera_chain import expose_and_store

@@ -16,9 +16,9 @@ from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.camera import Camera
 from ....datasets.shards.photographs import HIDDEN, OCCLUDER, OUTSIDE, VISIBLE, HeadLabel
 from ..rendering.exact_pass import SUPERSAMPLING, View, labels_of
+from ..rendering.exposure import metered_gain
 from ..rendering.light import KeyLight, Light
 from ..rendering.raster import NEAREST, Buffers
-from ..rendering.render import metered_gain
 from ..shading.deferred import photograph
 from ..shading.sky import turned
 from .layout import Place, canonical_view

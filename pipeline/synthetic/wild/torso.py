@@ -7,7 +7,8 @@ import numpy as np
 from ....datasets.arrays import Floats, Pixels
 from ....datasets.classes import INDEX
 from ..people.body import vertex_normals
-from ..people.figure import Figure, Part
+from ..people.figure import Figure
+from ..people.parts import Part
 
 SIDES = 36
 """Corners of a ring."""

@@ -25,8 +25,8 @@ from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people.figure import build_figure
 from spherehead.pipeline.synthetic.people.population import PopulationSettings, draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
+from spherehead.pipeline.synthetic.rendering.exposure import window_of
 from spherehead.pipeline.synthetic.rendering.light import Light, draw_light
-from spherehead.pipeline.synthetic.rendering.render import window_of
 from spherehead.pipeline.synthetic.shading.surfaces import surfaces_of
 from spherehead.pipeline.synthetic.source import SCHEME, MakeHumanSettings, MakeHumanSource, camera_of, decisive, parse
 

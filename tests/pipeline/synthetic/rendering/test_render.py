@@ -10,16 +10,9 @@ from spherehead.pipeline.synthetic.people.paint import linear_to_srgb, recoloure
 from spherehead.pipeline.synthetic.rendering import render
 from spherehead.pipeline.synthetic.rendering.denoise import denoise, spread
 from spherehead.pipeline.synthetic.rendering.exact_pass import View
+from spherehead.pipeline.synthetic.rendering.exposure import composite, expose, window_of
 from spherehead.pipeline.synthetic.rendering.light import KINDS, SKY, KeyLight, Light, blackbody, draw_background, draw_light
-from spherehead.pipeline.synthetic.rendering.render import (
-    RenderError,
-    composite,
-    expose,
-    mitsuba,
-    sampler_of,
-    usable,
-    window_of,
-)
+from spherehead.pipeline.synthetic.rendering.render import RenderError, mitsuba, sampler_of, usable
 
 
 def test_an_even_sky_gives_pi_from_every_side() -> None:

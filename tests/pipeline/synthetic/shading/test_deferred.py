@@ -13,8 +13,9 @@ from spherehead.datasets.classes import INDEX
 from spherehead.manifests.identity import rng
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people.body import vertex_normals
-from spherehead.pipeline.synthetic.people.figure import Part, build_figure
+from spherehead.pipeline.synthetic.people.figure import build_figure
 from spherehead.pipeline.synthetic.people.paint import srgb_to_linear
+from spherehead.pipeline.synthetic.people.parts import Part
 from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, labels_of, look
 from spherehead.pipeline.synthetic.rendering.light import KeyLight, Light, draw_light, sky_directions
