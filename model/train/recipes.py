@@ -23,8 +23,8 @@ from ..losses import (
 from ..losses.step import SamplingConfig
 from ..presets import PRESETS, ModelSettings, preset
 from ..volume_rendering.rays import LABEL_SIZE
-from .config import KIMG, EmaSettings, OptimiserSettings, TrainConfig
-from .schedule import Growth, Ramp, ScheduleSettings, WarmStart
+from .config import KIMG, OptimiserSettings, TrainConfig
+from .schedule import EmaSettings, Growth, Ramp, ScheduleSettings, WarmStart
 from .terms import Terms
 
 

@@ -36,10 +36,10 @@ REFUSED = {
 def test_a_preset_that_is_a_bomb_or_nonsense_is_refused_at_once(tmp_path: Path, text: str) -> None:
     path = tmp_path / "preset.yaml"
     path.write_text(text)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ConfigError) as caught:
         recipe_from(str(path))
-    assert time.perf_counter() - started < 5.0 and len(str(caught.value)) < 1500
+    assert time.process_time() - started < 5.0 and len(str(caught.value)) < 1500
     with pytest.raises(ConfigError):
         preset("heads").override([f"detect.faces={text}"])
 
