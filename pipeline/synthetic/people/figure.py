@@ -17,7 +17,7 @@ from ....datasets.classes import INDEX
 from ..assets.library import Assets, Piece
 from ..hair.scalp import Surface
 from ..hair.strands import Strands
-from ..wear.dress import dress
+from ..wear.dress import around, dress
 from ..wear.garment import Garment
 from . import glasses, paint
 from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
@@ -74,7 +74,8 @@ def build_figure(assets: Assets, person: Person) -> Figure:
         surface = maker.surface(parts)
         outfit = dress(person.wear, surface, person.growth)
         parts += [_worn_part(garment) for garment in outfit.garments]
-        strands = outfit.press(grow_on(person.growth, surface)) if person.growth is not None else ()
+        if person.growth is not None:
+            strands = outfit.press(grow_on(person.growth, around(surface, outfit)))
     return Figure(person, tuple(part for part in parts if len(part.faces)), placement, face, strands)
 
 
@@ -256,7 +257,7 @@ class _Maker:
             follow(NOSE_BRIDGE), follow((x, y, z)), follow((-x, y, z)), skin,
         )  # fmt: skip
         frame, lenses = glasses.build(look, seat)
-        lens_colour = (0.03, 0.03, 0.035) if look.lens_opacity > 0.5 else (0.9, 0.95, 1.0)
+        lens_colour = look.lens or ((0.03, 0.03, 0.035) if look.lens_opacity > 0.5 else (0.9, 0.95, 1.0))
         found = []
         for name, solid, texture, finish in (
             ("frame", frame, paint.plain(look.frame), "metal" if look.metal else "frame"),

@@ -19,6 +19,23 @@ SHAPES: Mapping[str, tuple[float, float, float, float, float]] = {
     "cat-eye": (0.270, 0.185, 2.8, 0.06, 0.07),
 }  # fmt: skip
 """Shape -> half width, half height, exponent of the superellipse, inner lower edge moved out, outer corner lifted."""
+MORE_SHAPES: Mapping[str, tuple[float, float, float, float, float]] = {
+    "large round": (0.270, 0.258, 2.0, 0.0, 0.0), "wayfarer": (0.275, 0.190, 3.2, 0.07, 0.035),
+    "butterfly": (0.310, 0.245, 2.6, 0.05, 0.06), "narrow": (0.262, 0.105, 3.4, 0.01, 0.0),
+    "hexagon": (0.262, 0.212, 1.45, 0.0, 0.0), "navigator": (0.285, 0.228, 4.2, 0.11, 0.02),
+    "shield": (0.318, 0.230, 3.0, 0.10, 0.02),
+}  # fmt: skip
+"""Further shapes, which people of `people.wear=drawn` have."""
+RIMS = ("full", "half", "none")
+"""Where a lens is framed: all around, above, or not at all."""
+TINTS = (
+    (0.03, 0.03, 0.035),
+    (0.16, 0.09, 0.04),
+    (0.05, 0.12, 0.07),
+    (0.35, 0.12, 0.10),
+    (0.10, 0.16, 0.34),
+    (0.45, 0.34, 0.06),
+)
 _ROUND = 8
 _OUTLINE = 48
 
@@ -39,6 +56,25 @@ class GlassesLook:
     """0 for clear lenses, near 1 for sun glasses."""
     metal: bool
     """Whether the frame shines like metal."""
+    rim: str = "full"
+    """One of `RIMS`."""
+    lens: tuple[float, float, float] | None = None
+    """sRGB colour of the lenses; dark grey or clear, after their opacity, where None."""
+    temple: float = 0.8
+    """Radius of the temples as a share of the rims'."""
+
+
+def draw_frame(random: np.random.Generator, frame: tuple[float, float, float]) -> GlassesLook:
+    """Draw glasses of the wider choice: all shapes, with and without rims, clear, tinted or dark."""
+    shapes = [*SHAPES, *MORE_SHAPES]
+    shape = shapes[int(random.integers(len(shapes)))]
+    metal = bool(random.random() < 0.4)
+    opacity = float(random.choice([0.0, 0.0, 0.45, 0.75, 0.92]))
+    thickness = float(random.uniform(0.006, 0.012) if metal else random.uniform(0.012, 0.034))
+    red, green, blue = TINTS[int(random.integers(len(TINTS)))] if opacity else (0.9, 0.95, 1.0)
+    rim = RIMS[int(random.choice(3, p=(0.7, 0.18, 0.12)))]
+    size, temple = float(random.uniform(0.86, 1.15)), float(random.uniform(0.7, 1.5))
+    return GlassesLook(shape, frame, size, thickness, opacity, metal, rim, (red, green, blue), temple)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +111,12 @@ def build(look: GlassesLook, seat: Seat) -> tuple[Solid, Solid]:
     for side, eye, ear in ((1.0, seat.left_eye, seat.left_ear), (-1.0, seat.right_eye, seat.right_ear)):
         outline = _outline(look) * [side, 1.0] + [float(eye[0]) + 0.012 * side, centre_y]
         rim = np.column_stack([outline, front - 0.22 * outline[:, 0] ** 2])
-        tubes.append(_tube(rim, look.thickness, closed=True))
+        if look.rim == "full":
+            tubes.append(_tube(rim, look.thickness, closed=True))
+        elif look.rim == "half":
+            tubes.append(_tube(rim[: _OUTLINE // 2 + 1], look.thickness))
         lenses.append(_fan(rim))
-        tubes.append(_tube(_temple(rim, ear, side, seat, look.thickness), look.thickness * 0.8))
+        tubes.append(_tube(_temple(rim, ear, side, seat, look.thickness), look.thickness * look.temple))
     tubes.append(_tube(_bridge(look, seat, front, centre_y), look.thickness * 0.9))
     return _join(tubes), _join(lenses)
 
@@ -93,7 +132,7 @@ def _foremost(seat: Seat, eyes: Floats) -> float:
 
 def _outline(look: GlassesLook) -> Floats:
     """Return (N, 2) points of the left lens's outline around its middle, x away from the nose."""
-    half_width, half_height, power, narrow, lift = SHAPES[look.shape]
+    half_width, half_height, power, narrow, lift = {**SHAPES, **MORE_SHAPES}[look.shape]
     angle = np.linspace(0.0, 2.0 * np.pi, _OUTLINE, endpoint=False)
     x = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** (2.0 / power)
     y = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** (2.0 / power)
@@ -125,7 +164,7 @@ def _temple(rim: Floats, ear: Floats, side: float, seat: Seat, radius: float) ->
 
 def _bridge(look: GlassesLook, seat: Seat, front: float, centre_y: float) -> Floats:
     """Return the arc between the lenses."""
-    half_width = SHAPES[look.shape][0] * look.size
+    half_width = {**SHAPES, **MORE_SHAPES}[look.shape][0] * look.size
     inner = max(0.04, abs(float(seat.left_eye[0])) + 0.012 - half_width)
     x = np.linspace(-inner, inner, 9)
     lift = 1.0 - (x / inner) ** 2

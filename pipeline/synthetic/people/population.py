@@ -22,7 +22,7 @@ from ..hair.styles import draw_beard, draw_hair
 from ..wear.look import Wear
 from ..wear.wardrobe import WearShares, draw_wear, under
 from .face_morphs import detail_weights, expression_weights, macro_weights
-from .glasses import SHAPES, GlassesLook
+from .glasses import SHAPES, GlassesLook, draw_frame
 
 Colour = tuple[float, float, float]
 """sRGB, 0 to 1."""
@@ -164,7 +164,12 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
 
 def _dressed(person: Person, seed: int, settings: PopulationSettings) -> Person:
     """Give somebody things to wear; cards of hair, which nothing presses, are not worn under head-wear."""
-    wear = draw_wear(settings.shares, rng(seed, person.name, "wear"))
+    random = rng(seed, person.name, "wear")
+    wear = draw_wear(settings.shares, person.male, random)
+    if person.glasses is not None and random.random() < settings.shares.frames:
+        person = dataclasses.replace(person, glasses=draw_frame(random, person.glasses.frame))
+    if wear.head is not None and wear.head.kind == "hairband" and person.scalp != "covered":
+        wear = dataclasses.replace(wear, head=None)
     if wear.head is None:
         return dataclasses.replace(person, wear=wear)
     growth, scalp = person.growth, "stubble" if person.growth is None and person.scalp != "bare" else person.scalp

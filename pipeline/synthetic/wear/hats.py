@@ -78,7 +78,7 @@ def ribs(azimuth: Floats, count: int, sharp: float = 0.6) -> Floats:
     return np.asarray(np.abs(np.cos(0.5 * count * azimuth)) ** sharp)
 
 
-def beanie(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garment], Cover]:
+def beanie(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garment], list[Cover]]:
     """Make a knitted cap: with or without a cuff (option 1), and with a pompom (option 2 or 3)."""
     random = np.random.Generator(np.random.Philox(look.seed))
     crown = crown_of(field, look, hair)
@@ -95,7 +95,7 @@ def beanie(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garm
     if look.option >= 2:
         top = crown.frame.place(np.zeros(1), np.full(1, 0.5 * np.pi), crown.radii[:1, -1] + thick[:1, -1] + 1.6 * CENTIMETRE)[0]
         found.append(_pompom(top, 2.2 * CENTIMETRE, look, random))
-    return found, crown.cover()
+    return found, [crown.cover()]
 
 
 def _cuff(crown: Crown, thick: Floats, look: HeadWear) -> Garment:
@@ -127,7 +127,7 @@ def _pompom(middle: Floats, size: float, look: HeadWear, random: np.random.Gener
     return Garment(wool.name, wool.label, wool.finish, middle + away * rough, wool.faces, wool.uvs, wool.face_uvs, wool.texture)
 
 
-def cap(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garment], Cover]:
+def cap(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garment], list[Cover]]:
     """Make a cap of six panels with a visor, worn forwards, aside or backwards; option 1 has another front panel."""
     crown = crown_of(field, look, hair, spread=11.0)
     share = np.linspace(0.0, 1.0, UP)[None]
@@ -145,13 +145,13 @@ def cap(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garment
     picture[..., :3] *= 1.0 - 0.28 * stitched[None, :, None]
     edge = hemmed(crown, tall)[:, :2]
     found = [grid("cap", "hat", "cloth", np.concatenate([edge, shell], axis=1), opaque(picture[..., :3]), closed=True)]
-    found.append(_visor(crown, look, 52.0, 0.35))
+    found.append(visor(crown, look, 52.0, 0.35))
     top = crown.frame.place(np.zeros(1), np.full(1, 0.5 * np.pi), crown.radii[:1, -1] + tall[:1, -1])[0]
     found.append(ball("button", "hat", "cloth", top, np.array([0.6, 0.3, 0.6]) * CENTIMETRE, plain(look.trim), 8))
-    return found, crown.cover()
+    return found, [crown.cover()]
 
 
-def _visor(crown: Crown, look: HeadWear, half: float, drop: float) -> Garment:
+def visor(crown: Crown, look: HeadWear, half: float, drop: float, finish: str = "cloth") -> Garment:
     """Make a visor: a bent sheet with a thickness before the crown's front.
 
     Args:
@@ -159,6 +159,7 @@ def _visor(crown: Crown, look: HeadWear, half: float, drop: float) -> Garment:
         look: length and colour.
         half: half of the azimuth that it spans, degrees.
         drop: how far its sides bend down, a share of its length.
+        finish: cloth, or frame where it is hard.
     """
     num, rows = 41, 9
     azimuth = np.radians(np.linspace(-half, half, num))
@@ -178,10 +179,10 @@ def _visor(crown: Crown, look: HeadWear, half: float, drop: float) -> Garment:
     rim = 0.5 * (sheet[:, -1:] + under[:, -1:]) + 0.12 * CENTIMETRE * out[:, None]
     points = np.concatenate([under, rim, sheet[:, ::-1]], axis=1)
     fabric = Fabric("twill", look.trim, look.trim, 1.0, look.seed)
-    return grid("visor", "hat", "cloth", points, paint(fabric, 20.0, 16.0, (128, 256)))
+    return grid("visor", "hat", finish, points, paint(fabric, 20.0, 16.0, (128, 256)))
 
 
-def brimmed(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garment], Cover]:
+def brimmed(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garment], list[Cover]]:
     """Make a hat with a brim all around: 0 soft and round, 1 with a creased crown, 2 a bucket, 3 wide and of straw."""
     crown = crown_of(field, look, hair, spread=14.0)
     share = np.linspace(0.0, 1.0, UP)[None]
@@ -204,7 +205,7 @@ def brimmed(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Gar
     if look.option != 2:
         band = _band_around(crown, tall, 3.0 if look.option == 1 else 2.2)
         found.append(grid("hat band", "hat", "cloth", band, plain(look.trim), closed=True))
-    return found, crown.cover()
+    return found, [crown.cover()]
 
 
 def _band_around(crown: Crown, tall: Floats, wide: float) -> Floats:

@@ -10,6 +10,8 @@ PATTERNS = ("plain", "knit", "twill", "stripes", "check", "dots", "blots", "pane
 HEAD_WEAR = (
     "cap", "beanie", "brim", "turban", "headscarf", "hijab", "hood", "headband", "hairband", "helmet", "headphones",
 )  # fmt: skip
+EARRINGS = ("studs", "hoops", "drops", "beads")
+NECKLACES = ("chain", "pendant", "pearls", "choker")
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,35 @@ class HeadWear:
 
 
 @dataclass(frozen=True)
+class Accessory:
+    """Something on ears, neck or mouth."""
+
+    kind: str
+    """One of `EARRINGS`, `NECKLACES`, "scarf", "collar" or "mask"."""
+    fabric: Fabric = Fabric()
+    colour: Colour = (0.8, 0.65, 0.3)
+    """Colour of its metal."""
+    second: Colour = (0.85, 0.85, 0.85)
+    """Colour of stones, pearls and pendants."""
+    size: float = 1.0
+    """Factor on its size, for earrings and chains the size in centimetres or so."""
+    length: float = 1.0
+    """How far it hangs: centimetres for earrings, 0 to 1 for necklaces."""
+    option: int = 0
+    """Which of the kind's variants it is."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Wear:
     """Everything that a person wears beside MakeHuman's clothes."""
 
     head: HeadWear | None = None
+    ears: Accessory | None = None
+    neck: Accessory | None = None
+    mask: Accessory | None = None
 
     @property
     def things(self) -> tuple[str, ...]:
         """Names of what is worn."""
-        return () if self.head is None else (self.head.kind,)
+        return tuple(piece.kind for piece in (self.head, self.ears, self.neck, self.mask) if piece is not None)

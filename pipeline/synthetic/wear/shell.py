@@ -64,6 +64,15 @@ def reach(field: DistanceField, frame: Frame, azimuth: Floats, elevation: Floats
     return np.asarray(far.reshape(unit.shape[:-1]))
 
 
+def outside(points: Floats, field: DistanceField, lift: float) -> Floats:
+    """Return (N, 3) points moved outwards where they lie less than `lift` world units outside of a head."""
+    moved = points.astype(np.float64)
+    for _ in range(4):
+        lack = np.maximum(lift - field.at(moved), 0.0)
+        moved = moved + lack[:, None] * field.normals(moved)
+    return np.asarray(moved)
+
+
 def taut(radii: Floats, spread: tuple[float, float], rounds: int = 4, closed: bool = True) -> Floats:
     """Return cloth that lies over (A, E) radii: never below them, smooth where they are hollow.
 

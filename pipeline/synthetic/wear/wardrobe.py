@@ -14,7 +14,7 @@ import numpy as np
 
 from ....manifests.config import ConfigError
 from ..hair.look import Colour, HairLook
-from .look import Fabric, HeadWear, Wear
+from .look import EARRINGS, NECKLACES, Accessory, Fabric, HeadWear, Wear
 
 Range = tuple[float, float]
 COLOURS: tuple[Colour, ...] = (
@@ -35,6 +35,34 @@ class WearShares:
     """With a knitted cap."""
     brim: float = 0.025
     """With a hat that has a brim."""
+    turban: float = 0.02
+    """With a turban."""
+    headscarf: float = 0.015
+    """With a scarf tied behind the head."""
+    hijab: float = 0.025
+    """With a scarf around head and neck."""
+    hood: float = 0.02
+    """With a hood up."""
+    headband: float = 0.02
+    """With a band around the head."""
+    hairband: float = 0.015
+    """With a hoop in the hair."""
+    helmet: float = 0.015
+    """With a helmet."""
+    headphones: float = 0.02
+    """With headphones."""
+    earrings: float = 0.5
+    """With earrings, of women; men have a fifth of that."""
+    necklace: float = 0.25
+    """With a necklace, of women; men have a third of that."""
+    scarf: float = 0.06
+    """With a scarf around the neck."""
+    collar: float = 0.05
+    """With a high collar."""
+    mask: float = 0.03
+    """With a mask over nose and mouth."""
+    frames: float = 0.6
+    """With a frame or a tinted lens of the wider choice, of those with glasses."""
 
     def __post_init__(self) -> None:
         values = dataclasses.asdict(self)
@@ -58,19 +86,97 @@ KINDS: Mapping[str, Kind] = {
         "edge": (-16.0, 2.0), "lean": (24.0, 36.0), "slack": (0.2, 3.0), "brim": (3.5, 6.0)}),
     "brim": Kind({"plain": 2.0, "twill": 1.0, "check": 0.4, "stripes": 0.2}, 4, {
         "edge": (-2.0, 3.0), "lean": (14.0, 24.0), "slack": (0.6, 2.0), "brim": (4.5, 10.0)}),
+    "turban": Kind({"plain": 4.0, "blots": 0.4, "stripes": 0.2}, 3, {
+        "edge": (-16.0, -5.0), "lean": (26.0, 34.0), "slack": (1.4, 3.4), "brim": (4.0, 6.0)}),
+    "headscarf": Kind({"plain": 1.0, "dots": 1.0, "blots": 1.5, "check": 0.5}, 1, {
+        "edge": (-6.0, 2.0), "lean": (24.0, 34.0), "slack": (0.0, 0.5), "brim": (6.0, 12.0)}),
+    "hijab": Kind({"plain": 4.0, "blots": 1.0, "dots": 0.3}, 1, {
+        "edge": (-8.0, 8.0), "lean": (0.0, 0.0), "slack": (0.0, 0.5), "brim": (5.0, 6.0)}),
+    "hood": Kind({"plain": 3.0, "twill": 1.0, "blots": 0.4}, 1, {
+        "edge": (-12.0, 10.0), "lean": (0.0, 0.0), "slack": (0.0, 1.6), "brim": (5.0, 6.0)}),
+    "headband": Kind({"plain": 1.0, "knit": 1.5, "stripes": 0.4, "blots": 0.4}, 3, {
+        "edge": (0.0, 8.0), "lean": (22.0, 32.0), "slack": (0.0, 0.5), "brim": (2.5, 7.0)}),
+    "hairband": Kind({"plain": 2.0, "dots": 0.6, "check": 0.4, "blots": 0.4}, 2, {
+        "edge": (0.0, 1.0), "lean": (14.0, 40.0), "slack": (0.0, 0.5), "brim": (4.0, 7.0)}),
+    "helmet": Kind({"plain": 1.0}, 3, {
+        "edge": (0.0, 6.0), "lean": (10.0, 18.0), "slack": (0.0, 0.5), "brim": (3.0, 4.0)}),
+    "headphones": Kind({"plain": 1.0}, 2, {
+        "edge": (0.0, 1.0), "lean": (0.0, 24.0), "slack": (0.0, 0.5), "brim": (3.0, 4.0)}),
 }  # fmt: skip
 
 
-def draw_wear(shares: WearShares, random: np.random.Generator) -> Wear:
-    """Draw what a person wears."""
+METALS: tuple[Colour, ...] = ((0.83, 0.66, 0.33), (0.75, 0.75, 0.76), (0.80, 0.52, 0.42), (0.25, 0.25, 0.27))
+STONES: tuple[Colour, ...] = (
+    (0.88, 0.87, 0.84), (0.05, 0.05, 0.06), (0.55, 0.06, 0.10), (0.08, 0.22, 0.48), (0.06, 0.38, 0.24), (0.85, 0.66, 0.35),
+    (0.45, 0.75, 0.80), (0.92, 0.88, 0.80),
+)  # fmt: skip
+MASKS: tuple[Colour, ...] = ((0.45, 0.66, 0.80), (0.90, 0.90, 0.89), (0.05, 0.05, 0.06), (0.55, 0.75, 0.70))
+
+
+def draw_wear(shares: WearShares, male: float, random: np.random.Generator) -> Wear:
+    """Draw what a person wears.
+
+    Args:
+        shares: how many people wear what.
+        male: 0 woman, 1 man; jewellery, hijabs and hair bands are mostly women's here, turbans men's.
+        random: drawn numbers.
+    """
     chance, head = float(random.random()), None
     for kind in KINDS:
-        share = float(getattr(shares, kind))
+        share = float(getattr(shares, kind)) * _leaning(kind, male)
         if 0.0 <= chance < share:
             head = draw_head_wear(kind, random)
             break
         chance -= share
-    return Wear(head)
+    hidden = head is not None and head.kind in ("hijab", "hood", "helmet", "headphones")
+    ears = neck = mask = None
+    jewelled = random.random(4)
+    if jewelled[0] < shares.earrings * (1.0 - 0.8 * male):
+        kind = str(random.choice(EARRINGS if male < 0.5 else EARRINGS[:2], p=(0.35, 0.35, 0.2, 0.1) if male < 0.5 else None))
+        one = int(random.choice([0, 1, 2], p=[0.9, 0.05, 0.05] if male < 0.5 else [0.4, 0.3, 0.3]))
+        ears = None if hidden else _accessory(kind, random, (0.6, 1.2), (0.6, 3.5), one)
+        if ears is not None and kind == "hoops":
+            ears = replace(ears, size=float(random.uniform(0.5, 2.2)))
+    if jewelled[1] < shares.scarf + shares.collar:
+        kind = "scarf" if jewelled[1] < shares.scarf else "collar"
+        neck = replace(_accessory(kind, random, (0.0, 1.0), (0.0, 1.0), int(random.integers(2))), fabric=_wool(random))
+    elif jewelled[2] < shares.necklace * (1.0 - 0.67 * male):
+        neck = _accessory(str(random.choice(NECKLACES)), random, (0.7, 1.4), (0.0, 1.0), 0)
+    if jewelled[3] < shares.mask:
+        mask = _accessory("mask", random, (0.0, 1.0), (0.0, 1.0), int(random.integers(3)))
+        colour = MASKS[int(random.integers(len(MASKS)))] if mask.option != 1 else mask.fabric.colour
+        mask = replace(
+            mask, fabric=replace(mask.fabric, colour=colour, pattern=mask.fabric.pattern if mask.option == 1 else "plain")
+        )
+    if head is not None and head.kind in ("hijab", "hood"):
+        neck = None
+    return Wear(head, ears, neck, mask)
+
+
+def _leaning(kind: str, male: float) -> float:
+    """Return the factor on a kind's share, which is 1 on average over as many men as women."""
+    women = {"hijab": 2.0, "headscarf": 1.6, "hairband": 1.9, "turban": 0.5, "cap": 0.6, "helmet": 0.8}.get(kind, 1.0)
+    return women * (1.0 - male) + (2.0 - women) * male
+
+
+def _accessory(kind: str, random: np.random.Generator, size: Range, length: Range, option: int) -> Accessory:
+    names = ("plain", "stripes", "dots", "blots", "check")
+    fabric = Fabric(
+        str(random.choice(names)),
+        _colour(random),
+        _colour(random),
+        float(random.uniform(0.5, 1.0)),
+        int(random.integers(1 << 31)),
+    )
+    return Accessory(
+        kind, fabric, METALS[int(random.integers(len(METALS)))], STONES[int(random.integers(len(STONES)))],
+        float(random.uniform(*size)), float(random.uniform(*length)), option, int(random.integers(1 << 31)),
+    )  # fmt: skip
+
+
+def _wool(random: np.random.Generator) -> Fabric:
+    pattern = str(random.choice(["knit", "knit", "plain", "check", "stripes"]))
+    return Fabric(pattern, _colour(random), _colour(random), float(random.uniform(0.8, 1.6)), int(random.integers(1 << 31)))
 
 
 def draw_head_wear(kind: str, random: np.random.Generator) -> HeadWear:
@@ -100,8 +206,11 @@ def _colour(random: np.random.Generator) -> Colour:
 
 def under(look: HairLook, head: HeadWear | None) -> HairLook:
     """Return the hair as it is worn under something: what is tied high comes down, what stands lies."""
-    if head is None:
+    if head is None or head.kind in ("headband", "hairband", "headphones"):
         return look
+    if head.kind in ("turban", "hijab"):  # all of it goes beneath
+        short = {name: min(getattr(look, name), most) for name, most in (("top", 5.0), ("sides", 2.0), ("back", 2.0))}
+        return replace(look, tie="", comb="back", fringe=0.0, strip=0.0, curl=min(look.curl, 0.2), clumps=0, **short)
     if look.tie in ("bun", "top-knot", "space buns", "half-up", "ponytail", "braid"):
         tie = "braid" if look.tie == "braid" else "ponytail" if look.tie in ("ponytail", "half-up") else "bun"
         return replace(look, tie=tie, tie_height=-30.0, thickness=min(look.thickness, 0.9))
