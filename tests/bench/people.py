@@ -1,15 +1,18 @@
 """A sheet of rendered people, seen from all around: for the README, and for looking at many heads at once.
 
-Run: python tests/bench/people.py ASSETS docs/people.jpg --heads 4,8,15 --views 8 --seed 1 --backdrop --cell 192
+Run: python tests/bench/people.py ASSETS docs/people.jpg --heads 356,276,171,57,364,290 --views 8 --backdrop --size 512 \
+         --cell 256 --zoom 0.8 --people light=raster,people.hair=grown,people.wear=drawn,people.glasses=0.15
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +25,8 @@ from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
 from spherehead.pipeline.synthetic.rendering.preview import preview
 from spherehead.pipeline.synthetic.rendering.render import Studio
-from spherehead.pipeline.synthetic.source import MakeHumanSettings, shoot
+from spherehead.pipeline.synthetic.shading.surfaces import surfaces_of
+from spherehead.pipeline.synthetic.source import MakeHumanSettings, parse, shoot
 
 
 def studio_wall(size: int) -> np.ndarray:
@@ -46,20 +50,30 @@ def finished(folder: Path, heads: Sequence[int], views: int) -> list[np.ndarray]
     return [picture for head in heads for _, picture in sorted(found[head], key=lambda item: item[0])[:views]]
 
 
+def from_text(text: str) -> dict[str, Any]:
+    """Return the settings that a text tells beside the options of this script."""
+    told = parse(f"makehuman:{text}")
+    return {"light": told.light, "people": told.people}
+
+
 def rendered(options: argparse.Namespace, heads: Sequence[int]) -> list[np.ndarray]:
     """Render the pictures of a sheet."""
     assets = open_assets(options.assets)
-    settings = MakeHumanSettings(seed=options.seed, size=options.size, samples=options.samples, background=options.background)
+    plain = MakeHumanSettings(seed=options.seed, size=options.size, samples=options.samples, background=options.background)
+    settings = dataclasses.replace(plain, **from_text(options.people))
     backdrop = studio_wall(options.size) if options.backdrop else None
     cells = []
     for place, head in enumerate(heads):
-        figure = build_figure(assets, draw_person(assets, options.seed, head))
+        figure = build_figure(assets, draw_person(assets, options.seed, head, settings.people))
         drawing = Drawing(figure)
-        studio = None if options.quick else Studio(figure)
+        studio = surfaces_of(drawing) if settings.light == "raster" else None if options.quick else Studio(figure)
         start = 0.38197 * place if options.turned else 0.0  # the golden section: no two heads from the same sides
         for view in range(options.views):
             yaw = math.remainder(2.0 * math.pi * (start + view / options.views), 2.0 * math.pi)
             camera = Camera.look_at(yaw, 0.06)
+            camera = dataclasses.replace(
+                camera, intrinsics=camera.intrinsics * [[options.zoom, 1, 1], [1, options.zoom, 1], [1, 1, 1]]
+            )
             if studio is None:
                 picture = preview(drawing, camera, options.size)
             else:
@@ -84,6 +98,8 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=0, help="pictures a row; 0: one head a row")
     parser.add_argument("--set", type=Path, help="take the pictures from a finished set of makehuman: instead of rendering")
     parser.add_argument("--quick", action="store_true", help="previews instead of renders")
+    parser.add_argument("--people", default="", help="settings of people and light, as after makehuman:")
+    parser.add_argument("--zoom", type=float, default=1.0, help="factor on the canonical focal length")
     parser.add_argument("--quality", type=int, default=88)
     parser.add_argument("--turned", action="store_true", help="each head from other sides than the one before")
     options = parser.parse_args()

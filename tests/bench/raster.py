@@ -3,23 +3,31 @@
 Canonical crops and photographs (framing=wild), 20 views a person, CPU time of one process, medians of people or casts with
 their spread; assets and loops are warm. Rates are 1 over the median cost of a picture, its share of the person included.
 
+Then heads of 30,000 strands, each of one style: growing them, drawing them before a camera, and a whole picture with light and
+labels, at each size.
+
 Run: python tests/bench/raster.py ASSETS --heads 12 --sizes 128,256
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
+from spherehead.datasets.camera import Camera
 from spherehead.datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
 from spherehead.datasets.shards.photographs import photograph_members
+from spherehead.pipeline.synthetic.hair.look import Growth
+from spherehead.pipeline.synthetic.hair.styles import STYLES, draw_hair
 from spherehead.pipeline.synthetic.people.figure import build_figure
 from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
 from spherehead.pipeline.synthetic.rendering.render import Studio
+from spherehead.pipeline.synthetic.rendering.ribbons import draw_strands
 from spherehead.pipeline.synthetic.shading.surfaces import surfaces_of
 from spherehead.pipeline.synthetic.source import MakeHumanSettings, Shot, camera_of, opened, shoot
 from spherehead.pipeline.synthetic.wild.photographs import cast_of, compose
@@ -57,6 +65,25 @@ def wild(settings: MakeHumanSettings, number: int) -> tuple[float, float]:
     return (time.process_time() - started) / count, heads / count
 
 
+def hairy(settings: MakeHumanSettings, style: str) -> tuple[float, float, float]:
+    """Return CPU seconds of a person with 30,000 strands of a style: growing all of the person, drawing strands, a picture."""
+    assets, camera = opened(settings.assets), Camera.look_at(0.6, 0.1)
+    person = draw_person(assets, settings.seed, 1, settings.people)
+    look = draw_hair(0.5, 0.3, 0.5, (0.2, 0.1, 0.1), 0.0, np.random.default_rng(1), style)
+    growth = Growth(dataclasses.replace(look, count=30000))
+    started = time.process_time()
+    figure = build_figure(assets, dataclasses.replace(person, hair="", hat="", scalp="covered", growth=growth))
+    drawing = Drawing(figure)
+    grown = time.process_time()
+    nothing = np.full((3 * settings.size, 3 * settings.size), np.inf, dtype=np.float32)
+    draw_strands(drawing.strands, camera, nothing)
+    drawn = time.process_time()
+    surfaces = surfaces_of(drawing)
+    ready = time.process_time()
+    shoot(settings, figure, surfaces, drawing, camera, 0)
+    return grown - started, drawn - grown, time.process_time() - ready
+
+
 def told(name: str, seconds: list[float], more: str = "") -> None:
     middle, (low, high) = float(np.median(seconds)), np.percentile(seconds, [10, 90])
     print(f"{name:34s} {1e3 * middle:7.1f} ms ({1e3 * low:.1f} to {1e3 * high:.1f}), {1.0 / middle:5.1f} pictures/s{more}")
@@ -82,6 +109,11 @@ def main() -> None:
         wild(street, 0)
         photo_costs, heads = zip(*(wild(street, number) for number in range(1, 1 + options.casts)), strict=True)
         told(f"raster, wild, {size} px", list(photo_costs), f", {np.mean(heads):.2f} heads in one")
+        rows = [hairy(settings, style) for style in ["short", *STYLES]][1:]
+        for what, costs in zip(("grown", "drawn", "whole picture"), zip(*rows, strict=True), strict=True):
+            told(
+                f"30,000 strands, {what}, {size} px", list(costs), f", at most {1e3 * max(costs):.0f} ms of {len(rows)} styles"
+            )
         if not options.skip_paths:
             traced = MakeHumanSettings(seed=1, size=size, samples=16, assets=folder)
             canonical(traced, 1000, 1)

@@ -30,8 +30,8 @@ def _places(look: BeardLook, rest: Floats) -> _Places:
     # cheeks: below a line from the sideburn to the corner of the mouth; not below the jaw's turn to the neck
     line = np.interp(x, [0.05, 0.085, 0.12, 0.15], [-0.15, -0.125, -0.075 + 0.03 * look.high, -0.03 + 0.04 * look.high])
     under = ramp(y, -0.275, -0.235)
-    cheek = ramp(line - y, -0.006, 0.012) * front * under * ramp(x, 0.045, 0.065)
-    chin = ramp(0.062 - x, -0.004, 0.012) * ramp(-0.150 - y, -0.003, 0.006) * under * ramp(z, 0.02, 0.06)
+    cheek = ramp(line - y, -0.010, 0.026) * front * under * ramp(x, 0.045, 0.065)
+    chin = ramp(0.062 - x, -0.006, 0.018) * ramp(-0.150 - y, -0.003, 0.006) * under * ramp(z, 0.02, 0.06)
     lower = -0.35 * np.maximum(x - 0.045, 0.0)
     lip = ramp(0.078 - x, -0.004, 0.01) * ramp(y, -0.122 + lower, -0.114 + lower)
     lip = lip * ramp(-0.078 - y, -0.002, 0.008) * ramp(z, 0.09, 0.12)
@@ -46,6 +46,7 @@ def _places(look: BeardLook, rest: Floats) -> _Places:
     shares = np.stack([share * (long > 0.0) for share, long in parts])
     total = shares.max(axis=0)
     long = (shares * np.array([[value] for _, value in parts])).sum(axis=0) / np.maximum(shares.sum(axis=0), 1e-6)
+    long = long * (0.4 + 0.6 * total)  # shorter and thinner towards its edge
     return _Places(long, total * look.density)
 
 

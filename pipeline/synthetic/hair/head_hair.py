@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
-from .growing import Wishes, grow
+from .growing import FACE_FROM, FACE_REACH, FACE_TOP, Wishes, grow
 from .look import HairLook
 from .scalp import CENTIMETRE, CENTRE, HAIRLINE, Roots, Surface, sow, within
 from .shaping import curl, gather, locks, resampled, stray
@@ -14,6 +14,10 @@ from .ties import Tie, direction, hanging, rows, tails
 
 WHORL = (np.pi - 0.25, np.radians(52.0))
 """Azimuth and elevation of the place from which hair turns outwards."""
+
+
+SHOULDER = 0.55
+"""World units from the middle plane at which long hair that slides along a shoulder ends."""
 
 
 def ramp(value: Floats, low: Floats | float, high: Floats | float) -> Floats:
@@ -32,7 +36,7 @@ def density(look: HairLook, azimuth: Floats, elevation: Floats) -> Floats:
     """
     inside = within(azimuth, elevation, hairline(look.receding))
     waves = 0.18 * np.sin(23.0 * azimuth + look.seed % 7) + 0.12 * np.sin(51.0 * azimuth + look.seed % 11)
-    found = ramp(inside + waves, -0.25, 0.7)
+    found = ramp(inside + waves, -0.35, 1.1)
     if look.crown > 0.0:
         away = np.arccos(np.clip(direction(azimuth, elevation) @ direction(*WHORL), -1.0, 1.0)) * 0.2 / CENTIMETRE
         found = found * ramp(away, 5.5 * look.crown - 1.2, 5.5 * look.crown + 1.4)
@@ -74,12 +78,36 @@ def build_hair(look: HairLook, surface: Surface) -> tuple[Strands, ...]:
         points = [rows(roots, look, surface.field, random)]
     else:
         points = _tied(look, roots, long, surface, random)
-    loose = 0.35 if look.tie not in ("", "half-up") else 1.0
+    loose = 0.45 if look.tie not in ("", "half-up") else 1.0
     found = []
     for number, some in enumerate(points):
         shaped = stray(some, look.frizz * loose * CENTIMETRE, random)
+        shaped = flyaways(shaped, 0.5 * CENTIMETRE, random) if look.top > 3.0 and look.tie != "cornrows" else shaped
+        if look.fringe <= 0.0 and look.comb not in ("forward", "up"):
+            shaped = off_face(shaped, 3.9 * CENTIMETRE)
+        shaped[..., 0] = np.clip(shaped[..., 0], -SHOULDER, SHOULDER)
         found.append(_strands(look, "hair" if number == 0 else f"hair {number}", shaped, random))
     return tuple(found)
+
+
+def flyaways(points: Array, size: float, random: np.random.Generator, share: float = 0.03) -> Array:
+    """Let some of (S, K, 3) strands stand off the others by about `size` world units, so that outlines are soft."""
+    chosen = random.random(len(points)) < share
+    points = points.copy()
+    points[chosen] = stray(points[chosen], size, random)
+    return points
+
+
+def off_face(points: Array, half: float) -> Array:
+    """Draw (S, K, 3) strands aside that curls and locks have brought before the face, `half` world units from its middle."""
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    along = np.linspace(0.0, 1.0, points.shape[1], dtype=np.float32)
+    before = np.clip((z - FACE_FROM) / FACE_REACH, 0.0, 1.0) * np.clip((FACE_TOP + 0.02 - y) / 0.10, 0.0, 1.0)
+    wanted = np.float32(half) * before * np.clip(along * 6.0, 0.0, 1.0)
+    side = np.where(np.take_along_axis(x, np.abs(x).argmax(axis=1)[:, None], axis=1) >= 0.0, 1.0, -1.0).astype(np.float32)
+    moved = points.copy()
+    moved[..., 0] = side * np.where(before > 0.0, np.maximum(side * x, wanted), side * x)
+    return np.asarray(moved, dtype=np.float32)
 
 
 def _strands(look: HairLook, name: str, points: Array, random: np.random.Generator) -> Strands:
@@ -111,7 +139,8 @@ def _lengths(look: HairLook, roots: Roots, random: np.random.Generator) -> Float
     """Return the (S,) length of each strand in centimetres."""
     side, up = np.degrees(np.abs(roots.azimuth)), np.degrees(roots.elevation)
     rear = ramp(side, 105.0, 145.0)
-    high = ramp(up, *np.array([14.0, 36.0]) + 0.0) * (1.0 - rear) + ramp(up, 4.0, 46.0) * rear
+    start, end = (5.0, 60.0) if look.sides < 0.6 * look.top and look.strip <= 0.0 else (14.0, 36.0)  # layered, no shelf
+    high = ramp(up, start, end) * (1.0 - rear) + ramp(up, 4.0, 46.0) * rear
     low = look.sides * (1.0 - rear) + look.back * rear
     long = low + (look.top - low) * high
     if look.fade > 0.0:
@@ -123,7 +152,8 @@ def _lengths(look: HairLook, roots: Roots, random: np.random.Generator) -> Float
         long = long + (look.fringe - long) * front
     if look.strip > 0.0:
         away = np.abs(roots.points[:, 0]) / CENTIMETRE
-        long = np.where(away > look.strip + random.normal(0.0, 0.12, len(long)), look.shaved, long)
+        kept = 1.0 - ramp(away + random.normal(0.0, 0.12, len(long)), look.strip - 0.2, look.strip + 0.9)
+        long = look.shaved + (long - look.shaved) * kept
     return np.asarray(long * (1.0 + random.normal(0.0, 0.05, len(long))).clip(0.7, 1.3))
 
 
@@ -139,7 +169,7 @@ def _combs(look: HairLook, roots: Roots) -> Floats:
     away = out - direction(*WHORL)
     whorl = away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
     up = np.degrees(roots.elevation)
-    top = ramp(up, 15.0, 40.0)[:, None]
+    top = (ramp(up, 2.0, 62.0) if look.comb == "up" else ramp(up, 15.0, 40.0))[:, None]
     x = roots.points[:, 0] / CENTIMETRE - look.part
     sides = np.sign(x)[:, None] * np.array([[1.0, 0.0, 0.0]])
     wanted = {

@@ -18,12 +18,26 @@ def resampled(points: Array, num_points: int) -> Array:
     length = points.shape[1]
     place = np.linspace(0.0, length - 1.0, num_points)
     low = np.minimum(place.astype(np.int64), length - 2)
-    t = (place - low).astype(np.float32)[:, None]
-    before, after = np.maximum(low - 1, 0), np.minimum(low + 2, length - 1)
-    a, b, c, d = points[:, before], points[:, low], points[:, low + 1], points[:, after]
-    return np.asarray(
-        0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3), np.float32
-    )
+    t = place - low
+    rows = np.stack([np.maximum(low - 1, 0), low, low + 1, np.minimum(low + 2, length - 1)], axis=1)
+    shares = 0.5 * np.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], axis=1)
+    out = np.empty((len(points), num_points, 3), dtype=np.float32)
+    compiled(blend)(np.ascontiguousarray(points, dtype=np.float32), rows, shares.astype(np.float32), out)
+    return out
+
+
+def blend(points: Any, rows: Any, shares: Any, out: Any) -> None:
+    """Write into `out` (S, K', 3) the sums of four points of each strand, `rows` (K', 4), times their `shares`."""
+    for s in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            a, b, c, d = rows[k, 0], rows[k, 1], rows[k, 2], rows[k, 3]
+            for axis in range(3):
+                out[s, k, axis] = (
+                    shares[k, 0] * points[s, a, axis]
+                    + shares[k, 1] * points[s, b, axis]
+                    + shares[k, 2] * points[s, c, axis]
+                    + shares[k, 3] * points[s, d, axis]
+                )
 
 
 def locks(roots: Array, count: int, random: np.random.Generator) -> Array:
@@ -181,6 +195,9 @@ def rope(place: Array, thick: Array, random: np.random.Generator, twist: float =
         twist: turns from beginning to end.
     """
     count = len(place)
-    angle = random.uniform(0, 2 * np.pi, count)[:, None] + 2 * np.pi * twist * place
-    size = thick[:, None] * np.sqrt(random.random(count))[:, None] * np.ones_like(place)
-    return size * np.cos(angle), size * np.sin(angle)
+    angle = random.uniform(0, 2 * np.pi, count).astype(np.float32)[:, None]
+    if twist:
+        angle = angle + np.float32(2 * np.pi * twist) * place.astype(np.float32)
+    size = (thick * np.sqrt(random.random(count))).astype(np.float32)[:, None]
+    wide = np.broadcast_to(size * np.cos(angle), place.shape)
+    return wide, np.broadcast_to(size * np.sin(angle), place.shape)

@@ -55,7 +55,7 @@ STYLES: Mapping[str, Style] = {
         "top": (9.0, 18.0), "sides": (9.0, 18.0), "back": (9.0, 18.0), "strip": (4.0, 5.5), "hold": (5.0, 12.0),
         "shaved": (0.2, 0.7), **_LOCKS}, 0.5),
     "mop": Style(0.5, 1.0, {"comb": "down"}, {
-        "top": (9.0, 15.0), "sides": (6.0, 11.0), "back": (5.0, 10.0), "fringe": (5.0, 8.0), "volume": (1.0, 1.8),
+        "top": (9.0, 15.0), "sides": (6.0, 11.0), "back": (5.0, 10.0), "fringe": (4.4, 6.4), "volume": (1.0, 1.8),
         **_LOCKS}, 0.4),
     "receding": Style(0.05, 1.3, {}, {
         "top": (2.0, 6.0), "sides": (1.5, 4.0), "back": (1.5, 4.0), "receding": (0.3, 0.75), "crown": (0.0, 0.9)}, 0.8),
@@ -95,11 +95,11 @@ STYLES: Mapping[str, Style] = {
     "two braids": Style(1.1, 0.1, {"tie": "two braids"}, {"tail": (12.0, 38.0), "thickness": (0.7, 1.2), "volume": (0.3, 0.9)}),
     "cornrows": Style(0.8, 0.8, {"tie": "cornrows"}, {"tail": (0.5, 25.0), "thickness": (0.7, 1.3)}, 1.9),
     "box braids": Style(1.0, 0.4, {"tie": "box braids", "comb": "parted"}, {
-        "top": (16.0, 50.0), "clumps": (110.0, 220.0), "thickness": (0.8, 1.15), "volume": (0.9, 1.6),
+        "top": (16.0, 50.0), "clumps": (160.0, 280.0), "thickness": (0.85, 1.15), "volume": (0.9, 1.6),
         "part": (-3.0, 3.0)}, 1.9),
-    "locs": Style(0.6, 0.8, {"tie": "locs"}, {
-        "top": (6.0, 40.0), "clumps": (120.0, 220.0), "thickness": (0.9, 1.5), "volume": (0.9, 1.8),
-        "frizz": (0.15, 0.3)}, 1.8),
+    "locs": Style(0.6, 0.8, {"tie": "locs", "comb": "parted"}, {
+        "top": (6.0, 40.0), "clumps": (170.0, 290.0), "thickness": (1.0, 1.5), "volume": (0.9, 1.8),
+        "part": (-3.0, 3.0), "frizz": (0.15, 0.3)}, 1.8),
     "twists": Style(0.5, 0.5, {"tie": "twists"}, {
         "top": (5.0, 20.0), "clumps": (140.0, 260.0), "thickness": (0.8, 1.1), "volume": (0.8, 1.4), "lift": (0.3, 0.7)}, 1.9),
 }  # fmt: skip

@@ -99,7 +99,7 @@ def tails(
     )
     long = lengths(paths)
     num = 44 if any(tie.kind != "tail" for tie in ties) else 28
-    end = 1.0 - 0.18 * random.random(len(roots)) ** 2
+    end = 1.0 - 0.32 * random.random(len(roots)) ** 1.5
     place = np.linspace(0.0, 1.0, num)[None] * end[:, None]
     across, aside = _around(ties, which, place, long, look, random)
     return np.concatenate([before, wind(paths, which, Winding(place, across, aside))[:, 1:]], axis=1)
@@ -113,8 +113,8 @@ def _path(tie: Tie, middle: Floats, normal: Floats, look: HairLook, field: Dista
         up = np.cross(side, normal)
         share = np.linspace(0.0, 1.0, num)[:, None]
         turn = 2.0 * np.pi * 2.6 * share
-        wide = CENTIMETRE * look.thickness * (0.5 + 1.1 * np.minimum(1.0, 1.6 * share)) * (1.0 - 0.55 * share**3)
-        rise = CENTIMETRE * look.thickness * (0.45 + 1.55 * share)
+        wide = CENTIMETRE * look.thickness * (0.4 + 1.4 * np.minimum(1.0, 1.6 * share)) * (1.0 - 0.7 * share**3)
+        rise = CENTIMETRE * look.thickness * (0.7 + 2.3 * share)
         return np.asarray(middle + normal * rise + wide * (np.cos(turn) * side + np.sin(turn) * up))
     one = np.ones(1, dtype=np.float32)
     thick = CENTIMETRE * look.thickness * (1.15 if tie.kind == "plait" else 1.5)
@@ -131,9 +131,11 @@ def _around(
 ) -> tuple[Array, Array]:
     thick = CENTIMETRE * look.thickness
     spread = np.clip(place / 0.22, 0.0, 1.0)
-    profile = (0.38 + 0.62 * spread * (2 - spread)) * (1.0 - 0.6 * np.clip((place - 0.55) / 0.45, 0, 1) ** 2)
+    own = np.exp(random.normal(0.0, 0.35, len(place)))[:, None] * np.ones_like(place)  # no hard outline
+    own = 1.0 + (own - 1.0) * spread
+    profile = own * (0.34 + 0.76 * spread * (2 - spread)) * (1.0 - 0.45 * np.clip((place - 0.55) / 0.45, 0, 1) ** 2)
     across, aside = rope(place, np.full(len(place), 1.5 * thick), random)
-    across, aside = across * profile, aside * profile
+    across, aside = np.asarray(across * profile), np.asarray(aside * profile)
     kinds = np.array([tie.kind for tie in ties])[which]
     for kind, chosen in ((kind, kinds == kind) for kind in ("plait", "bun")):
         if not chosen.any():
@@ -142,7 +144,7 @@ def _around(
         if kind == "plait":
             found = plait(some, long[which[chosen]], np.full(len(some), 1.15 * thick), random)
         else:
-            found = rope(some, np.full(len(some), 0.85 * thick), random, twist=2.0)
+            found = rope(some, np.full(len(some), 1.0 * thick), random, twist=2.0)
         across[chosen], aside[chosen] = found
     return across, aside
 
@@ -166,9 +168,12 @@ def rows(roots: Roots, look: HairLook, field: DistanceField, random: np.random.G
         paths.append(np.vstack([lying, grow(root, wishes, field, 40)[0][1:]]))
     even = _even(np.stack(paths), 110)
     away = roots.points - np.array(CENTRE)
-    own = np.arcsin(np.clip(away[:, 0] / np.linalg.norm(away, axis=1), -1.0, 1.0))
-    which = np.abs(own[:, None] - middles).argmin(axis=1)
-    start = ((even[which] - roots.points[:, None]) ** 2).sum(axis=2)[:, :80].argmin(axis=1) / 109.0
+    angle_of = np.arcsin(np.clip(away[:, 0] / np.linalg.norm(away, axis=1), -1.0, 1.0))
+    which = np.abs(angle_of[:, None] - middles).argmin(axis=1)
+    start = np.empty(len(roots))
+    for row, path in enumerate(even[:, :80]):
+        own = which == row
+        start[own] = ((path**2).sum(axis=1) - 2.0 * roots.points[own] @ path.T).argmin(axis=1) / 109.0
     num = 64
     place = start[:, None] + (1.0 - start[:, None]) * np.linspace(0.0, 1.0, num) * (
         1.0 - 0.1 * random.random((len(roots), 1)) ** 2

@@ -39,6 +39,8 @@ LONG_HAIR = ("long01", "bob01", "ponytail01")
 
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
+GROWTH_VERSION = 2
+"""Raise it when the same settings would grow other hair."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ def deciding(people: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of plain `PopulationSettings` decides who is drawn: without what only grown hair or drawn wear read."""
     idle: tuple[str, ...] = () if people.get("hair", CARDS) != CARDS else ("hair", "beards")
     idle += () if people.get("wear", ASSETS) != ASSETS else ("wear", "shares")
-    return {key: value for key, value in people.items() if key not in idle}
+    told = {key: value for key, value in people.items() if key not in idle}
+    return told | ({"growth": GROWTH_VERSION} if "hair" in told else {})
 
 
 @dataclass(frozen=True)

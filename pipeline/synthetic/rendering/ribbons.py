@@ -69,13 +69,40 @@ def draw_strands(strands: StrandSet, camera: Camera, behind: Array) -> StrandBuf
         np.ones(shape, dtype=np.float32), camera.position,
     )  # fmt: skip
     if len(strands):
-        image, depth = camera.project(strands.points)
-        width = strands.radii * (camera.intrinsics[0, 0] * shape[0] / np.maximum(depth, NEAREST))
         compiled(fill_ribbons)(
-            (image * shape[0]).astype(np.float32), depth.astype(np.float32), width.astype(np.float32), strands.strand_of,
-            np.float32(NEAREST), behind, out.point, out.along, out.depth, out.clear,
+            *projected(strands, camera, shape[0]), strands.strand_of, np.float32(NEAREST), behind, out.point, out.along,
+            out.depth, out.clear,
         )  # fmt: skip
     return out
+
+
+def projected(strands: StrandSet, camera: Camera, size: int) -> tuple[Array, Array, Array]:
+    """Return places (N, 2), depths and half widths (N,) of strands' points, float32 in pixels but for the depths."""
+    count = len(strands.points)
+    image, depth, width = np.empty((count, 2), np.float32), np.empty(count, np.float32), np.empty(count, np.float32)
+    lifted = size * camera.intrinsics
+    lifted[2] = camera.intrinsics[2]
+    compiled(project_all)(
+        strands.points, strands.radii, camera.position, np.ascontiguousarray(camera.cam2world[:3, :3]), lifted, NEAREST, image,
+        depth, width,
+    )  # fmt: skip
+    return image, depth, width
+
+
+def project_all(
+    points: Any, radii: Any, position: Any, rotation: Any, lifted: Any, nearest: float, image: Any, depth: Any, width: Any
+) -> None:
+    """Write places, depths and half widths of points, in float64 until they are written; arguments as in `projected`."""
+    for n in range(points.shape[0]):
+        x, y, z = points[n, 0] - position[0], points[n, 1] - position[1], points[n, 2] - position[2]
+        a = x * rotation[0, 0] + y * rotation[1, 0] + z * rotation[2, 0]
+        b = x * rotation[0, 1] + y * rotation[1, 1] + z * rotation[2, 1]
+        c = x * rotation[0, 2] + y * rotation[1, 2] + z * rotation[2, 2]
+        share = lifted[2, 0] * a + lifted[2, 1] * b + lifted[2, 2] * c
+        image[n, 0] = (lifted[0, 0] * a + lifted[0, 1] * b + lifted[0, 2] * c) / share
+        image[n, 1] = (lifted[1, 0] * a + lifted[1, 1] * b + lifted[1, 2] * c) / share
+        depth[n] = c
+        width[n] = radii[n] * lifted[0, 0] / max(c, nearest)
 
 
 def fill_ribbons(
@@ -101,6 +128,8 @@ def fill_ribbons(
     """
     height, across = out_point.shape
     half, one, zero, hidden = np.float32(0.5), np.float32(1.0), np.float32(0.0), np.float32(1e-3)
+    near = np.empty((height, across, 4), dtype=np.float32)  # what a pixel needs lies together: far fewer misses of the cache
+    near[..., 0], near[..., 1], near[..., 2], near[..., 3] = behind, out_depth, out_clear, out_along
     for n in range(image.shape[0] - 1):
         if strand_of[n] != strand_of[n + 1] or depth[n] < nearest or depth[n + 1] < nearest:
             continue
@@ -116,27 +145,31 @@ def fill_ribbons(
         first, last = max(int(np.ceil(low - half)), 0), min(int(np.ceil(high - half)) - 1, lines - 1)
         if last < first:
             continue
-        slope = dv / du
+        inverse = one / du
+        slope = dv * inverse
         stretch = np.sqrt(one + slope * slope)
         for line in range(first, last + 1):
-            share = (np.float32(line) + half - u0) / du
+            share = (np.float32(line) + half - u0) * inverse
             middle = v0 + share * dv
             reach = stretch * (width[n] + share * (width[n + 1] - width[n]))
             z = depth[n] + share * (depth[n + 1] - depth[n])
             left, right = middle - reach, middle + reach
-            start, end = max(int(np.floor(left)), 0), min(int(np.floor(right)), columns - 1)
+            if right <= zero:
+                continue
+            start, end = int(max(left, zero)), min(int(right), columns - 1)
             for column in range(start, end + 1):
                 row, place = (line, column) if steep else (column, line)
-                if z >= behind[row, place] or (z >= out_depth[row, place] and out_clear[row, place] < hidden):
+                if z >= near[row, place, 0] or (z >= near[row, place, 1] and near[row, place, 2] < hidden):
                     continue
                 covered = min(right, np.float32(column) + one) - max(left, np.float32(column))
                 if covered <= zero:
                     continue
-                out_clear[row, place] *= one - min(covered, one)
-                if z < out_depth[row, place]:
-                    out_depth[row, place] = z
+                near[row, place, 2] *= one - min(covered, one)
+                if z < near[row, place, 1]:
+                    near[row, place, 1] = z
                     out_point[row, place] = n
-                    out_along[row, place] = share
+                    near[row, place, 3] = share
+    out_depth[:, :], out_clear[:, :], out_along[:, :] = near[..., 1], near[..., 2], near[..., 3]
 
 
 def interpolate(point: Any, along: Any, values: Any, out: Any) -> None:

@@ -39,7 +39,7 @@ def turban(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garm
     layer = phase - np.floor(phase)
     fold = np.where(layer < 0.86, layer / 0.86, (1.0 - layer) / 0.14) ** 0.8
     fine = 0.5 + 0.5 * np.sin(2.0 * np.pi * 3.0 * phase + 2.0 * np.sin(3.0 * around))
-    body = look.slack * np.sin(np.pi * np.clip(share * 1.05, 0, 1)) ** 0.7 * (0.75 + 0.45 * np.sin(around) ** 2)
+    body = look.slack * np.sin(np.pi * np.clip(share * 1.05, 0, 1)) ** 0.7 * (0.85 + 0.2 * np.sin(around) ** 2)
     fade = np.clip((1.0 - share) * 5.0, 0.0, 1.0)
     tall = (0.5 + body + (0.50 * fold + 0.10 * fine) * fade) * CENTIMETRE
     picture = paint(look.fabric, 60.0, 24.0).astype(np.float64)[..., :3] / 255.0

@@ -120,7 +120,10 @@ def test_the_picture_lies_where_the_label_says(text: str, yaw: float, roll: floa
     assert (np.abs(mask - opacity) > 0.5).mean() < 0.001
 
 
-@pytest.mark.parametrize("light", ["paths", "raster"])
+WORN = "raster,people.hair=grown,people.wear=drawn,people.shares.turban=0.35,people.shares.beanie=0.35"
+
+
+@pytest.mark.parametrize("light", ["paths", "raster", WORN])
 def test_a_build_is_the_same_for_one_and_two_workers_and_says_that_it_is_rendered(
     text: str, tmp_path: Path, light: str
 ) -> None:  # fmt: skip

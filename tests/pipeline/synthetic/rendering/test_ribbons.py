@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from spherehead.datasets.camera import Camera
 from spherehead.pipeline.synthetic.hair.strands import Strands, lay_end_to_end
 from spherehead.pipeline.synthetic.rendering import ribbons
@@ -95,3 +96,46 @@ def test_tangents_and_normals_are_those_of_the_curve() -> None:
     assert ((normals[there] @ camera.cam2world[:3, 2]) < 0).all()
     colours = seen.blend(laid.colours)[there]
     assert colours.min() >= 0.0999 and colours.max() <= 0.4001
+
+
+def sampled(points: np.ndarray, radius: float, camera: Camera, size: int, fine: int = 16) -> np.ndarray:
+    """Return the (S, S) share of `fine` x `fine` samples a pixel that lie on a ribbon, from its corners alone: no rasteriser.
+
+    Each segment of (S, K, 3) strands is a strip about the line between its projected ends, as wide as its depth says.
+    """
+    image, depth = camera.project(points.reshape(-1, 3))
+    image = image.reshape(*points.shape[:2], 2) * size
+    width = radius * camera.intrinsics[0, 0] * size / depth.reshape(points.shape[:2])
+    hit = np.zeros((size * fine, size * fine), dtype=bool)
+    for start, end, wide in zip(image[:, :-1].reshape(-1, 2), image[:, 1:].reshape(-1, 2), width[:, :-1].ravel(), strict=True):
+        low = np.maximum(np.floor((np.minimum(start, end) - wide) * fine).astype(int), 0)
+        high = np.minimum(np.ceil((np.maximum(start, end) + wide) * fine).astype(int) + 1, size * fine)
+        x, y = np.meshgrid(*((np.arange(a, b) + 0.5) / fine for a, b in zip(low, high, strict=True)))
+        along = (end - start) / np.linalg.norm(end - start)
+        away = np.stack([x, y], axis=-1) - start
+        across = np.abs(away @ np.array([-along[1], along[0]]))
+        inside = (across <= wide) & (away @ along >= 0.0) & (away @ along <= np.linalg.norm(end - start))
+        hit[low[1] : high[1], low[0] : high[0]] |= inside
+    return np.asarray(hit.reshape(size, fine, size, fine).mean(axis=(1, 3)))
+
+
+@pytest.mark.parametrize("radius", [0.0006, 0.0015, 0.004])
+def test_coverage_and_class_of_strands_are_those_of_16_by_16_samples_a_pixel(radius: float) -> None:
+    """A lock of 160 curved strands: the rasteriser's three samples a pixel and analytic shares against 256 samples."""
+    random, size, step = np.random.default_rng(5), 48, 3
+    along = np.linspace(0.0, 1.0, 12)[None]
+    root = random.uniform(-0.16, 0.16, (160, 1))
+    x = root + 0.05 * np.sin(5.0 * along + random.uniform(0, 0.6, (160, 1)))
+    z = random.uniform(-0.05, 0.05, (160, 1)) + 0.0 * along
+    points = np.stack([x, 0.24 - 0.48 * along + 0.0 * root, z], axis=2)
+    camera = Camera.look_at(0.2, 0.1)
+    seen = draw_strands(lay_end_to_end([strands_of(points, radius)]), camera, nothing(size * step))
+    ours = 1.0 - seen.clear.reshape(size, step, size, step).mean(axis=(1, 3))
+    truth = sampled(points.astype(np.float32), radius, camera, size)
+    assert truth.max() > 0.3 and (truth > 0.02).sum() > 400
+    assert abs(float(ours.mean()) - float(truth.mean())) < 0.01
+    half = truth >= 0.5
+    around = np.ones((3, 3), dtype=bool)
+    border = ndimage.binary_dilation(half, around) & ~ndimage.binary_erosion(half, around)
+    assert (~border).mean() > 0.3
+    assert ((ours >= 0.5) == half)[~border].mean() >= 0.995
