@@ -8,7 +8,7 @@ from ....datasets.arrays import Array, Floats
 from .growing import FACE_FROM, FACE_REACH, FACE_TOP, Wishes, grow
 from .look import HairLook
 from .scalp import CENTIMETRE, CENTRE, HAIRLINE, Roots, Surface, sow, within
-from .shaping import curl, gather, locks, resampled, stray
+from .shaping import curl, gather, lengths, locks, resampled, stray
 from .strands import Strands
 from .ties import Tie, direction, hanging, rows, tails
 
@@ -83,8 +83,9 @@ def build_hair(look: HairLook, surface: Surface) -> tuple[Strands, ...]:
     for number, some in enumerate(points):
         shaped = stray(some, look.frizz * loose * CENTIMETRE, random)
         shaped = flyaways(shaped, 0.5 * CENTIMETRE, random) if look.top > 3.0 and look.tie != "cornrows" else shaped
-        if look.fringe <= 0.0 and look.comb not in ("forward", "up"):
-            shaped = off_face(shaped, 3.9 * CENTIMETRE)
+        if look.comb not in ("forward", "up"):  # from the cheeks to the ears; a fringe stays
+            aside = lengths(shaped) > 1.5 * look.fringe * CENTIMETRE
+            shaped[aside] = off_face(shaped[aside], (4.2 + 0.2 * (look.seed % 9)) * CENTIMETRE)
         shaped[..., 0] = np.clip(shaped[..., 0], -SHOULDER, SHOULDER)
         found.append(_strands(look, "hair" if number == 0 else f"hair {number}", shaped, random))
     return tuple(found)

@@ -112,8 +112,29 @@ class BeardLook:
 
 
 @dataclass(frozen=True)
+class BrowLook:
+    """Both brows."""
+
+    thick: float = 1.0
+    """Factor on their height."""
+    arch: float = 0.0
+    """How much they rise outwards; negative for flat ones."""
+    begin: float = 0.0
+    """World units by which they begin farther from the middle."""
+    density: float = 0.8
+    """0 to 1: how dense."""
+    length: float = 0.6
+    """Centimetres."""
+    colour: Colour = (0.16, 0.11, 0.08)
+    grey: float = 0.0
+    """Share of grey strands."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Growth:
     """Everything that grows on a head in strands."""
 
     hair: HairLook | None = None
     beard: BeardLook | None = None
+    brows: BrowLook | None = None

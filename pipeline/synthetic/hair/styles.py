@@ -55,7 +55,7 @@ STYLES: Mapping[str, Style] = {
         "top": (9.0, 18.0), "sides": (9.0, 18.0), "back": (9.0, 18.0), "strip": (4.0, 5.5), "hold": (5.0, 12.0),
         "shaved": (0.2, 0.7), **_LOCKS}, 0.5),
     "mop": Style(0.5, 1.0, {"comb": "down"}, {
-        "top": (9.0, 15.0), "sides": (6.0, 11.0), "back": (5.0, 10.0), "fringe": (4.4, 6.4), "volume": (1.0, 1.8),
+        "top": (9.0, 15.0), "sides": (6.0, 11.0), "back": (5.0, 10.0), "fringe": (4.2, 6.2), "volume": (1.0, 1.8),
         **_LOCKS}, 0.4),
     "receding": Style(0.05, 1.3, {}, {
         "top": (2.0, 6.0), "sides": (1.5, 4.0), "back": (1.5, 4.0), "receding": (0.3, 0.75), "crown": (0.0, 0.9)}, 0.8),
@@ -75,7 +75,7 @@ STYLES: Mapping[str, Style] = {
         "top": (18.0, 26.0), "sides": (10.0, 18.0), "back": (6.0, 15.0), "part": (-4.5, 4.5), "volume": (0.9, 1.7),
         **_LOCKS}, 0.5),
     "fringe": Style(1.3, 0.2, {"comb": "down"}, {
-        "top": (18.0, 45.0), "fringe": (5.5, 8.0), "volume": (0.8, 1.5), **_LOCKS}, 0.4),
+        "top": (18.0, 45.0), "fringe": (4.2, 6.2), "volume": (0.8, 1.5), **_LOCKS}, 0.4),
     "pixie": Style(1.0, 0.2, {"comb": "side"}, {
         "top": (7.0, 12.0), "sides": (3.0, 7.0), "back": (2.0, 5.0), "fringe": (0.0, 7.0), "part": (-4.0, 4.0), **_LOCKS}, 0.7),
     "ponytail": Style(2.2, 0.5, {"tie": "ponytail"}, {

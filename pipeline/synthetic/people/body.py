@@ -25,7 +25,7 @@ BUST_HALF_WIDTH = 2.4
 EAR_SHARE = 0.12
 """Share of the ear morph's largest move from which a vertex belongs to the ear."""
 
-_MIDDLE = 264.65
+MIDDLE_ROW = 264.65
 """Texture row (of 512) of the face's middle line; columns run from the forehead down to the chin."""
 UPPER_LIP = (
     (465.6, -11.7), (464.4, -10.8), (462.5, -9.0), (460.7, -7.1), (459.5, -4.6), (458.9, -2.1), (459.5, 0.0),
@@ -112,7 +112,7 @@ class Body:
         texture = uvs[fine.face_uvs].mean(axis=1) * 512.0
         labels = np.full(len(texture), INDEX["skin"], dtype=np.uint8)
         for name, outline in (("nose", NOSE), ("upper_lip", UPPER_LIP), ("lower_lip", LOWER_LIP)):
-            labels[_inside(texture - [0.0, _MIDDLE], outline)] = INDEX[name]
+            labels[_inside(texture - [0.0, MIDDLE_ROW], outline)] = INDEX[name]
         left, top, right, bottom = MOUTH_ISLAND
         x, y = texture.T
         labels[(x > left) & (x < right) & (y > top) & (y < bottom)] = INDEX["mouth"]

@@ -22,7 +22,7 @@ from ..wear.garment import Garment
 from . import glasses, paint
 from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
 from .face_points import face_points, iris_points
-from .growth import grow_on, scalp_field, scalp_picture, surface_of
+from .growth import grow_on, head_places, scalp_field, scalp_picture, surface_of
 from .parts import Part
 from .placement import Placement, place
 from .population import Person
@@ -139,7 +139,12 @@ class _Maker:
         crop_uvs = (bust.uvs - [left, top]) / [right - left, bottom - top]
         found = []
         for name, chosen, uvs, texture in (
-            ("head", head & shown, crop_uvs, _opaque(paint.head_skin(self.assets, person, self._scalp_picture()))),
+            (
+                "head",
+                head & shown,
+                crop_uvs,
+                _opaque(paint.head_skin(self.assets, person, self._scalp_picture(), self._places())),
+            ),
             ("bust", ~head & shown, bust.uvs, _opaque(paint.body_skin(self.assets, person))),
         ):
             some = faces[chosen]
@@ -163,6 +168,10 @@ class _Maker:
         uv_of[bust.subdivision.faces.ravel()] = bust.subdivision.face_uvs.ravel()
         x, y = np.clip(bust.uvs[uv_of] * 512.0, 0, 511).astype(np.int64).T
         return np.asarray(mask[y, x] - 0.5, dtype=np.float64)
+
+    def _places(self) -> Array | None:
+        """Return where texels of skin lie on the mean head, if anything is painted there."""
+        return head_places(self.assets, self.body) if self.person.marks is not None else None
 
     def _scalp_picture(self) -> Array | None:
         """Return what is painted under hair that is grown; None where the assets' own scalp is."""

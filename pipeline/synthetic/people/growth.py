@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from ....datasets.arrays import Array, Floats
 from ..assets.library import Assets
+from ..hair.brows import build_brows
 from ..hair.face_hair import build_beard
 from ..hair.head_hair import build_hair, density
 from ..hair.look import Growth, HairLook
@@ -56,7 +57,8 @@ def grow_on(growth: Growth, surface: Surface) -> tuple[Strands, ...]:
     """Grow everything that a person has of hair."""
     hair = build_hair(growth.hair, surface) if growth.hair is not None else ()
     beard = build_beard(growth.beard, surface) if growth.beard is not None else ()
-    return (*hair, *beard)
+    brows = build_brows(growth.brows, surface) if growth.brows is not None else ()
+    return (*hair, *beard, *brows)
 
 
 def scalp_field(body: Body, look: HairLook) -> Floats:
@@ -69,6 +71,16 @@ def scalp_picture(assets: Assets, body: Body, look: HairLook) -> Array:
     where, places = _texture_places(assets, body)
     picture = np.zeros((512, 512), dtype=np.float32)
     picture[where] = density(look, *angles_of(places))
+    return picture
+
+
+@lru_cache(maxsize=2)
+def head_places(assets: Assets, body: Body) -> Array:
+    """Return (512, 512, 3) float32 places on the mean head of the skin texture's texels; 9 where they show none of it."""
+    where, places = _texture_places(assets, body)
+    picture = np.full((512, 512, 3), 9.0, dtype=np.float32)
+    picture[where] = places
+    picture.setflags(write=False)
     return picture
 
 

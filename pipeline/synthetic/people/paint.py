@@ -13,6 +13,7 @@ import numpy as np
 from ....datasets.arrays import Array, Floats, Pixels
 from ..assets.library import Assets
 from .population import Person
+from .skin_marks import mark
 
 HEAD_CROP = (320, 80, 512, 448)
 """Left, top, right, bottom of the head in skin textures of 512 pixels."""
@@ -25,13 +26,14 @@ UNSHADED = 0.95
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def head_skin(assets: Assets, person: Person, grows: Array | None = None) -> Pixels:
+def head_skin(assets: Assets, person: Person, grows: Array | None = None, places: Array | None = None) -> Pixels:
     """Paint the (H, W, 3) sRGB skin of the head, `HEAD_CROP` enlarged `ENLARGED` times, with scalp and fine texture.
 
     Args:
         assets: where textures come from.
         person: who it is.
         grows: (512, 512) how densely hair grows, times how much it hides; the assets' own scalp where None.
+        places: (512, 512, 3) places on the mean head, needed where the person's skin is marked.
     """
     left, top, right, bottom = HEAD_CROP
     mask = scalp_mask(assets)[top:bottom, left:right]
@@ -42,6 +44,8 @@ def head_skin(assets: Assets, person: Person, grows: Array | None = None) -> Pix
     scalp = np.clip(cv2.resize(shown, size, interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
     fine = _fine_texture(person.detail_seed, (size[1], size[0]))
     skin = skin * (1.0 + fine)
+    if person.marks is not None and places is not None:
+        skin = mark(skin.astype(np.float32), person.marks, places[top:bottom, left:right], (left, top), ENLARGED)
     cover = {"bare": 0.04, "stubble": 0.72, "covered": 0.93}[person.scalp]
     grain = 1.0 + 7.0 * fine[..., 1:2]
     hair = 255.0 * np.array(person.hair_colour, dtype=np.float32) * (0.8 if person.scalp == "covered" else 0.9) * grain

@@ -17,12 +17,14 @@ from ....datasets.arrays import Floats
 from ....manifests.config import ConfigError
 from ....manifests.identity import rng
 from ..assets.library import Assets
+from ..hair.brows import draw_brows
 from ..hair.look import Growth
 from ..hair.styles import draw_beard, draw_hair
 from ..wear.look import Wear
 from ..wear.wardrobe import WearShares, draw_wear, under
 from .face_morphs import detail_weights, expression_weights, macro_weights
 from .glasses import SHAPES, GlassesLook, draw_frame
+from .skin_marks import SkinMarks, draw_marks
 
 Colour = tuple[float, float, float]
 """sRGB, 0 to 1."""
@@ -39,7 +41,7 @@ LONG_HAIR = ("long01", "bob01", "ponytail01")
 
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
-GROWTH_VERSION = 2
+GROWTH_VERSION = 3
 """Raise it when the same settings would grow other hair."""
 
 
@@ -69,10 +71,13 @@ class PopulationSettings:
     """assets: MakeHuman's clothes and one hat; drawn: head-wear and jewellery of every kind too."""
     shares: WearShares = WearShares()
     """Who wears what, where wear is drawn."""
+    skins: str = ASSETS
+    """assets: skins as they are; drawn: with freckles, moles, flushes and make-up."""
 
     def __post_init__(self) -> None:
-        if self.wear not in (ASSETS, DRAWN):
-            raise ConfigError(f"people: expected wear of {ASSETS} or {DRAWN}, got {self.wear!r}")
+        for name in ("wear", "skins"):
+            if getattr(self, name) not in (ASSETS, DRAWN):
+                raise ConfigError(f"people: expected {name} of {ASSETS} or {DRAWN}, got {getattr(self, name)!r}")
         if self.hair not in (CARDS, GROWN):
             raise ConfigError(f"people: expected hair of {CARDS} or {GROWN}, got {self.hair!r}")
 
@@ -81,6 +86,7 @@ def deciding(people: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of plain `PopulationSettings` decides who is drawn: without what only grown hair or drawn wear read."""
     idle: tuple[str, ...] = () if people.get("hair", CARDS) != CARDS else ("hair", "beards")
     idle += () if people.get("wear", ASSETS) != ASSETS else ("wear", "shares")
+    idle += () if people.get("skins", ASSETS) != ASSETS else ("skins",)
     told = {key: value for key, value in people.items() if key not in idle}
     return told | ({"growth": GROWTH_VERSION} if "hair" in told else {})
 
@@ -127,6 +133,8 @@ class Person:
     """Hair that is grown in strands; then `hair` is empty."""
     wear: Wear = Wear()
     """What is worn beside the assets' clothes, hat and glasses."""
+    marks: SkinMarks | None = None
+    """What is painted on the skin."""
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -162,6 +170,9 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
     )  # fmt: skip
     if settings.hair != CARDS:
         person = _grown(person, seed, settings)
+    if settings.skins != ASSETS:
+        dark = sum(share for name, share in skins if "darkskinned" in name)
+        person = dataclasses.replace(person, marks=draw_marks(male, age, dark, rng(seed, name, "marks")))
     return person if settings.wear == ASSETS else _dressed(person, seed, settings)
 
 
@@ -188,8 +199,14 @@ def _grown(person: Person, seed: int, settings: PopulationSettings) -> Person:
     hair = draw_hair(person.male, person.age, person.ancestry[0], person.hair_colour, 4.0 * settings.dyed, random)
     beard = draw_beard(person.age, person.hair_colour, random)
     bearded = random.random() < settings.beards * (person.male > 0.6)
-    growth = Growth(None if bald else hair, beard if bearded else None)
-    return dataclasses.replace(person, hair="", hat="", hat_texture="", scalp="bare" if bald else "covered", growth=growth)
+    growth = Growth(
+        None if bald else hair,
+        beard if bearded else None,
+        draw_brows(person.male, person.age, person.hair_colour, rng(seed, person.name, "brows")),
+    )
+    return dataclasses.replace(
+        person, hair="", brows="", hat="", hat_texture="", scalp="bare" if bald else "covered", growth=growth
+    )
 
 
 def _triple(values: Floats) -> Colour:

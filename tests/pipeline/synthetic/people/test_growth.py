@@ -10,9 +10,10 @@ from scipy import ndimage
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.pipeline.synthetic.assets.library import Assets
+from spherehead.pipeline.synthetic.hair.brows import inside as inside_brow
 from spherehead.pipeline.synthetic.hair.collision import HIGH, LOW
 from spherehead.pipeline.synthetic.hair.head_hair import build_hair, density
-from spherehead.pipeline.synthetic.hair.look import Growth, HairLook
+from spherehead.pipeline.synthetic.hair.look import BrowLook, Growth, HairLook
 from spherehead.pipeline.synthetic.hair.scalp import Surface
 from spherehead.pipeline.synthetic.hair.strands import StrandSet, lay_end_to_end
 from spherehead.pipeline.synthetic.hair.styles import BEARDS, STYLES, draw_beard, draw_hair
@@ -123,3 +124,23 @@ def test_alpha_and_classes_are_those_of_16_by_16_samples(makehuman: Assets) -> N
     own = own.reshape(size, 3, size, 3).mean(axis=(1, 3))
     inside = ndimage.minimum_filter(sampled, 3) > 0.0
     assert (np.abs(own - sampled)[inside] < 0.1).mean() > 0.98
+
+
+def test_brows_are_two_each_of_its_class_between_eyes_and_hairline(makehuman: Assets) -> None:
+    person = dataclasses.replace(draw_person(makehuman, 3, 0, SETTINGS), expression={}, scalp="bare")
+    figure = build_figure(makehuman, dataclasses.replace(person, growth=Growth(brows=BrowLook(thick=1.2, density=1.0))))
+    seen = look(Drawing(figure), Camera.look_at(0.0, 0.0), 192)
+    eyes = np.argwhere((seen.parsing == INDEX["left_eye"]) | (seen.parsing == INDEX["right_eye"]))
+    for name, side in (("left_brow", 1.0), ("right_brow", -1.0)):
+        rows, columns = np.nonzero(seen.parsing == INDEX[name])
+        assert len(rows) > 60
+        assert (side * (columns - 95.5) > 0).all() and rows.max() < eyes[:, 0].mean() and rows.min() > eyes[:, 0].mean() - 40
+    assert seen.growth is not None and (seen.growth == GROWTH.index("brow")).sum() > 120
+
+
+def test_a_thicker_brow_covers_more(makehuman: Assets) -> None:
+    places = np.column_stack(
+        [np.linspace(0.0, 0.16, 200).repeat(50), np.tile(np.linspace(0.03, 0.1, 50), 200), np.full(10000, 0.14)]
+    )
+    thin, thick = (float((inside_brow(BrowLook(thick=value), places) > 0.0).mean()) for value in (0.5, 1.0))
+    assert thick == pytest.approx(2.0 * thin, rel=0.1)

@@ -1,0 +1,64 @@
+"""Marks on skins: where they are told to lie, and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from spherehead.datasets.arrays import Array
+from spherehead.pipeline.synthetic.assets.library import Assets
+from spherehead.pipeline.synthetic.people import paint
+from spherehead.pipeline.synthetic.people.figure import body_of
+from spherehead.pipeline.synthetic.people.growth import head_places
+from spherehead.pipeline.synthetic.people.population import DRAWN, PopulationSettings, draw_person
+from spherehead.pipeline.synthetic.people.skin_marks import SkinMarks, mark
+
+SCALE = paint.ENLARGED
+LEFT, TOP, RIGHT, BOTTOM = paint.HEAD_CROP
+
+
+@pytest.fixture(scope="module")
+def places(makehuman: Assets) -> Array:
+    return head_places(makehuman, body_of(makehuman))[TOP:BOTTOM, LEFT:RIGHT]
+
+
+def changed(marks: SkinMarks, places: Array) -> tuple[Array, Array]:
+    """How much a grey skin is darkened at each coarse texel at most, and those texels' places."""
+    grey = np.full((places.shape[0] * SCALE, places.shape[1] * SCALE, 3), 150.0, dtype=np.float32)
+    away = np.abs(mark(grey, marks, places, (LEFT, TOP), SCALE) - grey).max(axis=2)
+    return away.reshape(places.shape[0], SCALE, places.shape[1], SCALE).max(axis=(1, 3)), places
+
+
+def test_no_marks_change_nothing(places: Array) -> None:
+    assert changed(SkinMarks(), places)[0].max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("marks", "low", "high"),
+    [
+        (SkinMarks(freckles=1.0, seed=3), (-0.20, 0.05), (0.20, 0.22)),
+        (SkinMarks(lipstick=(0.6, 0.1, 0.1)), (-0.075, -0.165), (0.075, -0.09)),
+        (SkinMarks(shadow=(0.2, 0.2, 0.3)), (-0.16, 0.0), (0.16, 0.10)),
+        (SkinMarks(moles=5, seed=4), (-0.25, -0.35), (0.25, 0.30)),
+    ],
+)
+def test_marks_lie_on_their_part_of_the_face(
+    marks: SkinMarks, low: tuple[float, float], high: tuple[float, float], places: Array
+) -> None:
+    away, where = changed(marks, places)
+    marked = where[away > 12.0]
+    assert len(marked) >= 5
+    assert (marked[:, 2] > 0.03).mean() > 0.98
+    assert ((marked[:, 0] > low[0]) & (marked[:, 0] < high[0])).mean() > 0.98
+    floor = low[1] if marks.freckles == 0.0 else -0.14
+    assert ((marked[:, 1] > floor) & (marked[:, 1] < high[1])).mean() > 0.97
+
+
+def test_marks_are_drawn_where_asked_for_and_change_nothing_else(makehuman: Assets) -> None:
+    plain = [draw_person(makehuman, 4, head) for head in range(60)]
+    drawn = [draw_person(makehuman, 4, head, PopulationSettings(skins=DRAWN)) for head in range(60)]
+    assert all(person.marks is None for person in plain)
+    assert [dataclasses.replace(person, marks=None) for person in drawn] == plain
+    assert 2 < sum(person.marks.freckles > 0.0 for person in drawn if person.marks) < 30
+    assert any(person.marks and person.marks.lipstick for person in drawn)
