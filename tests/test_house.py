@@ -37,8 +37,8 @@ ROOMS = {
         "synthetic/wild", "engines", "building",
     ],
     "model": [
-        "ops", "nets", "volumes", "volume_rendering", "", "losses", "visualization", "evaluation", "annotators", "interop",
-        "train", "export",
+        "ops", "nets", "volumes", "volume_rendering", "", "losses", "visualization", "meshes", "evaluation", "annotators",
+        "interop", "train", "export",
     ],
 }  # fmt: skip
 """Folders of a layer, lowest first: a module imports from its own folder and from those before it. A module that lies in the
@@ -64,7 +64,9 @@ WRAPPERS = {
     "safetensors": {"model/store.py", "model/annotators/checkpoint.py"},
     "numba": {"datasets/compiled.py"},
     "onnx": {"model/annotators/export.py"},
-    "skimage": {"model/annotators/grounds.py"},
+    "skimage": {"model/annotators/grounds.py", "model/meshes/surface.py"},
+    "fast_simplification": {"model/meshes/surface.py"},
+    "xatlas": {"model/meshes/unwrap.py"},
     "mitsuba": {"pipeline/synthetic/rendering/render.py"},
     "mitsuba_oidn": {"pipeline/synthetic/rendering/oidn.py"},
     "trimesh": {"pipeline/synthetic/scans/meshes.py"},

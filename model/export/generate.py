@@ -158,7 +158,7 @@ def generate(run: Path, out: Path, settings: GenerateSettings, device: str = "cp
         ConfigError: the device is not there.
     """
     folder = find_model(run)
-    generator = _to_device(load_generator(folder, settings.part), device)
+    generator = to_device(load_generator(folder, settings.part), device)
     look = present_look(folder)
     look = Look(settings.resolution or look.resolution, look.side, look.fade)
     written: list[str] = []
@@ -174,7 +174,12 @@ def generate(run: Path, out: Path, settings: GenerateSettings, device: str = "cp
     return record
 
 
-def _to_device(generator: Generator, device: str) -> Generator:
+def to_device(generator: Generator, device: str) -> Generator:
+    """Move a generator to where it is to run.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
     try:
         return generator.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
