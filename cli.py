@@ -28,7 +28,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import annotators, assets, builds, heads, machine, meshes, photographs, sets, training
+from .commands import annotators, assets, builds, exports, heads, machine, meshes, photographs, sets, training
 from .commands.common import ABORTED, INTERNAL, LOCKED, MISMATCH, OK, USAGE, printable
 
 EXIT_CODES = (
@@ -70,7 +70,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for panel, commands in (
-    ("Data sets", (builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report)),
+    ("Data sets", (builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report, exports.export)),
     ("Data sets", (photographs.render_photographs,)),
     ("Models of heads", (training.train, heads.generate, meshes.mesh, heads.evaluate, heads.convert)),
     ("This machine", (machine.doctor,)),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..datasets.shards.codec import Encoding
 from ..manifests.config import ConfigError, unknown
+from .curation.duplicates import DuplicateSettings
 from .recipe import Recipe
 from .stage import STAGES as STAGES
 from .stage import register_stage
@@ -13,11 +15,12 @@ from .stages.augment import Augment
 from .stages.detect import Detect
 from .stages.estimate_camera import EstimateCamera
 from .stages.frame import Frame
+from .stages.keep import Keep
 from .stages.matte import Matte
 from .stages.parse import Parse
 from .stages.quality import Quality
 
-for _stage in (Detect, Align, Frame, Matte, EstimateCamera, Parse, Quality, Augment):
+for _stage in (Detect, Align, Frame, Keep, Matte, EstimateCamera, Parse, Quality, Augment):
     register_stage(_stage)
 
 
@@ -41,6 +44,11 @@ def aligned() -> Recipe:
     return Recipe("aligned", (Frame(), Matte(), Quality()))
 
 
+def untouched() -> Recipe:
+    """Aligned pictures with their labels, pixel for pixel and number for number: for data sets of EG3D and its successors."""
+    return Recipe("untouched", (Keep(),), encoding=Encoding("png"), duplicates=DuplicateSettings(near=False))
+
+
 def frames() -> Recipe:
     """The path without any model: decode, cut the centre square, encode, pack."""
     return Recipe("frames", (Frame(),))
@@ -51,6 +59,7 @@ PRESETS: dict[str, Callable[[], Recipe]] = {
     "heads-augmented": heads_augmented,
     "crops": crops,
     "aligned": aligned,
+    "untouched": untouched,
     "frames": frames,
 }
 """Presets by name."""

@@ -29,7 +29,7 @@ LAYERS = {
 }
 """A file may import from lower layers and from its own folder."""
 ROOMS = {
-    "datasets": ["", "images", "sources", "shards", "streaming", "report"],
+    "datasets": ["", "images", "sources", "shards", "exchange", "streaming", "report"],
     "pipeline": [
         "stage", "curation", "recipe", "backends", "annotators/faces", "annotators/mattes", "annotators/parsers",
         "annotators/heads", "annotators", "stages", "presets", "console", "execution", "synthetic/assets", "synthetic/hair",

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...datasets.exchange import eg3d_source
 from ...datasets.sample import Drop, SourceImage
 from ...datasets.sources.base import SCHEMES, Refused, Source, SourceError, register_source
 from ...datasets.sources.names import from_native, native
@@ -26,6 +27,7 @@ for _scheme, _opener in (
     (makehuman.SCHEME, makehuman.MakeHumanSource),
     (back_view.SCHEME, back_view.MissingViews),
     (mesh_source.SCHEME, mesh_source.MeshSource),
+    (eg3d_source.SCHEME, eg3d_source.open_eg3d),
 ):
     register_source(_scheme)(_opener)
 InputRow = tuple[Any, ...]

@@ -316,13 +316,15 @@ def carry_known(before: Sample, after: Sample) -> Sample:
     """Take what the source gave for the whole photograph along when a stage cuts the crop out of it."""
     if before.crop is not None or after.crop is None or not after.known:
         return after
+    info = after.photo.info
+    if (info.width, info.height) == (after.crop.size,) * 2 and np.array_equal(after.crop.matrix, np.eye(3)):
+        return after  # untouched, to the last bit of its label
     size, matrix, changed = after.crop.size, after.crop.matrix, dict[str, Any]()
     if "mask" in after.known and after.mask is not None:
         changed["mask"] = warp.warp(after.mask, matrix, size, border="black")
     if "parsing" in after.known and after.parsing is not None:
         changed["parsing"] = warp.warp(after.parsing, matrix, size, border="black", nearest=True)
     if "camera" in after.known and after.camera is not None:
-        info = after.photo.info
         normalised = np.diag([1 / size, 1 / size, 1.0]) @ matrix @ np.diag([info.width, info.height, 1.0])
         changed["camera"] = after.camera.warped(normalised)
     return after.with_(**changed)
