@@ -10,7 +10,7 @@ from .look import HairLook
 from .scalp import CENTIMETRE, CENTRE, HAIRLINE, Roots, Surface, sow, within
 from .shaping import curl, gather, lengths, locks, resampled, stray
 from .strands import Strands
-from .ties import Tie, direction, hanging, rows, tails
+from .ties import Tie, bands, direction, hanging, rows, tails
 
 WHORL = (np.pi - 0.25, np.radians(52.0))
 """Azimuth and elevation of the place from which hair turns outwards."""
@@ -78,6 +78,7 @@ def build_hair(look: HairLook, surface: Surface) -> tuple[Strands, ...]:
         points = [rows(roots, look, surface.field, random)]
     else:
         points = _tied(look, roots, long, surface, random)
+    bound = _bound(look, roots, surface)
     loose = 0.45 if look.tie not in ("", "half-up") else 1.0
     found = []
     for number, some in enumerate(points):
@@ -85,10 +86,24 @@ def build_hair(look: HairLook, surface: Surface) -> tuple[Strands, ...]:
         shaped = flyaways(shaped, 0.5 * CENTIMETRE, random) if look.top > 3.0 and look.tie != "cornrows" else shaped
         if look.comb not in ("forward", "up"):  # from the cheeks to the ears; a fringe stays
             aside = lengths(shaped) > 1.5 * look.fringe * CENTIMETRE
-            shaped[aside] = off_face(shaped[aside], (4.2 + 0.2 * (look.seed % 9)) * CENTIMETRE)
+            half = (4.2 + 0.2 * (look.seed % 9)) * CENTIMETRE * np.exp(random.normal(0.06, 0.12, (int(aside.sum()), 1)))
+            shaped[aside] = off_face(shaped[aside], half)
         shaped[..., 0] = np.clip(shaped[..., 0], -SHOULDER, SHOULDER)
         found.append(_strands(look, "hair" if number == 0 else f"hair {number}", shaped, random))
-    return tuple(found)
+    return (*found, *bound)
+
+
+def _bound(look: HairLook, roots: Roots, surface: Surface) -> tuple[Strands, ...]:
+    """Return hair ties; in class maps they are hair."""
+    if look.tie not in ("ponytail", "pigtails", "half-up", "braid", "two braids"):
+        return ()
+    random = np.random.Generator(np.random.Philox(look.seed + 1))
+    threads = bands(_ties(look, roots)[0], look, surface.field, random)
+    colour = look.band if random.random() < 0.5 else tuple(random.uniform(0.05, 0.8, 3))
+    pair = np.tile(linear(np.array([colour, colour])), (len(threads), 1, 1))
+    shade = np.exp(random.normal(0.0, 0.12, (len(threads), 1, 1)))
+    size = np.full(threads.shape[:2], 0.03 * CENTIMETRE, dtype=np.float32)
+    return (Strands("hair tie", "hair", threads, size, np.clip(pair * shade, 0.002, 0.95).astype(np.float32)),)
 
 
 def flyaways(points: Array, size: float, random: np.random.Generator, share: float = 0.03) -> Array:
@@ -99,12 +114,12 @@ def flyaways(points: Array, size: float, random: np.random.Generator, share: flo
     return points
 
 
-def off_face(points: Array, half: float) -> Array:
-    """Draw (S, K, 3) strands aside that curls and locks have brought before the face, `half` world units from its middle."""
+def off_face(points: Array, half: Floats) -> Array:
+    """Draw (S, K, 3) strands aside that lie before the face, each (S, 1) `half` world units from its middle."""
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
     along = np.linspace(0.0, 1.0, points.shape[1], dtype=np.float32)
     before = np.clip((z - FACE_FROM) / FACE_REACH, 0.0, 1.0) * np.clip((FACE_TOP + 0.02 - y) / 0.10, 0.0, 1.0)
-    wanted = np.float32(half) * before * np.clip(along * 6.0, 0.0, 1.0)
+    wanted = half.astype(np.float32) * before * np.clip(along * 6.0, 0.0, 1.0)
     side = np.where(np.take_along_axis(x, np.abs(x).argmax(axis=1)[:, None], axis=1) >= 0.0, 1.0, -1.0).astype(np.float32)
     moved = points.copy()
     moved[..., 0] = side * np.where(before > 0.0, np.maximum(side * x, wanted), side * x)
@@ -155,6 +170,8 @@ def _lengths(look: HairLook, roots: Roots, random: np.random.Generator) -> Float
         away = np.abs(roots.points[:, 0]) / CENTIMETRE
         kept = 1.0 - ramp(away + random.normal(0.0, 0.12, len(long)), look.strip - 0.2, look.strip + 0.9)
         long = look.shaved + (long - look.shaved) * kept
+    if look.sides < 0.6 * look.top:  # cut in layers, so that hair that falls over shorter hair ends at no line
+        long = long - (long - look.sides).clip(0.0) * 0.5 * random.random(len(long)) ** 1.5
     return np.asarray(long * (1.0 + random.normal(0.0, 0.05, len(long))).clip(0.7, 1.3))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 from ....datasets.arrays import Array, Floats
 from .collision import DistanceField
@@ -13,6 +14,8 @@ from .look import HairLook
 from .scalp import CENTIMETRE, CENTRE, Roots
 from .shaping import Winding, lengths, locks, plait, rope, wind
 
+OUT = 0.01
+"""World units that a search for the surface goes back outwards a step at most: behind ears signs of distances may be wrong."""
 ON_HEAD = 12
 """Points of a tied strand before its tie."""
 
@@ -35,7 +38,8 @@ def on_head(directions: Floats, field: DistanceField, lift: Floats | float) -> F
     unit = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
     reach = np.full(len(unit), 0.36)
     for _ in range(9):
-        reach = np.maximum(reach - 0.9 * (field.at(np.array(CENTRE) + reach[:, None] * unit) - lift), 0.05)
+        away = field.at(np.array(CENTRE) + reach[:, None] * unit) - lift
+        reach = np.maximum(reach - 0.9 * np.maximum(away, -OUT), 0.05)
     return np.asarray(np.array(CENTRE) + reach[:, None] * unit)
 
 
@@ -68,6 +72,10 @@ def over_head(roots: Roots, towards: Floats, field: DistanceField, layer: Floats
         turned = (np.sin((1 - share) * angle) * start + np.sin(share * angle) * end) / np.sin(angle)
         rise = layer * min(1.0, 4.0 * share)
         out[:, k] = on_head(turned, field, rise) if 0 < k < ON_HEAD - 1 else (roots.points if k == 0 else towards)
+    away = out - centre
+    far = np.linalg.norm(away, axis=2)
+    middle = median_filter(far, size=(1, 7), mode="nearest")  # no point stands out from its neighbours
+    out[:, 1:-1] = (centre + away * (np.clip(far, 0.93 * middle, 1.07 * middle) / far)[..., None])[:, 1:-1]
     return out
 
 
@@ -103,6 +111,30 @@ def tails(
     place = np.linspace(0.0, 1.0, num)[None] * end[:, None]
     across, aside = _around(ties, which, place, long, look, random)
     return np.concatenate([before, wind(paths, which, Winding(place, across, aside))[:, 1:]], axis=1)
+
+
+def bands(ties: list[Tie], look: HairLook, field: DistanceField, random: np.random.Generator, count: int = 260) -> Array:
+    """Wind hair ties around the beginnings of tails and plaits: (S, K, 3) threads, none where hair is in buns."""
+    found = [np.zeros((0, 14, 3), dtype=np.float32)]
+    for tie in ties:
+        if tie.kind == "bun":
+            continue
+        middle = on_head(direction(np.array([tie.azimuth]), np.array([tie.elevation])), field, 0.0)
+        normal = field.normals(middle).astype(np.float64)
+        path = _path(tie, middle[0] + normal[0] * CENTIMETRE * tie.out, normal[0], look, field)
+        along = path[4] - path[1]
+        along = along / np.linalg.norm(along)
+        across = np.cross(along, [0.3, 0.9, 0.2])
+        across = across / np.linalg.norm(across)
+        wide = (0.62 if tie.kind == "tail" else 1.05) * look.thickness * CENTIMETRE
+        angle = random.uniform(0.0, 2.0 * np.pi, (count, 1)) + np.linspace(0.0, 1.5, 14)
+        turn = random.uniform(0.0, 2.0 * np.pi, (count, 1)) + 4.0 * angle  # threads lie aslant around the band
+        size = 0.30 * CENTIMETRE * np.sqrt(random.uniform(0.5, 1.0, (count, 1)))
+        out = (wide + size * np.cos(turn))[..., None] * (
+            np.cos(angle)[..., None] * across + np.sin(angle)[..., None] * np.cross(along, across)
+        )
+        found.append((path[2] + out + (1.3 * size * np.sin(turn))[..., None] * along).astype(np.float32))
+    return np.concatenate(found)
 
 
 def _path(tie: Tie, middle: Floats, normal: Floats, look: HairLook, field: DistanceField, num: int = 60) -> Array:

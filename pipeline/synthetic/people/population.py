@@ -41,7 +41,7 @@ LONG_HAIR = ("long01", "bob01", "ponytail01")
 
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
-GROWTH_VERSION = 3
+GROWTH_VERSION = 4
 """Raise it when the same settings would grow other hair."""
 
 

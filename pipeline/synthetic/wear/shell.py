@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from ....datasets.arrays import Floats
 from ..hair.collision import DistanceField
 from ..hair.scalp import CENTRE
+from ..hair.ties import OUT
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ def reach(field: DistanceField, frame: Frame, azimuth: Floats, elevation: Floats
     flat = unit.reshape(-1, 3)
     far = np.full(len(flat), start)
     for _ in range(12):
-        far = np.maximum(far - 0.9 * field.at(frame.origin + far[:, None] * flat), 0.05)
+        far = np.maximum(far - 0.9 * np.maximum(field.at(frame.origin + far[:, None] * flat), -OUT), 0.05)
     return np.asarray(far.reshape(unit.shape[:-1]))
 
 

@@ -17,6 +17,7 @@ from spherehead.pipeline.synthetic.hair.look import BrowLook, Growth, HairLook
 from spherehead.pipeline.synthetic.hair.scalp import Surface
 from spherehead.pipeline.synthetic.hair.strands import StrandSet, lay_end_to_end
 from spherehead.pipeline.synthetic.hair.styles import BEARDS, STYLES, draw_beard, draw_hair
+from spherehead.pipeline.synthetic.hair.ties import ON_HEAD
 from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_figure
 from spherehead.pipeline.synthetic.people.growth import surface_of
 from spherehead.pipeline.synthetic.people.placement import place
@@ -144,3 +145,29 @@ def test_a_thicker_brow_covers_more(makehuman: Assets) -> None:
     )
     thin, thick = (float((inside_brow(BrowLook(thick=value), places) > 0.0).mean()) for value in (0.5, 1.0))
     assert thick == pytest.approx(2.0 * thin, rel=0.1)
+
+
+@pytest.mark.parametrize(("tie", "ties"), [("ponytail", 1), ("two braids", 2), ("bun", 0)])
+def test_hair_ties_lie_around_what_is_tied(surface: Surface, tie: str, ties: int) -> None:
+    groups = build_hair(HairLook(count=900, tie=tie, tie_height=10.0, tail=20.0, seed=3), surface)
+    bound = [group for group in groups if group.name == "hair tie"]
+    assert len(bound) == (ties > 0)
+    if not bound:
+        return
+    threads = bound[0].points.reshape(ties, -1, 3)
+    hair = groups[0].points.reshape(-1, 3)
+    for some in threads:
+        middle = some.mean(axis=0)
+        assert np.linalg.norm(some - middle, axis=1).max() < 0.06
+        assert (np.linalg.norm(hair - middle, axis=1) < 0.02).sum() > 20  # hair runs through it
+
+
+def test_no_point_of_tied_hair_stands_out_from_its_neighbours(makehuman: Assets) -> None:
+    """Behind ears the distance field's sign is wrong in places: single points were thrown 30 cm out on this person."""
+    body, person = body_of(makehuman), draw_person(makehuman, 3, 62, SETTINGS)
+    vertices, none = body.morph(person.shape), np.zeros((0, 3))
+    hair = draw_hair(person.male, person.age, person.ancestry[0], (0.2, 0.1, 0.1), 0.0, np.random.default_rng(2), "two braids")
+    grown = build_hair(hair, surface_of(body, vertices, place(vertices), (none, none)))[0]
+    before = grown.points[:, :ON_HEAD]
+    assert np.linalg.norm(np.diff(before, axis=1), axis=2).max() < 0.12
+    assert np.abs(before[..., 0]).max() < 0.30

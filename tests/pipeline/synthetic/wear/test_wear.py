@@ -30,6 +30,8 @@ from spherehead.pipeline.synthetic.people.population import (
     draw_person,
 )
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
+from spherehead.pipeline.synthetic.rendering.light import draw_light
+from spherehead.pipeline.synthetic.rendering.render import Studio
 from spherehead.pipeline.synthetic.wear.dress import MAKERS, dress
 from spherehead.pipeline.synthetic.wear.fabric import plain
 from spherehead.pipeline.synthetic.wear.garment import Garment, ball, tube
@@ -221,3 +223,20 @@ def discrete(person: Person) -> tuple[object, ...]:
         hair and (hair.style, named(hair.colour), round(hair.top / 4.0)), beard and beard.style, person.skins[0][0],
         person.clothes, named(person.clothes_gain), glasses, head, wear.things,
     )  # fmt: skip
+
+
+def test_path_tracing_shows_what_the_labels_say_is_worn(makehuman: Assets) -> None:
+    """Alpha and colour of Mitsuba's picture where the exact pass sees an orange helmet."""
+    pytest.importorskip("mitsuba")
+    head = dataclasses.replace(draw_head_wear("helmet", np.random.default_rng(2)), option=1, seed=1)
+    orange = dataclasses.replace(head, fabric=dataclasses.replace(head.fabric, colour=(0.9, 0.35, 0.05)))
+    figure = wearing(makehuman, Wear(orange, Accessory("hoops"), Accessory("pearls"), Accessory("mask")))
+    camera, size = Camera.look_at(0.6, 0.1, 0.0), 64
+    seen = look(Drawing(figure), camera, size)
+    light = draw_light(np.random.default_rng(3), True)
+    picture = Studio(figure).photograph(camera, light, size, 4, 1)
+    solid = picture[..., 3] > 0.5
+    assert (solid == (seen.mask >= 128)).mean() > 0.985
+    inside = ndimage.binary_erosion(seen.parsing == INDEX["hat"], iterations=2)
+    red, green, blue = np.median(picture[inside][:, :3], axis=0)
+    assert inside.sum() > 100 and red > 1.5 * green > 1.5 * blue
