@@ -59,6 +59,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "bright": (DROPPED, "over-exposed"),
     "clipped": (DROPPED, "too many pixels at the ends of the range"),
     "blocky": (DROPPED, "visible compression blocks"),
+    "noisy": (DROPPED, "noise all over the head"),
     "oversmoothed": (DROPPED, "skin without texture: filtered or generated"),
     "oversharpened": (DROPPED, "halos along edges"),
     "hat": (DROPPED, "a hat, and the recipe wants none"),

@@ -27,6 +27,10 @@ from ..stage import OpenStage, Stage
 
 _FACE = ("skin", "left_brow", "right_brow", "left_eye", "right_eye", "nose", "mouth", "upper_lip", "lower_lip")
 _NOT_HEAD = ("background", "neck", "necklace", "cloth")
+_NO_STRANDS = ("left_ear", "right_ear", "neck", "cloth", "glasses", "hat", *_FACE)
+"""Where halos are looked for: strands of hair lie side by side, bright and dark, and look like halos of each other."""
+_MIN_PLAIN_SHARE = 0.02
+"""Share of the crop without strands below which halos are not told."""
 _MIN_FACE_SHARE = 0.015
 """A face of less than this share of the crop is not judged by its skin: the head is seen from behind."""
 _MARGIN = 1 / 64
@@ -35,6 +39,8 @@ _BOX_MARGIN = 1 / 32
 """Share of the crop around the regions that filters may read."""
 _HEAD_CENTRE, _HEAD_RADII = (0.5, 0.46), (0.30, 0.38)
 """The ellipse of the crop in which the head frame puts a head, from wherever it is seen."""
+_SHRUNK = 0.5
+"""Crop pixels per source pixel up to which compression is averaged away."""
 _SOURCE_SIDE = 768
 """Largest side of the part of the photograph in which compression blocks are looked for."""
 
@@ -51,7 +57,7 @@ class Quality(Stage):
     """
 
     name: ClassVar[str] = "quality"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[tuple[str, ...]] = ("image",)
 
     min_head_px: float = 80.0
@@ -76,19 +82,23 @@ class Quality(Stage):
     """Least mean luma of the face, 0 to 255; low, so that dark skin in ordinary light passes."""
     min_highlights: float = 85.0
     """Least 95 % quantile of the face's luma: even dark skin has eyes, teeth and glints."""
-    max_luma: float = 225.0
+    max_luma: float = 198.0
     """Largest mean luma of the face."""
-    max_shadows: float = 145.0
+    max_shadows: float = 170.0
     """Largest 5 % quantile of the face's luma: brows and nostrils of a washed-out face are above it."""
     max_clipped: float = 0.25
     """Largest share of the face (of the head, where no face is seen) at either end of the range."""
-    max_blur_px: float = 1.75
+    max_blur_px: float = 1.35
     """Largest blur, as the standard deviation of a Gaussian in pixels of the crop, or of the source where that is coarser."""
     max_halo: float = 0.075
-    """Largest overshoot on both sides of edges, as a share of their height."""
-    max_blockiness: float = 2.8
+    """Largest overshoot on both sides of edges outside of hair, as a share of their height."""
+    max_noise: float = 2.0
+    """Largest noise of the calmest parts of the head and shoulders in grey levels."""
+    max_blockiness: float = 2.6
     """Largest extra step on the compression grid in grey levels, times the cube root of how much the crop enlarges it."""
-    min_skin_texture: float = 1.4
+    min_jpeg_quality: float = 35.0
+    """Least quality of a JPEG, as its tables tell it, where the crop does not shrink it to less than half."""
+    min_skin_texture: float = 0.95
     """Least fine texture of the smoothest part of the face in grey levels."""
     hashes: bool = True
     """Note the perceptual hash of the crop and of its mirror image, for finding near duplicates."""
@@ -125,7 +135,9 @@ class Quality(Stage):
             ("clipped_low", "clipped", 0.0, self.max_clipped),
             ("blur_px", "blurred", 0.0, self.max_blur_px),
             ("halo", "oversharpened", -math.inf, self.max_halo),
+            ("noise", "noisy", 0.0, self.max_noise),
             ("blockiness", "blocky", 0.0, self.max_blockiness),
+            ("jpeg_quality", "blocky", self.min_jpeg_quality, math.inf),
             *(texture if face else ()),
         )
 
@@ -192,12 +204,17 @@ def pixel_scores(sample: Sample) -> tuple[dict[str, float], bool]:
     """
     upscale = 1.0 if sample.crop is None else sample.crop.upscale
     head, face = regions(sample)
-    box = _box(head if face is None else head | face)
+    plain, person = without_strands(sample, face), _person(sample, head)
+    box = _box(head | person if face is None else head | face | person)
     picture = measures.at_source_scale(measures.luma(sample.require("image")[box]), upscale)
     head, face = _scaled(head[box], upscale), None if face is None else _scaled(face[box], upscale)
     edges = measures.Edges.of(picture)
-    places = edges.strongest(head)
-    scores = {"blur_px": measures.blur_sigma(edges, head, places), "halo": measures.halo(edges, head, places)}
+    scores = {"blur_px": measures.blur_sigma(edges, head, edges.strongest(head))}
+    if plain is not None:
+        scores["halo"] = measures.halo(edges, _scaled(plain[box], upscale))
+    noise = edges.noise_floor(_scaled(person[box], upscale))
+    if noise is not None:
+        scores["noise"] = noise
     exposure = measures.exposure(picture, head if face is None else face)
     if exposure is not None:
         scores["clipped_low"], scores["clipped_high"] = exposure.clipped_low, exposure.clipped_high
@@ -205,6 +222,8 @@ def pixel_scores(sample: Sample) -> tuple[dict[str, float], bool]:
         scores["face_luma"], scores["face_shadows"] = exposure.mean, exposure.shadows
         scores["face_highlights"] = exposure.highlights
         scores["skin_texture"] = measures.skin_texture(picture, face, scores["blur_px"])
+    if sample.crop is not None and upscale > _SHRUNK and sample.photo.info.jpeg_quality > 0.0:
+        scores["jpeg_quality"] = sample.photo.info.jpeg_quality
     if sample.crop is not None:
         scores["blockiness"] = math.cbrt(upscale) * measures.blockiness(source_region(sample))
     return scores, face is not None
@@ -241,6 +260,22 @@ def regions(sample: Sample) -> tuple[Region, Region | None]:
     if face is not None and np.count_nonzero(face) < _MIN_FACE_SHARE * size * size:
         face = None
     return _drawn_in(head), None if face is None else _drawn_in(face)
+
+
+def without_strands(sample: Sample, face: Region | None) -> Region | None:
+    """Return the (S, S) part of head and shoulders without hair, drawn in by a margin; None where too little is known of it."""
+    if sample.parsing is None:
+        found = face
+    else:
+        found = _drawn_in(_is_class(sample.parsing, _NO_STRANDS))
+    if found is None or np.count_nonzero(found) < _MIN_PLAIN_SHARE * found.size:
+        return None
+    return found
+
+
+def _person(sample: Sample, head: Region) -> Region:
+    """Return where head and shoulders surely are: the matte drawn in, else the head."""
+    return head if sample.mask is None else _drawn_in(sample.mask > 127)
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from spherehead.manifests.identity import rng
 from spherehead.pipeline.stages.align import Align
 from spherehead.pipeline.stages.detect import Detect
 from spherehead.pipeline.stages.matte import Matte
+from spherehead.pipeline.stages.parse import Parse
 from spherehead.pipeline.stages.quality import Quality, overall, placement_scores, regions, source_region
 
 
@@ -63,6 +66,11 @@ def photographed_anew(sample: Sample, change) -> Sample:
     return sample.with_(photo=Photo.of_pixels(changed), crop=crop, image=warp.warp(changed, crop.matrix, crop.size))
 
 
+def parse(sample: Sample) -> np.ndarray:
+    (out,) = Parse(parser="mesh").open().one(sample, rng(0, sample.id, "parse"))
+    return out.parsing
+
+
 def gaussian(sigma):
     return lambda pixels: cv2.GaussianBlur(pixels, (0, 0), sigma)
 
@@ -110,7 +118,7 @@ DEFECTS = {
     "under-exposed": (gamma(9.0), "dark"),
     "over-exposed": (gamma(0.25), "bright"),
     "jpeg quality 10": (jpeg(10), "blocky"),
-    "unsharp mask 300 %": (unsharp(3.0, 2.0), "oversharpened"),
+    "noise": (noise(15), "noisy"),
 }
 HARMLESS = {
     "jpeg quality 75": jpeg(75),
@@ -138,6 +146,26 @@ def test_every_real_photograph_passes(heads):
 def test_each_defect_is_refused_for_its_reason(heads, defect):
     change, reason = DEFECTS[defect]
     assert {name: refusal(photographed_anew(sample, change)) for name, sample in heads.items()} == dict.fromkeys(heads, reason)
+
+
+def test_sharpening_is_seen_outside_of_hair_and_hair_is_not_called_sharpened(heads):
+    known = {name: sample.with_(parsing=parse(sample)) for name, sample in heads.items() if sample.crop.upscale < 2.0}
+    assert len(known) >= 4
+    change = unsharp(3.0, 2.0)
+    refused = {name: refusal(photographed_anew(sample, change)) for name, sample in known.items()}
+    assert refused == dict.fromkeys(known, "oversharpened")
+    for sample in known.values():
+        hair = np.where(sample.mask > 127, np.uint8(INDEX["hair"]), np.uint8(0))
+        sharpened = photographed_anew(sample.with_(parsing=hair, mesh=None), change)
+        assert "halo" not in run(sharpened, max_noise=99.0).scores
+
+
+def test_the_tables_of_a_jpeg_tell_what_was_left_of_it(astronaut_head):
+    photo = Photo.of_pixels(astronaut_head.photo.pixels)
+    photo.info = dataclasses.replace(photo.info, jpeg_quality=30.0)
+    assert refusal(astronaut_head.with_(photo=photo)) == "blocky"
+    shrunk = dataclasses.replace(astronaut_head.crop, upscale=0.4)
+    assert "jpeg_quality" not in run(astronaut_head.with_(photo=photo, crop=shrunk)).scores
 
 
 def test_skin_that_a_filter_smoothed_is_refused(heads):
@@ -176,7 +204,7 @@ def test_a_blurred_background_is_no_defect_and_a_sharp_one_no_excuse(astronaut_h
 def test_a_bare_picture_is_measured_without_any_model(astronaut_head):
     bare = Sample(id="x", photo=astronaut_head.photo, image=astronaut_head.image)
     scored = run(bare, max_blur_px=5.0)  # nothing tells that this crop was enlarged three times
-    assert set(scored.scores) == {"blur_px", "halo", "clipped_low", "clipped_high", "quality"}
+    assert set(scored.scores) == {"blur_px", "noise", "clipped_low", "clipped_high", "quality"}
     assert refusal(bare.with_(image=cv2.GaussianBlur(bare.image, (0, 0), 12.0)), max_blur_px=5.0) == "blurred"
     head, face = regions(bare)
     assert face is None and 0.2 < head.mean() < 0.5
