@@ -1,4 +1,4 @@
-"""Commands about the networks that label heads of any side: `annotators views`, `train`, `evaluate` and `export`.
+"""Commands about the networks that label heads of any side: `annotators views`, `train`, `evaluate`, `export`, `retrain`.
 
 Rendering is `pipeline.synthetic.training_views`' affair, learning `model.annotators`'; the pipeline takes what `export` wrote.
 """
@@ -23,15 +23,21 @@ def annotators_views(
     views: Annotated[int, typer.Option(min=1, help="Pictures of each head.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of people and cameras.")] = 41,
     first: Annotated[int, typer.Option(min=0, help="Number of the first head.")] = 0,
+    hair: Annotated[str, typer.Option(help="cards (MakeHuman's styles) or grown (strands, beards; 2 s a head).")] = "cards",
+    children: Annotated[bool, typer.Option("--children", help="Draw children too.")] = False,
+    pitch: Annotated[float, typer.Option(min=0, max=60, help="Standard deviation of the elevation in degrees.")] = 18.0,
 ) -> None:
     """Render people without light, with normals and exact labels, to train annotators on; rerun the command to resume.
 
     Example: spherehead annotators views --out views --count 1600
     """
     from ..pipeline.synthetic.assets.library import open_assets
+    from ..pipeline.synthetic.people.population import PopulationSettings
     from ..pipeline.synthetic.training_views import TrainingViews, render_views
 
-    written = render_views(open_assets(None), TrainingViews(count=count, views=views, seed=seed, first=first), out)
+    people = PopulationSettings(bald=0.08, hats=0.08, hair=hair, children=children)
+    settings = TrainingViews(count=count, views=views, seed=seed, first=first, pitch_degrees=pitch, people=people)
+    written = render_views(open_assets(None), settings, out)
     print(f"{written:,} shards written to {out}")
 
 
@@ -42,7 +48,9 @@ def annotators_train(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the run.")],
     images: Annotated[int, typer.Option(min=1, help="Number of pictures shown in all.")] = 60_000,
     seed: Annotated[int, typer.Option(help="Seed of first weights and of everything drawn.")] = 7,
-    encoder: Annotated[Path | None, typer.Option(metavar="RUN", help="Finder: run of the head task to start from.")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--start", "--encoder", metavar="RUN", help="Run of the head task to start from.")
+    ] = None,
     grounds: Annotated[str, typer.Option(metavar="DIR", help="Pictures without heads for backgrounds.")] = "",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
     max_seconds: Annotated[float, typer.Option(min=0, help="Seconds after which it saves and stops; 0 for no limit.")] = 0.0,
@@ -64,14 +72,13 @@ def annotators_train(
     views = Views(data)
     if task == "head":
         progress = train(
-            HeadTask(views, seed, CropSettings(grounds=grounds)),
+            HeadTask(views, seed, CropSettings(grounds=grounds), start=str(start or "")),
             TrainingSettings(images, max_seconds=max_seconds, threads=threads),
             out,
         )
     else:
         settings = TrainingSettings(images, warmup=400, save=1_000, max_seconds=max_seconds, threads=threads)
-        start = str(encoder) if encoder else ""
-        progress = train(FinderTask(views, seed, SceneSettings(grounds=grounds), encoder=start), settings, out)
+        progress = train(FinderTask(views, seed, SceneSettings(grounds=grounds), encoder=str(start or "")), settings, out)
     print(f"{progress.images:,} pictures; checkpoint and sheets in {out}")
 
 
@@ -112,6 +119,30 @@ def annotators_export(
     told = json.loads(card.read_text(encoding="utf-8")) if card else {}
     path = export(run, out, told)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+@annotators.command("retrain")
+def annotators_retrain(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of views, runs and exported networks.")],
+    seed: Annotated[int, typer.Option(help="Seed of people, first weights and of everything drawn.")] = 41,
+    cards: Annotated[int, typer.Option(min=1, help="Heads with MakeHuman's hair.")] = 1_600,
+    grown: Annotated[int, typer.Option(min=1, help="Heads with grown hair.")] = 400,
+    held_out: Annotated[int, typer.Option(min=1, help="Heads of each kind to measure on.")] = 40,
+    images: Annotated[int, typer.Option(min=1, help="Pictures shown to the head network.")] = 60_000,
+    finder_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the finder.")] = 12_000,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the trainings.")] = 1,
+) -> None:
+    """Retrain both networks from a seed: views, training, numbers on held-out people, export; rerun the command to resume.
+
+    Example: spherehead annotators retrain --out annotators
+    """
+    import logging
+
+    from .retraining import Retraining, retrain
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    print(retrain(Retraining(seed, cards, grown, held_out, images, finder_images, threads=threads), out))
+    print(f"head.onnx, finder.onnx and their cards are in {out / 'exported'}")
 
 
 def _known(task: str) -> None:

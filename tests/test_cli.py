@@ -98,7 +98,7 @@ def test_help_names_every_command() -> None:
         "models list", "models fetch", "models verify", "convert", "generate", "evaluate", "model show", "model presets",
         "model pack", "train", "render-photographs",
         "assets list", "assets fetch", "assets verify", "annotators views", "annotators train", "annotators evaluate",
-        "annotators export",
+        "annotators export", "annotators retrain",
     }  # fmt: skip
     assert {name for name, _ in commands()} == expected
 

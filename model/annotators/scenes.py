@@ -16,6 +16,7 @@ from ...datasets.camera import FOCAL, RADIUS
 from ...datasets.classes import INDEX
 from .augmentation import CropGeometry, laid, lit_crop, worn
 from .grounds import ground, shape
+from .lookalikes import with_lookalike
 from .networks import FINDER_STRIDE
 from .views import View, Views
 
@@ -35,8 +36,10 @@ class SceneSettings:
     """Least height of a head in pixels."""
     most_head: float = 1.05
     """Greatest height of a head in sides of the picture."""
-    empty: float = 0.08
+    empty: float = 0.12
     """Share of pictures without a head."""
+    lookalikes: float = 0.3
+    """Share of pictures with one to three things that look like heads and are none (`lookalikes`)."""
     roll_degrees: float = 15.0
     free_roll: float = 0.05
     grounds: str = ""
@@ -59,6 +62,8 @@ def make_scene(random: np.random.Generator, views: Views, settings: SceneSetting
     """Draw a picture: far heads first, near ones over them."""
     size = settings.size
     made = ground(random, size, settings.grounds).astype(np.float32)
+    for _ in range(int(random.integers(1, 4)) if random.random() < settings.lookalikes else 0):
+        made = with_lookalike(random, views, made)
     count = 0 if random.random() < settings.empty else 1
     if count and random.random() < 0.5:
         count = int(random.integers(2, settings.most_heads + 1))

@@ -12,6 +12,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -23,6 +24,8 @@ from .checkpoint import Progress, resume, save
 from .tasks import Task
 
 log = logging.getLogger(__name__)
+LINE_STEPS = 32
+"""Steps between two lines of metrics."""
 SHEET_NUMBERS = 1 << 40
 """Number of the first sample on sheets, which no training reaches."""
 
@@ -49,6 +52,8 @@ class TrainingSettings:
     """Seconds of this call after which it saves and stops; 0 for no limit."""
     threads: int = 1
     """Threads of the process."""
+    tensorboard: bool = True
+    """Also write metrics and sheets for TensorBoard, where its package is installed."""
 
     def rate(self, images: int) -> float:
         """Return the learning rate after a number of pictures."""
@@ -79,6 +84,7 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
     progress = start(task, settings)
     resume(out, task.name, progress)
     write_json(out / "training.json", {"task": task.name, "settings": to_plain(settings)})
+    board = _open_board(out / "tensorboard", progress.images) if settings.tensorboard else None
     begun, sums, count, seconds = time.monotonic(), dict[str, float](), 0, time.monotonic()
     while progress.images < settings.images:
         for name, value in step(task, settings, progress).items():
@@ -86,9 +92,13 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
         count += 1
         over = bool(settings.max_seconds) and time.monotonic() - begun > settings.max_seconds
         done = over or progress.images >= settings.images
-        if done or count >= 32:
+        if done or count >= LINE_STEPS:
             line = {"images": progress.images, **{name: round(value / count, 5) for name, value in sums.items()}}
+            line["lr"] = round(settings.rate(progress.images), 8)
             line["per_second"] = round(count * settings.batch / (time.monotonic() - seconds), 2)
+            if board is not None:
+                for name, value in line.items():
+                    board.add_scalar(name, value, progress.images)
             with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             log.info("%s", line)
@@ -99,9 +109,23 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
             save(out, task.name, progress)
             sheet = task.sheet(progress.average, list(range(SHEET_NUMBERS, SHEET_NUMBERS + 10)))
             cv2.imwrite(str(out / f"sheet-{progress.images:08d}.png"), sheet[..., ::-1])
+            if board is not None:
+                board.add_image("sheet", sheet, progress.images, dataformats="HWC")
+                board.flush()
         if over:
             break
+    if board is not None:
+        board.close()
     return progress
+
+
+def _open_board(folder: Path, images: int) -> Any:
+    """Return TensorBoard's writer, which forgets what lies beyond the checkpoint; None where its package is missing."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=images + 1 if images else None)
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ from .assets.library import Assets
 from .people.figure import Figure, body_of, build_figure
 from .people.paint import linear_to_srgb
 from .people.placement import face_vertices
-from .people.population import Person, PopulationSettings, draw_person
+from .people.population import Person, PopulationSettings, deciding, draw_person
 from .rendering.exact_pass import Drawing, View, look_with_guide
 
 VERSION = 1
@@ -131,7 +131,9 @@ def render_views(assets: Assets, settings: TrainingViews, out: Path) -> int:
         ConfigError: the folder holds a set of other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
-    stamp = canonical_json({"version": VERSION, "assets": assets.fingerprint, **to_plain(replace(settings, count=1))})
+    plain = to_plain(replace(settings, count=1))
+    plain["people"] = deciding(plain["people"])  # sets of before there was grown hair resume too
+    stamp = canonical_json({"version": VERSION, "assets": assets.fingerprint, **plain})
     told = out / "training-views.json"
     if told.is_file() and told.read_text(encoding="utf-8") != stamp:
         raise ConfigError(f"{out} holds views of other settings; choose another folder")

@@ -16,8 +16,9 @@ from spherehead.datasets.shards.tar import write_shard
 from spherehead.manifests.config import ConfigError
 from spherehead.model.annotators.checkpoint import read
 from spherehead.model.annotators.export import onnx_bytes
+from spherehead.model.annotators.lookalikes import with_lookalike
 from spherehead.model.annotators.networks import CROP, FinderNet, HeadNet
-from spherehead.model.annotators.scenes import SceneSettings, targets
+from spherehead.model.annotators.scenes import SceneSettings, make_scene, targets
 from spherehead.model.annotators.tasks import FinderTask, HeadTask
 from spherehead.model.annotators.training import TrainingSettings, train
 from spherehead.model.annotators.views import Views
@@ -73,6 +74,36 @@ def test_every_pass_shows_every_view_once(views: Views) -> None:
     task = HeadTask(views, seed=3)
     shown = [task.chosen(number) for number in range(2 * len(views))]
     assert sorted(shown[: len(views)]) == sorted(shown[len(views) :]) == list(range(len(views)))
+
+
+def test_a_run_starts_from_the_average_of_an_earlier_one(views: Views, tmp_path: Path) -> None:
+    train(HeadTask(views), TrainingSettings(images=4, batch=2, tensorboard=False), tmp_path)
+    kept = read(tmp_path / "checkpoint.safetensors")[2]
+    started = HeadTask(views, start=str(tmp_path)).network().state_dict()
+    assert all(torch.equal(value, kept[f"average/{name}"]) for name, value in started.items())
+
+
+def test_tensorboard_shows_the_losses_and_a_sheet_at_each_save(views: Views, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(HeadTask(views), TrainingSettings(images=4, batch=2, save=2), tmp_path)
+    told = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"images": 0})
+    told.Reload()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [round(event.value, 4) for event in told.Scalars("rotation")] == [round(line["rotation"], 4) for line in lines]
+    assert [event.step for event in told.Images("sheet")] == [2, 4]
+
+
+def test_lookalikes_change_pictures_and_are_no_heads(views: Views) -> None:
+    grey = np.full((64, 64, 3), 90.0, dtype=np.float32)
+    laid = [with_lookalike(np.random.default_rng(seed), views, grey) for seed in range(12)]
+    again = [with_lookalike(np.random.default_rng(seed), views, grey) for seed in range(12)]
+    assert all(np.array_equal(here, there) for here, there in zip(laid, again, strict=True))
+    assert sum(bool((picture != grey).any()) for picture in laid) >= 6
+    for seed in range(6):
+        scene = make_scene(np.random.default_rng(seed), views, SceneSettings(size=64, empty=1.0, lookalikes=1.0))
+        assert not scene.heat.any()
 
 
 @pytest.mark.parametrize("name", ["head", "finder"])

@@ -1,0 +1,90 @@
+"""Retrain the annotator networks whole from a seed: views, the head network, the finder, numbers on held-out people, export.
+
+Each step is that of a command of its own (`annotators views`, `train`, `evaluate`, `export`) and keeps what is finished, so
+that the same command resumes after a stop.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What is made and learned."""
+
+    seed: int = 41
+    """Seed of people, cameras, first weights and everything drawn while training."""
+    cards: int = 1600
+    """Heads with MakeHuman's styles of hair."""
+    grown: int = 400
+    """Heads with grown hair and beards, children among them; their views are shown twice as often."""
+    held_out: int = 40
+    """Heads of each kind that nothing is trained on."""
+    images: int = 60_000
+    """Pictures shown to the head network."""
+    finder_images: int = 12_000
+    """Pictures shown to the finder."""
+    crops: int = 400
+    """Crops of held-out people of each kind that numbers are measured on."""
+    threads: int = 1
+    """Threads of the trainings."""
+
+
+def views(plan: Retraining, out: Path) -> None:
+    """Render what is trained and judged on."""
+    from ..pipeline.synthetic.assets.library import open_assets
+    from ..pipeline.synthetic.people.population import PopulationSettings
+    from ..pipeline.synthetic.training_views import TrainingViews, render_views
+
+    assets, grown = open_assets(None), PopulationSettings(bald=0.06, hats=0.0, hair="grown", children=True)
+    for folder, settings in (
+        ("cards", TrainingViews(plan.cards, 10, plan.seed)),
+        ("grown", TrainingViews(plan.grown, 8, plan.seed + 2, pitch_degrees=22.0, people=grown)),
+        ("held-out/cards", TrainingViews(plan.held_out, 10, plan.seed + 4201)),
+        ("held-out/grown", TrainingViews(plan.held_out, 8, plan.seed + 4202, pitch_degrees=22.0, people=grown)),
+    ):
+        written = render_views(assets, settings, out / folder)
+        print(f"{folder}: {written:,} shards written")
+
+
+def networks(plan: Retraining, out: Path) -> None:
+    """Train both networks, the finder from the head network's encoder."""
+    from ..model.annotators.tasks import FinderTask, HeadTask
+    from ..model.annotators.training import TrainingSettings, train
+    from ..model.annotators.views import Views
+
+    seen = Views([out / "cards", out / "grown", out / "grown"])
+    train(HeadTask(seen, plan.seed), TrainingSettings(plan.images, threads=plan.threads), out / "run-head")
+    settings = TrainingSettings(plan.finder_images, batch=16, warmup=400, save=1_000, threads=plan.threads)
+    train(FinderTask(seen, plan.seed, encoder=str(out / "run-head")), settings, out / "run-finder")
+
+
+def exported(plan: Retraining, out: Path) -> dict[str, Any]:
+    """Measure the head network on held-out people, write both networks with their cards, and return the numbers."""
+    from ..manifests.config import to_plain
+    from ..model.annotators.evaluation import calm, evaluate_head
+    from ..model.annotators.export import averaged, export
+    from ..model.annotators.tasks import HeadTask
+    from ..model.annotators.views import Views
+
+    _, network, _ = averaged(out / "run-head")
+    found = {}
+    for kind in ("cards", "grown"):
+        task = calm(HeadTask(Views([out / "held-out" / kind]), seed=1))
+        found[kind] = evaluate_head(network, task, plan.crops)
+    card = {"data": to_plain(plan), "seed": plan.seed, "command": "annotators retrain"}
+    factor = 0.5 * sum(numbers.pop("spread_factor") for numbers in found.values())
+    export(out / "run-head", out / "exported", {**card, "held_out": found, "spread_factor": round(factor, 3)})
+    export(out / "run-finder", out / "exported", card)
+    return found
+
+
+def retrain(plan: Retraining, out: Path) -> str:
+    """Take every step and return the numbers on held-out people as JSON."""
+    views(plan, out)
+    networks(plan, out)
+    return json.dumps(exported(plan, out), indent=1)
