@@ -102,18 +102,54 @@ EXPRESSIONS: Mapping[str, tuple[float, Mapping[str, tuple[float, float]]]] = {
 """Expression -> (share, {unit: range}); the right half follows the left half of each pair."""
 
 
-def expression_weights(share: float, random: np.random.Generator) -> dict[str, float]:
-    """Draw an expression, mostly weak."""
+MORE_EXPRESSIONS: Mapping[str, tuple[float, Mapping[str, tuple[float, float]]]] = {
+    "shout": (0.10, {
+        "mouth-open": (0.4, 0.75), "mouth-parling": (0.0, 0.5), "eye-left-slit": (0.0, 0.6), "eye-right-slit": (0.0, 0.6),
+        "eyebrows-left-down": (0.0, 0.6), "eyebrows-right-down": (0.0, 0.6),
+    }),
+    "yawn": (0.04, {"mouth-open": (0.5, 0.8), "eye-left-closure": (0.95, 1.0), "eye-right-closure": (0.95, 1.0)}),
+    "kiss": (0.08, {"mouth-pursing": (0.4, 0.8), "mouth-protusion": (0.2, 0.8)}),
+    "pout": (0.08, {
+        "mouth-eversion": (0.3, 0.9), "mouth-depression": (0.2, 0.7), "eyebrows-left-inner-up": (0.0, 0.6),
+        "eyebrows-right-inner-up": (0.0, 0.6),
+    }),
+    "disgust": (0.10, {
+        "nose-left-elevation": (0.4, 1.0), "nose-right-elevation": (0.4, 1.0), "mouth-upward-retraction": (0.2, 0.7),
+        "eyebrows-left-down": (0.3, 0.9), "eyebrows-right-down": (0.3, 0.9), "eye-left-slit": (0.1, 0.5),
+        "eye-right-slit": (0.1, 0.5),
+    }),
+    "fear": (0.07, {
+        "eyebrows-left-inner-up": (0.5, 1.0), "eyebrows-right-inner-up": (0.5, 1.0), "eye-left-opened-up": (0.3, 0.9),
+        "eye-right-opened-up": (0.3, 0.9), "mouth-depression-retraction": (0.2, 0.7), "neck-platysma": (0.2, 0.8),
+    }),
+    "grimace": (0.08, {
+        "mouth-parling": (0.5, 1.0), "mouth-retraction": (0.3, 0.8), "neck-platysma": (0.3, 0.9),
+        "nose-compression": (0.0, 0.5),
+    }),
+    "wink": (0.08, {"eye-left-closure": (0.95, 1.0), "mouth-corner-puller": (0.2, 0.7)}),
+    "wink right": (0.08, {"eye-right-closure": (0.95, 1.0), "mouth-corner-puller": (0.2, 0.7)}),
+    "doubt": (0.08, {"eyebrows-left-up": (0.5, 1.0), "eyebrows-right-down": (0.2, 0.6), "mouth-part-later": (0.0, 0.5)}),
+    "flare": (0.05, {"nose-left-dilatation": (0.4, 1.0), "nose-right-dilatation": (0.4, 1.0), "mouth-compression": (0.3, 0.8)}),
+}  # fmt: skip
+"""Further and stronger expressions, of people with `people.faces=wide`."""
+SINGLE = ("wink", "wink right", "doubt")
+"""Expressions of one half of the face, or of unlike halves."""
+
+
+def expression_weights(share: float, random: np.random.Generator, wide: bool = False) -> dict[str, float]:
+    """Draw an expression, mostly weak; of the wider choice where told."""
     if random.random() >= share:
         return {}
-    names = list(EXPRESSIONS)
-    weights = np.array([EXPRESSIONS[name][0] for name in names])
-    units = EXPRESSIONS[names[int(random.choice(len(names), p=weights / weights.sum()))]][1]
+    known = {**EXPRESSIONS, **MORE_EXPRESSIONS} if wide else EXPRESSIONS
+    names = list(known)
+    weights = np.array([known[name][0] for name in names])
+    name = names[int(random.choice(len(names), p=weights / weights.sum()))]
+    units = known[name][1]
     strength = float(random.uniform(0.5, 1.0))
     drawn: dict[str, float] = {}
     for unit, (low, high) in units.items():
         left = f"expression/units/caucasian/{unit.replace('right', 'left')}"
         fixed = 1.0 if low >= 0.95 else strength
         own = float(random.uniform(low, high)) * fixed
-        drawn[f"expression/units/caucasian/{unit}"] = drawn.get(left, own) if "right" in unit else own
+        drawn[f"expression/units/caucasian/{unit}"] = drawn.get(left, own) if "right" in unit and name not in SINGLE else own
     return drawn

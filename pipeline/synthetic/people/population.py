@@ -41,6 +41,7 @@ LONG_HAIR = ("long01", "bob01", "ponytail01")
 
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
+USUAL, WIDE = "usual", "wide"
 GROWTH_VERSION = 4
 """Raise it when the same settings would grow other hair."""
 
@@ -73,8 +74,12 @@ class PopulationSettings:
     """Who wears what, where wear is drawn."""
     skins: str = ASSETS
     """assets: skins as they are; drawn: with freckles, moles, flushes and make-up."""
+    faces: str = USUAL
+    """usual: seven expressions, mostly weak; wide: shouts, yawns, kisses, winks, grimaces and the like too."""
 
     def __post_init__(self) -> None:
+        if self.faces not in (USUAL, WIDE):
+            raise ConfigError(f"people: expected faces of {USUAL} or {WIDE}, got {self.faces!r}")
         for name in ("wear", "skins"):
             if getattr(self, name) not in (ASSETS, DRAWN):
                 raise ConfigError(f"people: expected {name} of {ASSETS} or {DRAWN}, got {getattr(self, name)!r}")
@@ -87,6 +92,7 @@ def deciding(people: Mapping[str, Any]) -> dict[str, Any]:
     idle: tuple[str, ...] = () if people.get("hair", CARDS) != CARDS else ("hair", "beards")
     idle += () if people.get("wear", ASSETS) != ASSETS else ("wear", "shares")
     idle += () if people.get("skins", ASSETS) != ASSETS else ("skins",)
+    idle += () if people.get("faces", USUAL) != USUAL else ("faces",)
     told = {key: value for key, value in people.items() if key not in idle}
     return told | ({"growth": GROWTH_VERSION} if "hair" in told else {})
 
@@ -170,6 +176,9 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
     )  # fmt: skip
     if settings.hair != CARDS:
         person = _grown(person, seed, settings)
+    if settings.faces == WIDE:
+        wide = expression_weights(settings.expressions, rng(seed, name, "faces"), wide=True)
+        person = dataclasses.replace(person, expression=wide)
     if settings.skins != ASSETS:
         dark = sum(share for name, share in skins if "darkskinned" in name)
         person = dataclasses.replace(person, marks=draw_marks(male, age, dark, rng(seed, name, "marks")))

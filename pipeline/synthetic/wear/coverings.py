@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 from ....datasets.arrays import Floats
 from ..hair.scalp import CENTIMETRE, Surface
@@ -15,6 +16,8 @@ from .wraps import NECK
 
 FACE = (0.0, -0.10, -0.02)
 """A point in the mean head behind the mouth."""
+FARTHEST = 0.25
+"""World units from there that a face reaches at most."""
 EAR_TOP, EAR_ROOT = (0.170, 0.030, -0.090), (0.162, -0.080, -0.095)
 """Where loops of masks lie behind the left ear of the mean head."""
 HALF = 50.0
@@ -30,7 +33,8 @@ def mask(look: Accessory, surface: Surface) -> tuple[list[Garment], Cover]:
     bottom = np.radians(-62.0 + 33.0 * side**1.6)
     share = np.linspace(0.0, 1.0, 45)
     level = bottom[:, None] + (top - bottom)[:, None] * share
-    far = reach(surface.field, frame, np.broadcast_to(azimuth[:, None], level.shape), level)
+    found = reach(surface.field, frame, np.broadcast_to(azimuth[:, None], level.shape), level, 0.27)
+    far = np.minimum(median_filter(found, (5, 5), mode="nearest"), FARTHEST)  # collars below the chin do not count
     radii = taut(far + 0.12 * CENTIMETRE, (5.0, 5.0), 6, closed=False)
     middle = np.clip(1.0 - side**2, 0.0, 1.0)[:, None] * np.sin(np.pi * share)
     if look.option == 0:

@@ -64,7 +64,7 @@ def necklace(look: Accessory, surface: Surface) -> list[Garment]:
     choker = look.kind == "choker"
     low = np.where(front > 0.0, -8.0 - (10.0 if choker else 14.0 + 4.0 * look.length) * front**1.5, 0.0)
     level = np.radians(low + (6.0 if choker else 0.0))
-    far = np.minimum(reach(surface.field, frame, azimuth, level, 0.5), 0.4)
+    far = np.minimum(reach(surface.field, frame, azimuth, level, 0.4), 0.23)
     path = outside(frame.place(azimuth, level, far), surface.field, 0.12 * CENTIMETRE)
     thick = look.size * CENTIMETRE
     if look.kind == "pearls":

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from spherehead.datasets.camera import canonical_to_world
 from spherehead.datasets.canonical_face import canonical_vertices, mirror_partners
+from spherehead.manifests.config import to_plain
 from spherehead.pipeline.synthetic.assets.library import Assets
-from spherehead.pipeline.synthetic.people.face_morphs import sliders
+from spherehead.pipeline.synthetic.people.face_morphs import MORE_EXPRESSIONS, sliders
 from spherehead.pipeline.synthetic.people.figure import body_of, build_figure
 from spherehead.pipeline.synthetic.people.placement import face_vertices, place
-from spherehead.pipeline.synthetic.people.population import Person, PopulationSettings, draw_person
+from spherehead.pipeline.synthetic.people.population import Person, PopulationSettings, deciding, draw_person
 
 COUNT = 300
 
@@ -124,3 +125,23 @@ def test_an_expression_does_not_move_the_head(makehuman: Assets, people: list[Pe
     away = np.linalg.norm(after - before, axis=1)
     assert away.max() > 0.005
     assert away[before[:, 2] < -0.07].max() < 0.002
+
+
+def test_wide_faces_know_every_expression_and_usual_ones_stay(makehuman: Assets) -> None:
+    names = set(makehuman.names("targets"))
+    units = {f"expression/units/caucasian/{unit}" for _, some in MORE_EXPRESSIONS.values() for unit in some}
+    assert units <= names
+    usual = [draw_person(makehuman, 6, head) for head in range(150)]
+    wide = [draw_person(makehuman, 6, head, PopulationSettings(faces="wide")) for head in range(150)]
+    assert [dataclasses.replace(person, expression={}) for person in usual] == [
+        dataclasses.replace(person, expression={}) for person in wide
+    ]
+    assert {unit for person in wide for unit in person.expression} >= units
+    winks = [person.expression for person in wide if len([u for u in person.expression if "closure" in u]) == 1]
+    assert winks
+
+
+def test_settings_that_came_later_leave_earlier_stamps_alone() -> None:
+    told = deciding(to_plain(PopulationSettings()))
+    assert not {"wear", "shares", "skins", "faces", "hair", "beards", "growth"} & set(told)
+    assert deciding(to_plain(PopulationSettings(faces="wide")))["faces"] == "wide"

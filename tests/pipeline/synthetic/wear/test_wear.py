@@ -32,6 +32,7 @@ from spherehead.pipeline.synthetic.people.population import (
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
 from spherehead.pipeline.synthetic.rendering.light import draw_light
 from spherehead.pipeline.synthetic.rendering.render import Studio
+from spherehead.pipeline.synthetic.wear.coverings import FACE
 from spherehead.pipeline.synthetic.wear.dress import MAKERS, dress
 from spherehead.pipeline.synthetic.wear.fabric import plain
 from spherehead.pipeline.synthetic.wear.garment import Garment, ball, tube
@@ -240,3 +241,13 @@ def test_path_tracing_shows_what_the_labels_say_is_worn(makehuman: Assets) -> No
     inside = ndimage.binary_erosion(seen.parsing == INDEX["hat"], iterations=2)
     red, green, blue = np.median(picture[inside][:, :3], axis=0)
     assert inside.sum() > 100 and red > 1.5 * green > 1.5 * blue
+
+
+def test_a_mask_ends_at_the_chin_above_wide_collars_too(makehuman: Assets) -> None:
+    """On this person single points of the mask lay on the clothes, 15 cm before the neck."""
+    person = draw_person(makehuman, 1, 34, dataclasses.replace(SETTINGS, wear=DRAWN))
+    figure = build_figure(makehuman, dataclasses.replace(person, wear=Wear(mask=Accessory("mask"))))
+    worn = next(part for part in figure.parts if part.name == "mask")
+    assert np.linalg.norm(worn.points - np.array(FACE), axis=1).max() < 0.30
+    sides = [np.linalg.norm(worn.points[worn.faces[:, k]] - worn.points[worn.faces[:, k - 1]], axis=1) for k in range(3)]
+    assert np.max(sides) < 0.06
