@@ -28,7 +28,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import annotators, assets, builds, exports, heads, machine, meshes, photographs, sets, training
+from .commands import annotators, assets, builds, exports, heads, inversion, machine, meshes, photographs, sets, training
 from .commands.common import ABORTED, INTERNAL, LOCKED, MISMATCH, OK, USAGE, printable
 
 EXIT_CODES = (
@@ -57,6 +57,8 @@ ERRORS: dict[str, int] = {
     "model.interop.limits:CheckpointError": USAGE,
     "model.store:ModelStoreError": USAGE,
     "model.meshes.mesh:MeshError": USAGE,
+    "model.inversion.targets:TargetError": USAGE,
+    "model.visualization.views:ViewError": USAGE,
     "model.train.trainer:TrainDiverged": ABORTED,
     "model.train.checkpoint:CheckpointWriteError": INTERNAL,
     "model.train.distributed:PeerLost": INTERNAL,
@@ -72,7 +74,7 @@ app = typer.Typer(
 for panel, commands in (
     ("Data sets", (builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report, exports.export)),
     ("Data sets", (photographs.render_photographs,)),
-    ("Models of heads", (training.train, heads.generate, meshes.mesh, heads.evaluate, heads.convert)),
+    ("Models of heads", (training.train, heads.generate, inversion.invert, meshes.mesh, heads.evaluate, heads.convert)),
     ("This machine", (machine.doctor,)),
 ):
     for command in commands:

@@ -159,16 +159,24 @@ def read_part(folder: Path, config: ModelConfig, name: str) -> dict[str, torch.T
     Raises:
         ModelStoreError: the part is missing, changed or damaged, or holds numbers that are not finite.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     entry = config.parts.get(name)
     if entry is None:
         raise ModelStoreError(f"the model in {folder} has no part '{name}'; it has {', '.join(sorted(config.parts)) or 'none'}")
-    path = _proved(folder, entry)
+    return read_tensors(_proved(folder, entry))
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        ModelStoreError: it is missing or damaged, or holds numbers that are not finite.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         tensors: dict[str, torch.Tensor] = load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise ModelStoreError(f"cannot read {path}: {error}") from error
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():

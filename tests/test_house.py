@@ -38,7 +38,7 @@ ROOMS = {
     ],
     "model": [
         "ops", "nets", "volumes", "volume_rendering", "", "losses", "visualization", "meshes", "evaluation", "annotators",
-        "interop", "train", "export",
+        "inversion", "interop", "train", "export",
     ],
 }  # fmt: skip
 """Folders of a layer, lowest first: a module imports from its own folder and from those before it. A module that lies in the

@@ -1,0 +1,131 @@
+"""The command `invert`: photographs of one person to a head that can be turned.
+
+Photographs become samples by the pipeline's own stages, in a data set inside the head's folder; how the head is found is
+`model.export.invert`'s affair.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..model.export.invert import Photographs
+    from ..model.inversion.search import Tick
+    from ..pipeline.recipe import Recipe
+
+PHOTOGRAPHS = "photographs"
+"""Folder of the data set inside the head's."""
+
+
+def invert(
+    photographs: Annotated[
+        list[Path], typer.Argument(metavar="PHOTO...", help="Photographs of one person, or a folder of them; one head is made.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the head.")],
+    run: Annotated[
+        Path, typer.Option("--run", metavar="DIR|NAME", help="Folder of a training run or of a model, or a shipped model.")
+    ] = Path("tiny-64"),
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting: --set tuning.steps=0")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the model runs, e.g. cuda.")] = "cpu",
+) -> None:
+    """Find the head that photographs show, and turn it; rerun the same command to resume.
+
+    Example: spherehead invert me.jpg --run runs/heads --out me
+    """
+    from ..manifests.config import override
+    from ..model.export.generate import find_model
+    from ..model.export.invert import invert as run_it
+    from ..model.inversion.inverted import InversionSettings
+
+    settings = override(InversionSettings(), assignments or [])
+    folder = find_model(run)
+    record = run_it(folder, labelled(photographs, out / PHOTOGRAPHS, device), out, settings, device, _tick())
+    for row in record.photographs:
+        print(
+            f"{row.name}: {row.psnr:.1f} dB in the matte, outline IoU {row.mask_iou:.2f}, moved {row.moved_degrees:.1f} degrees"
+        )
+        for text in row.suspect:
+            print(f"{row.name}: suspect {text}", file=sys.stderr)
+    print(f"{out / 'inversion.html'}")
+
+
+def labelled(photographs: Sequence[Path], folder: Path, device: str = "cpu") -> Photographs:
+    """Return photographs as samples, cut out and labelled by the pipeline.
+
+    Args:
+        photographs: files or folders.
+        folder: for the data set; an unfinished one is resumed.
+        device: where models run that can choose.
+
+    Raises:
+        ConfigError: a path does not exist, or no head was found in any photograph.
+    """
+    from ..datasets.shards.inspect import iterate
+    from ..datasets.sources.names import from_native
+    from ..manifests.config import ConfigError
+    from ..model.export.invert import Photographs
+    from ..pipeline.building.build import build
+    from ..pipeline.building.request import BuildRequest
+
+    missing = [str(path) for path in photographs if not path.exists()]
+    if missing:
+        raise ConfigError(f"no photograph at {missing[0]}; expected picture files or folders")
+    asked = tuple(from_native(str(path)) for path in photographs)
+    summary = build(BuildRequest(asked, folder, one_person(), engine="inline", device=device, abort_share=1.0))
+    names = _names(folder)
+    if not any(summary.samples.values()):
+        raise ConfigError(f"found no head to invert: {_refusals(folder)}; take a photograph in which the whole head is seen")
+    samples = tuple(sorted(iterate(folder), key=lambda sample: (names.get(sample.id, ""), sample.id)))
+    return Photographs(samples, tuple(names.get(sample.id, sample.id) for sample in samples))
+
+
+def one_person() -> Recipe:
+    """Return the recipe `heads` without refusals for quality: what is wrong with a photograph is told beside the head."""
+    import dataclasses
+
+    from ..pipeline.presets import preset
+    from ..pipeline.stages.quality import Quality
+
+    recipe = preset("heads")
+    open_limits = [
+        f"quality.{field.name}={0.0 if field.name.startswith('min_') else 1e9}"
+        for field in dataclasses.fields(Quality)
+        if field.name.startswith(("min_", "max_"))
+    ]
+    return dataclasses.replace(recipe.override(open_limits), name="one-person")
+
+
+def _names(folder: Path) -> dict[str, str]:
+    """Return the name of each kept sample's file."""
+    from ..manifests.summary import read_frame, read_origins
+
+    frame, origins = read_frame(folder, ["id", "sha256"]), read_origins(folder)
+    files = dict(zip(origins["sha256"].astype(str), origins["path"].astype(str), strict=True))
+    rows = zip(frame["id"].astype(str), frame["sha256"].astype(str), strict=True)
+    return {key: Path(files.get(sha256, key)).name for key, sha256 in rows}
+
+
+def _refusals(folder: Path) -> str:
+    """Word why photographs were refused."""
+    from ..manifests.summary import read_frame
+
+    names, frame = _names(folder), read_frame(folder, ["id", "reason", "detail"])
+    rows = zip(frame["id"].astype(str), frame["reason"].astype(str), frame["detail"].astype(str), strict=True)
+    return "; ".join(f"{names.get(key, key)}: {reason} ({detail})" for key, reason, detail in rows) or "no picture was given"
+
+
+def _tick() -> Tick:
+    """Return what tells of progress: one line a stage and tenth of it, on a terminal or not."""
+
+    def tick(stage: str, done: int, steps: int, loss: float) -> None:
+        if done == steps or done % max(steps // 10, 1) == 0:
+            print(f"{stage} {done}/{steps}: loss {loss:.4f}", file=sys.stderr, flush=True)
+
+    return tick

@@ -1,0 +1,264 @@
+"""The command `invert`, from labelled photographs on: both stages, kept while they run, and what a user is shown of the head.
+
+How a head is found is `inversion`'s affair; photographs become samples in the pipeline. A killed run resumes at the last kept
+step, bit-exact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...datasets.arrays import Pixels
+from ...datasets.report.overlay import fit
+from ...datasets.report.sheets import write_png
+from ...datasets.shards.codec import Decoded
+from ...manifests.config import ConfigError, fingerprint, to_plain
+from ...manifests.store import write_bytes, write_json
+from ..generator import Generator
+from ..inversion.cameras import angle_between
+from ..inversion.inverted import (
+    FORMAT,
+    RECORD,
+    InversionRecord,
+    InversionSettings,
+    PhotographResult,
+    read_inversion,
+    write_parts,
+)
+from ..inversion.objective import Objective
+from ..inversion.scores import drift, mask_iou, psnr, suspicions
+from ..inversion.search import Guess, Search, Start, Tick, choose_starts
+from ..inversion.style_space import style_space
+from ..inversion.targets import targets_of
+from ..inversion.tuning import Tuning, held_cameras, with_changes
+from ..nets.perceptual import PerceptualNet, PerceptualUnavailable, perceptual_net
+from ..nets.upsampler import resize
+from ..store import GENERATOR, load_generator, read_config, read_tensors, write_part
+from ..visualization.orbit import orbit_frames, tiles
+from ..visualization.pictures import heads_sheet, sheet
+from ..visualization.snapshot import SnapshotSettings
+from ..visualization.video import write_video
+from ..visualization.views import each_view, ring, to_pixels
+from .generate import present_look
+from .invert_page import page
+
+log = logging.getLogger(__name__)
+
+STATE = "state"
+"""What a run that was stopped resumes from; removed when the head is whole."""
+KEPT_EVERY = 25
+"""Steps between two writings of the state."""
+VIEWS, FRAMES, FPS = 8, 72, 24
+NO_IDENTITY = "no identity term: no face recognition network comes with this toolkit"
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """One person's photographs as samples, with the names that a user knows them by."""
+
+    samples: tuple[Decoded, ...]
+    names: tuple[str, ...]
+
+
+class _Run:
+    """One inversion in its folder."""
+
+    def __init__(self, folder: Path, photographs: Photographs, out: Path, settings: InversionSettings, device: str) -> None:
+        self.folder, self.out, self.settings, self.photographs = folder, out, settings, photographs
+        self.look = present_look(folder)
+        self.place = torch.device(device)
+        self.generator = load_generator(folder).to(self.place).requires_grad_(False)
+        shape = self.generator.settings
+        self.raw = self.look.resolution or shape.neural_resolution
+        side = self.look.side or shape.upsampler.resolution
+        channels = shape.parsing.channels if shape.parsing else 0
+        self.targets = targets_of(photographs.samples, side, self.raw, channels).to(self.place)
+        self.perceptual = _perceptual(self.place) if settings.objective.perceptual else None
+        self.objective = Objective(self.targets, self.raw, shape.own_ground, self.perceptual, settings.objective)
+
+    def record(self) -> InversionRecord:
+        """Return the record of a head that is not whole yet."""
+        sha256 = read_config(self.folder).parts[GENERATOR].sha256
+        pictures = [[sample.id, to_plain(sample.record.get("image_sha256", ""))] for sample in self.photographs.samples]
+        mark = fingerprint([sha256, pictures, to_plain(self.settings), self.perceptual is not None])
+        return InversionRecord(FORMAT, self.folder.name, sha256, mark, self.settings, self.perceptual is not None, NO_IDENTITY)
+
+    def state(self, stage: str) -> dict[str, Tensor] | None:
+        """Return the kept state of a stage; None where there is none."""
+        path = self.out / STATE / f"{stage}.safetensors"
+        return read_tensors(path) if path.is_file() else None
+
+    def descend(self, stage: str, work: Search | Tuning, steps: int, tick: Tick | None) -> None:
+        """Take all steps of a stage, or those that are left."""
+        state = self.state(stage)
+        if state is not None:
+            work.restore(state)
+        while work.done < steps:
+            loss = work.step()
+            if not math.isfinite(loss):
+                raise ConfigError(f"the loss became {loss} in step {work.done} of {stage}; lower its learning rate")
+            if tick is not None:
+                tick(stage, work.done, steps, loss)
+            if work.done % KEPT_EVERY == 0 or work.done == steps:
+                write_part(self.out / STATE, stage, work.state())
+
+    def starts(self, tick: Tick | None) -> tuple[Tensor, tuple[Start, ...]]:
+        """Return the moves that the cameras begin at; tried once and kept."""
+        state = self.state("starts")
+        if state is not None:
+            rows = zip(state["photograph"].tolist(), state["degrees"].tolist(), state["loss"].tolist(), strict=True)
+            return state["units"].to(self.place), tuple(Start(int(row), degrees, loss) for row, degrees, loss in rows)
+        space, search = self.space, self.settings.search
+        units, tried = choose_starts(self.generator, space, self.targets, self.objective, search, self.look, tick)
+        columns = {
+            "photograph": torch.tensor([start.photograph for start in tried]),
+            "degrees": torch.tensor([start.degrees for start in tried], dtype=torch.float64),
+            "loss": torch.tensor([start.loss for start in tried], dtype=torch.float64),
+        }
+        write_part(self.out / STATE, "starts", {"units": units, **columns})
+        return units, tuple(tried)
+
+    def find(self, tick: Tick | None) -> tuple[Guess, dict[str, Tensor], tuple[Start, ...]]:
+        """Run both stages; return the guess, the changes of the weights, and what was tried."""
+        self.space = style_space(self.generator)
+        guess = Guess(self.space, self.targets, self.settings.search)
+        units, tried = self.starts(tick)
+        with torch.no_grad():
+            guess.units.copy_(units)
+        search = Search(self.generator, guess, self.objective, self.look)
+        self.descend("search", search, search.steps, tick)
+        guess.requires_grad_(False)
+        if not self.settings.tuning.steps:
+            return guess, {}, tried
+        tuning = Tuning(self.generator, guess.styles(), guess.cameras(), self.objective, self.settings.tuning, self.look)
+        self.descend("tuning", tuning, self.settings.tuning.steps, tick)
+        return guess, tuning.changes(), tried
+
+
+def invert(
+    folder: Path,
+    photographs: Photographs,
+    out: Path,
+    settings: InversionSettings | None = None,
+    device: str = "cpu",
+    tick: Tick | None = None,
+) -> InversionRecord:
+    """Find the head that photographs of one person show, and write it with views, a video of a turn and a page.
+
+    Args:
+        folder: a model's folder.
+        photographs: what the pipeline made of the photographs.
+        out: folder of the head; one that holds another inversion is refused, one that was stopped resumes.
+        settings: how to find it; None for the defaults.
+        device: where the model runs.
+        tick: told of every step.
+
+    Returns:
+        The record, as written to inversion.json.
+
+    Raises:
+        ConfigError: the folder holds another inversion, or a loss is no finite number.
+        ModelStoreError, TargetError: the model is not whole, or a sample lacks matte or camera.
+    """
+    settings = settings or InversionSettings()
+    run = _Run(folder, photographs, out, settings, device)
+    record, known = run.record(), read_inversion(out)
+    if known is not None and known.fingerprint != record.fingerprint:
+        raise ConfigError(
+            f"{out} holds an inversion of other photographs, by another model or with other settings; give a new folder"
+        )
+    if known is not None and known.parts:
+        return known
+    write_json(out / RECORD, record)
+    guess, changes, tried = run.find(tick)
+    ws, cameras = guess.styles(), guess.cameras()
+    parts = write_parts(out, ws, guess.head, cameras, run.targets.camera, {k: v.cpu() for k, v in changes.items()})
+    tuned = with_changes(run.generator, changes) if changes else run.generator
+    record = dataclasses.replace(record, starts=tried, photographs=_results(run, guess, tuned))
+    if changes:
+        held = held_cameras(settings.tuning).to(run.place)
+        record = dataclasses.replace(record, drift=drift(run.generator, tuned, ws[:1], held, run.look))
+    files = _pictures(run, guess, tuned)
+    record = dataclasses.replace(record, files=(*files, "inversion.html"))
+    write_bytes(out / "inversion.html", page(record).encode())
+    record = dataclasses.replace(record, parts=parts)
+    write_json(out / RECORD, record)
+    _forget_state(out)
+    return record
+
+
+def _perceptual(device: torch.device) -> PerceptualNet | None:
+    """Return the network of the perceptual term; None, with a warning, where its weights are not installed."""
+    try:
+        return perceptual_net(device)
+    except PerceptualUnavailable as missing:
+        log.warning("there is no perceptual term: %s", missing)
+        return None
+
+
+def _forget_state(out: Path) -> None:
+    """Remove the states of the stages, which a whole head no longer needs."""
+    for name in ("starts", "search", "tuning"):
+        (out / STATE / f"{name}.safetensors").unlink(missing_ok=True)
+    if (out / STATE).is_dir() and not any((out / STATE).iterdir()):
+        (out / STATE).rmdir()
+
+
+@torch.no_grad()
+def _results(run: _Run, guess: Guess, tuned: Generator) -> tuple[PhotographResult, ...]:
+    """Measure every photograph."""
+    ws, cameras, targets, look = guess.styles(), guess.cameras(), run.targets, run.look
+    first, last = (
+        generator.synthesise(ws, cameras, resolution=look.resolution, side=look.side, fade=look.fade)
+        for generator in (run.generator, tuned)
+    )
+    assert last.mask is not None
+    before, after = psnr(first.image, targets.image, targets.mask), psnr(last.image, targets.image, targets.mask)
+    ious = mask_iou(last.mask, resize(targets.mask, last.mask.shape[-1]))
+    angles = angle_between(targets.camera, cameras)
+    prior, found = run.settings.search.camera, []
+    for row, sample in enumerate(run.photographs.samples):
+        units = guess.units[row]
+        error = math.degrees(float(targets.angle_error[row]))
+        found.append(
+            PhotographResult(
+                sample.id, run.photographs.names[row], round(math.degrees(float(angles[row])), 3),
+                round(100 * prior.shift * float(units[3:5].norm()), 3),
+                round(100 * (math.exp(prior.zoom * float(units[5])) - 1), 3),
+                round(float(before[row]), 3), round(float(after[row]), 3), round(float(ious[row]), 4),
+                suspicions(sample.record, units, float(after[row]), float(ious[row]), error),
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+@torch.no_grad()
+def _pictures(run: _Run, guess: Guess, tuned: Generator) -> list[str]:
+    """Write the photographs beside what was found, both heads from all sides, and a turn; return the names."""
+    look, ws, side = run.look, guess.styles(), SnapshotSettings().side(run.targets.image.shape[-1])
+    head = ws[:1]
+    kinds = [("mean", run.generator, guess.space.styles(torch.zeros_like(guess.head), guess.ground), run.targets.camera),
+             ("search", run.generator, ws, guess.cameras()), ("tuned", tuned, ws, guess.cameras())]  # fmt: skip
+    columns: list[list[Pixels]] = [list(to_pixels(run.targets.image)), list(to_pixels(run.targets.image * run.targets.mask))]
+    for _, generator, styles, cameras in kinds:
+        made = generator.synthesise(styles, cameras, resolution=look.resolution, side=look.side, fade=look.fade)
+        columns.append(list(to_pixels(made.image)))
+    rows = [[fit(picture, side) for picture in row] for row in zip(*columns, strict=True)]
+    titles = ("photograph", "matte", "mean head", "search", "tuned")
+    write_png(run.out / "photographs.png", sheet(rows, run.photographs.names, titles))
+    turns = [list(each_view(generator, head, ring(VIEWS), look)) for generator in (run.generator, tuned)]
+    write_png(run.out / "views.png", heads_sheet(turns, ["search", "tuned"], side))
+    names = ["photographs.png", "views.png"]
+    for index, view in enumerate(turns[1]):
+        names.append(f"views/view-{index:02d}.png")
+        write_png(run.out / names[-1], view.image)
+    turn = tiles(each_view(tuned, head, ring(FRAMES), look), side)
+    names.append(write_video(run.out / "orbit.webm", orbit_frames([turn], 1), FPS).name)
+    return names

@@ -1,0 +1,347 @@
+"""Inversion against rendered truth: held-out people from one photograph, scored at the input and at hidden views all around.
+
+    python tests/bench/inversion.py RUN --cache DIR [--people 24] [--sides front,profile,back] [--own 4] [--set NAME=VALUE]
+
+People are rendered once into the cache (raster light, the same for all views of a person), results are kept there by person
+and side, so that the command resumes. The camera that an inversion starts from is read off the picture by the pipeline's own
+head network; the crop's place is exact. Baselines see the true camera: the mean head, and the person of the run's table whose
+picture is nearest to the input (by the inversion's own objective). PSNR and perceptual distance count inside the true mask,
+depth where both have a head. Own samples of the generator start from a camera that is turned by 4 degrees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from spherehead.datasets.camera import CANONICAL_SCALE, RADIUS, Camera, canonical_intrinsics
+from spherehead.datasets.report.overlay import fit
+from spherehead.datasets.report.sheets import write_png
+from spherehead.datasets.shards.codec import Decoded
+from spherehead.manifests.config import fingerprint, override, to_plain
+from spherehead.manifests.store import file_sha256
+from spherehead.model.export.generate import find_model
+from spherehead.model.generator import Generator
+from spherehead.model.inversion.cameras import angle_between
+from spherehead.model.inversion.inverted import InversionSettings
+from spherehead.model.inversion.objective import Objective, total
+from spherehead.model.inversion.scores import mask_iou, psnr
+from spherehead.model.inversion.search import Guess, Search, choose_starts
+from spherehead.model.inversion.style_space import StyleSpace, style_space
+from spherehead.model.inversion.targets import SEEN_DEGREES, UNSEEN_DEGREES, Targets, targets_of
+from spherehead.model.inversion.tuning import Tuning
+from spherehead.model.nets.perceptual import PerceptualNet, perceptual_net
+from spherehead.model.nets.upsampler import resize
+from spherehead.model.store import load_generator
+from spherehead.model.visualization.pictures import sheet
+from spherehead.model.visualization.views import head_styles, look_from, ring, seeded_latents, to_pixels
+from spherehead.model.volume_rendering.rays import camera_rays
+
+SIDES = {"front": 0.0, "profile": math.pi / 2, "back": math.pi}
+HIDDEN = 16
+SOURCE = "makehuman:count=1,views=8,seed=90210,size=128,light=raster,lighting=person,background=plain"
+MEASURES = ("psnr", "perceptual", "class IoU", "mask IoU", "depth cm")
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """One person from the input cameras and the hidden ones."""
+
+    labels: torch.Tensor
+    """(N, 25): `SIDES`, then `HIDDEN` around."""
+    image: np.ndarray
+    mask: np.ndarray
+    parsing: np.ndarray
+    depth: np.ndarray
+    """(N, S, S) distance along the optical axis."""
+
+
+def true_labels() -> torch.Tensor:
+    """Return the input cameras, then hidden ones evenly around, between them and alternately from above and below."""
+    hidden = [Camera.look_at(2 * math.pi * (index + 0.5) / HIDDEN, 0.2 * (-1) ** index).label() for index in range(HIDDEN)]
+    return torch.cat([look_from(list(SIDES.values())), torch.from_numpy(np.stack(hidden))])
+
+
+def rendered(assets: str, number: int, cache: Path) -> Truth:
+    """Return a held-out person, rendered once."""
+    path = cache / f"person-{number:03d}.npz"
+    labels = true_labels()
+    if not path.is_file():
+        from spherehead.pipeline.synthetic.people.figure import build_figure
+        from spherehead.pipeline.synthetic.people.population import draw_person
+        from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
+        from spherehead.pipeline.synthetic.shading.surfaces import surfaces_of
+        from spherehead.pipeline.synthetic.source import opened, parse, shoot
+
+        settings = parse(SOURCE)
+        library = opened(assets)
+        figure = build_figure(library, draw_person(library, settings.seed, number, settings.people))
+        drawing = Drawing(figure)
+        surfaces = surfaces_of(drawing)
+        parts: dict[str, list[np.ndarray]] = {"image": [], "mask": [], "parsing": [], "depth": []}
+        for index, label in enumerate(labels.numpy()):
+            camera = Camera.from_label(label)
+            shot = shoot(settings, figure, surfaces, drawing, camera, index)
+            parts["image"].append(shot.image)
+            parts["mask"].append(shot.mask)
+            parts["parsing"].append(shot.parsing)
+            parts["depth"].append(look(drawing, camera, settings.size, 1).depth)
+        aside = path.with_suffix(f".{os.getpid()}.npz")
+        np.savez_compressed(aside, **{name: np.stack(values) for name, values in parts.items()})
+        aside.replace(path)
+    found = np.load(path)
+    return Truth(labels, found["image"], found["mask"], found["parsing"], found["depth"])
+
+
+def sample(truth: Truth, index: int) -> Decoded:
+    """Return one view as a sample."""
+    camera = Camera.from_label(truth.labels[index].numpy())
+    return Decoded(f"view-{index:02d}", truth.image[index], truth.mask[index], truth.parsing[index], camera, {})
+
+
+class Scorer:
+    """What a head, by its style vectors, scores against the truth."""
+
+    def __init__(self, truth: Truth, generator: Generator, net: PerceptualNet) -> None:
+        shape = generator.settings
+        self.net, self.side, self.raw = net, shape.upsampler.resolution, shape.neural_resolution
+        channels = shape.parsing.channels if shape.parsing else 0
+        self.targets = targets_of([sample(truth, index) for index in range(len(truth.labels))], self.side, self.raw, channels)
+        step = truth.depth.shape[-1] // self.raw
+        axis = torch.from_numpy(truth.depth[:, step // 2 :: step, step // 2 :: step])
+        _, directions = camera_rays(truth.labels, self.raw)
+        forward = truth.labels[:, None, [2, 6, 10]]
+        self.depth = axis / (directions * forward).sum(dim=-1).view(-1, self.raw, self.raw)
+
+    @torch.no_grad()
+    def __call__(self, generator: Generator, ws: torch.Tensor, row: int) -> dict[str, dict[str, float]]:
+        """Return measures of the input view and the mean over hidden views, for the input in a row of `SIDES`."""
+        planes = generator.planes(ws)
+        found: dict[str, list[dict[str, float]]] = {"input": [], "hidden": []}
+        for index in [row, *range(len(SIDES), len(SIDES) + HIDDEN)]:
+            kind = "input" if index == row else "hidden"
+            found[kind].append(self._view(generator, ws, planes, index))
+        return {
+            kind: {name: statistics.fmean(view[name] for view in views) for name in MEASURES} for kind, views in found.items()
+        }
+
+    def _view(self, generator: Generator, ws: torch.Tensor, planes: torch.Tensor, index: int) -> dict[str, float]:
+        one = slice(index, index + 1)
+        made = generator.synthesise(ws, self.targets.camera[one], planes=planes)
+        image, mask = self.targets.image[one], self.targets.mask[one]
+        assert made.mask is not None and made.depth is not None
+        small = resize(mask, self.raw)
+        both = (made.mask[0, 0] > 0.5) & (small[0, 0] > 0.5) & self.depth[index].isfinite()
+        classes = math.nan
+        if made.parsing is not None and self.targets.parsing is not None:
+            classes = class_iou(made.parsing.argmax(dim=1)[0], self.targets.parsing[one].argmax(dim=1)[0])
+        return {
+            "psnr": float(psnr(made.image, image, mask)[0]),
+            "perceptual": float(self.net(made.image.clamp(-1, 1) * mask, image * mask, mask)[0]),
+            "class IoU": classes,
+            "mask IoU": float(mask_iou(made.mask, small)[0]),
+            "depth cm": float((made.depth[0, 0] - self.depth[index])[both].abs().mean()) / CANONICAL_SCALE,
+        }
+
+
+def class_iou(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Return the mean IoU over the classes that the truth shows in eight pixels or more, the background left out."""
+    ious = []
+    for index in wanted.unique().tolist():
+        one, two = found == index, wanted == index
+        if index and int(two.sum()) >= 8:
+            ious.append(float((one & two).sum()) / float((one | two).sum()))
+    return statistics.fmean(ious) if ious else math.nan
+
+
+def read_camera(picture: np.ndarray) -> torch.Tensor:
+    """Return the (1, 25) label that the pipeline's head network reads off a canonical crop."""
+    from spherehead.pipeline.annotators.heads.reader import HeadReader, whole
+
+    rotation = HeadReader().read(picture, whole(picture)).rotation.T
+    cam2world = np.eye(4)
+    cam2world[:3, :3] = rotation
+    cam2world[:3, 3] = -RADIUS * rotation[:, 2]
+    return torch.from_numpy(Camera(cam2world, canonical_intrinsics()).label())[None]
+
+
+def found_head(
+    generator: Generator, space: StyleSpace, targets: Targets, objective: Objective, settings: InversionSettings
+) -> tuple[Guess, Generator]:
+    """Run both stages."""
+    units, _ = choose_starts(generator, space, targets, objective, settings.search)
+    guess = Guess(space, targets, settings.search)
+    with torch.no_grad():
+        guess.units.copy_(units)
+    search = Search(generator, guess, objective)
+    while search.done < search.steps:
+        search.step()
+    guess.requires_grad_(False)
+    if not settings.tuning.steps:
+        return guess, generator
+    tuning = Tuning(generator, guess.styles(), guess.cameras(), objective, settings.tuning)
+    while tuning.done < settings.tuning.steps:
+        tuning.step()
+    return guess, tuning.generator.requires_grad_(False)
+
+
+@torch.no_grad()
+def nearest(generator: Generator, table: torch.Tensor, objective: Objective, label: torch.Tensor, ground: torch.Tensor) -> int:
+    """Return the row of the table whose picture the objective likes best."""
+    losses = []
+    for style in table:
+        ws = torch.cat([style.expand(1, generator.backbone.num_ws, -1), ground], dim=1)
+        losses.append(float(total(objective(generator.synthesise(ws, label)))))
+    return int(np.argmin(losses))
+
+
+def persons(folder: Path, generator: Generator) -> torch.Tensor | None:
+    """Return the (P, w_dim) style vectors of the run's people, where it has a table."""
+    path = folder / "persons_average.safetensors"
+    return load_file(path)["styles"] if path.is_file() and generator.settings.own_ground else None
+
+
+def one_case(
+    asked: argparse.Namespace, generator: Generator, space: StyleSpace, table: torch.Tensor | None, truth: Truth, side: str,
+    settings: InversionSettings,
+) -> dict[str, object]:  # fmt: skip
+    """Invert one person from one side and score everything."""
+    net, row = perceptual_net(torch.device("cpu")), list(SIDES).index(side)
+    scorer = Scorer(truth, generator, net)
+    shape = generator.settings
+    start = read_camera(truth.image[row])
+    error = math.radians(SEEN_DEGREES if side == "front" else UNSEEN_DEGREES)
+    channels = shape.parsing.channels if shape.parsing else 0
+    exact = targets_of([sample(truth, row)], scorer.side, scorer.raw, channels, [error])
+    targets = Targets(exact.ids, exact.image, exact.mask, start, exact.angle_error, exact.parsing)
+    objective = Objective(targets, scorer.raw, shape.own_ground, net, settings.objective)
+    cpu, wall = time.process_time(), time.perf_counter()
+    guess, tuned = found_head(generator, space, targets, objective, settings)
+    spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+    ws, ground = guess.styles(), torch.zeros(1, space.ground_size)
+    degrees = [math.degrees(float(angle_between(label, exact.camera)[0])) for label in (start, guess.cameras())]
+    heads = {"mean head": (generator, space.styles(torch.zeros(space.size), ground))}
+    if table is not None:
+        behind = space.styles(torch.zeros(space.size), ground)[:, -1:]
+        chosen = table[nearest(generator, table, objective, exact.camera, behind)]
+        heads["nearest person"] = (generator, torch.cat([chosen.expand(1, generator.backbone.num_ws, -1), behind], dim=1))
+    heads |= {"search": (generator, ws), "tuned": (tuned, ws)}
+    scores = {name: scorer(network, styles, row) for name, (network, styles) in heads.items()}
+    if asked.sheets:
+        picture_rows(asked.sheets, truth, side, heads)
+    return {"side": side, "camera start": degrees[0], "camera found": degrees[1], "scores": scores, **spent}
+
+
+@torch.no_grad()
+def picture_rows(folder: Path, truth: Truth, side: str, heads: dict[str, tuple[Generator, torch.Tensor]]) -> None:
+    """Write the truth above what was found, from the input camera and eight hidden ones."""
+    chosen = [list(SIDES).index(side), *range(len(SIDES), len(SIDES) + HIDDEN, 2)]
+    rows = [[fit(truth.image[index], 96) for index in chosen]]
+    for generator, ws in heads.values():
+        made = [generator.synthesise(ws, truth.labels[index : index + 1]).image for index in chosen]
+        rows.append([fit(to_pixels(image)[0], 96) for image in made])
+    number = len(list(folder.glob(f"{side}-*.png"))) if folder.is_dir() else 0
+    titles = [side, *(f"hidden {index}" for index in range(len(chosen) - 1))]
+    write_png(folder / f"{side}-{number:02d}.png", sheet(rows, ["truth", *heads], titles))
+
+
+def own_samples(generator: Generator, space: StyleSpace, count: int, settings: InversionSettings) -> Iterator[str]:
+    """Find drawn heads again, from a camera that is off by 4 degrees; yield a line each."""
+    net, cameras = perceptual_net(torch.device("cpu")), ring(HIDDEN, 0.1)
+    for seed in range(5_000_000, 5_000_000 + count):
+        z = seeded_latents([seed], generator.settings.z_dim)
+        ws, camera = head_styles(generator, z), look_from([0.2], 0.05)
+        with torch.no_grad():
+            seen = generator.synthesise(ws, camera)
+            truth = torch.cat([generator.synthesise(ws, label).image for label in cameras.split(1)])
+        assert seen.mask is not None
+        mask = resize(seen.mask, seen.image.shape[-1]).clamp(0, 1)
+        wrong = look_from([0.2 + math.radians(4.0)], 0.05)
+        targets = Targets((str(seed),), seen.image, mask, wrong, torch.tensor([math.radians(4.0)]), seen.parsing)
+        raw = generator.settings.neural_resolution
+        objective = Objective(targets, raw, generator.settings.own_ground, net, settings.objective)
+        begun = time.process_time()
+        guess, tuned = found_head(generator, space, targets, objective, settings)
+        cpu = time.process_time() - begun
+        with torch.no_grad():
+            found = [
+                torch.cat([network.synthesise(guess.styles(), label).image for label in cameras.split(1)])
+                for network in (generator, tuned)
+            ]
+        values = [float(psnr(images, truth).mean()) for images in found]
+        degrees = math.degrees(float(angle_between(guess.cameras(), camera)[0]))
+        found_text = f"hidden views {values[0]:.1f} dB after search, {values[1]:.1f} dB tuned"
+        yield f"seed {seed}: {found_text}, camera off {degrees:.1f} degrees, {cpu:.0f} s of CPU"
+
+
+def print_tables(results: list[dict[str, object]]) -> None:
+    """Print means by side, input and hidden views."""
+    for side in SIDES:
+        rows = [row for row in results if row["side"] == side]
+        if not rows:
+            continue
+        cameras = [[float(row[name]) for row in rows] for name in ("camera start", "camera found")]  # type: ignore[arg-type]
+        cpu, wall = (statistics.fmean(float(row[name]) for row in rows) for name in ("cpu", "wall"))  # type: ignore[arg-type]
+        print(
+            f"\n{side}, {len(rows)} people: camera median {statistics.median(cameras[0]):.1f} degrees at the start, "
+            f"{statistics.median(cameras[1]):.1f} found (mean {statistics.fmean(cameras[1]):.1f}); "
+            f"{cpu:.0f} s of CPU, {wall:.0f} s of wall clock a photograph"
+        )
+        print(f"{'':16}{'':8}" + "".join(f"{name:>12}" for name in MEASURES))
+        for name in rows[0]["scores"]:  # type: ignore[attr-defined]
+            for kind in ("input", "hidden"):
+                values = [statistics.fmean(row["scores"][name][kind][key] for row in rows) for key in MEASURES]  # type: ignore[index]
+                print(f"{name:16}{kind:8}" + "".join(f"{value:12.3f}" for value in values))
+        for baseline in list(rows[0]["scores"])[:-2]:  # type: ignore[call-overload]
+            gains = [row["scores"]["tuned"]["hidden"]["psnr"] - row["scores"][baseline]["hidden"]["psnr"] for row in rows]  # type: ignore[index]
+            better = sum(gain > 0 for gain in gains)
+            print(
+                f"hidden views above the {baseline} by {statistics.fmean(gains):+.2f} dB, for {better} of {len(gains)} people"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--cache", type=Path, required=True, help="folder for rendered people and results")
+    parser.add_argument("--people", type=int, default=24)
+    parser.add_argument("--sides", default=",".join(SIDES))
+    parser.add_argument("--own", type=int, default=4, help="own samples to find again")
+    parser.add_argument("--assets", default="")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sheets", type=Path, help="folder for pictures of every case")
+    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    folder = find_model(asked.run)
+    generator = load_generator(folder).requires_grad_(False)
+    settings, space = override(InversionSettings(), asked.changes), style_space(generator)
+    asked.cache.mkdir(parents=True, exist_ok=True)
+    for line in own_samples(generator, space, asked.own, settings):
+        print(line, flush=True)
+    table = persons(folder, generator)
+    mark = fingerprint([file_sha256(folder / "generator.safetensors"), to_plain(settings)])
+    results = []
+    for number in range(asked.people):
+        for side in asked.sides.split(","):
+            path = asked.cache / f"result-{mark}-{number:03d}-{side}.json"
+            if not path.is_file():
+                truth = rendered(asked.assets, number, asked.cache)
+                path.write_text(json.dumps(one_case(asked, generator, space, table, truth, side, settings)))
+            results.append(json.loads(path.read_text()))
+            print(f"person {number} {side}: {results[-1]['cpu']:.0f} s", flush=True)
+    print_tables(results)
+
+
+if __name__ == "__main__":
+    main()

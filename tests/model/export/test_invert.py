@@ -1,0 +1,103 @@
+"""`invert`: files and record of a head, resumed after a stop, refused where the folder holds another, read back whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from spherehead.manifests.config import ConfigError, override
+from spherehead.model.export.invert import Photographs, invert
+from spherehead.model.export.invert_page import page
+from spherehead.model.inversion.inverted import InversionRecord, InversionSettings, load_inverted, read_inversion
+from spherehead.model.store import ModelStoreError
+
+QUICK = override(
+    InversionSettings(),
+    ["search.steps=2", "search.camera_steps=1", "tuning.steps=2", "tuning.cameras=2", "objective.perceptual=0"],
+)
+
+
+@pytest.fixture(scope="module")
+def heads() -> ModuleType:
+    return importlib.import_module("small_heads")
+
+
+@pytest.fixture(scope="module")
+def model(heads: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(heads.save(tmp_path_factory.mktemp("model") / "heads", heads.generator()))
+
+
+@pytest.fixture(scope="module")
+def photographs(heads: ModuleType) -> Photographs:
+    made = heads.generator()
+    return Photographs((heads.photograph(made, 3), heads.photograph(made, 3, 1.0)), ("front <b>.jpg", "side.jpg"))
+
+
+@pytest.fixture(scope="module")
+def done(model: Path, photographs: Photographs, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, InversionRecord]:
+    out = tmp_path_factory.mktemp("inverted") / "head"
+    return out, invert(model, photographs, out, QUICK)
+
+
+def test_record_names_every_file_and_the_state_is_gone(done: tuple[Path, InversionRecord]) -> None:
+    out, record = done
+    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert found == {*record.files, *(entry.file for entry in record.parts.values()), "inversion.json"}
+    assert set(record.parts) == {"head", "tuned"}
+    assert [row.name for row in record.photographs] == ["front <b>.jpg", "side.jpg"]
+    assert read_inversion(out) == record
+    html = (out / "inversion.html").read_text()
+    assert "front &lt;b&gt;.jpg" in html and "<b>" not in html
+
+
+def test_head_is_read_back_with_the_tuned_generator(model: Path, done: tuple[Path, InversionRecord], heads: ModuleType) -> None:
+    out = done[0]
+    head = load_inverted(out, model)
+    assert head.ws.shape[0] == head.cameras.shape[0] == 2
+    assert torch.equal(head.ws[0, :-1], head.ws[1, :-1])  # one head; only grounds differ
+    before, after = dict(heads.generator().named_parameters()), dict(head.generator.named_parameters())
+    assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith("backbone"))
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("decoder"))
+    other = heads.save(out.parent / "other", heads.generator(1))
+    with pytest.raises(ModelStoreError, match="was made with heads"):
+        load_inverted(out, other)
+
+
+def test_a_stopped_run_resumes_to_the_same_bytes(
+    model: Path, photographs: Photographs, done: tuple[Path, InversionRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spherehead.model.export.invert.KEPT_EVERY", 1)
+
+    def stop(stage: str, number: int, steps: int, loss: float) -> None:
+        if (stage, number) == ("tuning", 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        invert(model, photographs, tmp_path / "head", QUICK, tick=stop)
+    with pytest.raises(ModelStoreError, match="no finished inversion"):
+        load_inverted(tmp_path / "head", model)
+    assert (tmp_path / "head" / "state" / "search.safetensors").is_file()
+    assert invert(model, photographs, tmp_path / "head", QUICK) == done[1]
+
+
+def test_a_folder_with_another_inversion_is_refused(
+    model: Path, photographs: Photographs, done: tuple[Path, InversionRecord]
+) -> None:
+    out, record = done
+    assert invert(model, photographs, out, QUICK) == record  # nothing is done twice
+    with pytest.raises(ConfigError, match="holds an inversion of other photographs"):
+        invert(model, photographs, out, override(QUICK, ["search.steps=3"]))
+    fewer = Photographs(photographs.samples[:1], photographs.names[:1])
+    with pytest.raises(ConfigError, match="give a new folder"):
+        invert(model, fewer, out, QUICK)
+
+
+def test_page_tells_what_is_suspect(done: tuple[Path, InversionRecord]) -> None:
+    record = done[1]
+    row = dataclasses.replace(record.photographs[0], suspect=("camera: uncertain <i>",))
+    assert "camera: uncertain &lt;i&gt;" in page(dataclasses.replace(record, photographs=(row,)))
+    assert "Nothing about" in page(dataclasses.replace(record, photographs=()))
