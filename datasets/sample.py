@@ -77,6 +77,11 @@ class SourceImage:
     sidecar: Mapping[str, str] = field(default_factory=dict)
     """Things known beside the pixels: "id", "camera", "mask", "parsing", ... -> locator within the source."""
 
+    @property
+    def is_cropped(self) -> bool:
+        """Whether the picture is a canonical crop already, of a finished data set or rendered: its source names the head."""
+        return "id" in self.sidecar
+
 
 @dataclass(frozen=True)
 class PhotoInfo:

@@ -48,11 +48,11 @@ class Features(Protocol):
 class RandomConvSettings:
     """Shape of the random network; another shape is another name."""
 
-    side: int = 64
-    """Side that pictures are brought to."""
+    resolution: int = 64
+    """Resolution that pictures are brought to."""
     widths: tuple[int, ...] = (32, 64, 128, 256)
     """Channels of the layers; each but the first halves the picture."""
-    size: int = 64
+    num_features: int = 64
     """Numbers of a feature vector, as Naeem et al.'s R64."""
     scale: float = 10.0
     """Factor on features; it only gives distances a comfortable size."""
@@ -84,15 +84,15 @@ class RandomConv(nn.Module):
             numbers = random_numbers(f"{name}/conv{index}", after * before * 9).reshape(after, before, 3, 3)
             numbers *= math.sqrt(2.0 / (9 * before))
             self.register_buffer(f"conv{index}", torch.from_numpy(numbers).float())
-        cells = settings.widths[-1] * (settings.side // 2 ** (len(settings.widths) - 1)) ** 2
-        rows = random_numbers(f"{name}/projection", settings.size * cells).reshape(settings.size, cells)
+        cells = settings.widths[-1] * (settings.resolution // 2 ** (len(settings.widths) - 1)) ** 2
+        rows = random_numbers(f"{name}/projection", settings.num_features * cells).reshape(settings.num_features, cells)
         orthonormal = np.linalg.qr(rows.T)[0].T
         self.register_buffer("projection", torch.from_numpy(np.ascontiguousarray(orthonormal)).float())
 
     @torch.no_grad()
     def forward(self, pictures: Tensor) -> Tensor:
         """Map (B, 3, H, W) uint8 pictures of any side to (B, size) float32 features."""
-        x = resize(pictures.to(self.projection.device).float() / 127.5 - 1.0, self.settings.side)  # type: ignore[arg-type]
+        x = resize(pictures.to(self.projection.device).float() / 127.5 - 1.0, self.settings.resolution)  # type: ignore[arg-type]
         for index in range(len(self.settings.widths)):
             weight = getattr(self, f"conv{index}")
             x = nn.functional.conv2d(x, weight, stride=2 if index else 1, padding=1)

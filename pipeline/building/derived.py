@@ -12,7 +12,7 @@ from ...datasets.shards.codec import IMAGE_SUFFIXES
 from ..execution.cache import StageCache
 from ..recipe import Recipe
 from ..synthetic.derived_source import KeptHead
-from ..synthetic.people.appearance import Look, look_of
+from ..synthetic.people.appearance import Appearance, appearance_of
 from .memory.state import State
 from .set_decisions import decide
 from .shard_plan import CacheLost, members_of
@@ -42,24 +42,24 @@ def kept_heads(state: State, recipe: Recipe, cache: StageCache, lost: list[str])
         if "yaw_degrees" not in row:
             continue
         try:
-            look = None if row.get("synthetic") else _look(state, cache, work_key, id, key)
+            appearance = None if row.get("synthetic") else _appearance(state, cache, work_key, id, key)
         except CacheLost as error:
             lost += error.work_keys
             continue
-        found.append(KeptHead(id, math.radians(row["yaw_degrees"]), math.radians(row["pitch_degrees"]), look))
+        found.append(KeptHead(id, math.radians(row["yaw_degrees"]), math.radians(row["pitch_degrees"]), appearance))
     state.commit()
     return found
 
 
-def _look(state: State, cache: StageCache, work_key: str, id: str, key: str) -> Look | None:
+def _appearance(state: State, cache: StageCache, work_key: str, id: str, key: str) -> Appearance | None:
     """Return a head's colours from the build's memory, or from its finished picture and class map."""
-    known = state.look(work_key, id, key)
+    known = state.appearance(work_key, id, key)
     if known is None:
         members = members_of(cache, work_key, key).get(id)
         if members is None:
             raise CacheLost.of([work_key])
         picture = next((members[suffix] for suffix in IMAGE_SUFFIXES if suffix in members), None)
-        look = look_of(picture, members["seg.png"]) if picture is not None and "seg.png" in members else None
-        known = look.to_text() if look is not None else ""
-        state.set_look(work_key, id, key, known)
-    return Look.from_text(known) if known else None
+        appearance = appearance_of(picture, members["seg.png"]) if picture is not None and "seg.png" in members else None
+        known = appearance.to_text() if appearance is not None else ""
+        state.set_appearance(work_key, id, key, known)
+    return Appearance.from_text(known) if known else None

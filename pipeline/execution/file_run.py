@@ -155,7 +155,7 @@ class FileRun:
             return {}
         size, recipe = (photo.info.width, photo.info.height), self.worker.order.recipe
         known = load_sidecars(self.source, image, size, free_k=True)
-        if "id" in image.sidecar:
+        if image.is_cropped:
             if size[0] != size[1]:
                 raise Drop("sidecar_mismatch", f"expected a square picture in a shard, got {size[0]} x {size[1]}")
             known.update(

@@ -29,7 +29,7 @@ from ..recipe import Recipe
 from .assets.formats import AssetError
 from .assets.library import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL
 from .derived_source import DerivedSource, KeptHead
-from .people.appearance import Look, nearest
+from .people.appearance import Appearance, nearest
 from .people.population import Person, PopulationSettings, deciding, draw_person
 from .rendering.render import RenderError, renderer, resolve
 from .source import MakeHumanSettings, Turn, named_values, opened, person_id, render_view
@@ -134,7 +134,7 @@ class MissingViews(DerivedSource):
         size = self.settings.size or recipe.picture_size
         if not 64 <= size <= 2048:
             raise ConfigError(f"views: expected a size of 64 to 2048, got {size}; tell it as views:size=512")
-        ring = _Ring({head.id: head.look for head in kept if head.look is not None})
+        ring = _Ring({head.id: head.appearance for head in kept if head.appearance is not None})
         people: dict[int, tuple[Person, str]] = {}
         for slot in self.slots(kept, recipe.balance):
             if slot.person not in people:
@@ -177,7 +177,7 @@ class MissingViews(DerivedSource):
         assets, first = opened(settings.assets), number * CANDIDATES
         heads = range(first, first + (CANDIDATES if like else 1))
         people = [draw_person(assets, settings.seed, head, settings.people) for head in heads]
-        return (nearest(assets, people, ring.looks[like]) if like else people[0]), like
+        return (nearest(assets, people, ring.appearances[like]) if like else people[0]), like
 
     def _entry(self, slot: Slot, person: Person, like: str, size: int, grid: BalanceSettings) -> SourceImage:
         rights = Rights(LICENCE, LICENCE_URL, ATTRIBUTION, SOURCE_URL, identity=person.name)
@@ -228,9 +228,9 @@ class MissingViews(DerivedSource):
 class _Ring:
     """Photographs at hashed places on a ring: a key belongs to the next one, so few move when a photograph comes or goes."""
 
-    def __init__(self, looks: dict[str, Look]) -> None:
-        self.looks = looks
-        self._places = sorted((unit_interval(f"{id}/{point}"), id) for id in looks for point in range(_POINTS))
+    def __init__(self, appearances: dict[str, Appearance]) -> None:
+        self.appearances = appearances
+        self._places = sorted((unit_interval(f"{id}/{point}"), id) for id in appearances for point in range(_POINTS))
 
     def at(self, key: str) -> str:
         """Return the id of the photograph that a key belongs to, empty where there is none."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ...datasets.sample import SourceImage
 from ...datasets.sources.base import Refused, Source
 from ..recipe import Recipe
-from .people.appearance import Look
+from .people.appearance import Appearance
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class KeptHead:
     """Azimuth of the camera in radians."""
     pitch: float
     """Elevation of the camera in radians."""
-    look: Look | None
+    appearance: Appearance | None
     """Colours of a photographed person; None where the head is rendered or nothing tells its skin from its hair."""
 
 

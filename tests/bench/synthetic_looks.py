@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from spherehead.datasets.shards.tar import iterate
 from spherehead.pipeline.synthetic.assets.library import open_assets
-from spherehead.pipeline.synthetic.people.appearance import lab, look_of, skin_colour
+from spherehead.pipeline.synthetic.people.appearance import appearance_of, lab, skin_colour
 from spherehead.pipeline.synthetic.people.population import draw_person
 
 
@@ -32,11 +32,11 @@ def main() -> None:
 
             made = json.loads(json.loads(row)["derivation"])
             person = draw_person(assets, made["seed"], made["head"])
-            look = look_of(picture, members["seg.png"])
-            if look.skin is not None:
-                pairs["skin"].append((lab(skin_colour(assets, person)), lab(look.skin)))
-            if look.hair is not None:
-                pairs["hair"].append((lab(person.hair_colour), lab(look.hair)))
+            appearance = appearance_of(picture, members["seg.png"])
+            if appearance.skin is not None:
+                pairs["skin"].append((lab(skin_colour(assets, person)), lab(appearance.skin)))
+            if appearance.hair is not None:
+                pairs["hair"].append((lab(person.hair_colour), lab(appearance.hair)))
     for name, found in pairs.items():
         own, seen = (np.array(side) for side in zip(*found, strict=True))
         fit = []

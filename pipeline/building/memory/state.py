@@ -176,16 +176,16 @@ class State:
         """Remember a text."""
         self.db.execute("INSERT OR REPLACE INTO facts VALUES (?,?)", (name, value))
 
-    def look(self, work_key: str, id: str, key: str) -> str | None:
-        """Return the look of a head as it was noted under a cache key, or None."""
+    def appearance(self, work_key: str, id: str, key: str) -> str | None:
+        """Return the appearance of a head as it was noted under a cache key, or None."""
         row = self.db.execute(
             f"SELECT look FROM looks WHERE content={NUMBER} AND id=? AND key=?", (key_of(work_key), id, key)
         ).fetchone()
         return str(row[0]) if row else None
 
-    def set_look(self, work_key: str, id: str, key: str, look: str) -> None:
-        """Note the look of a head."""
-        self.db.execute(f"INSERT OR REPLACE INTO looks VALUES ({NUMBER},?,?,?)", (key_of(work_key), id, key, look))
+    def set_appearance(self, work_key: str, id: str, key: str, appearance: str) -> None:
+        """Note the appearance of a head."""
+        self.db.execute(f"INSERT OR REPLACE INTO looks VALUES ({NUMBER},?,?,?)", (key_of(work_key), id, key, appearance))
 
     def choose(self) -> None:
         """Mark all but the first of the inputs with equal bytes as duplicates, and choose one content for each sha256.

@@ -34,7 +34,7 @@ exposure take part. Fitted by tests/bench/synthetic_looks.py to 717 pictures."""
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """Median colours of a person in a picture, sRGB 0 to 1; None where too little is seen."""
 
     skin: Colour | None
@@ -45,17 +45,17 @@ class Look:
         return json.dumps([self.skin, self.hair])
 
     @classmethod
-    def from_text(cls, text: str) -> Look:
+    def from_text(cls, text: str) -> Appearance:
         """Read what `to_text` wrote."""
         skin, hair = (tuple(colour) if colour else None for colour in json.loads(text))
         return cls(skin, hair)
 
 
-def look_of(picture: bytes, parsing: bytes) -> Look:
+def appearance_of(picture: bytes, parsing: bytes) -> Appearance:
     """Measure skin and hair in an encoded picture with its encoded class map."""
     image = np.asarray(cv2.resize(decode_image(picture), (SIDE, SIDE), interpolation=cv2.INTER_AREA))
     classes = np.asarray(cv2.resize(decode_grey(parsing), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST))
-    return Look(*(_median(image[classes == INDEX[name]]) for name in ("skin", "hair")))
+    return Appearance(*(_median(image[classes == INDEX[name]]) for name in ("skin", "hair")))
 
 
 def _median(pixels: Array) -> Colour | None:
@@ -65,7 +65,7 @@ def _median(pixels: Array) -> Colour | None:
     return red, green, blue
 
 
-def nearest(assets: Assets, people: Sequence[Person], look: Look) -> Person:
+def nearest(assets: Assets, people: Sequence[Person], appearance: Appearance) -> Person:
     """Return who of some people looks most like what a photograph shows; the first among equals.
 
     Colours are compared in CIELAB (CIE 1976), after bringing those of people to what pictures of them show.
@@ -73,8 +73,8 @@ def nearest(assets: Assets, people: Sequence[Person], look: Look) -> Person:
     distances = [0.0] * len(people)
     for index, person in enumerate(people):
         for seen, own, weight in (
-            (look.skin, in_pictures(skin_colour(assets, person), SKIN_IN_PICTURES), 1.0),
-            (look.hair, in_pictures(person.hair_colour, HAIR_IN_PICTURES), HAIR_WEIGHT),
+            (appearance.skin, in_pictures(skin_colour(assets, person), SKIN_IN_PICTURES), 1.0),
+            (appearance.hair, in_pictures(person.hair_colour, HAIR_IN_PICTURES), HAIR_WEIGHT),
         ):
             if seen is not None:
                 distances[index] += weight * float(np.linalg.norm(lab(seen) - own))

@@ -18,7 +18,7 @@ from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.presets import preset
 from spherehead.model.visualization.views import look_from
 
-SMALL = RandomConvSettings(side=16, widths=(8, 16), size=4)
+SMALL = RandomConvSettings(resolution=16, widths=(8, 16), num_features=4)
 
 
 @pytest.fixture(scope="module")

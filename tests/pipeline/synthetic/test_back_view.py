@@ -26,7 +26,7 @@ from spherehead.pipeline.stages.quality import Quality
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.back_view import MissingViews
 from spherehead.pipeline.synthetic.derived_source import KeptHead
-from spherehead.pipeline.synthetic.people.appearance import Look, nearest, skin_colour
+from spherehead.pipeline.synthetic.people.appearance import Appearance, nearest, skin_colour
 from spherehead.pipeline.synthetic.people.population import draw_person
 
 pytest.importorskip("mitsuba", reason="mitsuba is not installed")
@@ -36,9 +36,9 @@ HASHED = Quality(max_clipped=1.0, min_luma=0.0, min_highlights=0.0, max_blur_px=
 DARK, LIGHT = (0.30, 0.19, 0.14), (0.91, 0.76, 0.68)
 
 
-def heads(count: int, look: Look | None = None) -> list[KeptHead]:
+def heads(count: int, appearance: Appearance | None = None) -> list[KeptHead]:
     """Heads seen from the front, as photographs show them."""
-    return [KeptHead(sample_id(f"{index:064x}"), 0.3 * math.sin(index), 0.0, look) for index in range(count)]
+    return [KeptHead(sample_id(f"{index:064x}"), 0.3 * math.sin(index), 0.0, appearance) for index in range(count)]
 
 
 def names(source: MissingViews, kept: list[KeptHead]) -> list[SourceImage]:
@@ -78,22 +78,23 @@ def test_nothing_is_added_to_a_set_without_cameras_or_without_leave(text: str) -
 def test_a_new_photograph_moves_few_fills(text: str) -> None:
     """A person has the colours of the next photograph on a ring, so one photograph more of 40 moves about one in 40."""
     source = MissingViews(text.replace("most=6,views=4", "most=160,level=20,views=8"))
-    look = Look(LIGHT, None)
-    before, after = names(source, heads(40, look)), names(source, heads(41, look))
+    appearance = Appearance(LIGHT, None)
+    before, after = names(source, heads(40, appearance)), names(source, heads(41, appearance))
     assert len(before) > 100
     kept = {fill.path for fill in before} & {fill.path for fill in after}
     assert len(kept) > 0.8 * len(before)
-    assert names(source, heads(40, look)[::-1]) == before  # the order of photographs never matters
+    assert names(source, heads(40, appearance)[::-1]) == before  # the order of photographs never matters
 
 
 def test_people_follow_the_colours_of_photographs(makehuman: Assets, text: str) -> None:
     people = [draw_person(makehuman, 0, head) for head in range(48)]
-    dark, light = (nearest(makehuman, people, Look(colour, None)) for colour in (DARK, LIGHT))
+    dark, light = (nearest(makehuman, people, Appearance(colour, None)) for colour in (DARK, LIGHT))
     assert np.mean(skin_colour(makehuman, dark)) < 0.45 < 0.6 < np.mean(skin_colour(makehuman, light))
-    blond, black = (nearest(makehuman, people, Look(None, colour)) for colour in ((0.7, 0.55, 0.35), (0.05, 0.04, 0.04)))
+    blond, black = (nearest(makehuman, people, Appearance(None, colour)) for colour in ((0.7, 0.55, 0.35), (0.05, 0.04, 0.04)))
     assert np.mean(blond.hair_colour) > np.mean(black.hair_colour) + 0.2
     told = {
-        json.loads(fill.sidecar["derivation"])["colours_of"] for fill in names(MissingViews(text), heads(5, Look(DARK, None)))
+        json.loads(fill.sidecar["derivation"])["colours_of"]
+        for fill in names(MissingViews(text), heads(5, Appearance(DARK, None)))
     }
     assert told <= {head.id for head in heads(5)}
     assert told
