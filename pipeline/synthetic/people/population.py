@@ -42,7 +42,7 @@ LONG_HAIR = ("long01", "bob01", "ponytail01")
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
 USUAL, WIDE = "usual", "wide"
-GROWTH_VERSION = 4
+GROWTH_VERSION = 5
 """Raise it when the same settings would grow other hair."""
 
 

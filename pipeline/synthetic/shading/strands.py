@@ -48,7 +48,7 @@ def light_strands(
     around = cv2.blur(depth, wide) / np.maximum(cv2.blur(there, wide), np.float32(1e-6))
     deep = np.exp(-np.clip(depth - around, 0.0, 0.1) / DEEP).astype(np.float32)
     colour, cover = np.zeros((size, size, 3), dtype=np.float32), np.zeros((size, size), dtype=np.float32)
-    compiled(light_pixels, add_sky, add_lamp)(
+    compiled(light_pixels, alike, add_sky, add_lamp)(
         seen.point, seen.along, seen.clear, deep, strands.points, strands.tangents, strands.colours,
         seen.eye.astype(np.float32), tables.arriving, directions().astype(np.float32),
         np.zeros((1, 1), np.float32) if shadow is None else shadow,
@@ -67,10 +67,13 @@ def light_pixels(
     place, outward = np.empty(3, dtype=np.float32), np.empty(3, dtype=np.float32)
     view, light = np.empty(3, dtype=np.float32), np.empty(6, dtype=np.float32)
     for row in range(point.shape[0]):
+        lit = -1
         for column in range(point.shape[1]):
             n = point[row, column]
             if n < 0:
                 continue
+            if column % step == 0:
+                lit = -1
             s, covered = along[row, column], one - clear[row, column]
             for k in range(3):
                 place[k] = points[n, k] + s * (points[n + 1, k] - points[n, k])
@@ -82,16 +85,25 @@ def light_pixels(
             for k in range(3):
                 outward[k] /= size
                 view[k] = (eye[k] - place[k]) / away
-            light[:] = np.float32(0.0)
-            add_sky(tangents[n], outward, view, arriving, towards, light)
-            if shadow.shape[0] > 1:
-                add_lamp(place, tangents[n], outward, view, shadow, lamp, to_lamp, axis[4], light)
+            if lit < 0 or not alike(points[n], tangents[n], points[lit], tangents[lit]):
+                light[:] = np.float32(0.0)
+                add_sky(tangents[n], outward, view, arriving, towards, light)
+                if shadow.shape[0] > 1:
+                    add_lamp(place, tangents[n], outward, view, shadow, lamp, to_lamp, axis[4], light)
+                lit = n
             weight = covered * share_of_each
             through = weight * (np.float32(0.25) + np.float32(0.75) * deep[row, column])
             i, j = row // step, column // step
             for k in range(3):
                 out[i, j, k] += through * (light[k] * colours[n, k] + light[3 + k])
             cover[i, j] += weight
+
+
+def alike(place: Any, tangent: Any, other: Any, along: Any) -> Any:
+    """Tell whether two points of strands, seen in one row of a pixel, are lit the same: near each other and parallel."""
+    turned = abs(tangent[0] * along[0] + tangent[1] * along[1] + tangent[2] * along[2])
+    x, y, z = place[0] - other[0], place[1] - other[1], place[2] - other[2]
+    return turned > 0.985 and x * x + y * y + z * z < 1e-4
 
 
 def add_sky(tangent: Any, outward: Any, view: Any, arriving: Any, towards: Any, light: Any) -> None:
