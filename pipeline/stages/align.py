@@ -5,6 +5,7 @@ Where the head lies was found by `detect`; from where it is seen is settled by `
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +14,7 @@ import numpy as np
 
 from ...datasets import warp as warping
 from ...datasets.arrays import Array, Floats
+from ...datasets.camera import published_rise
 from ...datasets.sample import Crop, Drop, Head, Sample
 from ..annotators.faces.head_fit import HeadFit, Placement, placement_of_box
 from ..annotators.faces.landmarks import landmarks_of_mesh
@@ -42,6 +44,8 @@ class Align(Stage):
     """Largest share of the crop that the photograph does not cover."""
     fit: HeadFit = HeadFit()
     """How the head frame is fitted to a mesh."""
+    frame: Literal["own", "published"] = "own"
+    """Frame of crops and labels: that of rendered heads, or the one of the published PanoHead and SphereHead checkpoints."""
 
     @property
     def crop_size(self) -> int:
@@ -69,6 +73,9 @@ class OpenAlign(OpenStage):
         """Fill crop, image, padding, mesh and landmarks."""
         stage, head = self.stage, sample.require("head")
         placement = place(head, stage.fit)
+        if stage.frame == "published":
+            centre = placement.centre + placement.scale * published_rise(placement.rotation)
+            placement = dataclasses.replace(placement, centre=centre)
         matrix = placement.crop_matrix(stage.size)
         info = sample.photo.info
         padding = self._check(placement, matrix, info.width, info.height)
@@ -81,8 +88,9 @@ class OpenAlign(OpenStage):
         image = warping.warp(sample.photo.pixels, matrix, stage.size, border=stage.border)
         mesh = None if head.mesh is None else warp_mesh(head.mesh, matrix)
         yield sample.with_(
-            crop=crop, image=image, padding=padding, mesh=mesh, landmarks=_landmarks(head, mesh, matrix), scores=scores
-        )
+            crop=crop, image=image, padding=padding, mesh=mesh, landmarks=_landmarks(head, mesh, matrix), scores=scores,
+            notes={"frame": stage.frame} if stage.frame != "own" else {},
+        )  # fmt: skip
 
     def _check(self, placement: Placement, matrix: Floats, width: int, height: int) -> Array:
         """Return the padding mask of a crop that is good enough, before any pixel is warped."""

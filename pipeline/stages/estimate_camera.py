@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...datasets.arrays import Array, Pixels
-from ...datasets.camera import Camera, canonical_to_world, geodesic
+from ...datasets.camera import Camera, canonical_to_world, geodesic, published_rise, published_rotation
 from ...datasets.canonical_face import canonical_vertices
 from ...datasets.sample import Drop, Head, Sample
 from ...datasets.sources.camera_sidecar import file_sha256, look_up, read_cameras
@@ -166,8 +166,9 @@ class OpenEstimateCamera(OpenStage):
             return [_filled(sample, _Estimate(known, 0.0, 1.0, math.nan, math.nan, "sidecar"))]
         head: Head = sample.require("head")
         image = sample.require("image")
+        published = sample.notes.get("frame") == "published"
         if sample.mesh is not None:
-            estimate = self._from_mesh(image, sample.mesh)
+            estimate = self._from_mesh(image, sample.mesh, published)
             if self.reader is not None:
                 reading, sample = self.reader.read_crop(sample)
                 estimate = _confirmed(reading, estimate)
@@ -176,6 +177,8 @@ class OpenEstimateCamera(OpenStage):
             estimate = _read(reading)
         else:
             estimate = self._coarse(sample, head)
+        if published:
+            estimate = dataclasses.replace(estimate, camera=rounded(published_rotation(estimate.camera.world2cam)))
         self._judge(estimate)
         check_label(estimate.camera)
         return [_filled(sample, estimate)]
@@ -193,7 +196,7 @@ class OpenEstimateCamera(OpenStage):
         if sample.mesh is None or sample.image is None:
             return camera
         try:
-            seen = self._from_mesh(sample.image, sample.mesh)
+            seen = self._from_mesh(sample.image, sample.mesh, sample.notes.get("frame") == "published")
         except Drop:
             return camera
         off = math.degrees(geodesic(seen.camera.world2cam, camera.world2cam))
@@ -202,7 +205,7 @@ class OpenEstimateCamera(OpenStage):
             raise Drop("sidecar_mismatch", f"{detail}; {likely_mistake(camera, seen.camera, sample)}", off)
         return camera
 
-    def _from_mesh(self, image: Pixels, mesh: Array) -> _Estimate:
+    def _from_mesh(self, image: Pixels, mesh: Array, published: bool = False) -> _Estimate:
         """Fit the mesh of the crop and that of the mirrored crop, seen anew; the label is fitted to the mean of both.
 
         Each view alone tells how far they disagree. Where the crop lies is known, but to a per cent only: held fast, what it is
@@ -220,6 +223,8 @@ class OpenEstimateCamera(OpenStage):
         here, there = self.stage.fit.fit(first), self.stage.fit.fit(second)
         error = mirror_error(here.camera, there.camera.mirrored())  # the second mesh was mirrored back already
         both = 0.5 * (first + second)
+        if published:  # `align` laid the published origin in the middle, not the one that the fit knows
+            both[:, :2] += size * published_rise(here.rotation)
         label = self.stage.fit.fit(both, start=here, size=size)
         camera = rounded(label.rotation)
         residual = label_residual(camera, label.face, both, size)
