@@ -273,6 +273,30 @@ def test_a_known_camera_that_the_mesh_contradicts_is_refused_with_a_hint(
     assert caught.value.reason == "sidecar_mismatch" and hint in caught.value.detail
 
 
+def test_the_shared_label_of_a_tilted_portrait_has_the_other_sign(
+    tmp_path: Path, shared: Path, crop: Callable[[np.ndarray], Sample]
+) -> None:
+    """`failing/roll20.json` says that the head leans clockwise (roll 20); in the picture it leans the other way."""
+    ((_, numbers),) = json.loads((shared / "failing" / "roll20.json").read_bytes())["labels"]
+    given = Camera.from_label(np.array(numbers))
+    up = given.world2cam[:2, :3] @ (0.0, 1.0, 0.0)
+    assert math.degrees(given.roll) == pytest.approx(20.0, abs=1e-3) and up[0] > 0 > up[1]  # up and to the right
+    sample = crop(cv2.imread(str(shared / "failing" / "roll" / "astro.jpg"))[..., ::-1]).with_(id="0" * 16)
+    mesh = sample.mesh[:, :2]
+    forehead, chin = (np.linalg.inv(sample.crop.matrix) @ [*mesh[place], 1.0] for place in (10, 152))
+    assert forehead[0] - chin[0] < -0.2 * (chin[1] - forehead[1]) < 0  # up and to the left
+    for camera, refusal in ((given, "turned the other way"), (Camera.look_at(given.yaw, given.pitch, -given.roll), "")):
+        opened = EstimateCamera(sidecar=known(tmp_path, camera.label())).open()
+        if refusal:
+            with pytest.raises(Drop, match=refusal):
+                estimate(opened, sample)
+        else:
+            labelled = estimate(opened, sample)
+            assert labelled.camera.roll == pytest.approx(camera.roll + crop_turn(sample.crop.matrix), abs=1e-6)
+            assert abs(math.degrees(labelled.camera.roll)) < 8.0
+        opened.close()
+
+
 def test_no_path_of_a_machine_is_in_a_stages_settings(tmp_path: Path) -> None:
     stage = EstimateCamera(sidecar=known(tmp_path, Camera.look_at(0.0, 0.0).label()))
     assert stage.settings()["sidecar"] == "cameras.json" and EstimateCamera().settings()["sidecar"] == ""
