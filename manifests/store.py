@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -52,6 +55,8 @@ def fsync_folder(folder: Path) -> None:
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only when the block ends without an exception.
 
+    What processes that were killed left of earlier attempts at the same file is removed.
+
     Yields:
         A binary file beside the target; on success it is fsynced and renamed, on any exception removed.
 
@@ -59,9 +64,12 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         OSError: with the target's path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep_attempts(path)
     aside = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
     try:
         with aside.open("w+b") as file:
+            with contextlib.suppress(OSError):  # tells `_sweep_attempts`, on any machine, that this attempt lives
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -75,6 +83,17 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     fsync_folder(path.parent)
 
 
+def _sweep_attempts(path: Path) -> None:
+    """Remove what `writing` left beside a file in processes that are dead: no process of this machine, and the lock is free."""
+    for aside in path.parent.glob(f"{glob.escape(path.name)}{TEMPORARY}*"):
+        if not is_unfinished(aside.name, (path.name,)) or not aside.is_file() or aside.is_symlink():
+            continue
+        if not psutil.pid_exists(int(aside.name.rpartition(TEMPORARY)[2])):
+            with contextlib.suppress(OSError), aside.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                aside.unlink()
+
+
 def is_unfinished(name: str, owned: Container[str]) -> bool:
     """Return whether a file's name is that of a file which `writing` left behind when it was killed.
 
@@ -83,7 +102,7 @@ def is_unfinished(name: str, owned: Container[str]) -> bool:
         owned: names of the files that this program writes there.
     """
     target, mark, process = name.rpartition(TEMPORARY)
-    return bool(mark) and process.isdigit() and target in owned
+    return bool(mark) and process.isascii() and process.isdecimal() and len(process) <= 10 and target in owned
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -22,6 +27,33 @@ def test_an_exception_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         file.write(b"new, unfinished")
         raise RuntimeError
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("f", b"old")]
+
+
+def test_what_killed_processes_left_of_a_file_goes_with_the_next_attempt_and_nothing_else(tmp_path: Path) -> None:
+    words = "import os, signal, sys; from pathlib import Path; from spherehead.manifests import store\n"
+    words += "with store.writing(Path(sys.argv[1])) as file: file.write(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
+    process = subprocess.run([sys.executable, "-c", words, tmp_path / "page.html"], check=False)
+    assert process.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(f"page.html{store.TEMPORARY}")
+    theirs = [
+        f"page.html{store.TEMPORARY}{os.getpid()}0000000", f"page.html{store.TEMPORARY}x", f"page.html{store.TEMPORARY}\u00b2",
+        f"other.html{store.TEMPORARY}7", f"page.html{store.TEMPORARY}", f"{store.TEMPORARY}7", f"page.html{store.TEMPORARY}1",
+    ]  # fmt: skip
+    for name in theirs:
+        (tmp_path / name).write_text("somebody's")
+    (tmp_path / f"page.html{store.TEMPORARY}4000001").mkdir()
+    (tmp_path / f"page.html{store.TEMPORARY}4000002").symlink_to(tmp_path / theirs[3])
+    os.mkfifo(tmp_path / f"page.html{store.TEMPORARY}4000003")
+    held = tmp_path / f"page.html{store.TEMPORARY}4000004"  # a process of another machine that still writes
+    with held.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        before = set(tmp_path.iterdir())
+        store.write_bytes(tmp_path / "page.html", b"whole")
+    assert set(tmp_path.iterdir()) == (before - {left}) | {tmp_path / "page.html"}
+    assert all((tmp_path / name).read_text() == "somebody's" for name in theirs)
+    store.write_bytes(tmp_path / "page.html", b"again")
+    assert not held.exists()
 
 
 def test_equal_rows_give_equal_parquet(tmp_path: Path) -> None:
