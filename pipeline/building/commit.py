@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..execution.cache import StageCache
 from ..recipe import Recipe
 from .folder import Tombstones, claim_shards, own_shards
 from .memory.state import State
-from .memory.tables import HAS_DIGEST
+from .memory.tables import HAS_DIGEST, SETTLED
 from .quarantine import Quarantine
 from .set_decisions import Decisions, decide
 from .shard_plan import Place, ShardWriter, cut, file_stamp, fingerprints, remove_strays, rights_of
@@ -83,6 +83,10 @@ def commit(books: Books) -> Committed:
         ConfigError: somebody else's file lies where a shard is to be written.
     """
     out, recipe, state = books.out, books.recipe, books.state
+    decisive = _decisive(books)
+    settled = _settled(books, decisive)
+    if settled is not None:
+        return settled
     state.choose()
     books.check()
     decisions = decide(state, recipe)
@@ -95,11 +99,7 @@ def commit(books: Books) -> Committed:
     entries, placed = writer.write(plan, fingerprints(state, decisions, plan, final_key))
     chain = fingerprint(recipe.chain())
     counts, reasons = _counts(state, decisions)
-    conflicts = _tell_conflicts(state)
-    if conflicts:
-        what = "photograph is" if conflicts == 1 else "photographs are"
-        told = f"{conflicts} {what} listed with different rights or labels; {store.ORIGINS} says which are taken"
-        books.observer.message(told)
+    conflicts = _note_conflicts(state)
     origins_sha = _write_origins(out, state, books.check)
     facts = fingerprint(
         [entries, counts, reasons, chain, recipe.provenance(), environment(), decisions.fingerprint(), origins_sha], 64
@@ -120,10 +120,50 @@ def commit(books: Books) -> Committed:
         _note_written(out, state, facts, header.digest)
     else:
         remove_strays(out, state, own, entries)
+    _note_settled(out, state, decisive, origins_sha, conflicts)
+    return _told(books, writer, counts, reasons, entries, conflicts)
+
+
+def _decisive(books: Books) -> str:
+    """Return what decides the set beside the state's contents, heads and origins, as one text."""
+    recipe, tombstones = books.recipe, books.tombstones
+    facts = [recipe.chain(), recipe.provenance(), environment(), tombstones.sha256, tombstones.ids]
+    return f"{books.state.chain_id(recipe.keys())}:{fingerprint(facts, 64)}"
+
+
+def _settled(books: Books, decisive: str) -> Committed | None:
+    """Return what was written where nothing that decides it has changed since, and nobody wrote to the files; else None."""
+    out, state = books.out, books.state
+    if state.fact(SETTLED) != decisive:
+        return None
+    header = _header_as_written(out, state)
+    path, (sha256, stamp) = out / store.ORIGINS, json.loads(state.fact("origins"))
+    if header is None or not path.is_file() or (file_stamp(path) != stamp and store.file_sha256(path) != sha256):
+        return None
+    writer = ShardWriter(out, state, books.cache, books.recipe.keys()[-1], lambda: None, books.check)
+    if not writer.are_whole(header.shards):
+        return None
+    remove_strays(out, state, own_shards(out), header.shards)
+    return _told(books, writer, header.counts, header.reasons, header.shards, int(state.fact("conflicts")))
+
+
+def _told(
+    books: Books,
+    writer: ShardWriter,
+    counts: dict[str, int],
+    reasons: dict[str, int],
+    entries: Sequence[store.ShardEntry],
+    conflicts: int,
+) -> Committed:
+    """Say what a person should know of a set, and return what it holds."""
+    if conflicts:
+        what = "photograph is" if conflicts == 1 else "photographs are"
+        told = f"{conflicts} {what} listed with different rights or labels; {store.ORIGINS} says which are taken"
+        books.observer.message(told)
     if writer.unread:
         books.observer.message(
             f"{writer.unread:,} shards ({writer.unread_bytes:,} bytes) have the sizes and times with which this program wrote "
-            f"them; their content was not read again (spherehead shards verify {out} does)"
+            f"them; their content was not read again (spherehead shards verify {books.out} does)"
         )
     samples = Counter[str]()
     for entry in entries:
@@ -133,16 +173,20 @@ def commit(books: Books) -> Committed:
 
 def _is_written(out: Path, state: State, facts: str) -> bool:
     """Return whether header and table of these facts are there, and nobody wrote to them since."""
-    if state.fact("header") != facts or not all((out / name).is_file() for name in (store.HEADER, store.MANIFEST)):
-        return False
+    return state.fact("header") == facts and _header_as_written(out, state) is not None
+
+
+def _header_as_written(out: Path, state: State) -> store.Header | None:
+    """Return the header where it and its table are those that were written last, else None."""
+    table = out / store.MANIFEST
     try:
         header = store.read_header(out)
     except store.ManifestError:
-        return False
-    if not header.is_genuine or header.digest != state.fact("digest"):
-        return False
-    table = out / store.MANIFEST
-    return file_stamp(table) == state.fact("table") or store.file_sha256(table) == header.manifest_sha256
+        return None
+    if not header.is_genuine or header.digest != state.fact("digest") or not table.is_file():
+        return None
+    is_same = file_stamp(table) == state.fact("table") or store.file_sha256(table) == header.manifest_sha256
+    return header if is_same else None
 
 
 def _note_written(out: Path, state: State, facts: str, digest: str) -> None:
@@ -150,6 +194,15 @@ def _note_written(out: Path, state: State, facts: str, digest: str) -> None:
     state.begin()
     for name, value in (("header", facts), ("digest", digest), ("table", file_stamp(out / store.MANIFEST))):
         state.set_fact(name, value)
+    state.commit()
+
+
+def _note_settled(out: Path, state: State, decisive: str, origins_sha: str, conflicts: int) -> None:
+    """Note what the finished set was made from, for `_settled`."""
+    state.begin()
+    state.set_fact("origins", json.dumps([origins_sha, file_stamp(out / store.ORIGINS)]))
+    state.set_fact("conflicts", str(conflicts))
+    state.set_fact(SETTLED, decisive)
     state.commit()
 
 
@@ -189,7 +242,7 @@ def _counts(state: State, decisions: Decisions) -> tuple[dict[str, int], dict[st
     return {**counts, **dict(sorted(heads.items())), **dict(sorted(splits.items()))}, dict(sorted(reasons.items()))
 
 
-def _tell_conflicts(state: State) -> int:
+def _note_conflicts(state: State) -> int:
     """Write to the inputs of one content what they say otherwise than the set does of it; returns how many contents.
 
     Told are rights that differ from the chosen ones, and cameras, masks or maps that are not used.
@@ -207,7 +260,7 @@ def _tell_conflicts(state: State) -> int:
         ).fetchone()
         rows = state.db.execute(
             f"SELECT o.number, o.content, o.rights FROM contents c JOIN origins o ON o.content = c.number WHERE {HAS_DIGEST}"
-            " AND o.outcome IN ('kept','duplicate') AND o.detail = '' ORDER BY o.number",
+            " AND o.outcome IN ('kept','duplicate') AND coalesce(o.detail, '') = '' ORDER BY o.number",
             by,
         ).fetchall()
         ours, found = rights_of(chosen[1]), False
@@ -230,15 +283,17 @@ def _write_origins(out: Path, state: State, check: Callable[[], None]) -> str:
     def tables() -> Iterator[pa.Table]:
         for page in state.inputs.pages(_BATCH):
             check()
-            columns = [[_printable(value) for value in column] for column in zip(*page, strict=True)]
-            yield pa.table([pa.array(column, pa.string()) for column in columns], schema=schema)
+            yield pa.table([_texts(column) for column in zip(*page, strict=True)], schema=schema)
 
     return store.write_table(out / store.ORIGINS, tables(), schema)
 
 
-def _printable(text: str) -> str:
-    """Write bytes of a name that are no UTF-8 as \\udcXX escapes, which parquet can hold."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _texts(column: Sequence[str]) -> pa.Array:
+    """Return a column; bytes of names that are no UTF-8 become \\udcXX escapes, which parquet can hold."""
+    try:
+        return pa.array(column, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([text.encode("utf-8", "backslashreplace").decode("utf-8") for text in column], pa.string())
 
 
 def _unlink_header(out: Path) -> None:

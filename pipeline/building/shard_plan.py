@@ -141,6 +141,16 @@ class ShardWriter:
             raise CacheLost.of(lost)
         return entries, placed
 
+    def are_whole(self, entries: Sequence[store.ShardEntry]) -> bool:
+        """Return whether every shard is there as it was noted when it was written."""
+        for entry in entries:
+            self.check()
+            known = self.state.shard(entry.name)
+            found = None if known is None else self._known(entry.name, known.fingerprint)
+            if found is None or found[0] != entry:
+                return False
+        return True
+
     def _known(self, name: str, print_: str) -> tuple[store.ShardEntry, list[list[Any]]] | None:
         """Return entry and places of a shard that is as it should be; its content is read where somebody wrote to it."""
         known, path = self.state.shard(name), self.out / name

@@ -18,7 +18,7 @@ from ...execution.database import open_database, reading
 from ...execution.work import FileResult
 from . import tables
 from .input_list import InputList
-from .tables import HAS_DIGEST, NUMBER, KnownShard, begin, commit, key_of, packed_row, row_text, text_of
+from .tables import HAS_DIGEST, NUMBER, KnownShard, begin, commit, fact, key_of, packed_row, row_text, text_of
 
 
 class State:
@@ -75,7 +75,7 @@ class State:
         self.db.execute("DELETE FROM heads WHERE content=?", (number,))
         self.db.executemany(
             "INSERT OR REPLACE INTO heads VALUES (?,?,?,?)",
-            [(number, id, status, packed_row(row)) for id, status, row in result.heads],
+            [(number, id, status, packed_row(row, id, result.sha256)) for id, status, row in result.heads],
         )
         return number
 
@@ -88,9 +88,11 @@ class State:
         ).fetchone()
         if found is None:
             return None
-        number, sha256, outcome, reason, detail, stage = found
-        heads = self.db.execute("SELECT id, status, row_text(row) FROM heads WHERE content=? ORDER BY id", (number,))
-        return FileResult(work_key, text_of(sha256), outcome, reason, detail, stage, tuple(heads.fetchall()))
+        number, digest, outcome, reason, detail, stage = found
+        rows = self.db.execute("SELECT id, status, row FROM heads WHERE content=? ORDER BY id", (number,))
+        sha256 = text_of(digest)
+        heads = tuple((id, status, row_text(row, id, sha256)) for id, status, row in rows)
+        return FileResult(work_key, sha256, outcome, reason, detail, stage, heads)
 
     def forget(self, work_keys: Iterable[str]) -> None:
         """Drop what came of contents, so that they are worked on again."""
@@ -169,8 +171,7 @@ class State:
 
     def fact(self, name: str) -> str:
         """Return a remembered text, empty where there is none."""
-        row = self.db.execute("SELECT value FROM facts WHERE name=?", (name,)).fetchone()
-        return str(row[0]) if row else ""
+        return fact(self.db, name)
 
     def set_fact(self, name: str, value: str) -> None:
         """Remember a text."""
@@ -191,9 +192,13 @@ class State:
         """Mark all but the first of the inputs with equal bytes as duplicates, and choose one content for each sha256.
 
         Where equal files carry different rights or sidecars, the smallest in text order counts, so that neither order nor
-        place of the files matters.
+        place of the files matters. What an earlier decision over the whole set made of an input is taken back first.
         """
         self.begin()
+        self.db.execute(
+            "UPDATE origins SET outcome=c.outcome, reason=NULL, detail=NULL FROM contents c WHERE c.number = origins.content"
+            " AND origins.outcome != '' AND (origins.outcome != c.outcome OR coalesce(origins.reason, origins.detail) NOT NULL)"
+        )
         self.db.execute("DELETE FROM chosen")
         self.db.execute(
             "INSERT INTO chosen SELECT number, rights FROM (SELECT c.number AS number,"
@@ -217,12 +222,13 @@ class State:
         Args:
             status: that stages gave it, of those to yield; empty for all.
         """
-        for id, work_key, given, row, rights in self.db.execute(
-            "SELECT h.id, c.work_key, h.status, h.row, s.rights FROM heads h JOIN chosen s ON s.content = h.content"
-            " JOIN contents c ON c.number = h.content WHERE ? IN ('', h.status) ORDER BY h.id, c.work_key",
+        for id, work_key, sha256, given, row, rights in self.db.execute(
+            "SELECT h.id, c.work_key, coalesce(c.sha256, c.work_key), h.status, h.row, s.rights FROM heads h"
+            " JOIN chosen s ON s.content = h.content JOIN contents c ON c.number = h.content WHERE ? IN ('', h.status)"
+            " ORDER BY h.id, c.work_key",
             (status,),
         ):
-            yield id, text_of(work_key), given, row_text(row), rights
+            yield id, text_of(work_key), given, row_text(row, id, text_of(sha256)), rights
 
     def refused_by(self, work_key: str, id: str) -> tuple[str, str]:
         """Return (status, stage) of a head: what came of it before the whole set was looked at."""
@@ -233,12 +239,12 @@ class State:
 
     def head(self, id: str) -> tuple[str, str, str]:
         """Return (work key, row, rights) of a head that is chosen for the set."""
-        work_key, row, rights = self.db.execute(
-            "SELECT c.work_key, h.row, s.rights FROM heads h JOIN chosen s ON s.content = h.content"
-            " JOIN contents c ON c.number = h.content WHERE h.id = ? ORDER BY c.work_key",
+        work_key, sha256, row, rights = self.db.execute(
+            "SELECT c.work_key, coalesce(c.sha256, c.work_key), h.row, s.rights FROM heads h JOIN chosen s"
+            " ON s.content = h.content JOIN contents c ON c.number = h.content WHERE h.id = ? ORDER BY c.work_key",
             (id,),
         ).fetchone()
-        return text_of(work_key), row_text(row), rights
+        return text_of(work_key), row_text(row, id, text_of(sha256)), rights
 
     def shard(self, name: str) -> KnownShard | None:
         """Return what was noted of a shard that was written, or None."""

@@ -9,7 +9,8 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
-VERSION = 2
+VERSION = 3
+"""Of the tables: 3 left id and digest out of the rows of heads, and what is said of a content out of its inputs."""
 _TABLES = """
 CREATE TABLE format (version INTEGER);
 CREATE TABLE stamps (mark BLOB PRIMARY KEY, content INTEGER) WITHOUT ROWID;
@@ -46,6 +47,16 @@ _DICTIONARY = (
     b'"synthetic":false,"value":1.0,"width":512}"reason":"no_head","stage":"detect","status":"failed","value":null,'
 )
 """What rows are likely to hold, for zlib; part of the format."""
+_BARE = b"\1"
+"""Begins a packed row without its id and digest; rows of earlier programs hold them and begin as zlib's do."""
+SETTLED = "settled"
+"""Fact that says what the finished set was made from; any change of contents, heads or origins takes it back."""
+_TRIGGERS = [
+    f"CREATE TRIGGER IF NOT EXISTS {table}_{change.lower()} AFTER {change} ON {table}"
+    f" BEGIN DELETE FROM facts WHERE name = '{SETTLED}'; END"
+    for table in ("contents", "heads", "origins")
+    for change in ("INSERT", "UPDATE", "DELETE")
+]
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 
 
@@ -74,6 +85,12 @@ def commit(db: sqlite3.Connection) -> None:
         db.execute("COMMIT")
 
 
+def fact(db: sqlite3.Connection, name: str) -> str:
+    """Return a remembered text, empty where there is none."""
+    row = db.execute("SELECT value FROM facts WHERE name=?", (name,)).fetchone()
+    return str(row[0]) if row else ""
+
+
 def raw(text: str) -> bytes:
     """Return a name as SQLite stores it: its bytes, since names of files need not be UTF-8."""
     return text.encode("utf-8", "surrogateescape")
@@ -99,24 +116,40 @@ def text_of(key: bytes) -> str:
     return key.hex()
 
 
-def packed_row(text: str) -> bytes:
-    """Return a row's JSON, deflated."""
+def packed_row(text: str, id: str = "", sha256: str = "") -> bytes:
+    """Return a row's JSON, deflated, without the id and digest that the tables hold in columns of their own.
+
+    Args:
+        text: canonical JSON.
+        id: of the row.
+        sha256: of the row's file.
+    """
+    bare = text
+    for name, value in (("id", id), ("sha256", sha256)):
+        bare = bare.replace(f'"{name}":"{value}"', f'"{name}":""', 1)
+    is_bare = bare != text and _filled(bare, id, sha256) == text
     deflate = zlib.compressobj(zdict=_DICTIONARY)
-    return deflate.compress(text.encode()) + deflate.flush()
+    return _BARE * is_bare + deflate.compress((bare if is_bare else text).encode()) + deflate.flush()
 
 
-def row_text(packed: bytes) -> str:
-    """Undo `packed_row`.
+def _filled(bare: str, id: str, sha256: str) -> str:
+    """Put id and digest where `packed_row` left them out."""
+    return bare.replace('"id":""', f'"id":"{id}"', 1).replace('"sha256":""', f'"sha256":"{sha256}"', 1)
+
+
+def row_text(packed: bytes, id: str = "", sha256: str = "") -> str:
+    """Undo `packed_row`; without id and sha256, they may be empty in the row.
 
     Raises:
         sqlite3.DatabaseError: the row is damaged.
     """
     try:
         inflate = zlib.decompressobj(zdict=_DICTIONARY)
-        text = inflate.decompress(packed).decode()
+        is_bare = packed[:1] == _BARE
+        text = inflate.decompress(packed[1:] if is_bare else packed).decode()
         if not inflate.eof:
             raise sqlite3.DatabaseError("a row of the table of heads is cut short")
-        return text
+        return _filled(text, id, sha256) if is_bare else text
     except (zlib.error, UnicodeDecodeError, TypeError) as error:
         raise sqlite3.DatabaseError(f"a row of the table of heads is damaged ({error})") from error
 
@@ -131,14 +164,16 @@ def prepare(db: sqlite3.Connection) -> None:
 
 
 def _prepare(db: sqlite3.Connection) -> None:
-    """Make tables; take over those of version 1, and empty what is of another version."""
+    """Make tables; take over those of versions 1 and 2, and empty what is of another version."""
     tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
     found = db.execute("SELECT version FROM format").fetchone() if "format" in tables else None
     version = found[0] if found else None
     if version == VERSION:
         return
     db.execute("BEGIN")
-    if version == 1:
+    if version == 2:
+        db.execute("UPDATE format SET version = ?", (VERSION,))
+    elif version == 1:
         for name in tables:
             db.execute(f"ALTER TABLE {name} RENAME TO old_{name}")
         for name in ("heads_by_id", "origins_by_content", "origins_by_key"):
@@ -146,20 +181,23 @@ def _prepare(db: sqlite3.Connection) -> None:
     else:
         for name in tables:
             db.execute(f"DROP TABLE {name}")
-    for statement in _TABLES.split(";"):
-        db.execute(statement)
-    db.execute("INSERT INTO format VALUES (?)", (VERSION,))
+    if version != 2:
+        for statement in _TABLES.split(";"):
+            db.execute(statement)
+        db.execute("INSERT INTO format VALUES (?)", (VERSION,))
     if version == 1:
         _take_over(db)
         for name in tables:
             db.execute(f"DROP TABLE old_{name}")
+    for statement in _TRIGGERS:
+        db.execute(statement)
     db.execute("COMMIT")
 
 
 def _take_over(db: sqlite3.Connection) -> None:
     """Copy what a memory of version 1 knows of contents and shards; the list of inputs is made anew by every run."""
     db.create_function("key_of", 1, key_of, deterministic=True)
-    db.create_function("packed_row", 1, packed_row, deterministic=True)
+    db.create_function("packed_row", 3, packed_row, deterministic=True)
     db.create_function("mark_of_old", 2, _mark_of_old, deterministic=True)
     db.create_function("deflated", 1, lambda text: zlib.compress(text.encode()), deterministic=True)
     db.execute("INSERT INTO chains SELECT id, keys FROM old_chains")
@@ -168,7 +206,7 @@ def _take_over(db: sqlite3.Connection) -> None:
         " nullif(key_of(sha256), key_of(work_key)), chain, outcome, reason, detail, stage FROM old_results"
     )
     number = "(SELECT number FROM contents c WHERE c.work_key = key_of(old.work_key))"
-    db.execute(f"INSERT INTO heads SELECT {number}, id, status, packed_row(row) FROM old_heads old")
+    db.execute(f"INSERT INTO heads SELECT {number}, id, status, packed_row(row, '', '') FROM old_heads old")
     db.execute(f"INSERT OR IGNORE INTO looks SELECT {number}, id, key, look FROM old_looks old")
     db.execute(f"INSERT OR IGNORE INTO stamps SELECT mark_of_old(place, stamp), {number} FROM old_stamps old")
     db.execute("DELETE FROM stamps WHERE content IS NULL")
