@@ -13,6 +13,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from .faults import at_path
+
 log = logging.getLogger(__name__)
 
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
@@ -54,7 +56,10 @@ def writer_lock(path: Path) -> Iterator[None]:
         yield
         return
     try:
-        path.write_text(f"{os.getpid()}\n")
+        try:
+            path.write_text(f"{os.getpid()}\n")
+        except OSError as error:
+            raise at_path(error, path) from error
         yield
     finally:
         lock.release()

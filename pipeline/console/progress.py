@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from ...manifests.faults import at_path
 from .tally import Tally, duration, size
 
 log = logging.getLogger(__name__)
@@ -269,15 +270,19 @@ class JsonLog(Counting):
     def _opened(self) -> IO[bytes]:
         """Open the file with the first event: a build that is refused leaves none behind."""
         if self.file is None:
-            self.file = self.path.open("a+b")
+            self.file = self.path.open("a+b", buffering=0)
             _end_broken_line(self.file)
         return self.file
 
     def _write(self, event: str, values: Mapping[str, Any]) -> None:
         line = json.dumps({"time": round(self.wall(), 3), "event": event, **values}, sort_keys=True)
-        file = self._opened()
-        file.write(line.encode() + b"\n")
-        file.flush()
+        try:
+            file = self._opened()
+            rest = memoryview(line.encode() + b"\n")
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError as error:
+            raise at_path(error, self.path) from error
 
     def show(self) -> None:
         """Write the tally."""

@@ -121,6 +121,13 @@ def main() -> None:
                 f"{statistics.median(spent_each):.1f} s of CPU",
                 flush=True,
             )
+        more = source / "0000" / "more.png"
+        more.write_bytes(b"no picture, but an input more")
+        seconds, spent, _ = timed(*words)
+        print(f"resume with one input more: {seconds:.1f} s, {spent:.1f} s of CPU", flush=True)
+        more.unlink()
+        seconds, spent, _ = timed(*words)
+        print(f"resume with one input less: {seconds:.1f} s, {spent:.1f} s of CPU", flush=True)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         print(f"peak of memory of one process {peak / 1024:.0f} MiB; digest {digest(out)}")
 

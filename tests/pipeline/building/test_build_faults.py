@@ -6,6 +6,7 @@ import ctypes.util
 import errno
 import fcntl
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -291,3 +292,49 @@ def test_a_stopped_worker_costs_its_time_limit_and_no_more(pictures: Path, tmp_p
     what = Recipe("test", (Frame(size=80, max_upscale=1.0), Odd(deed="nap")), shard_size=2)
     summary = build(request(pictures, tmp_path / "out", what, engine="local", workers=1, time_limit=2.0), Stopper())
     assert summary.counts["failed"] <= 1 and summary.counts["kept"] >= 4
+
+
+WRITES = {"full from there": (2, errno.ENOSPC), "one error": (1, errno.EIO), "short": (3, 0)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(WRITES))
+def test_writes_that_fail_are_told_with_their_file_and_the_next_build_makes_the_same_set(
+    pictures: Path, tmp_path: Path, kind: str
+) -> None:
+    """SQLite's writes too: `failing_writes.c` stands before the C library's `write` and `pwrite`."""
+    compiler, helpers = shutil.which("gcc") or shutil.which("cc"), Path(__file__).parents[2] / "helpers"
+    if compiler is None:
+        pytest.skip("no compiler for the shim that lets writes fail")
+    shim, (how, code) = tmp_path / "shim.so", WRITES[kind]
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", shim, helpers / "failing_writes.c", "-ldl"], check=True)
+    words = [sys.executable, helpers / "failing_writes.py", shim, pictures, tmp_path, how, code, 1 if how == 3 else 10]
+    environment = {**os.environ, "LD_PRELOAD": str(shim)}
+    done = subprocess.run([*map(str, words)], env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    calm, *trials = [json.loads(line) for line in done.stdout.splitlines()]
+    assert calm["calm"]["code"] == 0 and calm["calm"]["seen"] > 100 and trials
+    for trial in trials:
+        assert trial["again"] == [0, ""] and trial["equal"] and trial["left"] == [] and trial["damage"] == [], trial
+        assert trial["code"] in ((0,) if how == 3 else (0, 1)), trial
+        if trial["code"]:
+            assert f"out {trial['number']}" in trial["line"] and "resume" in trial["line"], trial
+            assert "internal" not in trial["line"], trial
+    assert how == 3 or sum(trial["code"] == 1 for trial in trials) >= 5
+
+
+@pytest.mark.parametrize("limit", [2_000, 40_000])
+def test_a_limit_on_file_sizes_is_told_and_the_next_build_makes_the_same_set(
+    pictures: Path, tmp_path: Path, limit: int
+) -> None:
+    words = [sys.executable, "-m", "spherehead", "build-dataset", str(pictures), "--out", str(tmp_path / "out")]
+    words += ["--preset", "frames", "--set", "frame.size=80", "--engine", "inline", "--no-report"]
+    small = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
+    small += "os.execv(sys.argv[1], sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", small, *words], capture_output=True, text=True, timeout=300)
+    error = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1 and len(error) == 1 and "Traceback" not in done.stderr
+    assert str(tmp_path / "out") in error[0] and "resume" in error[0] and "internal" not in error[0]
+    assert not accepted(tmp_path / "out")
+    assert subprocess.run(words, capture_output=True, timeout=300).returncode == 0
+    assert verify(tmp_path / "out", deep=True) == []
