@@ -275,12 +275,10 @@ class JsonLog(Counting):
         return self.file
 
     def _write(self, event: str, values: Mapping[str, Any]) -> None:
-        line = json.dumps({"time": round(self.wall(), 3), "event": event, **values}, sort_keys=True)
+        rest = json.dumps({"time": round(self.wall(), 3), "event": event, **values}, sort_keys=True).encode() + b"\n"
         try:
-            file = self._opened()
-            rest = memoryview(line.encode() + b"\n")
             while rest:
-                rest = rest[file.write(rest) :]
+                rest = rest[self._opened().write(rest) :]
         except OSError as error:
             raise at_path(error, self.path) from error
 
