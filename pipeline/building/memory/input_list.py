@@ -38,9 +38,8 @@ class InputList:
             more: add to the present list instead.
         """
         begin(self.db)
-        rows: Iterator[Row] | None = ((row[0], raw(row[1]), raw(row[2]), *row[3:]) for row in inputs)
-        if not more:
-            rows = self._behind_last_list(rows, chain)
+        listed = ((row[0], raw(row[1]), raw(row[2]), *row[3:]) for row in inputs)
+        rows: Iterator[Row] | None = listed if more else self._behind_last_list(listed, chain)
         if rows is not None:
             self.db.executemany(
                 f"INSERT INTO origins ({_COLUMNS}, outcome, reason, detail) VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows
