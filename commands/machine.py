@@ -55,7 +55,7 @@ def models_fetch(
     url: Annotated[str, typer.Option("--url", help="A mirror to take instead.")] = "",
     trust: Annotated[bool, typer.Option("--trust", help="Accept a file whose digest nobody publishes, and record it.")] = False,
 ) -> None:
-    """Download model files, prove them by their digest, and put them where the stages look.
+    """Download model files, verify their sha256, and put them where the stages look.
 
     Example: spherehead models fetch birefnet-portrait
     """
@@ -65,7 +65,7 @@ def models_fetch(
         raise typer.BadParameter("expected one NAME with --from or --url", param_hint="NAME")
     for name in names:
         fetched = fetch(name, from_, url, trust)
-        print(f"{name}: {fetched.path}, sha256 {fetched.sha256}, proved by {fetched.checked_by}")
+        print(f"{name}: {fetched.path}, sha256 {fetched.sha256}, verified by {fetched.checked_by}")
 
 
 @models.command("verify")

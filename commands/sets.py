@@ -107,7 +107,7 @@ def shards_sheet(
 def shards_verify(
     folder: Folder, deep: Annotated[bool, typer.Option("--deep", help="Decode every sample and check every label.")] = False
 ) -> None:
-    """Prove the shards against the manifest: bytes, sha256, counts, members; with --deep pixels and labels.
+    """Verify the shards against the manifest: bytes, sha256, counts, members; with --deep pixels and labels.
 
     Example: spherehead shards verify heads --deep
     """
@@ -165,7 +165,7 @@ def manifest_diff(
 
 @manifest.command("verify")
 def manifest_verify(folder: Folder) -> None:
-    """Prove manifest, header and sizes of shards against each other without reading the shards' content.
+    """Verify manifest, header and sizes of shards against each other without reading the shards' content.
 
     Example: spherehead manifest verify heads
     """

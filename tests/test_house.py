@@ -291,7 +291,8 @@ def test_no_path_of_a_machine_and_no_unfinished_work_is_committed() -> None:
 WORDS = re.compile(
     "|".join(
         (
-            "goes on", "same line", "bit by bit", "can be prov" + "ed", "promis" + "e", "rival" + "s", "heads of our ow" + "n",
+            "goes on", "going on with",
+            "same line", "bit by bit", "can be prov" + "ed", "promis" + "e", "rival" + "s", "heads of our ow" + "n",
             "judges" + r"\(", "at most so man" + "y", "so man" + "y", "samples of ligh" + "t",
             r"(?<!tandard )(?<!_)\bdeviation of",
         )
