@@ -38,7 +38,7 @@ class Parse(Stage):
     """Estimate the class map."""
 
     name = "parse"
-    version = 4
+    version = 5
     needs = ("image", "mask")
     gives = ("parsing",)
 

@@ -15,6 +15,7 @@ from spherehead.datasets.sample import Head, Photo, Sample
 from spherehead.datasets.warp import warp
 from spherehead.pipeline.annotators.heads import files
 from spherehead.pipeline.annotators.heads.finder import FoundHead, HeadFinder, peaks, without_twins
+from spherehead.pipeline.annotators.heads.parsing import BEARD_PRIOR, beard_prior, parse_crop
 from spherehead.pipeline.annotators.heads.reader import (
     HeadReader,
     Reading,
@@ -157,3 +158,18 @@ def test_a_crop_on_another_background_is_read_anew(astronaut: np.ndarray) -> Non
     white = np.full_like(crop, 255)
     other, _ = reader.read_crop(sample.with_(image=white))
     assert np.array_equal(other.classes, reader.read(white, whole(white)).classes) and other is not first
+
+
+@pytest.mark.parametrize(("logit", "kind"), [(1.0, 1), (3.0, 17)])
+def test_unsure_hair_under_the_mouth_of_a_face_is_skin_and_sure_hair_is_a_beard(logit: float, kind: int) -> None:
+    classes = np.full((19, 64, 64), -9.0, dtype=np.float32)
+    classes[1], classes[17] = 0.5, logit  # hair is the likeliest everywhere
+    image, mask = np.full((256, 256, 3), 128, dtype=np.uint8), np.full((256, 256), 255, dtype=np.uint8)
+    corners = np.random.default_rng(0).uniform(70.0, 180.0, (478, 2))
+    corners[[61, 291]] = (100.0, 150.0), (156.0, 150.0)
+    mesh = np.column_stack([corners, np.zeros(478)]).astype(np.float32)
+    prior = beard_prior(mesh, 256)
+    assert (prior[:150] == 1.0).all() and (prior[151:, 75:175] == BEARD_PRIOR).all() and (prior[:, :60] == 1.0).all()
+    reading = HeadReader().read(image, whole(image))
+    found = parse_crop(replace(reading, classes=classes), image, mask, mesh).classes
+    assert found[245, 125] == kind and found[20, 20] == 17
