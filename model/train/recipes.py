@@ -16,6 +16,7 @@ from ..losses import (
     ClassAgreement,
     DensitySmoothness,
     MaskAgreement,
+    Perceptual,
     Reconstruction,
     StylePrior,
     ViCo,
@@ -114,8 +115,9 @@ def warm_started(config: TrainConfig) -> TrainConfig:
         background=None if ground is None else dataclasses.replace(ground, own_style=True),
     )  # fmt: skip
     terms = dataclasses.replace(
-        config.terms, camera_shift=None, reconstruction=Reconstruction(), mask_agreement=MaskAgreement(),
-        class_agreement=None if generator.parsing is None else ClassAgreement(), style_prior=StylePrior(),
+        config.terms, camera_shift=None, reconstruction=Reconstruction(), perceptual=Perceptual(),
+        mask_agreement=MaskAgreement(), class_agreement=None if generator.parsing is None else ClassAgreement(),
+        style_prior=StylePrior(),
     )  # fmt: skip
     start, steady = WarmStart(), Ramp(0.0, 0.0, 0)
     half = Ramp(rays // 2, rays, 1, begin=start.views // 5)  # few rays show colours and outlines soon

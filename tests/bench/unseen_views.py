@@ -2,8 +2,8 @@
 
     python tests/bench/unseen_views.py RUN --source makehuman:count=500,views=8,seed=1,size=128,samples=8,background=plain
 
-Views are numbered on after those of the data set, so people are the same and cameras and light are new. Light differs from view
-to view and no vector tells it, so PSNR is also given after a gain a channel that fits each picture's mean colour.
+Views are numbered on after those of the data set, so people are the same and cameras are new. Without lighting=person light is
+new too and no vector tells it, so PSNR is also given after a gain a channel that fits each picture's mean colour.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from spherehead.pipeline.synthetic.people.figure import build_figure
 from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
 from spherehead.pipeline.synthetic.rendering.render import Studio
-from spherehead.pipeline.synthetic.source import opened, parse, person_id, shoot, turn_of
+from spherehead.pipeline.synthetic.shading.surfaces import surfaces_of
+from spherehead.pipeline.synthetic.source import RASTER, opened, parse, person_id, shoot, turn_of
 
 
 def psnr(first: np.ndarray, second: np.ndarray, mask: np.ndarray) -> float:
@@ -64,7 +65,9 @@ def main() -> None:
         figure = build_figure(assets, person)
         view = settings.views + head % settings.views
         camera = Camera.look_at(*turn_of(settings, person.name, view))
-        shot = shoot(settings, figure, Studio(figure, settings.variant), Drawing(figure), camera, view)
+        drawing = Drawing(figure)
+        studio = surfaces_of(drawing) if settings.light == RASTER else Studio(figure, settings.variant)
+        shot = shoot(settings, figure, studio, drawing, camera, view)
         side = generator.settings.upsampler.resolution
         truth = cv2.resize(shot.image, (side, side), interpolation=cv2.INTER_AREA)
         alpha = cv2.resize(shot.mask, (side, side), interpolation=cv2.INTER_AREA) / 255.0

@@ -79,5 +79,5 @@ def test_blur_is_farther_than_a_shade_of_the_same_error() -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "load_imagenet", lambda encoder: False)
     perceptual_net.cache_clear()
-    with pytest.raises(PerceptualUnavailable, match="annotators"):
+    with pytest.raises(PerceptualUnavailable, match="pip install"):
         perceptual_net(torch.device("cpu"))

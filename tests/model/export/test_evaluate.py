@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +11,11 @@ import numpy as np
 import pytest
 import torch
 from spherehead.datasets.arrays import Pixels
+from spherehead.datasets.camera import Camera
+from spherehead.datasets.classes import INDEX
+from spherehead.model.evaluation.faces import FaceCount
 from spherehead.model.evaluation.features import RandomConv
+from spherehead.model.evaluation.reading import HeadReading
 from spherehead.model.export.evaluate import HEAD, JudgeSettings, comparable, evaluate, table_rows
 from spherehead.model.generator import Generator
 from spherehead.model.presets import preset
@@ -42,10 +47,17 @@ def brightness(picture: Pixels) -> float:
     return float(np.mean(picture)) / 255
 
 
+def stranger(picture: Pixels) -> HeadReading:
+    """A reader that takes every picture for a frontal face of skin."""
+    return HeadReading(Camera.look_at(0.0, 0.0).world2cam[:3, :3], np.full((64, 64), INDEX["skin"], np.uint8))
+
+
 @pytest.mark.slow
 def test_the_same_call_gives_the_same_numbers(model: Path, people: Path, tmp_path: Path) -> None:
     settings = JudgeSettings(count=64, heads=2, shown=1)
-    first, second = (evaluate([model], [people], tmp_path / name, RandomConv(), brightness, settings) for name in ("a", "b"))
+    first, second = (
+        evaluate([model], [people], tmp_path / name, RandomConv(), brightness, settings, reader=stranger) for name in ("a", "b")
+    )
     assert comparable(first) == comparable(second)
     assert [row.name for row in first.rows] == ["data, half against half", "model"]
     data, run = first.rows
@@ -53,6 +65,9 @@ def test_the_same_call_gives_the_same_numbers(model: Path, people: Path, tmp_pat
     assert run.distances["all"].frechet > data.distances["all"].frechet
     assert data.faces is not None and data.faces.front.rate >= 0.84
     assert run.faces is not None and (run.faces.front.total, run.faces.back.total) == (6, 10)
+    assert run.reading is not None and run.reading.faces.front == FaceCount(0, 6)
+    assert run.reading.degrees == pytest.approx(145.0, abs=0.01)  # the middle of 0, 20, 20, 145, 145, 160, 160, 180
+    assert data.reading is not None and not math.isnan(data.reading.class_iou)
     assert run.seconds is not None and run.seconds > 0 and run.mirror is not None
     assert all(len(row) == len(HEAD) for row in table_rows(first))
     written = json.loads((tmp_path / "a" / "evaluate.json").read_text())
