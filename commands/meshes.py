@@ -27,10 +27,11 @@ def mesh(
         typer.Option(metavar="SHARE", help="Opacity of a centimetre beneath the surface.  [default: fits the rendered masks]"),
     ] = None,
     psi: Annotated[float, typer.Option(help="Truncation towards the mean head; 1 for none.")] = 0.7,
+    splats: Annotated[float, typer.Option(metavar="CM", help="Distance of Gaussian splats in centimetres; 0 for none.")] = 0.5,
     unit: Annotated[str, typer.Option(help="Unit of OBJ and PLY: cm, m or head; GLB is in metres.")] = "cm",
     device: Annotated[str, typer.Option(help="Where the model runs, e.g. cuda.")] = "cpu",
 ) -> None:
-    """Write heads as textured meshes (GLB, OBJ, PLY), closed and measured, with their classes. One seed is one head.
+    """Write heads as closed, textured meshes (GLB, OBJ, PLY) with classes, and as Gaussian splats. One seed is one head.
 
     Example: spherehead mesh --run runs/heads --seeds 0-3 --out meshes
     """
@@ -42,7 +43,7 @@ def mesh(
     if unit not in UNITS:
         raise ConfigError(f"expected one of {', '.join(UNITS)} for --unit, got {unit!r}")
     chosen = parse_seeds(seeds)
-    settings = MeshSettings(SurfaceSettings(spacing, opacity), faces, texture, psi, unit)  # type: ignore[arg-type]
+    settings = MeshSettings(SurfaceSettings(spacing, opacity), faces, texture, psi, splats, unit)  # type: ignore[arg-type]
     made = write_meshes(run, chosen, out, settings, device)
     head = ("seed", "faces", "closed", "area cm2", "volume cm3", "silhouettes", "depth cm", "picture dB")
     rows = [

@@ -27,6 +27,7 @@ from ..meshes.density import REACH, SurfaceSettings, density_grid, depth_gap, fi
 from ..meshes.gltf import METRE, glb
 from ..meshes.mesh import CENTIMETRE, Mesh
 from ..meshes.mesh_files import CLASSES_NAME, MTL_NAME, OBJ_NAME, TEXTURE_NAME, Unit
+from ..meshes.splats import splat_ply, volume_splats
 from ..meshes.surface import simplified, surface
 from ..meshes.texture import drawn, paint
 from ..meshes.unwrap import unwrap
@@ -55,6 +56,8 @@ class MeshSettings:
     """Texels a side; 0 for eight times the model's picture, 512 to 2,048."""
     psi: float = 0.7
     """Truncation towards the mean head; 1 for none."""
+    splats: float = 0.5
+    """Centimetres between Gaussian splats of the volume; 0 for no splats."""
     unit: Literal["cm", "m", "head"] = "cm"
     """Unit of OBJ and PLY; GLB is in metres, as its format demands."""
 
@@ -63,6 +66,8 @@ class MeshSettings:
             raise ConfigError(f"expected 100 to 10,000,000 faces, or 0 for all, got {self.faces}")
         if self.texture and not 64 <= self.texture <= 8192:
             raise ConfigError(f"expected a texture of 64 to 8,192 texels a side, or 0 for a fitting one, got {self.texture}")
+        if self.splats and not 0.1 <= self.splats <= 5.0:
+            raise ConfigError(f"expected 0.1 to 5 centimetres between splats, or 0 for none, got {self.splats}")
         if self.unit not in UNITS:
             raise ConfigError(f"expected one of {', '.join(UNITS)} as unit, got {self.unit!r}")
 
@@ -130,6 +135,8 @@ def write_head(
     if texture.classes is not None:
         write_bytes(folder / CLASSES_NAME, png(colourise(texture.classes)))
     write_bytes(folder / "head.ply", mesh_files.ply(mesh, corners.colours, classes, unit))
+    if settings.splats:
+        write_bytes(folder / "splats.ply", splat_ply(volume_splats(generator, ws, settings.splats), METRE))
     rows = [[view.image for view in views], [picture for picture, _ in pictures]]
     if texture.classes is not None:
         rows.append([drawn(mesh, atlas, texture.classes, camera, views[0].image.shape[0])[0] for camera in cameras])

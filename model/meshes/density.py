@@ -42,7 +42,7 @@ class SurfaceSettings:
     """Centimetres between points of the grid."""
     opacity: float | None = None
     """Opacity of one centimetre of what the surface has beneath it; null for the level that fits the rendered masks best."""
-    bottom: float = -1.25
+    bottom: float = -1.0
     """Where the neck is cut, in units of the height that a canonical picture shows below the origin."""
     top: float = 1.15
     """Where space ends above, in the same units."""

@@ -23,9 +23,9 @@ from spherehead.model.shipped import shipped
 from spherehead.model.visualization.views import View
 
 FILES = {
-    "head.glb", "head.obj", "head.mtl", "head.ply", "texture.png", "classes.png", "sheet.png", "mesh.json",
+    "head.glb", "head.obj", "head.mtl", "head.ply", "texture.png", "classes.png", "sheet.png", "mesh.json", "splats.ply",
 }  # fmt: skip
-QUICK = MeshSettings(SurfaceSettings(spacing=1.0), faces=1500, texture=128)
+QUICK = MeshSettings(SurfaceSettings(spacing=1.0), faces=1500, texture=128, splats=2.0)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_the_command_takes_a_shipped_model_and_prints_one_row_a_head(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["mesh", "--run", "tiny-64", "--seeds", "3", "--out", str(tmp_path), "--faces", "800", "--texture", "64"]
-    assert cli.main([*words, "--spacing", "1.5", "--unit", "m"]) == 0
+    assert cli.main([*words, "--spacing", "1.5", "--unit", "m", "--splats", "0"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["3", "800", "yes"]
     text = (tmp_path / "seed-0003" / "head.obj").read_text()
     heights = [float(line.split()[2]) for line in text.splitlines() if line.startswith("v ")]
@@ -130,7 +130,7 @@ def test_the_grid_ends_where_the_march_does_and_holds_the_fields_densities() -> 
     surface = SurfaceSettings(spacing=3.0)
     box = head_box(generator, surface)
     assert (box.low[0], box.high[2]) == (-0.4, 0.4)
-    assert box.low[1] == pytest.approx(-1.25 * SEEN)
+    assert box.low[1] == pytest.approx(-SEEN)
     planes = generator.planes(generator.styles(torch.zeros(1, 16), torch.zeros(1, 25)))
     grid = density_grid(generator, planes, surface)
     assert (grid.steps() <= 3.0 * CENTIMETRE + 1e-9).all()
@@ -140,6 +140,6 @@ def test_the_grid_ends_where_the_march_does_and_holds_the_fields_densities() -> 
 
 
 def test_settings_are_checked() -> None:
-    for change in ({"texture": 7}, {"faces": -1}, {"unit": "ell"}):
+    for change in ({"texture": 7}, {"faces": -1}, {"unit": "ell"}, {"splats": 9.0}):
         with pytest.raises(ConfigError):
             dataclasses.replace(MeshSettings(), **change)
