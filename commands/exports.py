@@ -12,7 +12,7 @@ import typer
 
 from .common import Folder
 
-FORMATS = ("eg3d", "nerfstudio", "colmap")
+FORMATS = ("eg3d", "nerfstudio", "colmap", "hub")
 
 
 def export(
@@ -28,7 +28,9 @@ def export(
     split: Annotated[str, typer.Option("--split", help="Only this split.")] = "",
     identity: Annotated[str, typer.Option("--identity", help="Only pictures of this person: nerfstudio, colmap.")] = "",
 ) -> None:
-    """Write a data set for EG3D and its successors, nerfstudio or COLMAP. Pictures are the shards' files, byte for byte.
+    """Write a data set for EG3D and its successors, nerfstudio or COLMAP, or a data card and Croissant file for a hub.
+
+    Pictures are the shards' files, byte for byte.
 
     Example: spherehead export heads --format eg3d --out heads.zip
     """
@@ -40,6 +42,13 @@ def export(
         raise ConfigError(unknown(format_, FORMATS, "formats"))
     if names not in ("numbered", "original"):
         raise ConfigError(f"expected numbered or original for --names, got {names!r}")
+    if format_ == "hub":
+        from ..datasets.exchange.hub import write_hub
+
+        if masks is not None or split or identity or names != "numbered":
+            raise ConfigError("--masks, --names, --split and --identity are for formats that hold pictures")
+        print(f"{out}: {', '.join(write_hub(folder, out))}; upload them beside {folder}'s manifest and shards")
+        return
     if format_ == "eg3d":
         if identity:
             raise ConfigError("--identity is for nerfstudio and colmap, which hold one scene")

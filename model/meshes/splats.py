@@ -84,9 +84,9 @@ def brightest(depth: Array) -> Array:
         depth: (X, Y, Z) optical depth of a cell along its side.
     """
     best = np.zeros(depth.shape)
-    for direction in itertools.product((-1, 0, 1), repeat=3):
-        if any(direction):
-            best = np.maximum(best, np.exp(-_before(depth, direction)))
+    for x, y, z in itertools.product((-1, 0, 1), repeat=3):
+        if x or y or z:
+            best = np.maximum(best, np.exp(-_before(depth, (x, y, z))))
     return best
 
 
