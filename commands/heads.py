@@ -58,7 +58,10 @@ def generate(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="For the pictures.  [default: DIR/generated]")
     ] = None,
-    resolution: Annotated[int | None, typer.Option(metavar="RAYS", help="Rays a side.  [default: the model's]")] = None,
+    neural_resolution: Annotated[
+        int | None,
+        typer.Option("--neural-resolution", "--resolution", metavar="RAYS", help="Rays per side.  [default: the model's]"),
+    ] = None,
     device: Annotated[str, typer.Option(help="Where the model runs, e.g. cuda.")] = "cpu",
 ) -> None:
     """Make pictures of a trained model's heads: views, a sheet, and a video of a turn. One seed is one head.
@@ -69,7 +72,7 @@ def generate(
     from ..model.export.generate import generate as run_it
     from ..model.shipped import is_shipped
 
-    settings = GenerateSettings(parse_seeds(seeds), views, psi, pitch, orbit, resolution=resolution)
+    settings = GenerateSettings(parse_seeds(seeds), views, psi, pitch, orbit, neural_resolution=neural_resolution)
     target = out or (Path("generated") if is_shipped(run) else run / "generated")
     done = run_it(run, target, settings, device)
     print(f"{target}: {len(settings.seeds)} heads of {done.model}, {len(done.files)} files, {done.files[-1]} last")
@@ -199,7 +202,7 @@ def model_presets(json_: Json = False) -> None:
         networks = (outline(config.model.generator), outline(config.model.discriminator))
         generator, discriminator = (sum(part.numel() for part in network.parameters()) for network in networks)
         volume = config.model.generator.volume.kind
-        rows.append({"name": name, "resolution": config.side, "volume": volume, "generator": generator,
+        rows.append({"name": name, "resolution": config.resolution, "volume": volume, "generator": generator,
                      "discriminator": discriminator, "batch": config.batch, "images": config.images})  # fmt: skip
     if json_:
         print(record_text({"presets": rows}))

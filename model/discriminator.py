@@ -43,19 +43,19 @@ class DiscriminatorSettings:
     channels_last: bool = True
     """Keep channels next to each other in memory; faster on CPU and on tensor cores."""
     smallest: int | None = None
-    """Smallest side of a picture it can judge, for progressive growing (Karras et al. 2018); null: the full side only."""
+    """Smallest resolution of a picture it can judge, for progressive growing (Karras et al. 2018); null: the full one only."""
 
     def __post_init__(self) -> None:
         check_ranges(self, resolution=(4, 4096), condition_layers=(1, 64), group=(1, 4096), label_dim=(0, 65_536))
         check_ranges(self, parsing_channels=(0, 1_024))
         check_clamp(self.precision, self.widths.clamp, "widths.clamp")
-        if self.smallest is not None and not (8 <= self.smallest <= self.resolution and self.smallest in self.sides):
+        if self.smallest is not None and not (8 <= self.smallest <= self.resolution and self.smallest in self.resolutions):
             raise ConfigError(
                 f"expected smallest of 8 or more that halves {self.resolution} some times over, got {self.smallest}"
             )
 
     @property
-    def sides(self) -> tuple[int, ...]:
+    def resolutions(self) -> tuple[int, ...]:
         """Sides of the blocks' inputs, falling."""
         return tuple(2**power for power in range(int(math.log2(self.resolution)), 2, -1))
 
@@ -90,12 +90,12 @@ class Discriminator(nn.Module):
         self.dtype = DTYPES[settings.precision]
         widths, clamp = settings.widths, settings.widths.clamp
         self.from_picture = Conv(settings.num_in, widths.channels(settings.resolution), 1, clamp=clamp)
-        smaller = [side for side in settings.sides[1:] if settings.smallest and side >= settings.smallest]
+        smaller = [size for size in settings.resolutions[1:] if settings.smallest and size >= settings.smallest]
         self.from_smaller = nn.ModuleDict(
-            {str(side): Conv(settings.num_in, widths.channels(side), 1, clamp=clamp) for side in smaller}
+            {str(size): Conv(settings.num_in, widths.channels(size), 1, clamp=clamp) for size in smaller}
         )
         self.blocks = nn.ModuleList(
-            DiscriminatorBlock(widths.channels(side), widths.channels(side // 2), clamp) for side in settings.sides
+            DiscriminatorBlock(widths.channels(size), widths.channels(size // 2), clamp) for size in settings.resolutions
         )
         last = widths.channels(4)
         self.last_conv = Conv(last + 1, last, 3, clamp=clamp)
@@ -124,11 +124,11 @@ class Discriminator(nn.Module):
         """Return the (B, F) features of pictures, which know nothing of a label yet.
 
         Args:
-            portrait: what is judged, of the full side or, if the settings name a `smallest`, of any side down to it.
-            fade: below 1, the first block's output is mixed with that of a discriminator for half the side (Karras et al. 2018,
-                sec. 2): 0 is the smaller discriminator, 1 this one.
+            portrait: what is judged, at full resolution or, if the settings name a `smallest`, at any down to it.
+            fade: below 1, the first block's output is mixed with that of a discriminator for half the resolution (Karras
+                et al. 2018, sec. 2): 0 is the smaller discriminator, 1 this one.
         """
-        side = portrait.image.shape[-1]
+        resolution = portrait.image.shape[-1]
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
 
         def enter(size: int) -> torch.Tensor:
@@ -136,12 +136,12 @@ class Discriminator(nn.Module):
             out: torch.Tensor = layer(self.stack(portrait, size).to(self.dtype).contiguous(memory_format=layout))
             return out
 
-        x = enter(self._checked_side(side))
-        first = self.settings.sides.index(side)
+        x = enter(self._checked_resolution(resolution))
+        first = self.settings.resolutions.index(resolution)
         for index, block in enumerate(self.blocks[first:]):
             x = block(x)
             if index == 0 and fade < 1.0:
-                x = enter(self._checked_side(side // 2)).lerp(x, fade)
+                x = enter(self._checked_resolution(resolution // 2)).lerp(x, fade)
         x = self.last_conv(with_spread(x.float(), self.settings.group))
         out: torch.Tensor = self.out(self.last_dense(x.flatten(1)))
         return out
@@ -159,12 +159,12 @@ class Discriminator(nn.Module):
         out: torch.Tensor = (features * condition).sum(dim=1, keepdim=True) / math.sqrt(features.shape[1])
         return out
 
-    def _checked_side(self, side: int) -> int:
+    def _checked_resolution(self, resolution: int) -> int:
         full = self.settings.resolution
-        if side != full and str(side) not in self.from_smaller:
-            also = f" or a side of {', '.join(self.from_smaller)}" if self.from_smaller else ""
-            raise ValueError(f"expected pictures of shape (B, 3, {full}, {full}){also}, got (B, 3, {side}, {side})")
-        return side
+        if resolution != full and str(resolution) not in self.from_smaller:
+            also = f" or a resolution of {', '.join(self.from_smaller)}" if self.from_smaller else ""
+            raise ValueError(f"expected pictures of shape (B, 3, {full}, {full}){also}, got (B, 3, {resolution}, {resolution})")
+        return resolution
 
     def stack(self, portrait: Portrait, size: int | None = None) -> torch.Tensor:
         """Stack everything this discriminator sees at one size, all in about [-1, 1]: (B, num_in, R, R).

@@ -62,7 +62,7 @@ class GeneratorSettings:
     condition_scale: float = 1.0
     """Factor on the condition; 0 hides it from the mapping network."""
     neural_resolution: int = 64
-    """Rays a side of the raw picture, unless the caller says otherwise."""
+    """Rays per side of the raw picture, unless the caller says otherwise."""
     mapping: MappingSettings = field(default_factory=MappingSettings)
     """Mapping network."""
     styles: Literal["mapping", "gaussian"] = "mapping"
@@ -153,7 +153,7 @@ class Generator(nn.Module):
         *,
         psi: float = 1.0,
         cutoff: int | None = None,
-        resolution: int | None = None,
+        neural_resolution: int | None = None,
         noise: Noise = "const",
         random: torch.Generator | None = None,
     ) -> Portrait:
@@ -165,13 +165,13 @@ class Generator(nn.Module):
             condition: (B, condition_dim) what the mapping network sees; None for `camera`.
             psi: truncation; 1 for none.
             cutoff: number of truncated layers; None for all.
-            resolution: rays a side; None for the settings'.
+            neural_resolution: rays per side; None for the settings'.
             noise: per-pixel noise of the backbone.
             random: source of drawn noise and of jitter along rays; None marches deterministically.
         """
         ws = self.styles(z, camera if condition is None else condition, psi=psi, cutoff=cutoff)
         shifted = self.shifted(z, camera)
-        return self.synthesise(ws, shifted, resolution=resolution, noise=noise, random=random)
+        return self.synthesise(ws, shifted, neural_resolution=neural_resolution, noise=noise, random=random)
 
     def styles(
         self, z: torch.Tensor, condition: torch.Tensor | None, *, psi: float = 1.0, cutoff: int | None = None
@@ -214,12 +214,12 @@ class Generator(nn.Module):
         *,
         planes: torch.Tensor | None = None,
         background_ws: torch.Tensor | None = None,
-        resolution: int | None = None,
+        neural_resolution: int | None = None,
         noise: Noise = "const",
         random: torch.Generator | None = None,
         density_noise: float = 0.0,
         randomness: Randomness | None = None,
-        side: int | None = None,
+        image_resolution: int | None = None,
         fade: float = 1.0,
     ) -> Portrait:
         """Render style vectors from cameras.
@@ -229,12 +229,13 @@ class Generator(nn.Module):
             camera: (B, 25) labels, used as they are.
             planes: what `planes` returned for these ws, to spare the backbone.
             background_ws: (B, num_ws, w_dim) style vectors of the background; None for `ws`.
-            resolution: rays a side; None for the settings'.
+            neural_resolution: rays per side; None for the settings'.
             noise: per-pixel noise of backbone and background.
             random: source of drawn noise and jitter; None marches deterministically.
             density_noise: standard deviation of noise on densities, for the start of training; needs `random`.
             randomness: the march's numbers themselves, instead of drawing them.
-            side, fade: side of the final picture while the networks grow, and how far they have; see `Upsampler`.
+            image_resolution, fade: resolution of the final picture while the networks grow, and how far they have; see
+                `Upsampler`.
 
         Raises:
             LabelError: cameras do not fit the contract or the batch.
@@ -242,23 +243,23 @@ class Generator(nn.Module):
         """
         self._check_styles(ws)
         check_labels(camera, batch=len(ws))
-        resolution = self.settings.neural_resolution if resolution is None else resolution
+        rays = self.settings.neural_resolution if neural_resolution is None else neural_resolution
         planes = self.planes(ws, noise=noise, random=random) if planes is None else planes
-        origins, directions = camera_rays(camera.float(), resolution)
+        origins, directions = camera_rays(camera.float(), rays)
         if randomness is None and random is not None:
             randomness = Randomness.draw(origins, self.settings.march, random, density_noise)
         seen = render(lambda points: self.field(planes, points), origins, directions, self.settings.march, randomness)
-        features, depth, weight = (_picture(part, resolution) for part in (seen.features, seen.depth, seen.weight))
+        features, depth, weight = (_picture(part, rays) for part in (seen.features, seen.depth, seen.weight))
         features = self.decoder.composed(features)
         if self.background is not None:
             behind = ws if background_ws is None else background_ws
             self._check_styles(behind, len(ws))
             behind = behind[:, -1:] if self.settings.own_ground else behind
-            features = features + (1.0 - weight) * self.background(behind, resolution, noise, random)
+            features = features + (1.0 - weight) * self.background(behind, rays, noise, random)
         w = ws[:, self.backbone.num_ws - 1]
         raw = features[:, :3] if self.to_raw is None else self.to_raw(features, w)
         parsing, guide = (None, None) if self.parsing is None else self.parsing(features, w)
-        image = self.upsampler(features, raw, w, guide, random, side, fade)
+        image = self.upsampler(features, raw, w, guide, random, image_resolution, fade)
         return Portrait(image, raw, camera, weight * 1.002 - 0.001, parsing, depth, features)
 
     def _check_styles(self, ws: torch.Tensor, batch: int | None = None) -> None:

@@ -23,7 +23,7 @@ from ...manifests.config import ConfigError
 from ...manifests.identity import unit_interval
 from ...manifests.summary import read_frame
 from ..generator import Generator
-from ..visualization.views import Look, head_styles, seeded_latents, to_pixels
+from ..visualization.views import RenderSettings, head_styles, seeded_latents, to_pixels
 from .features import Features, Floats, features_of
 from .frechet import frechet_infinity, kernel_distance
 
@@ -129,19 +129,19 @@ class Evaluation:
         self.labels = torch.from_numpy(self.reference.labels[chosen])
 
     def measure(
-        self, generator: Generator, look: Look | None = None, conditions: Conditions | None = None
+        self, generator: Generator, rendering: RenderSettings | None = None, conditions: Conditions | None = None
     ) -> dict[str, Distances]:
         """Return the distances of a generator's pictures from the data.
 
         Every head is made for the frontal camera, or by its own vector, and seen from a camera of the data: what is right only
         for the camera that it was made for does not help (FID-random, as SphereHead's authors call it).
         """
-        look = look or Look()
-        pictures = self.generated(generator, look, conditions)
+        rendering = rendering or RenderSettings()
+        pictures = self.generated(generator, rendering, conditions)
         return compare(ViewFeatures(features_of(pictures, self.features), self.labels.numpy()), self.reference)
 
     @torch.no_grad()
-    def generated(self, generator: Generator, look: Look, conditions: Conditions | None) -> Iterator[Pixels]:
+    def generated(self, generator: Generator, rendering: RenderSettings, conditions: Conditions | None) -> Iterator[Pixels]:
         """Yield one picture for each label, the learned camera shift left out."""
         device = next(generator.parameters()).device
         for numbers in np.array_split(np.arange(len(self.labels)), -(-len(self.labels) // 8)):
@@ -149,7 +149,13 @@ class Evaluation:
             condition = None if conditions is None else conditions(generator, seeds)
             ws = head_styles(generator, seeded_latents(seeds, generator.settings.z_dim), condition, self.settings.psi)
             cameras = self.labels[torch.from_numpy(numbers)].to(device)
-            seen = generator.synthesise(ws, cameras, resolution=look.resolution, side=look.side, fade=look.fade)
+            seen = generator.synthesise(
+                ws,
+                cameras,
+                neural_resolution=rendering.neural_resolution,
+                image_resolution=rendering.image_resolution,
+                fade=rendering.fade,
+            )
             yield from to_pixels(seen.image)
 
 

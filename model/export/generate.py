@@ -29,7 +29,7 @@ from ..visualization.orbit import orbit_frames, tiles
 from ..visualization.pictures import heads_sheet
 from ..visualization.snapshot import SnapshotSettings
 from ..visualization.video import write_video
-from ..visualization.views import Look, View, each_view, head_styles, ring, seeded_latents, usual_condition
+from ..visualization.views import RenderSettings, View, each_view, head_styles, ring, seeded_latents, usual_condition
 from ..volume_rendering.rays import LABEL_SIZE
 
 TOGETHER = 8
@@ -56,8 +56,8 @@ class GenerateSettings:
     """Pictures of the turn."""
     fps: int = 24
     """Pictures a second."""
-    resolution: int | None = None
-    """Rays a side; null for the model's own."""
+    neural_resolution: int | None = None
+    """Rays per side; null for the model's own."""
     part: str = GENERATOR
     """Part of the model: the averaged generator, or the one as trained."""
 
@@ -66,8 +66,8 @@ class GenerateSettings:
             raise ConfigError(f"expected a seed and views, frames and fps of 1 or more, got {self}")
         if not 0.0 <= self.psi <= 2.0 or not abs(self.pitch_degrees) < 90:
             raise ConfigError(f"expected psi in [0, 2] and a pitch under 90 degrees, got {self.psi} and {self.pitch_degrees}")
-        if self.resolution is not None and not 8 <= self.resolution <= 512:
-            raise ConfigError(f"expected a resolution of 8 to 512 rays a side, got {self.resolution}")
+        if self.neural_resolution is not None and not 8 <= self.neural_resolution <= 512:
+            raise ConfigError(f"expected a neural_resolution of 8 to 512 rays per side, got {self.neural_resolution}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class GenerateRecord:
     """Labels of the views, in order."""
     condition: str
     """What the mapping network saw: frontal camera, vector of a person by seed, or nothing."""
-    look: Look
+    rendering: RenderSettings
     files: tuple[str, ...] = field(default=())
     """What was written beside, in order."""
 
@@ -133,14 +133,18 @@ def seeded_condition(generator: Generator, seeds: Sequence[int]) -> tuple[Tensor
     return subject_vectors(torch.tensor(list(seeds)), size), "vector of a person by seed"
 
 
-def present_look(folder: Path) -> Look:
+def present_settings(folder: Path) -> RenderSettings:
     """Return how far a checkpoint's networks had grown, by its run's schedules; fully where it belongs to no run."""
     run, position = folder.parent.parent, folder / POSITION
     if read_record(run) is None or not position.is_file():
-        return Look()
+        return RenderSettings()
     config = saved_config(run)
-    now = schedule_state(config.schedule, int(json.loads(position.read_bytes())["position"]["images"]), config.side)
-    return Look(now.neural_resolution, now.side, now.fade)
+    now = schedule_state(config.schedule, int(json.loads(position.read_bytes())["position"]["images"]), config.resolution)
+    return RenderSettings(now.neural_resolution, now.image_resolution, now.fade)
+
+
+present_look = present_settings
+"""The earlier name."""
 
 
 def generate(run: Path, out: Path, settings: GenerateSettings, device: str = "cpu") -> GenerateRecord:
@@ -159,16 +163,19 @@ def generate(run: Path, out: Path, settings: GenerateSettings, device: str = "cp
     """
     folder = find_model(run)
     generator = to_device(load_generator(folder, settings.part), device)
-    look = present_look(folder)
-    look = Look(settings.resolution or look.resolution, look.side, look.fade)
+    rendering = present_settings(folder)
+    rendering = RenderSettings(
+        settings.neural_resolution or rendering.neural_resolution, rendering.image_resolution, rendering.fade
+    )
     written: list[str] = []
     for start in range(0, len(settings.seeds), TOGETHER):
         chosen = slice(start, start + TOGETHER)
-        written += _write_some(generator, settings.seeds[chosen], out, start // TOGETHER, settings, look)
+        written += _write_some(generator, settings.seeds[chosen], out, start // TOGETHER, settings, rendering)
     cameras = ring(settings.views, math.radians(settings.pitch_degrees))
     record = GenerateRecord(
         folder.name, settings.part, read_config(folder).parts[settings.part].sha256, settings,
-        tuple(tuple(row) for row in cameras.tolist()), seeded_condition(generator, settings.seeds[:1])[1], look, tuple(written),
+        tuple(tuple(row) for row in cameras.tolist()), seeded_condition(generator, settings.seeds[:1])[1], rendering,
+        tuple(written),
     )  # fmt: skip
     write_json(out / "generate.json", record)
     return record
@@ -187,11 +194,11 @@ def to_device(generator: Generator, device: str) -> Generator:
 
 
 def _write_some(
-    generator: Generator, seeds: Sequence[int], out: Path, number: int, settings: GenerateSettings, look: Look
+    generator: Generator, seeds: Sequence[int], out: Path, number: int, settings: GenerateSettings, rendering: RenderSettings
 ) -> list[str]:
     """Write the pictures of up to `TOGETHER` heads, and their sheet and video; return the names."""
     pitch = math.radians(settings.pitch_degrees)
-    side = SnapshotSettings().side(look.side or generator.settings.upsampler.resolution)
+    size = SnapshotSettings().tile_size(rendering.image_resolution or generator.settings.upsampler.resolution)
     ending = f"-{number:02d}" if number else ""
     written: list[str] = []
     rows: list[list[View]] = []
@@ -200,15 +207,15 @@ def _write_some(
         # each head alone and each view alone: sums of other sizes round otherwise, and a seed must give one picture
         latents, condition = seeded_latents([seed], generator.settings.z_dim), seeded_condition(generator, [seed])[0]
         ws = head_styles(generator, latents, condition, settings.psi)
-        row = list(each_view(generator, ws, ring(settings.views, pitch), look, at_once=1))
+        row = list(each_view(generator, ws, ring(settings.views, pitch), rendering, at_once=1))
         for index, view in enumerate(row):
             written.append(f"seed-{seed:04d}/view-{index:02d}.png")
             write_png(out / written[-1], view.image)
         rows.append(row)
         if settings.orbit:
-            turns.append(tiles(each_view(generator, ws, ring(settings.frames, pitch), look), side))
+            turns.append(tiles(each_view(generator, ws, ring(settings.frames, pitch), rendering), size))
     written.append(f"sheet{ending}.png")
-    write_png(out / written[-1], heads_sheet(rows, [f"seed {seed}" for seed in seeds], side))
+    write_png(out / written[-1], heads_sheet(rows, [f"seed {seed}" for seed in seeds], size))
     if settings.orbit:
         written.append(write_video(out / f"orbit{ending}.webm", orbit_frames(turns, 4), settings.fps).name)
     return written

@@ -46,7 +46,7 @@ from ..visualization.pictures import heads_sheet, sheet
 from ..visualization.snapshot import SnapshotSettings
 from ..visualization.video import write_video
 from ..visualization.views import each_view, ring, to_pixels
-from .generate import present_look
+from .generate import present_settings
 from .invert_page import page
 
 log = logging.getLogger(__name__)
@@ -72,12 +72,12 @@ class _Run:
 
     def __init__(self, folder: Path, photographs: Photographs, out: Path, settings: InversionSettings, device: str) -> None:
         self.folder, self.out, self.settings, self.photographs = folder, out, settings, photographs
-        self.look = present_look(folder)
+        self.rendering = present_settings(folder)
         self.place = torch.device(device)
         self.generator = load_generator(folder).to(self.place).requires_grad_(False)
         shape = self.generator.settings
-        self.raw = self.look.resolution or shape.neural_resolution
-        side = self.look.side or shape.upsampler.resolution
+        self.raw = self.rendering.neural_resolution or shape.neural_resolution
+        side = self.rendering.image_resolution or shape.upsampler.resolution
         channels = shape.parsing.channels if shape.parsing else 0
         self.targets = targets_of(photographs.samples, side, self.raw, channels).to(self.place)
         self.perceptual = _perceptual(self.place) if settings.objective.perceptual else None
@@ -116,7 +116,7 @@ class _Run:
             rows = zip(state["photograph"].tolist(), state["degrees"].tolist(), state["loss"].tolist(), strict=True)
             return state["units"].to(self.place), tuple(Start(int(row), degrees, loss) for row, degrees, loss in rows)
         space, search = self.space, self.settings.search
-        units, tried = choose_starts(self.generator, space, self.targets, self.objective, search, self.look, tick)
+        units, tried = choose_starts(self.generator, space, self.targets, self.objective, search, self.rendering, tick)
         columns = {
             "photograph": torch.tensor([start.photograph for start in tried]),
             "degrees": torch.tensor([start.degrees for start in tried], dtype=torch.float64),
@@ -132,12 +132,12 @@ class _Run:
         units, tried = self.starts(tick)
         with torch.no_grad():
             guess.units.copy_(units)
-        search = Search(self.generator, guess, self.objective, self.look)
+        search = Search(self.generator, guess, self.objective, self.rendering)
         self.descend("search", search, search.steps, tick)
         guess.requires_grad_(False)
         if not self.settings.tuning.steps:
             return guess, {}, tried
-        tuning = Tuning(self.generator, guess.styles(), guess.cameras(), self.objective, self.settings.tuning, self.look)
+        tuning = Tuning(self.generator, guess.styles(), guess.cameras(), self.objective, self.settings.tuning, self.rendering)
         self.descend("tuning", tuning, self.settings.tuning.steps, tick)
         return guess, tuning.changes(), tried
 
@@ -184,7 +184,7 @@ def invert(
     record = dataclasses.replace(record, starts=tried, photographs=_results(run, guess, tuned))
     if changes:
         held = held_cameras(settings.tuning).to(run.place)
-        record = dataclasses.replace(record, drift=drift(run.generator, tuned, ws[:1], held, run.look))
+        record = dataclasses.replace(record, drift=drift(run.generator, tuned, ws[:1], held, run.rendering))
     files = _pictures(run, guess, tuned)
     record = dataclasses.replace(record, files=(*files, "inversion.html"))
     write_bytes(out / "inversion.html", page(record).encode())
@@ -214,9 +214,15 @@ def _forget_state(out: Path) -> None:
 @torch.no_grad()
 def _results(run: _Run, guess: Guess, tuned: Generator) -> tuple[PhotographResult, ...]:
     """Measure every photograph."""
-    ws, cameras, targets, look = guess.styles(), guess.cameras(), run.targets, run.look
+    ws, cameras, targets, rendering = guess.styles(), guess.cameras(), run.targets, run.rendering
     first, last = (
-        generator.synthesise(ws, cameras, resolution=look.resolution, side=look.side, fade=look.fade)
+        generator.synthesise(
+            ws,
+            cameras,
+            neural_resolution=rendering.neural_resolution,
+            image_resolution=rendering.image_resolution,
+            fade=rendering.fade,
+        )
         for generator in (run.generator, tuned)
     )
     assert last.mask is not None
@@ -242,23 +248,29 @@ def _results(run: _Run, guess: Guess, tuned: Generator) -> tuple[PhotographResul
 @torch.no_grad()
 def _pictures(run: _Run, guess: Guess, tuned: Generator) -> list[str]:
     """Write the photographs beside what was found, both heads from all sides, and a turn; return the names."""
-    look, ws, side = run.look, guess.styles(), SnapshotSettings().side(run.targets.image.shape[-1])
+    rendering, ws, side = run.rendering, guess.styles(), SnapshotSettings().tile_size(run.targets.image.shape[-1])
     head = ws[:1]
     kinds = [("mean", run.generator, guess.space.styles(torch.zeros_like(guess.head), guess.ground), run.targets.camera),
              ("search", run.generator, ws, guess.cameras()), ("tuned", tuned, ws, guess.cameras())]  # fmt: skip
     columns: list[list[Pixels]] = [list(to_pixels(run.targets.image)), list(to_pixels(run.targets.image * run.targets.mask))]
     for _, generator, styles, cameras in kinds:
-        made = generator.synthesise(styles, cameras, resolution=look.resolution, side=look.side, fade=look.fade)
+        made = generator.synthesise(
+            styles,
+            cameras,
+            neural_resolution=rendering.neural_resolution,
+            image_resolution=rendering.image_resolution,
+            fade=rendering.fade,
+        )
         columns.append(list(to_pixels(made.image)))
     rows = [[fit(picture, side) for picture in row] for row in zip(*columns, strict=True)]
     titles = ("photograph", "matte", "mean head", "search", "tuned")
     write_png(run.out / "photographs.png", sheet(rows, run.photographs.names, titles))
-    turns = [list(each_view(generator, head, ring(VIEWS), look)) for generator in (run.generator, tuned)]
+    turns = [list(each_view(generator, head, ring(VIEWS), rendering)) for generator in (run.generator, tuned)]
     write_png(run.out / "views.png", heads_sheet(turns, ["search", "tuned"], side))
     names = ["photographs.png", "views.png"]
     for index, view in enumerate(turns[1]):
         names.append(f"views/view-{index:02d}.png")
         write_png(run.out / names[-1], view.image)
-    turn = tiles(each_view(tuned, head, ring(FRAMES), look), side)
+    turn = tiles(each_view(tuned, head, ring(FRAMES), rendering), side)
     names.append(write_video(run.out / "orbit.webm", orbit_frames([turn], 1), FPS).name)
     return names

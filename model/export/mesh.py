@@ -33,8 +33,8 @@ from ..meshes.texture import drawn, paint
 from ..meshes.unwrap import unwrap
 from ..store import GENERATOR, load_generator, read_config
 from ..visualization.pictures import sheet
-from ..visualization.views import Look, View, each_view, head_styles, seeded_latents
-from .generate import find_model, present_look, seeded_condition, to_device
+from ..visualization.views import RenderSettings, View, each_view, head_styles, seeded_latents
+from .generate import find_model, present_settings, seeded_condition, to_device
 
 RINGS = ((0.0, 10), (25.0, 6), (-25.0, 6), (65.0, 3))
 """Pitch in degrees and number of cameras of each ring from which heads are painted."""
@@ -98,7 +98,7 @@ class MeshMeasures:
 
 
 def write_head(
-    generator: Generator, ws: Tensor, folder: Path, settings: MeshSettings, look: Look | None = None
+    generator: Generator, ws: Tensor, folder: Path, settings: MeshSettings, rendering: RenderSettings | None = None
 ) -> MeshMeasures:
     """Write one head as GLB, OBJ and PLY with its textures, a sheet and mesh.json.
 
@@ -107,14 +107,14 @@ def write_head(
         ws: (1, num_ws, w_dim) style vectors of the head.
         folder: where the files go.
         settings: what to make.
-        look: how views are rendered; None for the generator's settings.
+        rendering: how views are rendered; None for the generator's settings.
 
     Raises:
         MeshError: the head has no surface, or a package is missing.
     """
     cameras = [camera for pitch, count in RINGS for camera in _ring(count, math.radians(pitch))]
     labels = torch.from_numpy(np.stack([camera.label() for camera in cameras]))
-    views = list(each_view(generator, ws, labels, look or Look()))
+    views = list(each_view(generator, ws, labels, rendering or RenderSettings()))
     grid = density_grid(generator, generator.planes(ws), settings.surface)
     opacity = settings.surface.opacity
     level = fitting_level(grid, cameras, views)[0] if opacity is None else raw_density(opacity)
@@ -195,11 +195,11 @@ def write_meshes(run: Path, seeds: Sequence[int], out: Path, settings: MeshSetti
     """
     folder = find_model(run)
     generator = to_device(load_generator(folder, GENERATOR), device)
-    look, made = present_look(folder), []
+    rendering, made = present_settings(folder), []
     for seed in seeds:
         latents, condition = seeded_latents([seed], generator.settings.z_dim), seeded_condition(generator, [seed])[0]
         ws = head_styles(generator, latents, condition, settings.psi)
-        made.append(write_head(generator, ws, out / f"seed-{seed:04d}", settings, look))
+        made.append(write_head(generator, ws, out / f"seed-{seed:04d}", settings, rendering))
     record = {
         "model": folder.name,
         "sha256": read_config(folder).parts[GENERATOR].sha256,

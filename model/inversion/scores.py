@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..generator import Generator
 from ..nets.upsampler import resize
-from ..visualization.views import Look
+from ..visualization.views import RenderSettings
 from .inverted import Drift
 
 POOR_PSNR, POOR_IOU = 15.0, 0.85
@@ -40,21 +40,28 @@ def mask_iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def drift(before: Generator, after: Generator, ws: Tensor, cameras: Tensor, look: Look | None = None) -> Drift:
+def drift(before: Generator, after: Generator, ws: Tensor, cameras: Tensor, rendering: RenderSettings | None = None) -> Drift:
     """Return how far two generators differ in what they show of one head.
 
     Args:
         before, after: the generators.
         ws: (1, num_ws, w_dim) style vectors.
         cameras: (N, 25) labels to look from.
-        look: how to render; None for the generator's settings.
+        rendering: how to render; None for the generator's settings.
     """
-    look = look or Look()
+    rendering = rendering or RenderSettings()
     ious, depths, ratios = [], [], []
     first, second = before.planes(ws), after.planes(ws)
     for camera in cameras.split(1):
         one, two = (
-            generator.synthesise(ws, camera, planes=planes, resolution=look.resolution, side=look.side, fade=look.fade)
+            generator.synthesise(
+                ws,
+                camera,
+                planes=planes,
+                neural_resolution=rendering.neural_resolution,
+                image_resolution=rendering.image_resolution,
+                fade=rendering.fade,
+            )
             for generator, planes in ((before, first), (after, second))
         )
         assert one.mask is not None and two.mask is not None and one.depth is not None and two.depth is not None

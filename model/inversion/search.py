@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...manifests.config import ConfigError, check_ranges
 from ..generator import Generator
 from ..portrait import Portrait
-from ..visualization.views import Look
+from ..visualization.views import RenderSettings
 from .cameras import NUM_UNITS, CameraPrior, moved
 from .objective import Objective, total
 from .style_space import StyleSpace
@@ -98,9 +98,11 @@ class Guess(nn.Module):
 class Search:
     """The descent of a guess, one step at a time; its state can be kept and taken up again."""
 
-    def __init__(self, generator: Generator, guess: Guess, objective: Objective, look: Look | None = None) -> None:
+    def __init__(
+        self, generator: Generator, guess: Guess, objective: Objective, rendering: RenderSettings | None = None
+    ) -> None:
         self.generator, self.guess, self.objective = generator.requires_grad_(False), guess, objective
-        self.look = look or Look()
+        self.rendering = rendering or RenderSettings()
         settings = guess.settings
         self.steps = settings.camera_steps + settings.steps
         self.done = 0
@@ -112,9 +114,13 @@ class Search:
 
     def portrait(self) -> Portrait:
         """Return what the guess looks like from its cameras."""
-        look = self.look
+        rendering = self.rendering
         return self.generator.synthesise(
-            self.guess.styles(), self.guess.cameras(), resolution=look.resolution, side=look.side, fade=look.fade
+            self.guess.styles(),
+            self.guess.cameras(),
+            neural_resolution=rendering.neural_resolution,
+            image_resolution=rendering.image_resolution,
+            fade=rendering.fade,
         )
 
     def step(self) -> float:
@@ -178,7 +184,7 @@ class Start:
 
 def choose_starts(
     generator: Generator, space: StyleSpace, targets: Targets, objective: Objective, settings: SearchSettings,
-    look: Look | None = None, tick: Tick | None = None,
+    rendering: RenderSettings | None = None, tick: Tick | None = None,
 ) -> tuple[Tensor, list[Start]]:  # fmt: skip
     """Return the (B, 6) moves that the cameras begin at, and what was tried.
 
@@ -199,7 +205,7 @@ def choose_starts(
             with torch.no_grad():
                 guess.units.copy_(units)
                 guess.units[row] += _azimuth(targets.camera[row], math.radians(degrees), targets.angle_error[row])
-            search = Search(generator, guess, objective, look)
+            search = Search(generator, guess, objective, rendering)
             search.done = settings.camera_steps
             for number in range(settings.start_steps):
                 loss = search.step()

@@ -18,7 +18,7 @@ from ...manifests.config import check_ranges
 from ...manifests.identity import rng
 from ..generator import Generator
 from ..portrait import Portrait
-from ..visualization.views import Look
+from ..visualization.views import RenderSettings
 from .objective import Objective, total
 from .search import optimiser_state, ramp, restore_optimiser
 
@@ -68,7 +68,7 @@ class Tuning:
 
     def __init__(
         self, generator: Generator, ws: Tensor, cameras: Tensor, objective: Objective,
-        settings: TuningSettings = TuningSettings(), look: Look | None = None,
+        settings: TuningSettings = TuningSettings(), rendering: RenderSettings | None = None,
     ) -> None:  # fmt: skip
         """Render what is held, and copy the generator.
 
@@ -78,10 +78,10 @@ class Tuning:
             cameras: (B, 25) the photographs' cameras, refined.
             objective: what is minimised at these.
             settings: how to tune.
-            look: how to render; None for the generator's settings.
+            rendering: how to render; None for the generator's settings.
         """
         self.settings, self.ws, self.cameras, self.objective = settings, ws, cameras, objective
-        self.look = look or Look()
+        self.rendering = rendering or RenderSettings()
         self.before = {name: value.detach().clone() for name, value in tuned_parameters(generator).items()}
         self.generator = copy.deepcopy(generator).requires_grad_(False)
         for value in tuned_parameters(self.generator).values():
@@ -100,15 +100,21 @@ class Tuning:
         planes = generator.planes(self.ws[:1])
         found = []
         for label in self.held_labels.split(1):
-            seen = generator.synthesise(self.ws[:1], label, planes=planes, resolution=self.look.resolution)
+            seen = generator.synthesise(self.ws[:1], label, planes=planes, neural_resolution=self.rendering.neural_resolution)
             assert seen.mask is not None and seen.depth is not None
             found.append((seen.mask, seen.depth, seen.raw))
         return found
 
     def portrait(self) -> Portrait:
         """Return what the tuned generator shows at the photographs' cameras."""
-        look = self.look
-        return self.generator.synthesise(self.ws, self.cameras, resolution=look.resolution, side=look.side, fade=look.fade)
+        rendering = self.rendering
+        return self.generator.synthesise(
+            self.ws,
+            self.cameras,
+            neural_resolution=rendering.neural_resolution,
+            image_resolution=rendering.image_resolution,
+            fade=rendering.fade,
+        )
 
     def step(self) -> float:
         """Take one step; return the loss before it."""
@@ -130,7 +136,9 @@ class Tuning:
         settings, count = self.settings, self.settings.held_each_step
         rows = [(self.done * count + offset) % len(self.held) for offset in range(count)]
         labels = self.held_labels[rows]
-        seen = self.generator.synthesise(self.ws[:1].expand(count, -1, -1), labels, resolution=self.look.resolution)
+        seen = self.generator.synthesise(
+            self.ws[:1].expand(count, -1, -1), labels, neural_resolution=self.rendering.neural_resolution
+        )
         assert seen.mask is not None and seen.depth is not None
         mask, depth, raw = (torch.cat([self.held[row][part] for row in rows]) for part in range(3))
         inside = mask.clamp(0, 1)

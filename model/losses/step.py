@@ -31,12 +31,12 @@ class ScheduleState:
 
     images: int = 0
     """Pictures of the data shown so far."""
-    side: int = 64
-    """Side of the final picture at present."""
+    image_resolution: int = 64
+    """Resolution of the final picture at present."""
     fade: float = 1.0
     """How far the newest blocks have been faded in; 1 when nothing grows."""
     neural_resolution: int = 32
-    """Rays a side."""
+    """Rays per side."""
     blur: float = 0.0
     """Standard deviation of the blur of what the discriminator sees, as a share of the picture's side."""
     density_noise: float = 0.0
@@ -207,8 +207,9 @@ class Step:
             origins, _ = camera_rays(self.camera, schedule.neural_resolution)
             randomness = Randomness.draw(origins, generator.settings.march, self.random, schedule.density_noise)
             portrait = generator.synthesise(
-                ws, self.seen_from, planes=self.planes, background_ws=behind, resolution=schedule.neural_resolution,
-                noise=self.sampling.noise, random=self.random, randomness=randomness, side=schedule.side, fade=schedule.fade,
+                ws, self.seen_from, planes=self.planes, background_ws=behind, neural_resolution=schedule.neural_resolution,
+                noise=self.sampling.noise, random=self.random, randomness=randomness,
+                image_resolution=schedule.image_resolution, fade=schedule.fade,
             )  # fmt: skip
         return dataclasses.replace(portrait, camera=self.camera)  # discriminators know the camera that was asked for
 
@@ -237,8 +238,8 @@ class Step:
         origins, _ = camera_rays(wanted.camera, schedule.neural_resolution)
         randomness = Randomness.draw(origins, generator.settings.march, self.random, schedule.density_noise)
         made = generator.synthesise(
-            ws, wanted.camera, resolution=schedule.neural_resolution, noise=self.sampling.noise, random=self.random,
-            randomness=randomness, side=schedule.side, fade=schedule.fade,
+            ws, wanted.camera, neural_resolution=schedule.neural_resolution, noise=self.sampling.noise, random=self.random,
+            randomness=randomness, image_resolution=schedule.image_resolution, fade=schedule.fade,
         )  # fmt: skip
         return Views(rows, styles, made, wanted)
 
@@ -250,7 +251,8 @@ class Step:
         real = self.real_sharp
         image, raw = real.image, real.raw
         if self.schedule.fade < 1.0:
-            image = resize(resize(image, self.schedule.side // 2), self.schedule.side).lerp(image, self.schedule.fade)
+            wanted = self.schedule.image_resolution
+            image = resize(resize(image, wanted // 2), wanted).lerp(image, self.schedule.fade)
         return dataclasses.replace(real, image=blurred(image, self.schedule.blur), raw=blurred(raw, self.schedule.blur))
 
     @cached_property

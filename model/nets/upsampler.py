@@ -75,7 +75,7 @@ class Upsampler(nn.Module):
         self.settings, self.dtype = settings, torch.float32
         widths = [num_in, *settings.channels]
         blocks, guides = [], {}
-        self.sides: list[int] = []
+        self.resolutions: list[int] = []
         resolution = settings.input_resolution
         for index, double in enumerate(settings.doubles):
             if index in guide_blocks:
@@ -83,7 +83,7 @@ class Upsampler(nn.Module):
                 for parameter in guides[str(index)].parameters():
                     nn.init.zeros_(parameter)
             resolution *= 2 if double else 1
-            self.sides.append(resolution)
+            self.resolutions.append(resolution)
             blocks.append(
                 SynthesisBlock(
                     widths[index], widths[index + 1], w_dim, resolution, 3,
@@ -99,7 +99,7 @@ class Upsampler(nn.Module):
         w: torch.Tensor,
         guide: torch.Tensor | None = None,
         random: torch.Generator | None = None,
-        side: int | None = None,
+        resolution: int | None = None,
         fade: float = 1.0,
     ) -> torch.Tensor:
         """Return the final picture, about [-1, 1].
@@ -110,20 +110,20 @@ class Upsampler(nn.Module):
             w: (B, w_dim) style vector.
             guide: (B, G, r, r) what is fed in at the entry of the chosen blocks; needed if there are any.
             random: source of drawn noise.
-            side: side of the picture while the networks grow (Karras et al. 2018): blocks of larger sides are left out, and
-                below the input's side there is only the raw picture; None for the full side.
-            fade: below 1, the picture is mixed with the one of half the side: 0 is that one enlarged.
+            resolution: resolution of the picture while the networks grow (Karras et al. 2018): larger blocks are left out, and
+                below the input's there is only the raw picture; None for the full resolution.
+            fade: below 1, the picture is mixed with the one of half the resolution: 0 is that one enlarged.
         """
-        size, side = self.settings.input_resolution, side or self.settings.resolution
-        if side <= size // 2 or not self.blocks:
-            return resize(raw, side).float()
+        size, wanted = self.settings.input_resolution, resolution or self.settings.resolution
+        if wanted <= size // 2 or not self.blocks:
+            return resize(raw, wanted).float()
         x, total = resize(features, size), resize(raw, size).float()
         smaller = total
         ws = w[:, None].expand(-1, 3, -1)
         for index, block in enumerate(self.blocks):
-            if self.sides[index] > side:
+            if self.resolutions[index] > wanted:
                 break
-            if self.sides[index] > total.shape[-1]:
+            if self.resolutions[index] > total.shape[-1]:
                 smaller = total
             if str(index) in self.guides:
                 if guide is None:
@@ -132,5 +132,5 @@ class Upsampler(nn.Module):
                 mixed = entry(guide.to(next(entry.parameters()).dtype))
                 x = x + resize(mixed, x.shape[-1]).to(x.dtype)
             x, total = block(x, total, ws, noise=self.settings.noise, random=random, dtype=self.dtype)
-        total = resize(total, side)
-        return total if fade >= 1.0 else resize(smaller, side).lerp(total, fade)
+        total = resize(total, wanted)
+        return total if fade >= 1.0 else resize(smaller, wanted).lerp(total, fade)

@@ -130,8 +130,8 @@ class TrainConfig:
         return "adversarial" if self.warm_start is None else self.warm_start.phase(images)
 
     @property
-    def side(self) -> int:
-        """Side of the final picture."""
+    def resolution(self) -> int:
+        """Resolution of the final picture."""
         return self.model.discriminator.resolution
 
     @property

@@ -135,7 +135,7 @@ def _measure(
     reuse = config.reuse_fakes and config.num_micro_batches // world.size == 1
     one = dataclasses.replace(config, batch=config.micro_batch, reuse_fakes=reuse)
     alone = World(0, 1, world.device)
-    now = schedule_state(config.schedule, config.images, config.side)
+    now = schedule_state(config.schedule, config.images, config.resolution)
     seconds: dict[int, list[float]] = {0: [], 1: []}
     begun = time.perf_counter()
     for number, update in enumerate(ORDER):

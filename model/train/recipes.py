@@ -193,7 +193,7 @@ def configured(
     if warm_start == "views":
         config = warm_started(config)
     if grow:
-        stages = max(1, round(math.log2(config.side / grow)))
+        stages = max(1, round(math.log2(config.resolution / grow)))
         step = min(600 * KIMG, config.images / (4 * stages))
         config = grown(config, grow, step, step / 2)
     return with_assignments(config, assignments)

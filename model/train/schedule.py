@@ -39,7 +39,7 @@ class Ramp:
 
 @dataclass(frozen=True)
 class Growth:
-    """Progressive growing (Karras et al. 2018): the picture's side doubles stage by stage, each new one faded in."""
+    """Progressive growing (Karras et al. 2018): the picture's resolution doubles stage by stage, each new one faded in."""
 
     start: int
     """Side of the first stage."""
@@ -54,9 +54,9 @@ class Growth:
                 f"expected growth from 8 pixels or more and 0 <= fade <= images, got {self.start}, {self.fade}, {self.images}"
             )
 
-    def at(self, images: float, side: int) -> tuple[int, float]:
-        """Return the present side, at most `side`, and how far its fade is, 0 to 1."""
-        stages = round(math.log2(side / self.start))
+    def at(self, images: float, resolution: int) -> tuple[int, float]:
+        """Return the present resolution, at most `resolution`, and how far its fade is, 0 to 1."""
+        stages = round(math.log2(resolution / self.start))
         stage = min(int(images // self.images), stages)
         if stage == 0 or not self.fade:
             return self.start * 2**stage, 1.0
@@ -68,9 +68,9 @@ class ScheduleSettings:
     """Every schedule of a run; numbers of pictures are counted in single pictures."""
 
     growth: Growth | None = None
-    """Progressive growing; null trains the full side from the beginning."""
+    """Progressive growing; null trains the full resolution from the beginning."""
     neural_resolution: Ramp = Ramp(64, 64, 0)
-    """Rays a side, rounded; never more than the picture's side."""
+    """Rays per side, rounded; never more than the picture's resolution."""
     blur: Ramp = Ramp(10 / 512, 0.0, 200_000)
     """Standard deviation of the blur on what the discriminator sees, as a share of the side
     (Chan et al. 2022: 10 of 512 pixels to 0)."""
@@ -130,19 +130,19 @@ class WarmStart:
         return self.end + (1.0 - self.end) * 0.5 * (1.0 + math.cos(math.pi * images / self.views))
 
 
-def schedule_state(settings: ScheduleSettings, images: int, side: int, augment: float = 0.0) -> ScheduleState:
+def schedule_state(settings: ScheduleSettings, images: int, resolution: int, augment: float = 0.0) -> ScheduleState:
     """Return where a run stands.
 
     Args:
         settings: the schedules.
         images: pictures shown so far.
-        side: side of the final picture.
+        resolution: resolution of the final picture.
         augment: present probability of augmentations, which depends on the run itself.
     """
-    present, fade = (side, 1.0) if settings.growth is None else settings.growth.at(images, side)
+    present, fade = (resolution, 1.0) if settings.growth is None else settings.growth.at(images, resolution)
     return ScheduleState(
         images=images,
-        side=present,
+        image_resolution=present,
         fade=fade,
         neural_resolution=min(round(settings.neural_resolution.at(images)), present),
         blur=settings.blur.at(images),

@@ -79,7 +79,7 @@ def prepare(batch: Batch, config: TrainConfig, schedule: ScheduleState, device: 
     image = batch.image.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
     mask = None if batch.mask is None else batch.mask.to(device)[:, None].float().div_(255.0)
     classes = None if batch.parsing is None else batch.parsing.to(device)
-    factor = image.shape[-1] // schedule.side
+    factor = image.shape[-1] // schedule.image_resolution
     if factor > 1:
         image = nn.functional.avg_pool2d(image, factor)
         mask = None if mask is None else nn.functional.avg_pool2d(mask, factor)

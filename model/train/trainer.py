@@ -20,7 +20,7 @@ from ...manifests.lock import writer_lock
 from ...manifests.signals import StopSignals
 from ..losses.step import ScheduleState
 from ..visualization.snapshot import SnapshotSettings, snapshot_pictures
-from ..visualization.views import Look, seeded_latents
+from ..visualization.views import RenderSettings, seeded_latents
 from .checkpoint import CheckpointWriteError, checkpoints, load_newest, room_needed, save
 from .config import RunSettings, TrainConfig
 from .distributed import World
@@ -56,7 +56,7 @@ def open_stream(places: Sequence[str], config: TrainConfig) -> ShardStream:
     """
     discriminator, data = config.model.discriminator, config.data
     settings = StreamSettings(
-        batch=config.micro_batch, resolution=config.side, seed=config.seed, split=data.split, balance=data.balance,
+        batch=config.micro_batch, resolution=config.resolution, seed=config.seed, split=data.split, balance=data.balance,
         synthetic_weight=data.synthetic_weight, mirror=data.mirror, need_mask=discriminator.mask,
         need_parsing=bool(discriminator.parsing_channels), read_mask=discriminator.mask,
         read_parsing=bool(discriminator.parsing_channels),
@@ -131,7 +131,7 @@ def _run(
     batches = iter(open_loader(stream, numbers(config, state.step, world), settings.workers))
     with StopSignals() as signals:
         while state.images < config.images:
-            now = schedule_state(config.schedule, state.images, config.side, state.augment)
+            now = schedule_state(config.schedule, state.images, config.resolution, state.augment)
             with watch.time("data"):
                 own = [next(batches) for _ in range(config.num_micro_batches // world.size)]
             with watch.time("step"):
@@ -249,10 +249,16 @@ def draw(folder: Path, state: TrainState, config: TrainConfig, world: World) -> 
     conditions = None
     if config.condition == "subject":
         conditions = subject_vectors(torch.arange(GRID_HEADS), config.subject_dim).to(world.device)
-    now = schedule_state(config.schedule, state.images, config.side)
-    look = Look(side=now.side, resolution=now.neural_resolution, fade=now.fade)
+    now = schedule_state(config.schedule, state.images, config.resolution)
+    rendering = RenderSettings(now.neural_resolution, now.image_resolution, now.fade)
     return snapshot_pictures(
-        generator, folder, latents, conditions, step=state.images, look=look, settings=SnapshotSettings(heads_in_orbit=4)
+        generator,
+        folder,
+        latents,
+        conditions,
+        step=state.images,
+        rendering=rendering,
+        settings=SnapshotSettings(heads_in_orbit=4),
     )
 
 

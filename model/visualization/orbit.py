@@ -36,9 +36,9 @@ class OrbitSettings:
             raise ConfigError(f"expected an orbit of frames, fps, columns and strip of 1 or more, got {self}")
 
 
-def tiles(views: Iterable[View], side: int) -> list[Pixels]:
-    """Return the (side, side, 3) final pictures of views; nothing else of the views is kept."""
-    return [fit(view.image, side) for view in views]
+def tiles(views: Iterable[View], size: int) -> list[Pixels]:
+    """Return the (size, size, 3) final pictures of views; nothing else of the views is kept."""
+    return [fit(view.image, size) for view in views]
 
 
 def orbit_frames(heads: Sequence[Sequence[Pixels]], columns: int) -> list[Pixels]:
@@ -51,14 +51,14 @@ def orbit_frames(heads: Sequence[Sequence[Pixels]], columns: int) -> list[Pixels
     Returns:
         As many frames as a head has tiles.
     """
-    side, columns = len(heads[0][0]), min(columns, len(heads))
+    size, columns = len(heads[0][0]), min(columns, len(heads))
     lines = math.ceil(len(heads) / columns)
     frames = []
     for moment in zip(*heads, strict=True):
-        frame = np.zeros((lines * side, columns * side, 3), dtype=np.uint8)
+        frame = np.zeros((lines * size, columns * size, 3), dtype=np.uint8)
         for index, picture in enumerate(moment):
-            y, x = index // columns * side, index % columns * side
-            frame[y : y + side, x : x + side] = picture
+            y, x = index // columns * size, index % columns * size
+            frame[y : y + size, x : x + size] = picture
         frames.append(frame)
     return frames
 

@@ -45,23 +45,23 @@ def mask_grey(mask: Array) -> Pixels:
     return np.repeat(np.round(255 * np.nan_to_num(mask)).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def tile(view: View, side: int) -> Pixels:
-    """Return a view's final picture as a (side, side, 3) tile."""
-    return fit(view.image, side)
+def tile(view: View, size: int) -> Pixels:
+    """Return a view's final picture as a (size, size, 3) tile."""
+    return fit(view.image, size)
 
 
-def card(view: View, side: int) -> Pixels:
-    """Return a view's picture with depth, mask and, where known, parsing in small below it, (side + height, side, 3)."""
+def card(view: View, size: int) -> Pixels:
+    """Return a view's picture with depth, mask and, where known, parsing in small below it, (size + height, size, 3)."""
     parts = [depth_colours(view.depth, view.mask), mask_grey(view.mask)]
     if view.parsing is not None:
         parts.append(colourise(view.parsing))
-    width = (side - 2 * (GAP // 2)) // 3
-    strip = np.full((width, side, 3), PAPER, dtype=np.uint8)
+    width = (size - 2 * (GAP // 2)) // 3
+    strip = np.full((width, size, 3), PAPER, dtype=np.uint8)
     for index, part in enumerate(parts):
         x = index * (width + GAP // 2)
         strip[:, x : x + width] = cv2.resize(part, (width, width), interpolation=cv2.INTER_AREA if width < len(part) else (
             cv2.INTER_NEAREST))  # fmt: skip
-    return np.concatenate([tile(view, side), np.full((GAP // 2, side, 3), PAPER, dtype=np.uint8), strip])
+    return np.concatenate([tile(view, size), np.full((GAP // 2, size, 3), PAPER, dtype=np.uint8), strip])
 
 
 def sheet(rows: Sequence[Sequence[Pixels]], names: Sequence[str], columns: Sequence[str], title: str = "") -> Pixels:
@@ -91,17 +91,17 @@ def sheet(rows: Sequence[Sequence[Pixels]], names: Sequence[str], columns: Seque
     return stack([text_band(title, whole[0].shape[1], INK), *whole] if title else whole)
 
 
-def heads_sheet(heads: Sequence[Sequence[View]], names: Sequence[str], side: int, title: str = "") -> Pixels:
+def heads_sheet(heads: Sequence[Sequence[View]], names: Sequence[str], size: int, title: str = "") -> Pixels:
     """Lay heads out one a row, seen from evenly spaced cameras around them, each picture with its depth, mask and parsing.
 
     Args:
         heads: for each head its views, as many for all, in the order of `views.ring`.
         names: what stands before each row.
-        side: side of the pictures in pixels.
+        size: width of the pictures in pixels.
         title: a line above, where given.
     """
     count = len(heads[0])
-    return sheet([[card(view, side) for view in views] for views in heads], names, [yaw_name(index, count) for index in
+    return sheet([[card(view, size) for view in views] for views in heads], names, [yaw_name(index, count) for index in
                  range(count)], title)  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from ..generator import Generator
 from .orbit import OrbitSettings, film_strip, orbit_frames, tiles
 from .pictures import heads_sheet
 from .video import write_video
-from .views import Look, View, each_view, head_styles, ring
+from .views import RenderSettings, View, each_view, head_styles, ring
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class SnapshotSettings:
         if self.orbit.frames % self.views:
             raise ConfigError(f"expected orbit.frames to be a multiple of {self.views} views, got {self.orbit.frames}")
 
-    def side(self, resolution: int) -> int:
-        """Return the side of the tiles for pictures of `resolution` pixels a side."""
+    def tile_size(self, resolution: int) -> int:
+        """Return the width of the tiles for pictures of `resolution` pixels per side."""
         return min(max(resolution, self.smallest), self.largest)
 
 
@@ -62,7 +62,7 @@ def snapshot_pictures(
     *,
     step: int,
     names: Sequence[str] | None = None,
-    look: Look | None = None,
+    rendering: RenderSettings | None = None,
     settings: SnapshotSettings = SnapshotSettings(),
 ) -> list[Path]:
     """Write the sheet and, where asked for, video and film strip of a generator's heads.
@@ -74,7 +74,7 @@ def snapshot_pictures(
         conditions: (N, condition_dim) what the mapping network sees; None for the frontal camera.
         step: number in the files' names, e.g. images shown so far.
         names: what stands before each head's row; its number where None.
-        look: how far the networks have grown; None for fully.
+        rendering: how far the networks have grown; None for fully.
         settings: what to show.
 
     Returns:
@@ -82,23 +82,23 @@ def snapshot_pictures(
     """
     styles = head_styles(generator, latents, conditions, settings.psi)
     names = [f"head {index}" for index in range(len(latents))] if names is None else names
-    look = look or Look()
-    side = settings.side(look.side or generator.settings.upsampler.resolution)
+    rendering = rendering or RenderSettings()
+    size = settings.tile_size(rendering.image_resolution or generator.settings.upsampler.resolution)
     rows: list[list[View]] = []
     turns: list[list[Pixels]] = []
     for index, ws in enumerate(styles.split(1)):
         turning = index < settings.heads_in_orbit
         count = settings.orbit.frames if turning else settings.views
         row, turn = [], []
-        for number, view in enumerate(each_view(generator, ws, ring(count, settings.pitch), look)):
+        for number, view in enumerate(each_view(generator, ws, ring(count, settings.pitch), rendering)):
             if number % (count // settings.views) == 0:
                 row.append(view)
             if turning:
-                turn += tiles([view], side)
+                turn += tiles([view], size)
         rows.append(row)
         turns += [turn] if turning else []
     written = [folder / f"grid-{step:08d}.png"]
-    write_png(written[0], heads_sheet(rows, names, side))
+    write_png(written[0], heads_sheet(rows, names, size))
     if turns:
         video = folder / f"orbit-{step:08d}.webm"
         written.append(write_video(video, orbit_frames(turns, settings.orbit.columns), settings.orbit.fps))

@@ -29,15 +29,19 @@ class ViewError(ValueError):
 
 
 @dataclass(frozen=True)
-class Look:
+class RenderSettings:
     """How a generator renders; the defaults are its settings'."""
 
-    resolution: int | None = None
-    """Rays a side; null for the generator's own."""
-    side: int | None = None
-    """Side of the final picture while the networks grow; null for the full side."""
+    neural_resolution: int | None = None
+    """Rays per side; null for the generator's own."""
+    image_resolution: int | None = None
+    """Resolution of the final picture while the networks grow; null for the full one."""
     fade: float = 1.0
     """How far the newest blocks have been faded in."""
+
+
+Look = RenderSettings
+"""The earlier name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +112,7 @@ def head_styles(generator: Generator, latents: Tensor, condition: Tensor | None 
 
 @torch.no_grad()
 def each_view(
-    generator: Generator, ws: Tensor, cameras: Tensor, look: Look = Look(), at_once: int | None = None
+    generator: Generator, ws: Tensor, cameras: Tensor, rendering: RenderSettings = RenderSettings(), at_once: int | None = None
 ) -> Iterator[View]:
     """Render one head from every camera, a few at a time, with the planes made once.
 
@@ -118,19 +122,19 @@ def each_view(
         generator: any generator; left in its mode.
         ws: (1, num_ws, w_dim) style vectors of the head.
         cameras: (F, 25) labels.
-        look: how to render.
+        rendering: how to render.
         at_once: views worked on together; None for what memory is likely to allow. Other numbers round otherwise.
     """
     if len(ws) != 1:
         raise ViewError(f"expected the style vectors of one head, got {len(ws)}")
     check_labels(cameras)
     planes = generator.planes(ws)
-    resolution = look.resolution or generator.settings.neural_resolution
-    for some in cameras.to(ws.device).split(at_once or max(1, RAYS // resolution**2)):
+    rays = rendering.neural_resolution or generator.settings.neural_resolution
+    for some in cameras.to(ws.device).split(at_once or max(1, RAYS // rays**2)):
         count = len(some)
         seen = generator.synthesise(
             ws.expand(count, -1, -1), some, planes=planes.expand(count, *planes.shape[1:]),
-            resolution=resolution, side=look.side, fade=look.fade,
+            neural_resolution=rays, image_resolution=rendering.image_resolution, fade=rendering.fade,
         )  # fmt: skip
         assert seen.mask is not None and seen.depth is not None
         images, raws = to_pixels(seen.image), to_pixels(seen.raw)

@@ -18,7 +18,7 @@ from spherehead.manifests.store import write_bytes
 from spherehead.model.evaluation.evaluation import Evaluation, EvaluationSettings
 from spherehead.model.evaluation.features import open_features
 from spherehead.model.export.curve import write_curve, write_over_time
-from spherehead.model.export.generate import present_look, seeded_condition
+from spherehead.model.export.generate import present_settings, seeded_condition
 from spherehead.model.store import load_generator
 from spherehead.model.train.checkpoint import checkpoints
 from spherehead.model.train.progress import read_metrics
@@ -38,7 +38,7 @@ def measured(run: Path, data: Path, count: int, device: str) -> list[dict[str, f
         evaluation = evaluation or Evaluation([data], open_features(device=device), EvaluationSettings(count))
         start = time.perf_counter()
         generator = load_generator(folder).to(device)
-        found = evaluation.measure(generator, present_look(folder), lambda model, seeds: seeded_condition(model, seeds)[0])
+        found = evaluation.measure(generator, present_settings(folder), lambda model, seeds: seeded_condition(model, seeds)[0])
         rows.append({"images": images, "count": count, **{f"frechet_{side}": value.infinity for side, value in found.items()},
                      **{f"kernel_{side}": value.kernel for side, value in found.items()}})  # fmt: skip
         print(f"{folder.name}: {rows[-1]} in {time.perf_counter() - start:.0f} s", flush=True)

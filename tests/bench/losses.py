@@ -46,7 +46,9 @@ def cost(model: ModelSettings, batch: int, repeats: int) -> None:
     torch.manual_seed(0)
     generator, discriminator, labeller = Generator(model.generator), Discriminator(model.discriminator), LabellerFit().open(20)
     real, classes = data_like(model, batch)
-    schedule = ScheduleState(side=model.discriminator.resolution, neural_resolution=model.generator.neural_resolution)
+    schedule = ScheduleState(
+        image_resolution=model.discriminator.resolution, neural_resolution=model.generator.neural_resolution
+    )
 
     def step(player: Player, slope: bool = False) -> Step:
         generator.requires_grad_(player == "generator")

@@ -133,9 +133,9 @@ def parts(bench: Bench, generator: Generator) -> dict[str, float]:
 def forward(bench: Bench, settings: ModelSettings, resolution: int) -> None:
     generator, (z, camera) = build(settings, bench.device).eval(), inputs(settings, bench.device)
     with torch.inference_mode():
-        bench.measure(f"forward {resolution}", lambda: generator(z, camera, resolution=resolution))
+        bench.measure(f"forward {resolution}", lambda: generator(z, camera, neural_resolution=resolution))
         total, spent = bench.rows[-1]["median_s"], parts(bench, generator)
-        generator(z, camera, resolution=resolution)
+        generator(z, camera, neural_resolution=resolution)
         spent["volume, march, rest"] = total - sum(spent.values())
     bench.rows[-1]["parts"] = spent
 
@@ -146,7 +146,7 @@ def orbit(bench: Bench, settings: ModelSettings, resolution: int) -> None:
         ws = generator.styles(z, camera)
         planes = generator.planes(ws)
         bench.measure(
-            f"further view {resolution}", lambda: generator.synthesise(ws, camera, planes=planes, resolution=resolution)
+            f"further view {resolution}", lambda: generator.synthesise(ws, camera, planes=planes, neural_resolution=resolution)
         )
 
 
@@ -160,7 +160,7 @@ def step(bench: Bench, settings: ModelSettings, resolution: int) -> None:
     def work(clock: Callable[[str], None] = lambda part: None) -> None:
         generator.zero_grad(set_to_none=True)
         clock("start")
-        portrait = generator(z, camera, resolution=resolution, noise="random", random=random)
+        portrait = generator(z, camera, neural_resolution=resolution, noise="random", random=random)
         clock("generator")
         loss = torch.nn.functional.softplus(-discriminator(portrait, camera)).mean()
         clock("discriminator")

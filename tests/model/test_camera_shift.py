@@ -78,7 +78,7 @@ def test_the_shift_sees_the_label_that_the_published_one_sees(
     with torch.no_grad():
         assert generator.camera_shift is not None
         moved = generator.double().shifted(z.float(), label)[:, [3, 7, 11]] - label[:, [3, 7, 11]]
-        seen = generator.float()(z.float(), label.float(), resolution=8).camera.double() - label
+        seen = generator.float()(z.float(), label.float(), neural_resolution=8).camera.double() - label
     assert np.linalg.norm(moved.numpy() - wanted) < BOUND * np.linalg.norm(wanted)
     assert np.linalg.norm(seen[:, [3, 7, 11]].numpy() - wanted) < BOUND * np.linalg.norm(wanted)
     assert generator.settings.condition_scale == generator.settings.camera_shift_scale == scale

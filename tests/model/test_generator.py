@@ -359,7 +359,7 @@ def test_planes_resolutions_and_batches_that_do_not_fit_are_named() -> None:
     with pytest.raises(VolumeError, match=r"planes as \(B, 26,136, C\), as this volume lays them, got \(2, 9, 16\)"):
         generator.synthesise(ws, camera, planes=planes[:, :9])
     with pytest.raises(LabelError, match="at least 1 pixel, got 0"):
-        generator(z, camera, resolution=0)
+        generator(z, camera, neural_resolution=0)
     with pytest.raises(LabelError, match="at least one camera label, got none"):
         generator(z[:0], camera[:0])
     with pytest.raises(MarchError, match=r"fine numbers of shape \(2, 64, 6\), got \(2, 64, 5\)"):

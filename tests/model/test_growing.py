@@ -33,7 +33,7 @@ def discriminator() -> Discriminator:
 def made(generator: Generator, side: int | None = None, fade: float = 1.0) -> Portrait:
     z = torch.randn(2, 128, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        return generator.synthesise(generator.styles(z, CAMERA), CAMERA, resolution=16, side=side, fade=fade)
+        return generator.synthesise(generator.styles(z, CAMERA), CAMERA, neural_resolution=16, image_resolution=side, fade=fade)
 
 
 def test_the_full_side_is_what_is_made_without_growing(generator: Generator) -> None:
@@ -81,7 +81,7 @@ def test_a_part_grown_discriminator_is_made_of_the_same_numbers_as_a_small_one(
 
 def test_sides_that_a_discriminator_does_not_know_are_named(generator: Generator, discriminator: Discriminator) -> None:
     portrait = made(generator, 64)
-    with pytest.raises(ValueError, match=r"\(B, 3, 64, 64\) or a side of 32, 16, got \(B, 3, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"\(B, 3, 64, 64\) or a resolution of 32, 16, got \(B, 3, 8, 8\)"):
         discriminator(dataclasses.replace(portrait, image=resize(portrait.image, 8)))
     with pytest.raises(ConfigError, match="smallest"):
         DiscriminatorSettings(resolution=64, smallest=24)

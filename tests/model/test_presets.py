@@ -111,7 +111,7 @@ def test_preset_runs_at_its_full_size(name: str) -> None:
     torch.manual_seed(0)
     settings = preset(name).generator
     with torch.inference_mode():
-        portrait = Generator(settings).eval()(torch.randn(1, settings.z_dim), cameras()[1:], resolution=16)
+        portrait = Generator(settings).eval()(torch.randn(1, settings.z_dim), cameras()[1:], neural_resolution=16)
     side = settings.upsampler.resolution
     assert portrait.image.shape == (1, 3, side, side)
     assert bool(portrait.image.isfinite().all()) and float(portrait.image.std()) > 0.05

@@ -77,7 +77,11 @@ def test_the_command_writes_views_sheet_turn_and_record(
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert found == {*record["files"], "generate.json"}
     assert record["sha256"] == file_sha256(model / "generator.safetensors")
-    assert (record["settings"]["seeds"], record["settings"]["psi"], record["look"]["resolution"]) == ([2, 0], 0.7, 16)
+    assert (record["settings"]["seeds"], record["settings"]["psi"], record["rendering"]["neural_resolution"]) == (
+        [2, 0],
+        0.7,
+        16,
+    )
     assert len(record["cameras"]) == 3 and record["cameras"][0][11] == pytest.approx(2.7)
     assert cv2.imread(str(out / "seed-0002" / "view-01.png")).shape == (64, 64, 3)
 
@@ -96,7 +100,7 @@ def test_a_seed_gives_its_picture_whatever_else_is_asked_for(model: Path, tmp_pa
 
 
 def test_many_heads_go_onto_several_sheets(model: Path, tmp_path: Path) -> None:
-    record = generate(model, tmp_path, GenerateSettings(tuple(range(9)), views=1, resolution=8))
+    record = generate(model, tmp_path, GenerateSettings(tuple(range(9)), views=1, neural_resolution=8))
     assert [name for name in record.files if "seed" not in name] == ["sheet.png", "sheet-01.png"]
 
 
@@ -107,13 +111,13 @@ def test_a_run_means_its_newest_whole_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "step-00001100").mkdir()  # no config.json: not finished
     (tmp_path / "config.json").write_text("{}")
     assert find_model(tmp_path).name == "step-00001000"
-    record = generate(tmp_path, tmp_path / "out", GenerateSettings((0,), views=1, resolution=8))
+    record = generate(tmp_path, tmp_path / "out", GenerateSettings((0,), views=1, neural_resolution=8))
     assert record.model == "step-00001000"
 
 
 def test_heads_without_a_camera_as_condition_have_a_vector_by_seed(tmp_path: Path) -> None:
     model = save(tmp_path / "model", small("generator.condition_dim=7"))
-    record = generate(model, tmp_path / "out", GenerateSettings((0, 1), views=1, resolution=8))
+    record = generate(model, tmp_path / "out", GenerateSettings((0, 1), views=1, neural_resolution=8))
     assert record.condition == "vector of a person by seed"
 
 
@@ -140,7 +144,7 @@ def test_written_seeds_are_read_back_in_order_once_each(seeds: list[int]) -> Non
     [
         ({"views": 0}, "views"),
         ({"psi": 3.0}, "psi"),
-        ({"resolution": 4}, "resolution"),
+        ({"neural_resolution": 4}, "resolution"),
         ({"seeds": ()}, "a seed"),
         ({"pitch_degrees": 90.0}, "pitch"),
     ],

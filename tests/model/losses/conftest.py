@@ -71,7 +71,7 @@ def make_step(smallest: ModelSettings, data: Callable[..., Portrait]) -> Callabl
             discriminator.dtype = torch.float64
             parts = {field.name: getattr(real, field.name) for field in dataclasses.fields(real)}
             real = Portrait(**{name: part if part is None else part.double() for name, part in parts.items()})
-        schedule = given.pop("schedule", None) or ScheduleState(side=16, neural_resolution=8)
+        schedule = given.pop("schedule", None) or ScheduleState(image_resolution=16, neural_resolution=8)
         random = torch.Generator().manual_seed(seed)
         return Step(player, generator, discriminator, real, schedule, given.pop("sampling", SamplingConfig()), random, **given)  # type: ignore[arg-type]
 

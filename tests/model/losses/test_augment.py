@@ -238,7 +238,7 @@ def test_a_step_shows_the_discriminator_augmented_pictures_with_their_labels(mak
     def change(portrait: Portrait, random: torch.Generator) -> Portrait:
         return augment(portrait, AugmentSettings(), 0.9, random)
 
-    step = make_step("generator", augment=change, schedule=ScheduleState(side=16, neural_resolution=8, augment=0.9))
+    step = make_step("generator", augment=change, schedule=ScheduleState(image_resolution=16, neural_resolution=8, augment=0.9))
     step.fake_score.sum().backward()
     assert not torch.equal(step.fake_seen.camera, step.camera)
     assert any(p.grad is not None and bool(p.grad.any()) for p in step.generator.backbone.parameters())

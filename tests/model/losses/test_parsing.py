@@ -134,8 +134,8 @@ def test_only_confident_labels_count(labeller: Labeller, make_step: Callable[...
 def test_teaching_begins_and_learning_ends_when_told(labeller: Labeller, make_step: Callable[..., Step]) -> None:
     networks = {"labeller": labeller}
     late, early = (
-        ScheduleState(images=100, side=16, neural_resolution=8),
-        ScheduleState(images=99, side=16, neural_resolution=8),
+        ScheduleState(images=100, image_resolution=16, neural_resolution=8),
+        ScheduleState(images=99, image_resolution=16, neural_resolution=8),
     )
     for schedule, runs in ((early, True), (late, False)):
         step = make_step("discriminator", networks=networks, parsing_map=random_map(), schedule=schedule)
@@ -147,7 +147,7 @@ def test_teaching_begins_and_learning_ends_when_told(labeller: Labeller, make_st
 def test_every_resolution_on_the_way_of_a_schedule_will_do(labeller: Labeller, make_step: Callable[..., Step]) -> None:
     for resolution in (7, 8, 11):
         assert labeller(torch.zeros(2, 3, 16, 16), resolution).shape == (2, 20, resolution, resolution)
-        schedule = ScheduleState(side=16, neural_resolution=resolution)
+        schedule = ScheduleState(image_resolution=16, neural_resolution=resolution)
         given = {"networks": {"labeller": labeller}, "parsing_map": random_map(), "schedule": schedule}
         assert float(LabellerFit(network=SMALL)(make_step("discriminator", **given)).detach()) > 0
         step = make_step("generator", **given)

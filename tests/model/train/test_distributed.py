@@ -38,7 +38,7 @@ world = open_world("cpu")
 stream, state = open_stream([sys.argv[2]], config), new_state(config, world.device)
 mine = numbers(config, 0, world)
 batches = [stream[next(mine)] for _ in range(config.num_micro_batches // world.size)]
-train_step(state, config, schedule_state(config.schedule, 40, config.side, 0.2), batches, world)
+train_step(state, config, schedule_state(config.schedule, 40, config.resolution, 0.2), batches, world)
 if world.is_first:
     named = [*state.generator.named_parameters("g"), *state.discriminator.named_parameters("d")]
     save_file({name: p.grad.contiguous() for name, p in named if p.grad is not None}, sys.argv[3])

@@ -48,6 +48,6 @@ def test_the_average_follows_faster_at_the_start() -> None:
 def test_rays_never_outnumber_the_pictures_side() -> None:
     settings = ScheduleSettings(growth=Growth(16, 100, 0), neural_resolution=Ramp(32, 64, 100))
     now = schedule_state(settings, 50, 64)
-    assert (now.side, now.fade, now.neural_resolution) == (16, 1.0, 16)
+    assert (now.image_resolution, now.fade, now.neural_resolution) == (16, 1.0, 16)
     assert schedule_state(settings, 100, 64).neural_resolution == 32
     assert schedule_state(settings, 900, 64).neural_resolution == 64

@@ -20,7 +20,7 @@ ALONE = World(0, 1, CPU)
 
 def test_data_become_the_moments_sides_in_the_discriminators_range(config: TrainConfig, heads: str) -> None:
     batch = open_stream([heads], config)[0]
-    data = prepare(batch, config, ScheduleState(side=8, neural_resolution=4), CPU)
+    data = prepare(batch, config, ScheduleState(image_resolution=8, neural_resolution=4), CPU)
     assert data.real.image.shape == (4, 3, 8, 8) and data.real.raw.shape == (4, 3, 4, 4)
     wanted = batch.image.double().reshape(4, 8, 2, 8, 2, 3).mean(dim=(2, 4)).permute(0, 3, 1, 2) / 127.5 - 1
     torch.testing.assert_close(data.real.image.double(), wanted, atol=1e-5, rtol=0)
@@ -36,7 +36,7 @@ def test_pixels_that_nobody_labelled_are_of_the_spare_class(config: TrainConfig,
     batch = open_stream([heads], config)[0]
     assert batch.parsing is not None
     batch.parsing[0] = 255
-    parsing = prepare(batch, config, ScheduleState(side=16, neural_resolution=8), CPU).real.parsing
+    parsing = prepare(batch, config, ScheduleState(image_resolution=16, neural_resolution=8), CPU).real.parsing
     assert parsing is not None and bool((parsing[0, 19] == 1).all()) and not bool(parsing[0, :19].any())
     assert not bool(parsing[1:, 19].any())
 
@@ -62,7 +62,7 @@ def test_a_step_moves_both_players_and_the_average(config: TrainConfig, heads: s
     both = [*state.generator.named_parameters("g"), *state.discriminator.named_parameters("d")]
     before = {name: value.clone() for name, value in both}
     told = train_step(
-        state, config, schedule_state(config.schedule, 40, config.side, 0.2), [open_stream([heads], config)[0]], ALONE
+        state, config, schedule_state(config.schedule, 40, config.resolution, 0.2), [open_stream([heads], config)[0]], ALONE
     )
     moved = {name for name, value in both if not torch.equal(value, before[name])}
     assert any(name.startswith("g.volume") or name.startswith("g.backbone") for name in moved)
@@ -90,5 +90,5 @@ def test_a_loss_that_is_no_number_moves_nothing(config: TrainConfig, heads: str)
     kept = {name: value.clone() for name, value in state.generator.named_parameters()}
     with pytest.raises(NotFinite, match="discriminator's loss"):
         stream = open_stream([heads], config)
-        train_step(state, config, schedule_state(config.schedule, 0, config.side), [stream[0], stream[1]], ALONE)
+        train_step(state, config, schedule_state(config.schedule, 0, config.resolution), [stream[0], stream[1]], ALONE)
     assert state.step == 0 and all(torch.equal(value, kept[name]) for name, value in state.generator.named_parameters())

@@ -16,7 +16,7 @@ from spherehead.model.presets import preset
 from spherehead.model.visualization.orbit import OrbitSettings, film_strip, orbit_frames
 from spherehead.model.visualization.pictures import GAP, MARGIN, card, depth_colours, heads_sheet, mask_grey, sheet, yaw_name
 from spherehead.model.visualization.snapshot import SnapshotSettings, snapshot_pictures
-from spherehead.model.visualization.views import Look, View, seeded_latents
+from spherehead.model.visualization.views import RenderSettings, View, seeded_latents
 
 QUICK = SnapshotSettings(views=2, heads_in_orbit=1, smallest=64, orbit=OrbitSettings(frames=4, strip=2))
 
@@ -41,7 +41,10 @@ def plain(colour: tuple[int, int, int], parsing: bool = True, side: int = 32) ->
 def test_a_snapshot_is_whole_and_the_same_twice(generator: Generator, tmp_path: Path) -> None:
     latents = seeded_latents([0, 1], 16)
     written = [
-        snapshot_pictures(generator, tmp_path / name, latents, step=42, settings=QUICK, look=Look(side=32)) for name in "ab"
+        snapshot_pictures(
+            generator, tmp_path / name, latents, step=42, settings=QUICK, rendering=RenderSettings(image_resolution=32)
+        )
+        for name in "ab"
     ]
     assert [path.name for path in written[0]] == ["grid-00000042.png", "orbit-00000042.webm", "strip-00000042.png"]
     assert {path.name for path in (tmp_path / "a").iterdir()} == {path.name for path in written[0]}

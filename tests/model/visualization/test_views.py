@@ -15,7 +15,7 @@ from spherehead.model.generator import Generator
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.presets import preset
 from spherehead.model.visualization.views import (
-    Look,
+    RenderSettings,
     ViewError,
     each_view,
     head_styles,
@@ -83,7 +83,7 @@ def test_many_views_at_once_are_those_one_by_one(generator: Generator) -> None:
 
 def test_a_look_sets_rays_and_side(generator: Generator) -> None:
     ws = head_styles(generator, seeded_latents([1], 16))
-    view = next(each_view(generator, ws, ring(1), Look(resolution=16, side=32, fade=0.5)))
+    view = next(each_view(generator, ws, ring(1), RenderSettings(neural_resolution=16, image_resolution=32, fade=0.5)))
     assert view.raw.shape == (16, 16, 3) and view.image.shape == (32, 32, 3) and view.mask.shape == view.depth.shape == (16, 16)
     assert view.parsing is not None and view.parsing.shape == (16, 16) and view.parsing.max() < 20
 
