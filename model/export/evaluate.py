@@ -37,8 +37,8 @@ from ..evaluation.reading import HeadReader, ReadingSummary, ReadView, summarise
 from ..generator import Generator
 from ..store import load_generator
 from ..visualization.pictures import heads_sheet
-from ..visualization.views import Look, View, each_view, head_styles, look_from, ring, seeded_latents
-from .generate import find_model, present_look, seeded_condition
+from ..visualization.views import RenderSettings, View, each_view, head_styles, look_from, ring, seeded_latents
+from .generate import find_model, present_settings, seeded_condition
 
 FRONTS = (0.0, 20.0, -20.0)
 """Yaws in degrees at which a head must show a face."""
@@ -137,10 +137,12 @@ def evaluate(
     grids = []
     for name, run in zip(_names(runs), runs, strict=True):
         folder = find_model(run)
-        generator, look = load_generator(folder).to(torch.device(device)), present_look(folder)
-        rows.append(_of_run(name, folder, generator, look, evaluation, face_score, threshold, resolution, settings, reader))
+        generator, rendering = load_generator(folder).to(torch.device(device)), present_settings(folder)
+        rows.append(
+            _of_run(name, folder, generator, rendering, evaluation, face_score, threshold, resolution, settings, reader)
+        )
         grids.append(f"{name}.png")
-        write_png(out / grids[-1], _grid(generator, look, settings))
+        write_png(out / grids[-1], _grid(generator, rendering, settings))
     scores = Scores(tuple(map(str, data)), features.name, threshold, settings, tuple(rows))
     write_json(out / "evaluate.json", scores)
     write_bytes(out / "evaluate.html", page(scores, grids).encode())
@@ -174,18 +176,18 @@ def _coverage(seen: ViewFeatures, reference: ViewFeatures) -> dict[str, Coverage
 
 
 def _of_run(
-    name: str, folder: Path, generator: Generator, look: Look, evaluation: Evaluation, face_score: FaceScore | None,
-    threshold: float | None, resolution: int, settings: JudgeSettings, reader: HeadReader | None,
+    name: str, folder: Path, generator: Generator, rendering: RenderSettings, evaluation: Evaluation,
+    face_score: FaceScore | None, threshold: float | None, resolution: int, settings: JudgeSettings, reader: HeadReader | None,
 ) -> RunScores:  # fmt: skip
     """Measure one model."""
     position = folder / "position.json"
     images = int(json.loads(position.read_bytes())["position"]["images"]) if position.is_file() else None
     begun = time.perf_counter()
-    pictures = list(evaluation.generated(generator, look, lambda model, seeds: seeded_condition(model, seeds)[0]))
+    pictures = list(evaluation.generated(generator, rendering, lambda model, seeds: seeded_condition(model, seeds)[0]))
     seconds = (time.perf_counter() - begun) / len(pictures)
     seen = ViewFeatures(features_of(pictures, evaluation.features), evaluation.labels.numpy())
     mirror, fronts, backs, read_views = [], [], [], []
-    for views in _all_round(generator, look, settings):
+    for views in _all_round(generator, rendering, settings):
         front, back = views[0], views[len(FRONTS)]
         mirror.append(mirror_scores(front.image, back.image, front.mask, back.mask, back.parsing))
         if reader is not None:
@@ -203,22 +205,22 @@ def _of_run(
     )  # fmt: skip
 
 
-def _all_round(generator: Generator, look: Look, settings: JudgeSettings) -> Iterator[list[View]]:
+def _all_round(generator: Generator, rendering: RenderSettings, settings: JudgeSettings) -> Iterator[list[View]]:
     """Yield the fronts and backs of every head."""
     cameras = torch.from_numpy(LOOKS)
     for seed in range(FIRST_SEED, FIRST_SEED + settings.heads):
         ws = head_styles(
             generator, seeded_latents([seed], generator.settings.z_dim), seeded_condition(generator, [seed])[0], settings.psi
         )
-        yield list(each_view(generator, ws, cameras, look))
+        yield list(each_view(generator, ws, cameras, rendering))
 
 
-def _grid(generator: Generator, look: Look, settings: JudgeSettings) -> Pixels:
+def _grid(generator: Generator, rendering: RenderSettings, settings: JudgeSettings) -> Pixels:
     """Return the sheet of the first heads from eight sides."""
     rows, seeds = [], range(FIRST_SEED, FIRST_SEED + settings.shown)
     for seed in seeds:
         latents, condition = seeded_latents([seed], generator.settings.z_dim), seeded_condition(generator, [seed])[0]
-        rows.append(list(each_view(generator, head_styles(generator, latents, condition, settings.psi), ring(8), look)))
+        rows.append(list(each_view(generator, head_styles(generator, latents, condition, settings.psi), ring(8), rendering)))
     return heads_sheet(rows, [f"seed {seed}" for seed in seeds], 128)
 
 
