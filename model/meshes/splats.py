@@ -26,6 +26,8 @@ WIDTH = 0.6
 LEAST = 0.01
 """Opacity below which a cell is empty, and share of light that must reach a cell from somewhere."""
 LARGEST = 0.99
+BOTTOM = -1.25
+"""Where the volume ends below (`SurfaceSettings.bottom`): as far as raised cameras see; splats need no closed end."""
 HARMONIC = 0.5 / math.sqrt(math.pi)
 """The constant spherical harmonic: colour = 0.5 + HARMONIC * f_dc."""
 
@@ -57,7 +59,7 @@ def volume_splats(generator: Generator, ws: Tensor, spacing: float = 0.5) -> Spl
         MeshError: the volume is empty.
     """
     planes, w = generator.planes(ws), ws[:, generator.backbone.num_ws - 1]
-    axes = head_box(generator, SurfaceSettings(spacing)).axes(spacing * CENTIMETRE)
+    axes = head_box(generator, SurfaceSettings(spacing, bottom=BOTTOM)).axes(spacing * CENTIMETRE)
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     flat = torch.from_numpy(points.reshape(1, -1, 3)).to(ws.device, torch.float32)
     density, colour = [], []
