@@ -28,7 +28,20 @@ from typing import Annotated
 
 import typer
 
-from .commands import annotators, assets, builds, exports, heads, inversion, machine, meshes, photographs, sets, training
+from .commands import (
+    annotators,
+    assets,
+    builds,
+    exports,
+    heads,
+    inversion,
+    machine,
+    meshes,
+    photographs,
+    sets,
+    training,
+    viewing,
+)
 from .commands.common import ABORTED, INTERNAL, LOCKED, MISMATCH, OK, USAGE, printable
 
 EXIT_CODES = (
@@ -74,7 +87,10 @@ app = typer.Typer(
 for panel, commands in (
     ("Data sets", (builds.build_dataset, builds.plan, builds.retry, builds.forget, sets.report, exports.export)),
     ("Data sets", (photographs.render_photographs,)),
-    ("Models of heads", (training.train, heads.generate, inversion.invert, meshes.mesh, heads.evaluate, heads.convert)),
+    (
+        "Models of heads",
+        (training.train, heads.generate, inversion.invert, viewing.view, meshes.mesh, heads.evaluate, heads.convert),
+    ),
     ("This machine", (machine.doctor,)),
 ):
     for command in commands:

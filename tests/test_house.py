@@ -38,7 +38,7 @@ ROOMS = {
     ],
     "model": [
         "ops", "nets", "volumes", "volume_rendering", "", "losses", "visualization", "meshes", "evaluation", "annotators",
-        "inversion", "interop", "train", "export",
+        "inversion", "interop", "train", "export", "viewer",
     ],
 }  # fmt: skip
 """Folders of a layer, lowest first: a module imports from its own folder and from those before it. A module that lies in the
@@ -69,7 +69,8 @@ WRAPPERS = {
     "xatlas": {"model/meshes/unwrap.py"},
     "mitsuba": {"pipeline/synthetic/rendering/render.py"},
     "mitsuba_oidn": {"pipeline/synthetic/rendering/oidn.py"},
-    "trimesh": {"pipeline/synthetic/scans/meshes.py"},
+    "viser": {"model/viewer/server.py"},
+    "trimesh": {"model/viewer/server.py", "pipeline/synthetic/scans/meshes.py"},
     "torch": {
         "pipeline/annotators/faces/face_alignment_points.py",
         "pipeline/console/doctor.py",

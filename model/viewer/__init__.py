@@ -1,0 +1,1 @@
+"""Heads, meshes and data sets in a browser."""

@@ -1,0 +1,203 @@
+"""The viewer's window: viser (Yi et al. 2025) serves a page in which a camera is moved; this fills it.
+
+What a head looks like is left to `frames`. A moving camera gets coarse pictures at once and a fine one when it rests.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...datasets.arrays import Pixels
+from ...datasets.camera import FOCAL, RADIUS
+from ...datasets.report.overlay import fit
+from ...datasets.shards.codec import Decoded
+from .frames import MODES, Chosen, Heads, label_of, rotation_of, widened
+
+FOV = 2 * math.atan(0.5 / FOCAL)
+"""Vertical field of view of the canonical camera, radians."""
+RESTS = 0.2
+"""Seconds without a move after which the fine picture is rendered."""
+COARSE = 0.5
+"""Rays a side while moving, of the generator's own."""
+THUMBNAIL = 96
+"""Pixels a side of a data set's pictures on their frusta."""
+
+
+def open_server(host: str = "127.0.0.1", port: int = 8080) -> Any:
+    """Return a viser server whose world is ours: y up, the face towards +z.
+
+    Args:
+        host: address to listen on; 0.0.0.0 lets other machines in.
+        port: port to listen on; the next free one where it is taken.
+
+    Raises:
+        ImportError: viser is not installed.
+    """
+    try:
+        import viser
+    except ImportError as missing:
+        raise ImportError("viser is not installed; pip install 'spherehead-toolkit[view]'") from missing
+    server = viser.ViserServer(host=host, port=port, label="spherehead", verbose=False)
+    server.scene.set_up_direction("+y")
+    server.initial_camera.position = (0.0, 0.0, RADIUS)
+    server.initial_camera.look_at = (0.0, 0.0, 0.0)
+    server.initial_camera.fov = FOV
+    return server
+
+
+class Painter(threading.Thread):
+    """Renders for one client: coarse after each move, fine when nothing moved for a moment."""
+
+    def __init__(self, client: Any, heads: Heads, chosen: Callable[[], Chosen], lock: threading.Lock) -> None:
+        super().__init__(daemon=True)
+        self.client, self.heads, self.chosen, self.lock = client, heads, chosen, lock
+        self.moved, self.ended = threading.Event(), False
+        self.first_seconds: float | None = None
+        """Seconds from the client's arrival to its first picture."""
+        self._begun = time.perf_counter()
+
+    def stop(self) -> None:
+        """End the thread after the picture that it is at."""
+        self.ended = True
+        self.moved.set()
+
+    def run(self) -> None:
+        """Render until stopped."""
+        coarse = max(8, round(COARSE * self.heads.rays))
+        while not self.ended:
+            self.moved.wait()
+            self.moved.clear()
+            if self.ended:
+                return
+            self._paint(coarse)
+            if not self.moved.wait(RESTS) and not self.ended:
+                self._paint(self.heads.rays)
+
+    def _paint(self, rays: int) -> None:
+        camera = self.client.camera
+        label = label_of(np.asarray(camera.position), rotation_of(np.asarray(camera.wxyz)), float(camera.fov))
+        with self.lock:  # one head at a time: PyTorch uses every core already
+            picture = self.heads.frame(self.chosen(), label, rays)
+        self.client.scene.set_background_image(widened(picture, float(camera.aspect)), format="jpeg", jpeg_quality=90)
+        if self.first_seconds is None:
+            self.first_seconds = time.perf_counter() - self._begun
+
+
+def show_heads(server: Any, heads: Heads) -> dict[int, Painter]:
+    """Fill a server's page with heads and their sliders.
+
+    Returns:
+        The painters of the clients that are connected, by id; it changes as they come and go.
+    """
+    gui = server.gui
+    by_seed = heads.only is None
+    seed = gui.add_number("Seed", 0, min=0, step=1, visible=by_seed)
+    other = gui.add_number("Other seed", 1, min=0, step=1, visible=by_seed)
+    mix = gui.add_slider("Mix", 0.0, 1.0, 0.05, 0.0, visible=by_seed)
+    psi = gui.add_slider("Truncation", 0.0, 1.5, 0.05, 0.7, visible=by_seed)
+    mode = gui.add_dropdown("Show", MODES)
+    painters: dict[int, Painter] = {}
+    lock = threading.Lock()
+
+    def chosen() -> Chosen:
+        return Chosen(int(seed.value), int(other.value), float(mix.value), float(psi.value), mode.value)
+
+    def arrive(client: Any) -> None:
+        painter = painters[client.client_id] = Painter(client, heads, chosen, lock)
+        client.camera.on_update(lambda _: painter.moved.set())
+        painter.start()
+        painter.moved.set()
+
+    def leave(client: Any) -> None:
+        if (painter := painters.pop(client.client_id, None)) is not None:
+            painter.stop()
+
+    def change(_: Any) -> None:
+        for painter in list(painters.values()):
+            painter.moved.set()
+
+    for handle in (seed, other, mix, psi, mode):
+        handle.on_update(change)
+    server.on_client_connect(arrive)
+    server.on_client_disconnect(leave)
+    return painters
+
+
+def show_mesh(server: Any, vertices: Any, faces: Any, glb: bytes | None = None) -> None:
+    """Show a surface: a GLB file as it is, or plain triangles.
+
+    Args:
+        server: what `open_server` returned.
+        vertices: (N, 3) in world units.
+        faces: (M, 3) indices.
+        glb: a file's bytes, with its textures; None for the triangles.
+    """
+    if glb is not None:
+        server.scene.add_glb("/mesh", glb)
+    else:
+        server.scene.add_mesh_simple("/mesh", np.asarray(vertices), np.asarray(faces), color=(200, 180, 165))
+
+
+def show_samples(server: Any, samples: Sequence[Decoded]) -> None:
+    """Show samples' cameras around the head as frusta with their pictures; a click opens the sample beside.
+
+    Args:
+        server: what `open_server` returned.
+        samples: with cameras.
+    """
+    server.scene.add_icosphere("/head", radius=0.3, color=(190, 170, 155), opacity=0.6)
+    server.initial_camera.position, server.initial_camera.fov = (0.0, 3.0, 9.0), 1.0
+    panel = server.gui.add_image(np.full((256, 256, 3), 128, dtype=np.uint8), label="Click a camera")
+    words = server.gui.add_markdown(f"{len(samples)} samples")
+    for sample in samples:
+        camera = sample.camera
+        if camera is None:
+            continue
+        handle = server.scene.add_camera_frustum(
+            f"/cameras/{sample.id}", fov=2 * math.atan(0.5 / float(camera.intrinsics[1, 1])), aspect=1.0, scale=0.25,
+            wxyz=quaternion_of(camera.cam2world[:3, :3]), position=camera.position, image=fit(sample.image, THUMBNAIL),
+        )  # fmt: skip
+        handle.on_click(_opener(panel, words, sample))
+
+
+def _opener(panel: Any, words: Any, sample: Decoded) -> Callable[[Any], None]:
+    """Return what a click on a sample's camera does."""
+    camera = sample.camera
+    assert camera is not None
+    angles = ", ".join(f"{name} {math.degrees(getattr(camera, name)):.0f}°" for name in ("yaw", "pitch", "roll"))
+
+    def click(_: Any) -> None:
+        picture: Pixels = fit(sample.image, 256)
+        panel.image, words.content = picture, f"`{sample.id}` {angles}"
+
+    return click
+
+
+def quaternion_of(rotation: Any) -> Any:
+    """Return the (4,) unit quaternion, w first, of a (3, 3) rotation."""
+    from scipy.spatial.transform import Rotation
+
+    return np.roll(Rotation.from_matrix(np.asarray(rotation)).as_quat(), 1)
+
+
+def read_mesh(path: Path) -> tuple[Any, Any, bytes | None]:
+    """Read a surface for `show_mesh`.
+
+    Raises:
+        ValueError: it is no GLB, OBJ or PLY file.
+    """
+    if path.suffix.lower() == ".glb":
+        return None, None, path.read_bytes()
+    if path.suffix.lower() not in (".obj", ".ply"):
+        raise ValueError(f"expected a .glb, .obj or .ply file, got {path.name}")
+    import trimesh
+
+    mesh: Any = trimesh.load(path, force="mesh")
+    return mesh.vertices, mesh.faces, None

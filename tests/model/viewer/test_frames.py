@@ -1,0 +1,70 @@
+"""The viewer's frames: a free camera as a label that shows the same, kept styles, every mode, and windows wider than high."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import urllib.request
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from spherehead.datasets.camera import FOCAL, RADIUS, Camera
+from spherehead.model.viewer.frames import MODES, Chosen, Heads, label_of, rotation_of, widened
+from spherehead.model.viewer.server import FOV, open_server, quaternion_of, read_mesh
+from spherehead.model.volume_rendering.rays import check_labels
+
+
+@given(st.floats(-3.1, 3.1), st.floats(-1.4, 1.4))
+def test_the_canonical_view_is_the_canonical_label(yaw: float, pitch: float) -> None:
+    camera = Camera.look_at(yaw, pitch)
+    rotation = rotation_of(quaternion_of(camera.cam2world[:3, :3]))
+    label = label_of(camera.position, rotation, FOV)
+    np.testing.assert_allclose(label[0].numpy(), camera.label(), atol=1e-5)
+
+
+@given(st.floats(0.9, 10.0), st.floats(0.1, 1.5))
+def test_distance_becomes_zoom(distance: float, fov: float) -> None:
+    label = label_of(np.array([0.0, 0.0, distance]), Camera.look_at(0.0, 0.0).cam2world[:3, :3], fov)
+    check_labels(label)
+    shown = Camera.from_label(label[0].numpy()).project(np.array([0.1, 0.0, 0.0]))[0]
+    assert shown[0] - 0.5 == pytest.approx(0.1 / distance * 0.5 / math.tan(fov / 2), rel=1e-4)
+    assert Camera.from_label(label[0].numpy()).radius == pytest.approx(RADIUS)
+
+
+def test_every_mode_of_a_mixed_head_has_one_size() -> None:
+    small = importlib.import_module("small_heads")
+    heads = Heads(small.generator())
+    label = label_of(np.array([0.0, 0.0, RADIUS]), Camera.look_at(0.0, 0.0).cam2world[:3, :3], 2 * math.atan(0.5 / FOCAL))
+    sizes = {mode: heads.frame(Chosen(mode=mode), label, 8).shape for mode in MODES}
+    assert set(sizes.values()) == {(64, 64, 3)}
+    one, two, half = (heads.styles(Chosen(3, 4, mix)) for mix in (0.0, 1.0, 0.5))
+    torch.testing.assert_close(half, (one + two) / 2)
+    assert heads.styles(Chosen(3, 4, 0.5)) is heads.styles(Chosen(3, 4, 0.5))
+
+
+def test_a_wide_window_keeps_the_square_in_the_middle() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+    wide = widened(picture, 2.0)
+    assert wide.shape == (20, 40, 3)
+    np.testing.assert_array_equal(wide[:, 10:30], picture)
+    assert widened(picture, 0.5).shape == (20, 20, 3)
+
+
+def test_a_file_that_is_no_mesh_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with pytest.raises(ValueError, match=r"expected a \.glb, \.obj or \.ply file"):
+        read_mesh(tmp_path_factory.mktemp("mesh") / "head.stl")
+
+
+def test_a_server_serves_its_page_without_the_network() -> None:
+    pytest.importorskip("viser")
+    server = open_server(port=18_431)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.get_port()}", timeout=20) as answer:
+            page = answer.read()
+        assert answer.status == 200 and b"<html" in page
+        assert tuple(server.initial_camera.position) == (0.0, 0.0, RADIUS)
+    finally:
+        server.stop()
