@@ -19,7 +19,7 @@ from ...datasets.classes import colourise
 from ...datasets.report.overlay import fit
 from ..generator import Generator
 from ..visualization.pictures import depth_colours, mask_grey
-from ..visualization.views import Look, View, each_view, head_styles, seeded_latents
+from ..visualization.views import RenderSettings, View, each_view, head_styles, seeded_latents
 
 Mode = Literal["picture", "raw", "classes", "depth", "mask"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -73,7 +73,7 @@ def rotation_of(wxyz: Floats) -> Floats:
 class Heads:
     """A generator with the last head's style kept, so that a moving camera costs no mapping."""
 
-    def __init__(self, generator: Generator, ws: Tensor | None = None, look: Look | None = None) -> None:
+    def __init__(self, generator: Generator, ws: Tensor | None = None, look: RenderSettings | None = None) -> None:
         """Show a generator's heads by seed, or one head.
 
         Args:
@@ -81,13 +81,13 @@ class Heads:
             ws: (1, num_ws, w_dim) style vectors of the only head, such as an inverted one; None for heads by seed.
             look: how far the networks have grown.
         """
-        self.generator, self.only, self.look = generator.requires_grad_(False), ws, look or Look()
+        self.generator, self.only, self.look = generator.requires_grad_(False), ws, look or RenderSettings()
         self._kept: tuple[tuple[int, int, float, float], Tensor] | None = None
 
     @property
     def rays(self) -> int:
         """Rays a side of the generator's own raw picture."""
-        return self.look.resolution or self.generator.settings.neural_resolution
+        return self.look.neural_resolution or self.generator.settings.neural_resolution
 
     def styles(self, chosen: Chosen) -> Tensor:
         """Return the (1, num_ws, w_dim) style vectors of the head that was chosen."""
@@ -108,7 +108,7 @@ class Heads:
             label: (1, 25) camera.
             rays: rays a side.
         """
-        look = Look(rays, self.look.side, self.look.fade)
+        look = RenderSettings(rays, self.look.image_resolution, self.look.fade)
         return shown(next(iter(each_view(self.generator, self.styles(chosen), label, look))), chosen.mode)
 
 
