@@ -19,16 +19,16 @@ help: ## say what can be made
 install: ## make .venv with the pinned packages and this checkout
 	@.ci/install
 
-demo: install ## a data set from real pictures, one of rendered people, and two minutes of training on it
+demo: install ## a data set from real pictures, one of rendered people, and minutes of training on it
 	@mkdir -p $(DEMO)/astronaut
 	@.venv/bin/python -c 'from PIL import Image; from skimage import data; Image.fromarray(data.astronaut()).save("$(DEMO)/astronaut/astronaut.png")'
 	.venv/bin/spherehead build-dataset $(DEMO)/astronaut $(wildcard $(SPHEREHEAD_SHARED)/photos) --out $(DEMO)/heads
 	.venv/bin/spherehead shards verify $(DEMO)/heads --deep
 	.venv/bin/spherehead shards ls $(DEMO)/heads
 	@if .venv/bin/spherehead build-dataset '$(PEOPLE)' --out $(DEMO)/people --preset frames --set frame.size=128; then \
-	  .venv/bin/spherehead train --data $(DEMO)/people --preset tiny-64 --warm-start views --set batch=4 --set micro_batch=4 \
-	    --set warm_start.generator_lr=0.006 --set warm_start.views=2000 --set schedule.neural_resolution.begin=1500 \
-	    --set images=2000 --max-seconds 120 --workers 0 --out $(DEMO)/run && \
+	  .venv/bin/spherehead train --data $(DEMO)/people --preset tiny-64 --warm-start views --init tiny-64 --set batch=4 \
+	    --set micro_batch=4 --set warm_start.generator_lr=0.002 --set warm_start.persons_lr=0.05 --set warm_start.views=1500 \
+	    --set schedule.neural_resolution.begin=0 --set images=1500 --max-seconds 180 --workers 0 --out $(DEMO)/run && \
 	  .venv/bin/spherehead generate --run $(DEMO)/run --seeds 0-3 --views 8 --orbit --out $(DEMO)/generated; \
 	else echo "no rendered people: run .venv/bin/spherehead assets fetch makehuman, then make demo again"; fi
 	.venv/bin/spherehead generate --seeds 0-3 --views 8 --orbit --out $(DEMO)/shipped

@@ -13,8 +13,15 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+import torch
 import typer
 from spherehead.cli import app, hoisted
+from spherehead.datasets.camera import Camera
+from spherehead.manifests.store import write_json
+from spherehead.model.inversion.inverted import FORMAT, RECORD, InversionRecord, InversionSettings, write_parts
+from spherehead.model.shipped import shipped
+from spherehead.model.store import GENERATOR, load_generator, read_config
+from spherehead.model.visualization.views import head_styles, seeded_latents
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
@@ -46,8 +53,20 @@ def desk(tmp_path: Path, finished_sets: ModuleType, monkeypatch: pytest.MonkeyPa
         picture = np.random.default_rng(number).integers(0, 256, (4, 4, 3), dtype=np.uint8)
         cv2.imwrite(str(tmp_path / "photos" / f"{number}.png"), np.kron(picture, np.ones((40, 40, 1), np.uint8)))
     finished_sets.build(tmp_path / "heads", size=64)
+    own_head(tmp_path / "me")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def own_head(out: Path) -> None:
+    """Write what `invert --run tiny-64` leaves: here a head that the model drew itself, with nothing tuned."""
+    folder = shipped("tiny-64")
+    generator = load_generator(folder)
+    camera = torch.from_numpy(Camera.look_at(0.3, 0.0).label())[None]
+    ws = head_styles(generator, seeded_latents([5], generator.settings.z_dim), None, 1.0)
+    parts = write_parts(out, ws.clone(), torch.zeros(generator.settings.w_dim), camera, camera.clone(), {})
+    digest = read_config(folder).parts[GENERATOR].sha256
+    write_json(out / RECORD, InversionRecord(FORMAT, "tiny-64", digest, "", InversionSettings(), False, "none", parts))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python\n" in page.read_text(encoding="utf-8")], ids=name_of)
