@@ -7,7 +7,7 @@ import pytest
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.pipeline.synthetic.people.paint import linear_to_srgb, recoloured, srgb_to_linear
-from spherehead.pipeline.synthetic.rendering import render
+from spherehead.pipeline.synthetic.rendering import exposure, render
 from spherehead.pipeline.synthetic.rendering.denoise import denoise, spread
 from spherehead.pipeline.synthetic.rendering.exact_pass import View
 from spherehead.pipeline.synthetic.rendering.exposure import composite, expose, window_of
@@ -151,7 +151,7 @@ def test_pale_skin_beside_dark_hair_is_not_washed_out() -> None:
     picture[:3, :, :3] = 0.7
     light = Light(np.full((*SKY, 3), 1.0, dtype=np.float32), None, 0.4)
     out = expose(picture, Camera.look_at(0.0, 0.0), light)
-    assert out[0, 0, 0] == pytest.approx(render.BRIGHT[0][1], rel=1e-5)
+    assert out[0, 0, 0] == pytest.approx(exposure.BRIGHT[0][1], rel=1e-5)
     dark = picture.copy()
     dark[..., :3] = 0.02
     assert expose(dark, Camera.look_at(0.0, 0.0), light)[0, 0, 0] > 1.2 * 0.02 * light.gain(np.array([0.0, 0.0, 1.0]))
