@@ -79,7 +79,7 @@ def rendered(assets: str, number: int, cache: Path) -> Truth:
     if not path.is_file():
         from spherehead.pipeline.synthetic.people.figure import build_figure
         from spherehead.pipeline.synthetic.people.population import draw_person
-        from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, rendering
+        from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
         from spherehead.pipeline.synthetic.shading.surfaces import surfaces_of
         from spherehead.pipeline.synthetic.source import opened, parse, shoot
 
@@ -95,7 +95,7 @@ def rendered(assets: str, number: int, cache: Path) -> Truth:
             parts["image"].append(shot.image)
             parts["mask"].append(shot.mask)
             parts["parsing"].append(shot.parsing)
-            parts["depth"].append(rendering(drawing, camera, settings.size, 1).depth)
+            parts["depth"].append(look(drawing, camera, settings.size, 1).depth)
         aside = path.with_suffix(f".{os.getpid()}.npz")
         np.savez_compressed(aside, **{name: np.stack(values) for name, values in parts.items()})
         aside.replace(path)
