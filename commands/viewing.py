@@ -54,7 +54,7 @@ def view(
 
 def _heads(run: Path, head: Path | None, device: str) -> Heads:
     """Return what is shown of a model."""
-    from ..model.export.generate import find_model, present_look
+    from ..model.export.generate import find_model, present_settings
     from ..model.inversion.inverted import load_inverted
     from ..model.store import load_generator
     from ..model.viewer.frames import Heads
@@ -62,8 +62,8 @@ def _heads(run: Path, head: Path | None, device: str) -> Heads:
     folder = find_model(run)
     if head is not None:
         found = load_inverted(head, folder, device)
-        return Heads(found.generator, found.ws[:1], present_look(folder))
-    return Heads(load_generator(folder).to(device), look=present_look(folder))
+        return Heads(found.generator, found.ws[:1], present_settings(folder))
+    return Heads(load_generator(folder).to(device), rendering=present_settings(folder))
 
 
 def _samples(data: Path, count: int) -> list[Decoded]:

@@ -143,10 +143,6 @@ def present_settings(folder: Path) -> RenderSettings:
     return RenderSettings(now.neural_resolution, now.image_resolution, now.fade)
 
 
-present_look = present_settings
-"""The earlier name."""
-
-
 def generate(run: Path, out: Path, settings: GenerateSettings, device: str = "cpu") -> GenerateRecord:
     """Write views, sheets and, where asked for, videos of a saved model.
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...datasets.camera import geodesic
+
 NUM_UNITS = 6
 """Turn about the camera's x, y and z axes, shift in x and y, zoom."""
 
@@ -61,10 +63,5 @@ def rotation(vector: Tensor) -> Tensor:
 
 def angle_between(first: Tensor, second: Tensor) -> Tensor:
     """Return the (B,) angles in radians of the rotations between the cameras of (B, 25) labels."""
-    relative = first[:, :16].reshape(-1, 4, 4)[:, :3, :3].transpose(1, 2) @ second[:, :16].reshape(-1, 4, 4)[:, :3, :3]
-    sine = 0.5 * torch.stack(
-        [relative[:, 2, 1] - relative[:, 1, 2], relative[:, 0, 2] - relative[:, 2, 0], relative[:, 1, 0] - relative[:, 0, 1]],
-        dim=1,
-    ).norm(dim=1)
-    trace = relative.diagonal(dim1=1, dim2=2).sum(dim=1)
-    return torch.atan2(sine, 0.5 * (trace - 1.0))
+    rotations = [labels[:, :16].reshape(-1, 4, 4)[:, :3, :3].detach().cpu().numpy() for labels in (first, second)]
+    return torch.tensor([geodesic(one, other) for one, other in zip(*rotations, strict=True)])

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...manifests.config import check_ranges
-from ..losses.views import weighted
-from ..nets.perceptual import PerceptualNet
+from ..losses.views import pyramid_errors
+from ..nets.perceptual import PerceptualNet, feature_distance
 from ..nets.upsampler import resize
 from ..portrait import Portrait
 from .targets import Targets
@@ -81,7 +81,8 @@ class Objective:
         found = made.mask.float().clamp(1e-4, 1 - 1e-4)
         terms["mask"] = settings.mask * functional.binary_cross_entropy(found, self.mask)
         if self.features and self.perceptual is not None:
-            terms["perceptual"] = settings.perceptual * self._perceptual(self.perceptual.features(self._looked_at(made.image)))
+            seen = self.perceptual.features(self._looked_at(made.image))
+            terms["perceptual"] = settings.perceptual * feature_distance(seen, self.features, self.targets.mask).mean()
         if self.targets.parsing is not None and made.parsing is not None and settings.classes:
             logs = made.parsing.float().clamp_min(1e-6).log()
             terms["classes"] = -settings.classes * (self.targets.parsing * logs).sum(dim=1).mean()
@@ -91,28 +92,13 @@ class Objective:
         """Return pictures on grey outside the matte, no larger than `LOOKED_AT`."""
         return resize(image.float() * self.targets.mask, min(image.shape[-1], LOOKED_AT))
 
-    def _perceptual(self, levels: list[Tensor]) -> Tensor:
-        """Return the distance of features from the photographs', pixels weighted by the matte."""
-        found = [
-            weighted((one - other).square() * one.shape[1], functional.adaptive_avg_pool2d(self.targets.mask, one.shape[-1]))
-            for one, other in zip(levels, self.features, strict=True)
-        ]
-        return torch.stack(found).sum(dim=0).mean()
-
     def _reconstruction(self, made: Portrait) -> Tensor:
         """Return the L1 of picture and raw picture over the pyramid, pixels weighted by the matte."""
         total = made.image.new_zeros(())
         for picture, (wanted, mask) in zip((made.image, made.raw), self.wanted, strict=True):
             error, weight = picture.float() - wanted, self.ground + (1.0 - self.ground) * mask
-            for level in range(self.settings.levels):
-                total = total + weighted(error.abs(), weight).mean()
-                if level == 0 and self.settings.gradient:
-                    across, down = error.diff(dim=3).abs(), error.diff(dim=2).abs()
-                    edges = weighted(across, weight[..., 1:]) + weighted(down, weight[..., 1:, :])
-                    total = total + self.settings.gradient * edges.mean()
-                if error.shape[-1] % 2:
-                    break
-                error, weight = functional.avg_pool2d(error, 2), functional.avg_pool2d(weight, 2)
+            for rows in pyramid_errors(error, weight, self.settings.levels, self.settings.gradient):
+                total = total + rows.mean()
         return total / (2 * self.settings.levels)
 
 

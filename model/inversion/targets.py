@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ...datasets.classes import CLASSES
 from ...datasets.shards.codec import Decoded
@@ -45,25 +44,12 @@ class Targets:
     parsing: Tensor | None = None
     """(B, P, r, r) shares of the classes at neural resolution, or None."""
 
-    @property
-    def face_seen(self) -> Tensor:
-        """(B,) whether the camera looks at the face."""
-        return torch.atan2(self.camera[:, 3], self.camera[:, 11]).abs() < math.radians(FACE_DEGREES)
-
     def to(self, device: torch.device) -> Targets:
         """Return the same on a device."""
         parsing = None if self.parsing is None else self.parsing.to(device)
         return Targets(
             self.ids, self.image.to(device), self.mask.to(device), self.camera.to(device), self.angle_error.to(device), parsing
         )
-
-    def pyramid(self, levels: int) -> list[tuple[Tensor, Tensor]]:
-        """Return picture and mask averaged by 1, 2, 4, ..."""
-        found = [(self.image, self.mask)]
-        for _ in range(levels - 1):
-            image, mask = found[-1]
-            found.append((functional.avg_pool2d(image, 2), functional.avg_pool2d(mask, 2)))
-        return found
 
 
 def expected_error(sample: Decoded) -> float:

@@ -6,6 +6,7 @@ person is unknown, such as photographs, are left out. Phases in which these term
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -69,15 +70,8 @@ class Reconstruction(ViewTerm):
         for made, wanted in ((views.made.image, views.wanted.image), (views.made.raw, views.wanted.raw)):
             error = made.float() - wanted
             importance = functional.adaptive_avg_pool2d(weight, error.shape[-1])
-            for level in range(self.levels):
-                total = total + self._mean(weighted(error.abs(), importance), step)
-                if level == 0 and self.gradient:
-                    across, down = error.diff(dim=3).abs(), error.diff(dim=2).abs()
-                    edges = weighted(across, importance[..., 1:]) + weighted(down, importance[..., 1:, :])
-                    total = total + self.gradient * self._mean(edges, step)
-                if error.shape[-1] % 2:
-                    break
-                error, importance = functional.avg_pool2d(error, 2), functional.avg_pool2d(importance, 2)
+            for rows in pyramid_errors(error, importance, self.levels, self.gradient):
+                total = total + self._mean(rows, step)
         return total
 
 
@@ -185,6 +179,25 @@ def pixel_weights(step: Step, outside: float, face: float) -> Tensor:
         shown = functional.adaptive_max_pool2d(torch.isin(classes, parts)[:, None].to(weight.dtype), side)
         weight = weight + face * functional.max_pool2d(shown, 3, 1, 1)
     return weight
+
+
+def pyramid_errors(error: Tensor, weight: Tensor, levels: int, gradient: float) -> Iterator[Tensor]:
+    """Yield (B,) weighted L1 means of a picture's error averaged by 1, 2, 4, ..., and after the first those of its differences.
+
+    Args:
+        error: (B, C, R, R) difference of two pictures.
+        weight: (B, 1, R, R) weights of pixels.
+        levels: levels of the pyramid; it ends early at an odd side.
+        gradient: factor on the differences of neighbouring pixels; 0 leaves them out.
+    """
+    for level in range(levels):
+        yield weighted(error.abs(), weight)
+        if level == 0 and gradient:
+            across, down = error.diff(dim=3).abs(), error.diff(dim=2).abs()
+            yield gradient * (weighted(across, weight[..., 1:]) + weighted(down, weight[..., 1:, :]))
+        if error.shape[-1] % 2:
+            return
+        error, weight = functional.avg_pool2d(error, 2), functional.avg_pool2d(weight, 2)
 
 
 def weighted(values: Tensor, weight: Tensor) -> Tensor:

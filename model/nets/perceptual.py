@@ -6,6 +6,7 @@ needed, and ImageNet's come from a small package. What the distance is used for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -62,15 +63,20 @@ class PerceptualNet(nn.Module):
         """
         with torch.no_grad():
             targets = self.features(wanted)
-        total = made.new_zeros(len(made))
-        for one, other in zip(self.features(made), targets, strict=True):
-            error = (one - other).square().sum(dim=1)
-            if weight is None:
-                total = total + error.mean(dim=(1, 2))
-                continue
-            share = functional.adaptive_avg_pool2d(weight, error.shape[-1])[:, 0]
-            total = total + (error * share).sum(dim=(1, 2)) / share.sum(dim=(1, 2)).clamp_min(1e-6)
-        return total
+        return feature_distance(self.features(made), targets, weight)
+
+
+def feature_distance(made: Sequence[Tensor], wanted: Sequence[Tensor], weight: Tensor | None = None) -> Tensor:
+    """Return (B,) distances of what `PerceptualNet.features` returned, pixels weighted by a (B, 1, R, R) weight where given."""
+    total = made[0].new_zeros(len(made[0]))
+    for one, other in zip(made, wanted, strict=True):
+        error = (one - other).square().sum(dim=1)
+        if weight is None:
+            total = total + error.mean(dim=(1, 2))
+            continue
+        share = functional.adaptive_avg_pool2d(weight, error.shape[-1])[:, 0]
+        total = total + (error * share).sum(dim=(1, 2)) / share.sum(dim=(1, 2)).clamp_min(1e-6)
+    return total
 
 
 @lru_cache(maxsize=2)

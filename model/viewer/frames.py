@@ -73,21 +73,22 @@ def rotation_of(wxyz: Floats) -> Floats:
 class Heads:
     """A generator with the last head's style kept, so that a moving camera costs no mapping."""
 
-    def __init__(self, generator: Generator, ws: Tensor | None = None, look: RenderSettings | None = None) -> None:
+    def __init__(self, generator: Generator, ws: Tensor | None = None, rendering: RenderSettings | None = None) -> None:
         """Show a generator's heads by seed, or one head.
 
         Args:
             generator: any generator that is conditioned on nothing or on a camera.
             ws: (1, num_ws, w_dim) style vectors of the only head, such as an inverted one; None for heads by seed.
-            look: how far the networks have grown.
+            rendering: how far the networks have grown.
         """
-        self.generator, self.only, self.look = generator.requires_grad_(False), ws, look or RenderSettings()
+        self.generator, self.only = generator.requires_grad_(False), ws
+        self.rendering = rendering or RenderSettings()
         self._kept: tuple[tuple[int, int, float, float], Tensor] | None = None
 
     @property
     def rays(self) -> int:
         """Rays a side of the generator's own raw picture."""
-        return self.look.neural_resolution or self.generator.settings.neural_resolution
+        return self.rendering.neural_resolution or self.generator.settings.neural_resolution
 
     def styles(self, chosen: Chosen) -> Tensor:
         """Return the (1, num_ws, w_dim) style vectors of the head that was chosen."""
@@ -108,8 +109,8 @@ class Heads:
             label: (1, 25) camera.
             rays: rays a side.
         """
-        look = RenderSettings(rays, self.look.image_resolution, self.look.fade)
-        return shown(next(iter(each_view(self.generator, self.styles(chosen), label, look))), chosen.mode)
+        rendering = RenderSettings(rays, self.rendering.image_resolution, self.rendering.fade)
+        return shown(next(iter(each_view(self.generator, self.styles(chosen), label, rendering))), chosen.mode)
 
 
 def shown(view: View, mode: Mode) -> Pixels:

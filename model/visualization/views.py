@@ -40,10 +40,6 @@ class RenderSettings:
     """How far the newest blocks have been faded in."""
 
 
-Look = RenderSettings
-"""The earlier name."""
-
-
 @dataclass(frozen=True, eq=False)
 class View:
     """One head from one camera."""
