@@ -43,11 +43,11 @@ class EG3DSource(Source):
         self._pictures = _opened(label, path.parent if path.name == LABELS else path)
         self._masks = None if masks is None else _opened(label, masks)
         self._places: dict[str, SourceImage] | None = None
-        self._labels()
+        self._table: dict[str, Any] | None = self._labels()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel to another process without the table of masks."""
-        return {**self.__dict__, "_places": None}
+        """Travel to another process without the tables of labels and masks."""
+        return {**self.__dict__, "_places": None, "_table": None}
 
     def _labels(self) -> dict[str, Any]:
         """Read name -> label.
@@ -78,7 +78,7 @@ class EG3DSource(Source):
 
     def entries(self) -> Iterator[SourceImage | Refused]:
         """Name every picture with its label; pictures without one and labels without a picture are refused."""
-        labels = self._labels()
+        labels, self._table = self._table or self._labels(), None  # read once for checking and the first pass
         left = dict.fromkeys(labels)
         for entry in self._pictures.entries():
             if isinstance(entry, Refused) or entry.path == LABELS:

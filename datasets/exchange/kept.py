@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,8 +50,6 @@ class Kept:
     """PNG of the mask."""
     label: Array | None
     """(25,) float32, or None."""
-    identity: str
-    split: str
     origin: str
     """Path of the photograph in its source."""
 
@@ -99,7 +98,7 @@ def kept_samples(folder: Path, names: Names = "numbered", split: str = "", ident
             label = np.array(json.loads(members["cam.json"]), dtype=np.float32) if "cam.json" in members else None
             yield Kept(
                 str(row["id"]), str(row["name"]), suffix, members[suffix], members.get("mask.png"), label,
-                str(row["identity"] or ""), str(row["split"] or ""), str(row["origin"]),
+                str(row["origin"]),
             )  # fmt: skip
 
 
@@ -115,7 +114,7 @@ def _original(frame: pd.DataFrame) -> list[str]:
         if not parts or ".." in parts or parts[0] == "/":
             raise ConfigError(f"the original name {path!r} cannot be used; take numbered names")
         names.append(str(PurePosixPath(*parts).with_suffix("")) + (f"-{head}" if head else ""))
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise ConfigError(f"several pictures were named {twice[0]!r}; take numbered names")
     return names

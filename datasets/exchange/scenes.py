@@ -1,7 +1,7 @@
 """Pictures with known cameras for programs that fit one scene: nerfstudio's transforms.json and COLMAP's text files.
 
 A scene is one person: `identity` picks one where a set has several. Poses are in the head frame (y up, the face looks along
-+z, about 44.4 world units a metre of the mean head's centimetre scale), which both programs take as it is.
++z, one world unit is about 44 cm), which both programs take as it is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Class maps and mattes of a crop from what the reader says of it: enlarged along the picture's own edges.
+"""Class maps of a crop from what the reader says of it: enlarged along the picture's own edges.
 
 Running the network is left to `reader`; that class map and matte agree is settled in `stages.parse`.
 """

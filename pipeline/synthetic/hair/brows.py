@@ -19,7 +19,7 @@ LINE = ((0.020, 0.0525), (0.045, 0.0605), (0.075, 0.0680), (0.105, 0.0705), (0.1
 HALF = ((0.020, 0.0062), (0.035, 0.0085), (0.075, 0.0080), (0.105, 0.0060), (0.142, 0.0012))
 """x, and half the brow's height there, world units."""
 SPARE = 12
-"""Roots that are sown around a brow for one that grows."""
+"""Roots that are sown around the brows for each strand of `count`; those inside a brow are thinned by chance and by half."""
 
 
 def draw_brows(male: float, age: float, colour: Colour, random: np.random.Generator) -> BrowLook:
@@ -62,7 +62,7 @@ def build_brows(look: BrowLook, surface: Surface, count: int = 1300) -> tuple[St
     Args:
         look: what brows they are.
         surface: the head.
-        count: strands of both at most.
+        count: what the number of strands is in proportion to; roots sown are `SPARE` times as many.
     """
     random = np.random.Generator(np.random.Philox(look.seed))
     near = np.array([[0.0, 0.014, 0.0], [0.0, 0.0, 0.0], [0.0, -0.014, 0.0]])

@@ -1,6 +1,6 @@
 """Spectacles as meshes: rims, lenses, bridge and temples that sit on a person's own nose and ears.
 
-Who wears which is drawn by `population`. All lengths are decimetres in the body's coordinates.
+Who wears glasses is drawn by `population`, which ones by `draw_frame`. All lengths are decimetres in the body's coordinates.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class GlassesLook:
     """A pair of spectacles."""
 
     shape: str
-    """A key of `SHAPES`."""
+    """A key of `SHAPES` or `MORE_SHAPES`."""
     frame: tuple[float, float, float]
     """sRGB colour of the frame."""
     size: float

@@ -13,13 +13,11 @@ from .fabric import opaque, paint, plain
 from .garment import Garment, ball, grid, tube
 from .hats import crown_of, hemmed, visor
 from .look import HeadWear
-from .pressing import Cover
+from .pressing import Cover, open_cover
 from .shell import Frame, leaning, outside, reach, taut
 
 RIM = 13
 """Rows of a band's cross-section."""
-FAR = 9.0
-"""Radius of a cover where it covers nothing, world units."""
 
 
 def headband(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garment], list[Cover]]:
@@ -46,7 +44,7 @@ def hairband(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Ga
     found, radii, level = _band(field, frame, azimuth, np.zeros(121), half, 0.6 * hair, 0.3, closed=False)
     finish = "frame" if look.option == 0 else "cloth"
     made = [grid("hairband", "hat", finish, found, paint(look.fabric, 40.0, 4.0, (64, 512)))]
-    return made, [_open_cover(frame, azimuth, level, radii)]
+    return made, [open_cover(frame, azimuth, level, radii, 1.1)]
 
 
 def headphones(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garment], list[Cover]]:
@@ -58,7 +56,7 @@ def headphones(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[
         field, frame, azimuth, np.zeros(121), np.full(121, np.radians(3.8)), 0.8 * hair, bow, closed=False
     )
     made = [grid("hoop", "hat", "frame", found, plain(look.trim))]
-    covers = [_open_cover(frame, azimuth, level, radii)]
+    covers = [open_cover(frame, azimuth, level, radii, 1.1)]
     high = (3.6 + 0.8 * (look.option % 2)) * CENTIMETRE
     for side in (1.0, -1.0):
         cup, cover = _cup(field, look, side, high, 0.5 * hair)
@@ -160,13 +158,3 @@ def _band(
     points = frame.place(azimuth[:, None], level, radii + out * profile)
     inner = frame.place(azimuth[:, None], level[:, ::-1], radii[:, ::-1] - 0.002)
     return np.concatenate([points, inner[:, :: RIM - 1]], axis=1), radii, level
-
-
-def _open_cover(frame: Frame, azimuth: Floats, level: Floats, radii: Floats) -> Cover:
-    """Return the cover of a band that is no ring, its azimuths rising evenly around 0."""
-    around = np.linspace(0.0, 2.0 * np.pi, 180, endpoint=False)
-    own = np.angle(np.exp(1j * around))
-    covered = np.abs(own) <= azimuth[-1]
-    low, high = (np.interp(own, azimuth, level[:, k]) for k in (0, -1))
-    inside = np.stack([np.interp(own, azimuth, column) for column in radii.T], axis=1)
-    return Cover(frame, low, high, np.where(covered[:, None], inside, FAR), 1.1)

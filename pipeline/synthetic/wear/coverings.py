@@ -10,8 +10,8 @@ from ..hair.scalp import CENTIMETRE, Surface
 from .fabric import paint, plain
 from .garment import Garment, grid, tube
 from .look import Accessory
-from .pressing import Cover
-from .shell import Frame, leaning, outside, reach, taut
+from .pressing import Cover, open_cover
+from .shell import leaning, outside, reach, taut
 from .wraps import NECK
 
 FACE = (0.0, -0.10, -0.02)
@@ -49,7 +49,7 @@ def mask(look: Accessory, surface: Surface) -> tuple[list[Garment], Cover]:
     inside = radii
     for number in (0, -1):
         made += _loop(points[number, -3], points[number, 4], surface)
-    return made, _cover(frame, azimuth, level, inside)
+    return made, open_cover(frame, azimuth, level, inside, 1.2)
 
 
 def _loop(upper: Floats, lower: Floats, surface: Surface) -> list[Garment]:
@@ -66,14 +66,6 @@ def _loop(upper: Floats, lower: Floats, surface: Surface) -> list[Garment]:
     path[:14] = outside(path[:14], surface.field, 0.05 * CENTIMETRE)
     path[28:] = outside(path[28:], surface.field, 0.05 * CENTIMETRE)
     return [tube("loop", "cloth", "cloth", path, 0.13 * CENTIMETRE, plain((0.88, 0.88, 0.87)), round_=6)]
-
-
-def _cover(frame: Frame, azimuth: Floats, level: Floats, radii: Floats) -> Cover:
-    around = np.linspace(0.0, 2.0 * np.pi, 180, endpoint=False)
-    own = np.angle(np.exp(1j * around))
-    low, high = (np.interp(own, azimuth, level[:, k]) for k in (0, -1))
-    inside = np.stack([np.interp(own, azimuth, column) for column in radii.T], axis=1)
-    return Cover(frame, low, high, np.where((np.abs(own) <= azimuth[-1])[:, None], inside, 9.0), 1.2)
 
 
 def scarf(look: Accessory, surface: Surface) -> list[Garment]:

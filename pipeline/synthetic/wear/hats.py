@@ -209,7 +209,7 @@ def brimmed(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Gar
 
 
 def _band_around(crown: Crown, tall: Floats, wide: float) -> Floats:
-    """Return (A, 4, 3) points of a band just above a crown's edge, `wide` centimetres high."""
+    """Return (A, 6, 3) points of a band just above a crown's edge, `wide` centimetres high."""
     low = crown.elevation[:, :1]
     level = low + np.radians(4.2 * wide) * np.linspace(0.02, 1.0, 6)[None]
     own = np.stack([np.interp(level[a], crown.elevation[a], crown.radii[a] + tall[a]) for a in range(ACROSS)])

@@ -16,6 +16,8 @@ from .shell import Frame
 
 FLARE = 0.9
 """How fast hair comes out from under an edge: height a length."""
+NOTHING = 9.0
+"""Radius of an inside where nothing lies: farther than any hair."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,22 @@ class Cover:
     radii: Floats
     """(A, E) distance of the inside from the frame's middle, at even steps from the lower to the upper edge."""
     flare: float = FLARE
+
+
+def open_cover(frame: Frame, azimuth: Floats, level: Floats, radii: Floats, flare: float) -> Cover:
+    """Return the cover of something that is no ring, its azimuths rising evenly around 0.
+
+    Args:
+        frame: where it lies.
+        azimuth: (A,) radians.
+        level: (A, E) elevations, from the lower to the upper edge.
+        radii: (A, E) distances of its inside.
+        flare: how fast hair comes out from under its edges.
+    """
+    own = np.angle(np.exp(1j * np.linspace(0.0, 2.0 * np.pi, 180, endpoint=False)))
+    low, high = (np.interp(own, azimuth, level[:, k]) for k in (0, -1))
+    inside = np.stack([np.interp(own, azimuth, column) for column in radii.T], axis=1)
+    return Cover(frame, low, high, np.where((np.abs(own) <= azimuth[-1])[:, None], inside, NOTHING), flare)
 
 
 def press(strands: Strands, cover: Cover, seed: int) -> Strands:
