@@ -1,7 +1,7 @@
 """What an inversion minimises: how a generated head differs from its photographs, term by term.
 
-Pixels outside the matte count only where the ground has a style vector of its own; the perceptual and identity terms see the
-head alone. Priors on style and camera belong to `search`, which moves them.
+Pixels outside the matte count only where the ground has a style vector of its own; the perceptual term sees the head
+alone. Priors on style and camera belong to `search`, which moves them.
 """
 
 from __future__ import annotations

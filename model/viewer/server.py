@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from ...datasets.arrays import Pixels
 from ...datasets.camera import FOCAL, RADIUS
 from ...datasets.report.overlay import fit
 from ...datasets.shards.codec import Decoded
+from ..export.mesh import UNITS
+from ..meshes.gltf import METRE
 from .frames import MODES, Chosen, Heads, label_of, rotation_of, widened
 
 FOV = 2 * math.atan(0.5 / FOCAL)
@@ -59,9 +60,6 @@ class Painter(threading.Thread):
         super().__init__(daemon=True)
         self.client, self.heads, self.chosen, self.lock = client, heads, chosen, lock
         self.moved, self.ended = threading.Event(), False
-        self.first_seconds: float | None = None
-        """Seconds from the client's arrival to its first picture."""
-        self._begun = time.perf_counter()
 
     def stop(self) -> None:
         """End the thread after the picture that it is at."""
@@ -86,8 +84,6 @@ class Painter(threading.Thread):
         with self.lock:  # one head at a time: PyTorch uses every core already
             picture = self.heads.frame(self.chosen(), label, rays)
         self.client.scene.set_background_image(widened(picture, float(camera.aspect)), format="jpeg", jpeg_quality=90)
-        if self.first_seconds is None:
-            self.first_seconds = time.perf_counter() - self._begun
 
 
 def show_heads(server: Any, heads: Heads) -> dict[int, Painter]:
@@ -131,7 +127,7 @@ def show_heads(server: Any, heads: Heads) -> dict[int, Painter]:
 
 
 def show_mesh(server: Any, vertices: Any, faces: Any, glb: bytes | None = None) -> None:
-    """Show a surface: a GLB file as it is, or plain triangles.
+    """Show a surface: a GLB file, whose metres become world units, or plain triangles.
 
     Args:
         server: what `open_server` returned.
@@ -140,7 +136,7 @@ def show_mesh(server: Any, vertices: Any, faces: Any, glb: bytes | None = None) 
         glb: a file's bytes, with its textures; None for the triangles.
     """
     if glb is not None:
-        server.scene.add_glb("/mesh", glb)
+        server.scene.add_glb("/mesh", glb, scale=METRE)
     else:
         server.scene.add_mesh_simple("/mesh", np.asarray(vertices), np.asarray(faces), color=(200, 180, 165))
 
@@ -188,7 +184,7 @@ def quaternion_of(rotation: Any) -> Any:
 
 
 def read_mesh(path: Path) -> tuple[Any, Any, bytes | None]:
-    """Read a surface for `show_mesh`.
+    """Read a surface for `show_mesh`: vertices in world units by the unit that the file's first lines name, else centimetres.
 
     Raises:
         ValueError: it is no GLB, OBJ or PLY file.
@@ -199,5 +195,8 @@ def read_mesh(path: Path) -> tuple[Any, Any, bytes | None]:
         raise ValueError(f"expected a .glb, .obj or .ply file, got {path.name}")
     import trimesh
 
+    with path.open("rb") as file:
+        head = file.read(1024).decode("latin-1")
+    unit = next((unit for unit in UNITS.values() if f"unit: {unit.name}" in head), UNITS["cm"])
     mesh: Any = trimesh.load(path, force="mesh")
-    return mesh.vertices, mesh.faces, None
+    return mesh.vertices * unit.size, mesh.faces, None

@@ -16,6 +16,8 @@ from spherehead.model.inversion.search import Guess, Search, SearchSettings, cho
 from spherehead.model.inversion.style_space import StyleSpace, style_space
 from spherehead.model.inversion.targets import TargetError, Targets, expected_error, targets_of
 from spherehead.model.inversion.tuning import Tuning, TuningSettings, held_cameras, tuned_parameters, with_changes
+from spherehead.model.nets.efficientnet import Encoder
+from spherehead.model.nets.perceptual import PerceptualNet
 
 SHORT = SearchSettings(steps=12, camera_steps=3, start_steps=4, starts_degrees=(0.0, 40.0))
 
@@ -90,6 +92,16 @@ def test_own_sample_is_found_again_from_a_wrong_camera(generator: Generator, tar
     assert float(psnr(made, wanted).mean()) > float(psnr(mean, wanted).mean()) + 3.0
     before, after = angle_between(wrong.camera, targets.camera), angle_between(guess.cameras(), targets.camera)
     assert float(after.detach().mean()) < float(before.mean())
+
+
+def test_the_perceptual_term_is_the_networks_distance_inside_the_matte(generator: Generator, targets: Targets) -> None:
+    """On pictures that are grey outside the matte, pixels weighted by it, the mean over the photographs."""
+    torch.manual_seed(0)
+    net = PerceptualNet(Encoder(4))
+    made = generator.synthesise(opened(generator, targets)[2].styles().detach(), targets.camera).detach()
+    found = Objective(targets, 16, True, net)(made)["perceptual"]
+    expected = net(made.image * targets.mask, targets.image * targets.mask, targets.mask).mean()
+    torch.testing.assert_close(found, ObjectiveSettings().perceptual * expected)
 
 
 @pytest.mark.parametrize("stage", ["search", "tuning"])

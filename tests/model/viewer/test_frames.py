@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import math
 import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from spherehead.datasets.camera import FOCAL, RADIUS, Camera
+from spherehead.model.export.mesh import UNITS
 from spherehead.model.viewer.frames import MODES, Chosen, Heads, label_of, rotation_of, widened
-from spherehead.model.viewer.server import FOV, open_server, quaternion_of, read_mesh
+from spherehead.model.viewer.server import FOV, open_server, quaternion_of, read_mesh, show_mesh
 from spherehead.model.volume_rendering.rays import check_labels
 
 
@@ -56,6 +59,37 @@ def test_a_wide_window_keeps_the_square_in_the_middle() -> None:
 def test_a_file_that_is_no_mesh_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(ValueError, match=r"expected a \.glb, \.obj or \.ply file"):
         read_mesh(tmp_path_factory.mktemp("mesh") / "head.stl")
+
+
+@pytest.mark.parametrize("name", list(UNITS))
+@pytest.mark.parametrize("suffix", [".obj", ".ply"])
+def test_a_mesh_is_shown_in_world_units_whatever_its_own(tmp_path: Path, name: str, suffix: str) -> None:
+    """A tetrahedron a fifth of a world unit wide; its unit stands in the file's first lines."""
+    pytest.importorskip("trimesh")
+    corners = 0.2 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]]) / UNITS[name].size
+    faces = [(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)]
+    rows = [f"{x:.6g} {y:.6g} {z:.6g}" for x, y, z in corners]
+    told = f"y up; unit: {UNITS[name].name}"
+    if suffix == ".obj":
+        lines = [f"# {told}", *(f"v {row}" for row in rows), *(f"f {a + 1} {b + 1} {c + 1}" for a, b, c in faces)]
+    else:
+        fields = [f"property float {axis}" for axis in "xyz"]
+        lines = ["ply", "format ascii 1.0", f"comment {told}", "element vertex 4", *fields, "element face 4"]
+        lines += ["property list uchar int vertex_indices", "end_header", *rows, *(f"3 {a} {b} {c}" for a, b, c in faces)]
+    path = tmp_path / f"head{suffix}"
+    path.write_text("\n".join(lines) + "\n")
+    vertices, found, glb = read_mesh(path)
+    assert glb is None and len(found) == 4
+    np.testing.assert_allclose(np.ptp(vertices, axis=0), 0.2, rtol=1e-4)
+
+
+def test_a_glb_is_shown_with_its_metres_as_world_units(tmp_path: Path) -> None:
+    """One world unit is 1 / 2.25 m: a mesh written in metres is enlarged by 2.25."""
+    (tmp_path / "head.glb").write_bytes(b"glTF")
+    asked: dict[str, object] = {}
+    scene = SimpleNamespace(add_glb=lambda name, data, scale: asked.update(name=name, data=data, scale=scale))
+    show_mesh(SimpleNamespace(scene=scene), *read_mesh(tmp_path / "head.glb"))
+    assert asked == {"name": "/mesh", "data": b"glTF", "scale": pytest.approx(2.25)}
 
 
 def test_a_server_serves_its_page_without_the_network() -> None:
