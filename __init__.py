@@ -34,17 +34,20 @@ if TYPE_CHECKING:
     from .datasets.streaming.loader import open_loader as open_loader
     from .model.losses import LossTerm as LossTerm
     from .model.losses import register_term as register_term
+    from .model.volume_rendering import RendererSettings as RendererSettings
+    from .model.volume_rendering import register_renderer as register_renderer
     from .model.volumes import VolumeSettings as VolumeSettings
     from .model.volumes import register_volume as register_volume
 
 _STREAMING, _LOSSES, _VOLUMES = "datasets.streaming.loader", "model.losses", "model.volumes"
+_RENDERERS = "model.volume_rendering"
 _HOMES = {
     "Batch": _STREAMING, "Camera": "api", "ConfigError": "api", "Drop": "api", "LossTerm": _LOSSES, "OpenStage": "api",
-    "Recipe": "api", "Sample": "api", "ShardStream": _STREAMING, "Source": "api", "SourceImage": "api",
-    "Stage": "api", "StreamSettings": _STREAMING,
+    "Recipe": "api", "RendererSettings": _RENDERERS, "Sample": "api", "ShardStream": _STREAMING, "Source": "api",
+    "SourceImage": "api", "Stage": "api", "StreamSettings": _STREAMING,
     "VolumeSettings": _VOLUMES, "build_dataset": "api", "generate": "api", "load_generator": "api", "load_plugins": "api",
-    "open_loader": _STREAMING, "preset": "api", "read_manifest": "api", "register_source": "api",
-    "register_stage": "api", "register_term": _LOSSES,
+    "open_loader": _STREAMING, "preset": "api", "read_manifest": "api", "register_renderer": _RENDERERS,
+    "register_source": "api", "register_stage": "api", "register_term": _LOSSES,
     "register_volume": _VOLUMES, "samples": "api", "train": "api", "verify": "api", "write_report": "api",
 }  # fmt: skip
 """Public names and the modules that they come from."""

@@ -73,10 +73,11 @@ def train(
 def _config(preset: str, condition: str, grow: int, assignments: list[str], parsing: bool, warm_start: str) -> TrainConfig:
     """Return the config of a preset by name, or of a file."""
     from ..manifests.config import from_plain, load_plain
+    from ..model.old_names import with_present_names
     from ..model.train.config import TrainConfig
     from ..model.train.recipes import configured, with_assignments, without_parsing
 
     if not preset.endswith((".yaml", ".yml", ".json")):
         return configured(preset, condition, grow, assignments, parsing=parsing, warm_start=warm_start)
-    config = from_plain(TrainConfig, load_plain(Path(preset)), preset)
+    config = from_plain(TrainConfig, with_present_names(load_plain(Path(preset))), preset)
     return with_assignments(config if parsing else without_parsing(config), assignments)

@@ -6,6 +6,7 @@ It puts the parts together and knows no method by name; training terms, checkpoi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -22,8 +23,9 @@ from .nets.persons import GROUND_LATENTS, GaussianStyles
 from .nets.upsampler import Upsampler, UpsamplerSettings
 from .ops.modulation import Modulation
 from .portrait import Portrait
-from .volume_rendering.ray_marching import MarchSettings, Randomness, render
-from .volume_rendering.rays import LABEL_SIZE, camera_rays, check_labels
+from .volume_rendering import MarchSettings, RendererSettings
+from .volume_rendering.base import Randomness, Renderer, Scene
+from .volume_rendering.rays import LABEL_SIZE, Rays, check_labels
 from .volumes import VolumeSettings
 from .volumes.base import Volume
 
@@ -71,8 +73,8 @@ class GeneratorSettings:
     """Widths of the network that makes the planes."""
     decoder: DecoderSettings = field(default_factory=DecoderSettings)
     """Features to density and colour features."""
-    march: MarchSettings = field(default_factory=MarchSettings)
-    """Samples along rays."""
+    renderer: RendererSettings = field(default_factory=MarchSettings)
+    """How rays become pixels: by a march through the volume, or another of `volume_rendering`."""
     background: BackgroundSettings | None = field(default_factory=BackgroundSettings)
     """Network behind the head; null leaves black."""
     raw: Literal["first_three", "modulated"] = "modulated"
@@ -142,6 +144,7 @@ class Generator(nn.Module):
         self.camera_shift = (
             Mapping(settings.z_dim, LABEL_SIZE, 3, shift, linear_end=True, keeps_mean=False) if settings.camera_shift else None
         )
+        self.renderer: Renderer = settings.renderer.open(self.volume)
         self.num_ws = self.backbone.num_ws + int(settings.own_ground)
         self._apply_compute(settings.compute)
 
@@ -167,7 +170,7 @@ class Generator(nn.Module):
             cutoff: number of truncated layers; None for all.
             neural_resolution: rays per side; None for the settings'.
             noise: per-pixel noise of the backbone.
-            random: source of drawn noise and of jitter along rays; None marches deterministically.
+            random: source of drawn noise and of jitter along rays; None renders deterministically.
         """
         ws = self.styles(z, camera if condition is None else condition, psi=psi, cutoff=cutoff)
         shifted = self.shifted(z, camera)
@@ -202,10 +205,20 @@ class Generator(nn.Module):
         mix = self.volume.mixing()
         return self.volume.arrange(self.backbone(ws, noise=noise, random=random, mix=mix))
 
-    def field(self, planes: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (B, N, F) features and (B, N, 1) raw densities at world points (B, N, 3)."""
+    def field(
+        self, planes: torch.Tensor, points: torch.Tensor, directions: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (B, N, F) features and (B, N, 1) raw densities at world points (B, N, 3); see `base.Field`."""
         features, density = self.decoder(self.volume.sample(planes, points))
         return features, density
+
+    def scene(self, planes: torch.Tensor) -> Scene:
+        """Return heads as renderers read them."""
+        return Scene(planes, partial(self.volume.sample, planes), partial(self.field, planes))
+
+    def solid(self, planes: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return features and raw densities of what is shown at world points (B, N, 3); see `Renderer.solid`."""
+        return self.renderer.solid(self.scene(planes), points)
 
     def synthesise(
         self,
@@ -231,9 +244,9 @@ class Generator(nn.Module):
             background_ws: (B, num_ws, w_dim) style vectors of the background; None for `ws`.
             neural_resolution: rays per side; None for the settings'.
             noise: per-pixel noise of backbone and background.
-            random: source of drawn noise and jitter; None marches deterministically.
+            random: source of drawn noise and jitter; None renders deterministically.
             density_noise: standard deviation of noise on densities, for the start of training; needs `random`.
-            randomness: the march's numbers themselves, instead of drawing them.
+            randomness: the renderer's numbers themselves, instead of drawing them.
             image_resolution, fade: resolution of the final picture while the networks grow, and how far they have; see
                 `Upsampler`.
 
@@ -243,24 +256,24 @@ class Generator(nn.Module):
         """
         self._check_styles(ws)
         check_labels(camera, batch=len(ws))
-        rays = self.settings.neural_resolution if neural_resolution is None else neural_resolution
+        resolution = self.settings.neural_resolution if neural_resolution is None else neural_resolution
         planes = self.planes(ws, noise=noise, random=random) if planes is None else planes
-        origins, directions = camera_rays(camera.float(), rays)
+        rays = Rays.cast(camera.float(), resolution)
         if randomness is None and random is not None:
-            randomness = Randomness.draw(origins, self.settings.march, random, density_noise)
-        seen = render(lambda points: self.field(planes, points), origins, directions, self.settings.march, randomness)
-        features, depth, weight = (_picture(part, rays) for part in (seen.features, seen.depth, seen.weight))
+            randomness = self.renderer.draw(rays.origins, random, density_noise)
+        seen = self.renderer(self.scene(planes), rays, randomness)
+        features, depth, weight = (_picture(part, resolution) for part in (seen.features, seen.depth, seen.weight))
         features = self.decoder.composed(features)
         if self.background is not None:
             behind = ws if background_ws is None else background_ws
             self._check_styles(behind, len(ws))
             behind = behind[:, -1:] if self.settings.own_ground else behind
-            features = features + (1.0 - weight) * self.background(behind, rays, noise, random)
+            features = features + (1.0 - weight) * self.background(behind, resolution, noise, random)
         w = ws[:, self.backbone.num_ws - 1]
         raw = features[:, :3] if self.to_raw is None else self.to_raw(features, w)
         parsing, guide = (None, None) if self.parsing is None else self.parsing(features, w)
         image = self.upsampler(features, raw, w, guide, random, image_resolution, fade)
-        return Portrait(image, raw, camera, weight * 1.002 - 0.001, parsing, depth, features)
+        return Portrait(image, raw, camera, weight * 1.002 - 0.001, parsing, depth, features, seen.penalties)
 
     def _check_styles(self, ws: torch.Tensor, batch: int | None = None) -> None:
         expected = ("B" if batch is None else batch, self.num_ws, self.settings.w_dim)

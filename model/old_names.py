@@ -18,6 +18,20 @@ RENAMED = {
 """Name of a key, a part or a `kind` in files of version 0.1.0 -> its present name."""
 
 
+MARCH, RENDERER = "march", "renderer"
+"""Key that held the settings of the march in a generator's while there was no other renderer, and its present name."""
+
+
+def present_assignment(text: str) -> str:
+    """Return a `--set` text with its setting under its present name: generator.renderer.crop=1 for generator.march.crop=1."""
+    path, separator, value = text.partition("=")
+    names = path.split(".")
+    for index, name in enumerate(names[1:], start=1):
+        if name.strip() == MARCH and names[index - 1].strip() == "generator":
+            names[index] = RENDERER
+    return ".".join(names) + separator + value
+
+
 def with_present_names(plain: Any) -> Any:
     """Return plain data with every renamed key and `kind` under its present name; file names and other values stay.
 
@@ -25,6 +39,9 @@ def with_present_names(plain: Any) -> Any:
         plain: what `json.loads` gives.
     """
     if isinstance(plain, dict):
+        if isinstance(plain.get(MARCH), dict) and "volume" in plain and RENDERER not in plain:
+            plain = {RENDERER if key == MARCH else key: value for key, value in plain.items()}
+            plain[RENDERER] = {"kind": MARCH} | plain[RENDERER]
         return {
             RENAMED.get(key, key): RENAMED.get(value, value)
             if key == "kind" and isinstance(value, str)

@@ -6,7 +6,8 @@ How pictures are made is left to `generator`, how they are judged to `discrimina
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 
@@ -32,10 +33,23 @@ class Portrait:
     features: torch.Tensor | None = None
     """(B, F, r, r) composed features behind raw and parsing; generated pictures only, if asked for."""
 
+    penalties: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """(B,) each: what the renderer would keep small about a head's geometry, by name; generated pictures only."""
+
     def detach(self) -> Portrait:
         """Return the same tensors without their history."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return dataclasses.replace(self, **{name: value.detach() for name, value in values.items() if value is not None})
+        return self.changed(lambda part: part.detach())
+
+    def changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Portrait:
+        """Return the portrait with every tensor of it changed.
+
+        Args:
+            change: makes of a part its replacement.
+        """
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "penalties"}
+        parts = {name: change(value) for name, value in values.items() if value is not None}
+        penalties = {name: change(value) for name, value in self.penalties.items()}
+        return dataclasses.replace(self, **parts, penalties=penalties)
 
     def chosen(self, rows: torch.Tensor) -> Portrait:
         """Return some rows of every part.
@@ -43,8 +57,7 @@ class Portrait:
         Args:
             rows: (K,) indices.
         """
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return dataclasses.replace(self, **{name: value[rows] for name, value in values.items() if value is not None})
+        return self.changed(lambda part: part[rows])
 
 
 def real_portrait(

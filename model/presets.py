@@ -19,7 +19,7 @@ from .nets.background import BackgroundSettings
 from .nets.decoder import DecoderSettings
 from .nets.parsing import ParsingSettings
 from .nets.upsampler import UpsamplerSettings
-from .volume_rendering.ray_marching import MarchSettings
+from .volume_rendering import MarchSettings
 from .volumes import DualSphereSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings
 
 
@@ -60,7 +60,7 @@ def eg3d_512() -> ModelSettings:
     generator = GeneratorSettings(
         volume=TriPlaneSettings(axes="xy_xz_zx"),
         decoder=DecoderSettings(activation="sigmoid"),
-        march=MarchSettings(crop=None),
+        renderer=MarchSettings(crop=None),
         background=None,
         raw="first_three",
         camera_shift=False,
@@ -82,7 +82,7 @@ def small_128() -> ModelSettings:
         w_dim=256,
         neural_resolution=64,
         backbone=SynthesisSettings(channel_base=8192, channel_max=256),
-        march=MarchSettings(coarse_samples=32, fine_samples=32),
+        renderer=MarchSettings(coarse_samples=32, fine_samples=32),
         background=BackgroundSettings(64, SynthesisSettings(channel_base=2048, channel_max=128)),
         parsing=parsing,
         upsampler=UpsamplerSettings(input_resolution=64, channels=(128, 64), doubles=(False, True)),
@@ -103,7 +103,7 @@ def tiny_64() -> ModelSettings:
         neural_resolution=32,
         backbone=SynthesisSettings(channel_base=2048, channel_max=64),
         decoder=DecoderSettings(hidden=32, features=16),
-        march=MarchSettings(coarse_samples=16, fine_samples=16),
+        renderer=MarchSettings(coarse_samples=16, fine_samples=16),
         background=BackgroundSettings(32, SynthesisSettings(channel_base=512, channel_max=32)),
         parsing=parsing,
         upsampler=UpsamplerSettings(input_resolution=32, channels=(32, 32), doubles=(False, True)),

@@ -18,6 +18,7 @@ from ...manifests.config import ConfigError, override
 from ...manifests.store import write_json
 from ..discriminator import DiscriminatorSettings
 from ..generator import GeneratorSettings
+from ..old_names import present_assignment
 from ..presets import preset
 from ..store import (
     DISCRIMINATOR,
@@ -118,13 +119,14 @@ def settings_of(networks: Mapping[str, Network], changes: Sequence[str]) -> Mode
         if isinstance(error, ConfigError | CheckpointError):
             raise
         raise CheckpointError(f"the checkpoint's settings make no network here: {error}") from error
-    return override(ModelConfig(FORMAT, generator, discriminator), changes)
+    return override(ModelConfig(FORMAT, generator, discriminator), [present_assignment(text) for text in changes])
 
 
 def settings_like(name: str, discriminator: bool, changes: Sequence[str]) -> ModelConfig:
     """Return a preset's settings, changed as asked."""
     model = preset(name)
-    return override(ModelConfig(FORMAT, model.generator, model.discriminator if discriminator else None), changes)
+    config = ModelConfig(FORMAT, model.generator, model.discriminator if discriminator else None)
+    return override(config, [present_assignment(text) for text in changes])
 
 
 @dataclass(frozen=True)

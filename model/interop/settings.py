@@ -19,7 +19,7 @@ from ..nets.decoder import DecoderSettings
 from ..nets.mapping import MappingSettings
 from ..nets.parsing import ParsingSettings
 from ..nets.upsampler import UpsamplerSettings
-from ..volume_rendering.ray_marching import MarchSettings
+from ..volume_rendering import MarchSettings
 from ..volumes import DualSphereSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings, VolumeSettings
 from .limits import shown
 
@@ -236,7 +236,7 @@ def generator_settings(shapes: Shapes, values: Any, rendering_values: Any, neura
             features=size_of(shapes, "decoder.net.2.weight", 0) - 1,
             activation=rendering.one_of("decoder_activation", ACTIVATIONS, "sigmoid"),
         ),
-        march=march_settings(rendering),
+        renderer=march_settings(rendering),
         background=background,
         raw="modulated" if "torgb.weight" in shapes else "first_three",
         upsampler=upsampler_settings(shapes, arguments, rendering),

@@ -19,7 +19,6 @@ from ..generator import TRANSLATION, Generator
 from ..nets.persons import PersonTable, ground_colours
 from ..nets.upsampler import resize
 from ..portrait import Portrait
-from ..volume_rendering.ray_marching import Randomness
 from ..volume_rendering.rays import camera_rays
 
 Player = Literal["generator", "discriminator"]
@@ -205,7 +204,7 @@ class Step:
                 swap = self.uniform(self.batch, 1, 1) < self.sampling.background_swap
                 behind = torch.where(swap, ws.roll(1, dims=0), ws)
             origins, _ = camera_rays(self.camera, schedule.neural_resolution)
-            randomness = Randomness.draw(origins, generator.settings.march, self.random, schedule.density_noise)
+            randomness = generator.renderer.draw(origins, self.random, schedule.density_noise)
             portrait = generator.synthesise(
                 ws, self.seen_from, planes=self.planes, background_ws=behind, neural_resolution=schedule.neural_resolution,
                 noise=self.sampling.noise, random=self.random, randomness=randomness,
@@ -236,7 +235,7 @@ class Step:
             ground = self.persons.to_ground(ground_colours(wanted.image, mask))
             ws = torch.cat([ws[:, :-1], ground[:, None]], dim=1)
         origins, _ = camera_rays(wanted.camera, schedule.neural_resolution)
-        randomness = Randomness.draw(origins, generator.settings.march, self.random, schedule.density_noise)
+        randomness = generator.renderer.draw(origins, self.random, schedule.density_noise)
         made = generator.synthesise(
             ws, wanted.camera, neural_resolution=schedule.neural_resolution, noise=self.sampling.noise, random=self.random,
             randomness=randomness, image_resolution=schedule.image_resolution, fade=schedule.fade,

@@ -57,9 +57,9 @@ class SurfaceSettings:
 
 
 def head_box(generator: Generator, settings: SurfaceSettings) -> Box:
-    """Return the part of a generator's space in which it shows something: its box, without what the march crops."""
+    """Return the part of a generator's space in which it shows something: its box, without what its renderer leaves empty."""
     half = generator.settings.volume.box_size / 2
-    side = min(half, generator.settings.march.crop or half)
+    side = min(half, generator.renderer.reach or half)
     return Box((-side, max(-half, settings.bottom * SEEN), -side), (side, min(half, settings.top * SEEN), side))
 
 
@@ -75,7 +75,7 @@ def density_grid(generator: Generator, planes: Tensor, settings: SurfaceSettings
 
     def values(points: Floats) -> Array:
         asked = torch.from_numpy(points).to(planes.device, torch.float32)
-        return np.asarray(generator.field(planes, asked[None])[1][0, :, 0].float().cpu().numpy())
+        return np.asarray(generator.solid(planes, asked[None])[1][0, :, 0].float().cpu().numpy())
 
     return Grid.sample(values, head_box(generator, settings), settings.spacing * CENTIMETRE)
 

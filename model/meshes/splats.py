@@ -64,7 +64,7 @@ def volume_splats(generator: Generator, ws: Tensor, spacing: float = 0.5) -> Spl
     flat = torch.from_numpy(points.reshape(1, -1, 3)).to(ws.device, torch.float32)
     density, colour = [], []
     for some in flat.split(POINTS, dim=1):
-        features, raw = generator.field(planes, some)
+        features, raw = generator.solid(planes, some)
         density.append(torch.nn.functional.softplus(raw[0, :, 0].float() - 1.0).cpu().numpy())
         composed = generator.decoder.composed(features).transpose(1, 2)[..., None]
         shown = composed[:, :3] if generator.to_raw is None else generator.to_raw(composed, w)

@@ -22,6 +22,7 @@ from ..losses import (
     ViCo,
 )
 from ..losses.step import SamplingConfig
+from ..old_names import present_assignment
 from ..presets import PRESETS, ModelSettings, preset
 from ..volume_rendering.rays import LABEL_SIZE
 from .config import KIMG, OptimiserSettings, TrainConfig
@@ -209,7 +210,7 @@ def with_assignments(config: TrainConfig, assignments: Sequence[str]) -> TrainCo
     """
     plain = to_plain(config)
     for text in assignments:
-        path, value = parse_assignment(text)
+        path, value = parse_assignment(present_assignment(text))
         place = plain
         for name in path[:-1]:
             inner = place.get(name)

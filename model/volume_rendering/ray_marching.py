@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from ...manifests.config import ConfigError, check_ranges
+from ..volumes.base import Volume
+from .base import Randomness, Renderer, RenderError, RendererSettings, Rendering, Scene, register_renderer
+from .rays import Rays
 
 Field = Callable[[Tensor], tuple[Tensor, Tensor]]
 """points (B, N, 3) -> features (B, N, F) and raw densities (B, N, 1), each point on its own."""
@@ -24,14 +28,13 @@ EMPTY = -1e3
 """Raw density of a sample outside the crop: the density is exactly 0 at midpoints beside it, unless a neighbour passes 700."""
 
 
-class MarchError(ValueError):
-    """Rays or random numbers that cannot be marched; the message says what was expected and what came."""
-
-
+@register_renderer
 @dataclass(frozen=True)
-class MarchSettings:
+class MarchSettings(RendererSettings):
     """How a ray is sampled."""
 
+    kind: Literal["march"] = "march"
+    """Tells the renderers' settings apart in a file."""
     coarse_samples: int = 48
     """Evenly spaced samples along a ray."""
     fine_samples: int = 48
@@ -62,74 +65,25 @@ class MarchSettings:
             if value is not None and value <= 0:
                 raise ConfigError(f"expected a positive {name} or null, got {value}")
 
-
-@dataclass(frozen=True)
-class Randomness:
-    """Uniform numbers in [0, 1) and normal ones that a march uses; None in a place means the deterministic choice.
-
-    Without any, coarse samples lie on their grid and fine ones at evenly spaced quantiles: one head gives one picture.
-    """
-
-    coarse: Tensor | None = None
-    """(B, M, coarse samples): how far each coarse sample moves towards the next."""
-    fine: Tensor | None = None
-    """(B, M, fine samples): quantiles of the fine samples, in any order."""
-    density: Tensor | None = None
-    """(B, M, coarse + fine samples): what is added to raw densities."""
-
-    @classmethod
-    def draw(cls, rays: Tensor, settings: MarchSettings, generator: torch.Generator, density_noise: float = 0.0) -> Randomness:
-        """Draw a training march's numbers; fine quantiles are stratified, so that they come sorted.
-
-        Args:
-            rays: (B, M, 3) origins or directions, for shape and device.
-            settings: how many samples there are.
-            generator: source of randomness, on any device; the same numbers come whatever the device and chunk of the march.
-            density_noise: standard deviation of the noise on raw densities.
-        """
-        shape, coarse, fine = rays.shape[:2], settings.coarse_samples, settings.fine_samples
-
-        def uniform(count: int) -> Tensor:
-            return torch.rand((*shape, count), generator=generator, device=generator.device).to(rays.device)
-
-        jitter = uniform(coarse)
-        quantiles = (uniform(fine) + torch.arange(fine, device=rays.device)) / max(fine, 1)
-        if not density_noise:
-            return cls(jitter, quantiles)
-        noise = torch.randn((*shape, coarse + fine), generator=generator, device=generator.device).to(rays.device)
-        return cls(jitter, quantiles, noise * density_noise)
-
-    def check(self, rays: Tensor, settings: MarchSettings) -> None:
-        """Refuse numbers that are not for these rays and samples.
-
-        Raises:
-            MarchError: a part has another shape.
-        """
-        coarse, fine = settings.coarse_samples, settings.fine_samples
-        for name, part, count in (
-            ("coarse", self.coarse, coarse),
-            ("fine", self.fine, fine),
-            ("density", self.density, coarse + fine),
-        ):
-            if part is not None and part.shape != (*rays.shape[:2], count):
-                expected = (*rays.shape[:2], count)
-                raise MarchError(f"expected {name} numbers of shape {expected}, got {tuple(part.shape)}")
-
-    def rays(self, start: int, stop: int) -> Randomness:
-        """Return the numbers of rays start to stop."""
-        return Randomness(*(None if part is None else part[:, start:stop] for part in (self.coarse, self.fine, self.density)))
+    def open(self, volume: Volume) -> March:
+        """Make the march."""
+        return March(self)
 
 
-@dataclass(frozen=True)
-class Rendering:
-    """What rays saw."""
+class March(Renderer):
+    """Marches rays through the whole volume; without parameters."""
 
-    features: Tensor
-    """(B, M, F) composed features; matter in front of nothing, so they fade to 0 with `weight`."""
-    depth: Tensor
-    """(B, M, 1) mean distance from the camera in world units; the farthest distance where a ray met nothing."""
-    weight: Tensor
-    """(B, M, 1) how much of the ray was stopped, in [0, 1]."""
+    def __init__(self, settings: MarchSettings) -> None:
+        super().__init__()
+        self.settings, self.reach = settings, settings.crop
+
+    def draw(self, origins: Tensor, random: torch.Generator, density_noise: float = 0.0) -> Randomness:
+        """Draw jitter, quantiles and noise; see `Renderer.draw`."""
+        return Randomness.draw(origins, self.settings, random, density_noise)
+
+    def forward(self, scene: Scene, rays: Rays, randomness: Randomness | None = None) -> Rendering:
+        """March the rays; see `Renderer.forward`."""
+        return render(scene.field, rays.origins, rays.directions, self.settings, randomness)
 
 
 def render(
@@ -145,10 +99,10 @@ def render(
         randomness: numbers of a training march, or None for the deterministic one.
 
     Raises:
-        MarchError: origins and directions differ in shape or are not (B, M, 3), or numbers are not for these rays.
+        RenderError: origins and directions differ in shape or are not (B, M, 3), or numbers are not for these rays.
     """
     if origins.ndim != 3 or origins.shape[-1] != 3 or origins.shape != directions.shape:
-        raise MarchError(
+        raise RenderError(
             f"expected origins and directions of one shape (B, M, 3), got {tuple(origins.shape)} and {tuple(directions.shape)}"
         )
     randomness = randomness or Randomness()

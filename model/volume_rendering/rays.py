@@ -1,11 +1,12 @@
 """Camera labels into rays: one unit direction for the centre of every pixel, and the checks a label must pass before.
 
-It leaves the label's making to `datasets.camera` (same axes, same 25 numbers) and the walk along a ray to `ray_marching`.
+It leaves the label's making to `datasets.camera` (same axes, same 25 numbers) and what is seen along a ray to the renderers.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,6 +17,25 @@ LABEL_SIZE = 25
 
 class LabelError(ValueError):
     """A camera label that cannot be rendered; the message says what was expected, what came and what to do."""
+
+
+@dataclass(frozen=True)
+class Rays:
+    """The rays of square pictures, one through the centre of every pixel."""
+
+    origins: Tensor
+    """(B, M, 3) world points; M is resolution^2, rows first."""
+    directions: Tensor
+    """(B, M, 3) unit vectors."""
+    camera: Tensor
+    """(B, 25) labels of the cameras that they belong to."""
+    resolution: int
+    """Pixels per side."""
+
+    @classmethod
+    def cast(cls, camera: Tensor, resolution: int) -> Rays:
+        """Cast the rays of labels (B, 25); see `camera_rays`."""
+        return cls(*camera_rays(camera, resolution), camera, resolution)
 
 
 def camera_rays(label: Tensor, resolution: int) -> tuple[Tensor, Tensor]:

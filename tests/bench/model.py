@@ -227,9 +227,9 @@ def run_case(case: str, settings: ModelSettings, bench: Bench, resolution: int) 
     if not case.startswith("plain-"):
         work(bench, settings, resolution)
     elif settings.generator.volume.kind == "dual_sphere" and settings.generator.volume.spheres == "both":
-        march = dataclasses.replace(settings.generator.march, skip_empty=False)
+        march = dataclasses.replace(settings.generator.renderer, skip_empty=False)
         compute = dataclasses.replace(settings.generator.compute, channels_last=False)
-        generator = dataclasses.replace(settings.generator, march=march, compute=compute)
+        generator = dataclasses.replace(settings.generator, renderer=march, compute=compute)
         discriminator = dataclasses.replace(settings.discriminator, channels_last=False)
         with ExitStack() as stack:
             use_plain(stack)

@@ -26,8 +26,8 @@ def settings() -> GeneratorSettings:
             "generator.w_dim=16",
             "generator.styles=gaussian",
             "generator.background.own_style=true",
-            "generator.march.coarse_samples=6",
-            "generator.march.fine_samples=6",
+            "generator.renderer.coarse_samples=6",
+            "generator.renderer.fine_samples=6",
             "generator.neural_resolution=16",
         ],
     ).generator

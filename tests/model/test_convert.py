@@ -318,10 +318,10 @@ def test_single_networks_half_precision_and_live_generators_convert(
 
 def test_command_converts_and_shows(converted: Converted, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "model"
-    words = ["convert", str(converted.checkpoint), "--out", str(out), "--set", "generator.march.fine_samples=20"]
+    words = ["convert", str(converted.checkpoint), "--out", str(out), "--set", "generator.renderer.fine_samples=20"]
     assert cli.main(words) == 0
     assert "not asked for: G, training_set_kwargs" in capsys.readouterr().out
-    assert read_config(out).generator.march.fine_samples == 20
+    assert read_config(out).generator.renderer.fine_samples == 20
     assert cli.main(["model", "show", str(out)]) == 0
     shown = capsys.readouterr().out
     numbers = sum(tensor.numel() for tensor in load_generator(out).parameters())

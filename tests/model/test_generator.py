@@ -14,7 +14,7 @@ from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.upsampler import Upsampler, UpsamplerSettings
 from spherehead.model.presets import preset
-from spherehead.model.volume_rendering.ray_marching import MarchError, Randomness
+from spherehead.model.volume_rendering.base import Randomness, RenderError
 from spherehead.model.volume_rendering.rays import LabelError
 from spherehead.model.volumes.base import VolumeError
 
@@ -25,7 +25,7 @@ def shrunk(name: str, **compute: object) -> GeneratorSettings:
         preset(name),
         [
             "generator.z_dim=16", "generator.w_dim=16", "generator.neural_resolution=8",
-            "generator.march.coarse_samples=6", "generator.march.fine_samples=6",
+            "generator.renderer.coarse_samples=6", "generator.renderer.fine_samples=6",
         ],
     ).generator  # fmt: skip
     narrow = SynthesisSettings(channel_base=256, channel_max=8)
@@ -268,8 +268,8 @@ def test_compiled_networks_stay_within_rounding() -> None:
 
 def test_near_and_far_come_from_the_heads_sphere_so_any_distance_works() -> None:
     settings = shrunk("tiny-64")
-    march = dataclasses.replace(settings.march, sphere_radius=0.6, coarse_samples=48, fine_samples=48)
-    generator = made(dataclasses.replace(settings, march=march, camera_shift=False))
+    march = dataclasses.replace(settings.renderer, sphere_radius=0.6, coarse_samples=48, fine_samples=48)
+    generator = made(dataclasses.replace(settings, renderer=march, camera_shift=False))
     near, z = cameras(0.4), latents(1)
     ws = generator.styles(z, near)
     far = near.clone()
@@ -362,5 +362,5 @@ def test_planes_resolutions_and_batches_that_do_not_fit_are_named() -> None:
         generator(z, camera, neural_resolution=0)
     with pytest.raises(LabelError, match="at least one camera label, got none"):
         generator(z[:0], camera[:0])
-    with pytest.raises(MarchError, match=r"fine numbers of shape \(2, 64, 6\), got \(2, 64, 5\)"):
+    with pytest.raises(RenderError, match=r"fine numbers of shape \(2, 64, 6\), got \(2, 64, 5\)"):
         generator.synthesise(ws, camera, randomness=Randomness(fine=torch.rand(2, 64, 5)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spherehead.manifests.config import from_plain, to_plain
 from spherehead.model.discriminator import Discriminator
-from spherehead.model.old_names import RENAMED, with_present_names
+from spherehead.model.old_names import RENAMED, present_assignment, with_present_names
 from spherehead.model.presets import preset
 from spherehead.model.store import CONFIG, FORMAT, ModelConfig, load_discriminator, write_config, write_part
 from spherehead.model.train.config import TrainConfig
@@ -42,3 +42,19 @@ def test_a_model_folder_of_the_first_version_loads(tmp_path: Path) -> None:
     assert '"critic"' in path.read_text()
     loaded = load_discriminator(tmp_path)
     assert all((loaded.state_dict()[name] == value).all() for name, value in network.state_dict().items())
+
+
+def test_settings_of_the_march_from_before_other_renderers_are_read(tmp_path: Path) -> None:
+    config = configured("tiny-64", assignments=["model.generator.renderer.crop=0.3"])
+    old = to_plain(config)
+    march = old["model"]["generator"].pop("renderer")
+    assert march.pop("kind") == "march"
+    old["model"]["generator"]["march"] = march
+    assert from_plain(TrainConfig, with_present_names(old), "run.json") == config
+
+
+def test_a_setting_of_the_march_is_set_under_its_earlier_name() -> None:
+    named = configured("tiny-64", assignments=["model.generator.march.crop=0.3"])
+    assert named == configured("tiny-64", assignments=["model.generator.renderer.crop=0.3"])
+    assert present_assignment("generator.march.coarse_samples=a.march.b") == "generator.renderer.coarse_samples=a.march.b"
+    assert present_assignment("terms.extra.march.weight=1") == "terms.extra.march.weight=1"

@@ -76,7 +76,7 @@ def shrunk(name: str) -> ModelSettings:
     generator = dataclasses.replace(
         made, volume=volume, z_dim=16, w_dim=16, neural_resolution=8, backbone=narrow,
         background=BackgroundSettings(16, narrow) if made.background else None,
-        march=dataclasses.replace(made.march, coarse_samples=6, fine_samples=6),
+        renderer=dataclasses.replace(made.renderer, coarse_samples=6, fine_samples=6),
         upsampler=dataclasses.replace(made.upsampler, input_resolution=16, channels=(8, 8)),
     )  # fmt: skip
     discriminator = dataclasses.replace(settings.discriminator, resolution=generator.upsampler.resolution, widths=narrow)
@@ -130,8 +130,8 @@ def test_spherehead_has_the_published_split() -> None:
 
 
 def test_fields_can_be_set_by_name() -> None:
-    settings = override(preset("tiny-64"), ["generator.march.fine_samples=0", "generator.volume.spheres=b"])
-    assert settings.generator.march.fine_samples == 0
+    settings = override(preset("tiny-64"), ["generator.renderer.fine_samples=0", "generator.volume.spheres=b"])
+    assert settings.generator.renderer.fine_samples == 0
     assert settings.generator.volume.spheres == "b"  # type: ignore[union-attr]
 
 

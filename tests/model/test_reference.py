@@ -33,7 +33,7 @@ SMALL = GeneratorSettings(
     backbone=SynthesisSettings(channel_base=512, channel_max=32),
     background=BackgroundSettings(resolution=64, synthesis=SynthesisSettings(256, 32)),
     upsampler=UpsamplerSettings(input_resolution=64, channels=(128, 64), doubles=(False, True)),
-    march=MARCH,
+    renderer=MARCH,
 )
 METHODS: dict[str, dict[str, Any]] = {
     "spherehead": {"parsing": ParsingSettings()},
@@ -42,7 +42,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "eg3d": {
         "volume": TriPlaneSettings(axes="xy_xz_zx"),
         "decoder": DecoderSettings(activation="sigmoid"),
-        "march": dataclasses.replace(MARCH, crop=None),
+        "renderer": dataclasses.replace(MARCH, crop=None),
         "background": None,
         "raw": "first_three",
         "camera_shift": False,

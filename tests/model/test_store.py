@@ -155,7 +155,7 @@ def test_numbers_that_are_not_finite_are_refused_by_name(folder: Path, networks:
     ("path", "value"),
     [
         ("generator.mapping.layers", 10**8), ("discriminator.condition_layers", 10**8), ("discriminator.resolution", 2**400),
-        ("generator.march.coarse_samples", 10**12), ("generator.volume.resolution", 2**40), ("generator.w_dim", 2**40),
+        ("generator.renderer.coarse_samples", 10**12), ("generator.volume.resolution", 2**40), ("generator.w_dim", 2**40),
         ("generator.upsampler.channels", [1] * 100_000), ("generator.decoder.hidden", 0), ("parts", {}),
     ],
 )  # fmt: skip

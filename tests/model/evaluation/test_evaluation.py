@@ -28,8 +28,9 @@ def evaluation(finished_set: Path) -> Evaluation:
 
 
 def made(seed: int) -> Generator:
-    fewer = ["generator.z_dim=16", "generator.w_dim=16", "generator.march.coarse_samples=4", "generator.march.fine_samples=0"]
-    settings = override(preset("tiny-64"), [*fewer, "generator.neural_resolution=8"]).generator
+    fewer = ["generator.z_dim=16", "generator.w_dim=16", "generator.neural_resolution=8"]
+    samples = ["generator.renderer.coarse_samples=4", "generator.renderer.fine_samples=0"]
+    settings = override(preset("tiny-64"), [*fewer, *samples]).generator
     torch.manual_seed(seed)
     return Generator(dataclasses.replace(settings, backbone=SynthesisSettings(channel_base=128, channel_max=8)))
 

@@ -27,8 +27,8 @@ def small(*changes: str) -> GeneratorSettings:
         [
             "generator.z_dim=16",
             "generator.w_dim=16",
-            "generator.march.coarse_samples=6",
-            "generator.march.fine_samples=6",
+            "generator.renderer.coarse_samples=6",
+            "generator.renderer.fine_samples=6",
             *changes,
         ],
     ).generator

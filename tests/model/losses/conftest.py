@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -33,7 +32,7 @@ def smallest() -> ModelSettings:
         volume=TriPlaneSettings(resolution=16, num_features=4),
         z_dim=8, w_dim=8, neural_resolution=8, backbone=narrow,
         decoder=DecoderSettings(hidden=8, features=6),
-        march=MarchSettings(coarse_samples=4, fine_samples=4),
+        renderer=MarchSettings(coarse_samples=4, fine_samples=4),
         background=BackgroundSettings(8, narrow),
         parsing=ParsingSettings(),
         upsampler=UpsamplerSettings(input_resolution=8, channels=(8,), doubles=(True,)),
@@ -69,8 +68,7 @@ def make_step(smallest: ModelSettings, data: Callable[..., Portrait]) -> Callabl
         if double:
             generator, discriminator = generator.double(), discriminator.double()
             discriminator.dtype = torch.float64
-            parts = {field.name: getattr(real, field.name) for field in dataclasses.fields(real)}
-            real = Portrait(**{name: part if part is None else part.double() for name, part in parts.items()})
+            real = real.changed(lambda part: part.double())
         schedule = given.pop("schedule", None) or ScheduleState(image_resolution=16, neural_resolution=8)
         random = torch.Generator().manual_seed(seed)
         return Step(player, generator, discriminator, real, schedule, given.pop("sampling", SamplingConfig()), random, **given)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ def config() -> TrainConfig:
         volume=DualSphereSettings(resolution=16, num_features=4, in_channels=8, head_channels=8),
         z_dim=8, w_dim=8, neural_resolution=8, backbone=narrow,
         decoder=DecoderSettings(hidden=8, features=6),
-        march=MarchSettings(coarse_samples=4, fine_samples=4),
+        renderer=MarchSettings(coarse_samples=4, fine_samples=4),
         background=BackgroundSettings(8, narrow),
         parsing=ParsingSettings(),
         upsampler=UpsamplerSettings(input_resolution=8, channels=(8,), doubles=(True,)),

@@ -25,7 +25,12 @@ QUICK = SnapshotSettings(views=2, heads_in_orbit=1, smallest=64, orbit=OrbitSett
 def generator() -> Generator:
     settings = override(
         preset("tiny-64"),
-        ["generator.z_dim=16", "generator.w_dim=16", "generator.march.coarse_samples=6", "generator.march.fine_samples=6"],
+        [
+            "generator.z_dim=16",
+            "generator.w_dim=16",
+            "generator.renderer.coarse_samples=6",
+            "generator.renderer.fine_samples=6",
+        ],
     ).generator
     torch.manual_seed(0)
     return Generator(dataclasses.replace(settings, backbone=SynthesisSettings(channel_base=256, channel_max=8)))

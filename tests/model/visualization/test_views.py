@@ -25,7 +25,7 @@ from spherehead.model.visualization.views import (
     usual_condition,
 )
 
-SMALL = ["generator.z_dim=16", "generator.w_dim=16", "generator.march.coarse_samples=6", "generator.march.fine_samples=6"]
+SMALL = ["generator.z_dim=16", "generator.w_dim=16", "generator.renderer.coarse_samples=6", "generator.renderer.fine_samples=6"]
 TINY = ["tiny-64", "tiny-64-single", "tiny-64-planar", "tiny-64-trigrid", "tiny-64-hyplane"]
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from spherehead.datasets.camera import Camera
 from spherehead.manifests.config import ConfigError
 from spherehead.model.volume_rendering.ray_marching import (
-    MarchError,
     MarchSettings,
     Randomness,
+    RenderError,
     Rendering,
     compose,
     fine_depths,
@@ -248,5 +248,5 @@ def test_bad_settings_and_rays_are_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             MarchSettings(**changes)  # type: ignore[arg-type]
-    with pytest.raises(MarchError, match=r"one shape \(B, M, 3\)"):
+    with pytest.raises(RenderError, match=r"one shape \(B, M, 3\)"):
         render(field, torch.zeros(1, 4, 3), torch.zeros(1, 5, 3), SMALL)
