@@ -13,7 +13,8 @@ import typer
 
 annotators = typer.Typer(help="Train the networks that find, pose and parse heads from every side.", no_args_is_help=True)
 Data = Annotated[list[Path], typer.Option("--data", metavar="DIR", help="Folder of shards; may be given again.")]
-Task = Annotated[str, typer.Argument(metavar="TASK", help="head (pose, points, classes, matte) or finder.")]
+Task = Annotated[str, typer.Argument(metavar="TASK", help="head (pose, points), parser (classes, matte) or finder.")]
+TASKS = ("head", "parser", "finder")
 
 
 @annotators.command("views")
@@ -26,17 +27,25 @@ def annotators_views(
     hair: Annotated[str, typer.Option(help="cards (MakeHuman's styles) or grown (strands, beards; 2 s a head).")] = "cards",
     children: Annotated[bool, typer.Option("--children", help="Draw children too.")] = False,
     pitch: Annotated[float, typer.Option(min=0, max=60, help="Standard deviation of the elevation in degrees.")] = 18.0,
+    wear: Annotated[
+        bool, typer.Option("--wear", help="Draw head-wear, glasses, jewellery, masks, skins and wide expressions (2 s a head).")
+    ] = False,
+    size: Annotated[int, typer.Option(min=32, help="Side of the pictures in pixels; 320 for the parser.")] = 192,
 ) -> None:
     """Render people without light, with normals and exact labels, to train annotators on; rerun the command to resume.
 
     Example: spherehead annotators views --out views --count 1600
     """
+    from dataclasses import replace
+
     from ..pipeline.synthetic.assets.library import open_assets
     from ..pipeline.synthetic.people.population import PopulationSettings
     from ..pipeline.synthetic.training_views import TrainingViews, render_views
 
-    people = PopulationSettings(bald=0.08, hats=0.08, hair=hair, children=children)
-    settings = TrainingViews(count=count, views=views, seed=seed, first=first, pitch_degrees=pitch, people=people)
+    people = PopulationSettings(bald=0.08, hats=0.0 if wear else 0.08, hair=hair, children=children)
+    if wear:
+        people = replace(people, wear="drawn", skins="drawn", faces="wide")
+    settings = TrainingViews(count=count, views=views, seed=seed, first=first, size=size, pitch_degrees=pitch, people=people)
     written = render_views(open_assets(None), settings, out)
     print(f"{written:,} shards written to {out}")
 
@@ -49,7 +58,7 @@ def annotators_train(
     images: Annotated[int, typer.Option(min=1, help="Number of pictures shown in all.")] = 60_000,
     seed: Annotated[int, typer.Option(help="Seed of first weights and of everything drawn.")] = 7,
     start: Annotated[
-        Path | None, typer.Option("--start", "--encoder", metavar="RUN", help="Run of the head task to start from.")
+        Path | None, typer.Option("--start", "--encoder", metavar="RUN", help="Run of head (or parser) to start from.")
     ] = None,
     grounds: Annotated[str, typer.Option(metavar="DIR", help="Pictures without heads for backgrounds.")] = "",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
@@ -60,8 +69,10 @@ def annotators_train(
     Example: spherehead annotators train head --data views --out run-head
     """
     import logging
+    from dataclasses import replace
 
     from ..model.annotators.augmentation import CropSettings
+    from ..model.annotators.parsing import ALIGNED, ParserTask, parser_settings, small_pictures
     from ..model.annotators.scenes import SceneSettings
     from ..model.annotators.tasks import FinderTask, HeadTask
     from ..model.annotators.training import TrainingSettings, train
@@ -76,6 +87,13 @@ def annotators_train(
             TrainingSettings(images, max_seconds=max_seconds, threads=threads),
             out,
         )
+    elif task == "parser":
+        crops = replace(ALIGNED, grounds=grounds)
+        progress = train(
+            ParserTask(views, seed, crops, start=str(start or ""), small=small_pictures(images)),
+            parser_settings(images, threads, max_seconds),
+            out,
+        )
     else:
         settings = TrainingSettings(images, warmup=400, save=1_000, max_seconds=max_seconds, threads=threads)
         progress = train(FinderTask(views, seed, SceneSettings(grounds=grounds), encoder=str(start or "")), settings, out)
@@ -84,24 +102,33 @@ def annotators_train(
 
 @annotators.command("evaluate")
 def annotators_evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run of the head task.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run of the head or the parser task.")],
     data: Data,
     count: Annotated[int, typer.Option(min=1, help="Number of crops.")] = 640,
     seed: Annotated[int, typer.Option(help="Seed of the crops.")] = 1,
     hard: Annotated[bool, typer.Option("--hard", help="Augment as in training instead of as the pipeline crops.")] = False,
 ) -> None:
-    """Print a head network's errors by band of yaw, on views that it was not trained on.
+    """Print a head network's errors, or a parser's, by band of yaw, on views that it was not trained on.
 
     Example: spherehead annotators evaluate run-head --data held-out
     """
+    from ..manifests.config import ConfigError
     from ..model.annotators.evaluation import calm, evaluate_head
     from ..model.annotators.export import averaged
+    from ..model.annotators.parsing import ParserTask, calm_parser, evaluate_parser
     from ..model.annotators.tasks import HeadTask
     from ..model.annotators.views import Views
 
-    _, network, images = averaged(run)
-    task = HeadTask(Views(data), seed)
-    print(json.dumps({"pictures": images, **evaluate_head(network, task if hard else calm(task), count)}, indent=1))
+    name, network, images = averaged(run)
+    if name == "finder":
+        raise ConfigError(f"{run} is a run of the finder; expected one of head or parser")
+    if name == "parser":
+        parser = ParserTask(Views(data), seed)
+        numbers = evaluate_parser(network, parser if hard else calm_parser(parser), count)
+    else:
+        task = HeadTask(Views(data), seed)
+        numbers = evaluate_head(network, task if hard else calm(task), count)
+    print(json.dumps({"pictures": images, **numbers}, indent=1))
 
 
 @annotators.command("export")
@@ -127,12 +154,14 @@ def annotators_retrain(
     seed: Annotated[int, typer.Option(help="Seed of people, first weights and of everything drawn.")] = 41,
     cards: Annotated[int, typer.Option(min=1, help="Heads with MakeHuman's hair.")] = 1_600,
     grown: Annotated[int, typer.Option(min=1, help="Heads with grown hair.")] = 400,
+    dressed: Annotated[int, typer.Option(min=1, help="Heads with grown hair, head-wear, glasses and jewellery.")] = 800,
     held_out: Annotated[int, typer.Option(min=1, help="Heads of each kind to measure on.")] = 40,
     images: Annotated[int, typer.Option(min=1, help="Pictures shown to the head network.")] = 60_000,
+    parser_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the parser.")] = 26_000,
     finder_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the finder.")] = 12_000,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the trainings.")] = 1,
 ) -> None:
-    """Retrain both networks from a seed: views, training, numbers on held-out people, export; rerun the command to resume.
+    """Retrain all networks from a seed: views, training, numbers on held-out people, export; rerun the command to resume.
 
     Example: spherehead annotators retrain --out annotators
     """
@@ -141,12 +170,13 @@ def annotators_retrain(
     from .retraining import Retraining, retrain
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    print(retrain(Retraining(seed, cards, grown, held_out, images, finder_images, threads=threads), out))
-    print(f"head.onnx, finder.onnx and their cards are in {out / 'exported'}")
+    plan = Retraining(seed, cards, grown, dressed, held_out, images, parser_images, finder_images, threads=threads)
+    print(retrain(plan, out))
+    print(f"head.onnx, parser.onnx, finder.onnx and their cards are in {out / 'exported'}")
 
 
 def _known(task: str) -> None:
     from ..manifests.config import ConfigError, unknown
 
-    if task not in ("head", "finder"):
-        raise ConfigError(unknown(task, ("head", "finder"), "annotators"))
+    if task not in TASKS:
+        raise ConfigError(unknown(task, TASKS, "annotators"))

@@ -1,4 +1,4 @@
-"""Retrain the annotator networks whole from a seed: views, the head network, the finder, numbers on held-out people, export.
+"""Retrain the annotator networks whole from a seed: views, head network, parser, finder, numbers on held-out people, export.
 
 Each step is that of a command of its own (`annotators views`, `train`, `evaluate`, `export`) and keeps what is finished, so
 that the same command resumes after a stop.
@@ -7,7 +7,7 @@ that the same command resumes after a stop.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,14 @@ class Retraining:
     """Heads with MakeHuman's styles of hair."""
     grown: int = 400
     """Heads with grown hair and beards, children among them; their views are shown twice as often."""
+    dressed: int = 800
+    """Heads with grown hair, drawn wear and skins, and wide expressions, at the parser's resolution."""
     held_out: int = 40
     """Heads of each kind that nothing is trained on."""
     images: int = 60_000
     """Pictures shown to the head network."""
+    parser_images: int = 26_000
+    """Pictures shown to the parser."""
     finder_images: int = 12_000
     """Pictures shown to the finder."""
     crops: int = 400
@@ -41,46 +45,63 @@ def views(plan: Retraining, out: Path) -> None:
     from ..pipeline.synthetic.training_views import TrainingViews, render_views
 
     assets, grown = open_assets(None), PopulationSettings(bald=0.06, hats=0.0, hair="grown", children=True)
+    dressed = replace(grown, bald=0.08, wear="drawn", skins="drawn", faces="wide")
+    fine = TrainingViews(plan.dressed, 6, plan.seed + 30, size=320, pitch_degrees=22.0, heads_per_shard=25, people=dressed)
     for folder, settings in (
         ("cards", TrainingViews(plan.cards, 10, plan.seed)),
         ("grown", TrainingViews(plan.grown, 8, plan.seed + 2, pitch_degrees=22.0, people=grown)),
+        ("dressed", fine),
         ("held-out/cards", TrainingViews(plan.held_out, 10, plan.seed + 4201)),
         ("held-out/grown", TrainingViews(plan.held_out, 8, plan.seed + 4202, pitch_degrees=22.0, people=grown)),
+        ("held-out/dressed", replace(fine, count=plan.held_out, seed=plan.seed + 4203)),
     ):
         written = render_views(assets, settings, out / folder)
         print(f"{folder}: {written:,} shards written")
 
 
 def networks(plan: Retraining, out: Path) -> None:
-    """Train both networks, the finder from the head network's encoder."""
+    """Train the networks, parser and finder from what the head network has learned."""
+    from ..model.annotators.parsing import ParserTask, parser_settings, small_pictures
     from ..model.annotators.tasks import FinderTask, HeadTask
     from ..model.annotators.training import TrainingSettings, train
     from ..model.annotators.views import Views
 
     seen = Views([out / "cards", out / "grown", out / "grown"])
     train(HeadTask(seen, plan.seed), TrainingSettings(plan.images, threads=plan.threads), out / "run-head")
+    kinds = [out / "dressed", out / "dressed", out / "grown", out / "cards"]
+    parser = ParserTask(
+        Views(kinds, each=6 * plan.dressed), plan.seed, start=str(out / "run-head"), small=small_pictures(plan.parser_images)
+    )
+    train(parser, parser_settings(plan.parser_images, plan.threads), out / "run-parser")
     settings = TrainingSettings(plan.finder_images, batch=16, warmup=400, save=1_000, threads=plan.threads)
     train(FinderTask(seen, plan.seed, encoder=str(out / "run-head")), settings, out / "run-finder")
 
 
 def exported(plan: Retraining, out: Path) -> dict[str, Any]:
-    """Measure the head network on held-out people, write both networks with their cards, and return the numbers."""
+    """Measure head network and parser on held-out people, write all networks with their cards, and return the numbers."""
     from ..manifests.config import to_plain
     from ..model.annotators.evaluation import calm, evaluate_head
     from ..model.annotators.export import averaged, export
+    from ..model.annotators.parsing import ParserTask, calm_parser, evaluate_parser
     from ..model.annotators.tasks import HeadTask
     from ..model.annotators.views import Views
 
     _, network, _ = averaged(out / "run-head")
-    found = {}
+    found: dict[str, Any] = {}
     for kind in ("cards", "grown"):
         task = calm(HeadTask(Views([out / "held-out" / kind]), seed=1))
         found[kind] = evaluate_head(network, task, plan.crops)
     card = {"data": to_plain(plan), "seed": plan.seed, "command": "annotators retrain"}
     factor = 0.5 * sum(numbers.pop("spread_factor") for numbers in found.values())
     export(out / "run-head", out / "exported", {**card, "held_out": found, "spread_factor": round(factor, 3)})
+    _, parser, _ = averaged(out / "run-parser")
+    parsed = {
+        kind: evaluate_parser(parser, calm_parser(ParserTask(Views([out / "held-out" / kind]), seed=1)), plan.crops)
+        for kind in ("cards", "grown", "dressed")
+    }
+    export(out / "run-parser", out / "exported", {**card, "held_out": parsed})
     export(out / "run-finder", out / "exported", card)
-    return found
+    return {"head": found, "parser": parsed}
 
 
 def retrain(plan: Retraining, out: Path) -> str:

@@ -18,7 +18,7 @@ from ...datasets.classes import mirror_landmarks, swap_sides
 from ...datasets.warp import apply, similarity
 from . import relighting
 from .grounds import ground, shape
-from .networks import CROP, MAPS
+from .networks import CROP
 from .views import View, warped
 
 _LUMA = np.array([[0.299], [0.587], [0.114]], dtype=np.float32)
@@ -44,6 +44,20 @@ class CropSettings:
     """Share of crops with something in front."""
     grounds: str = ""
     """Folder of pictures to use as grounds; empty for scikit-image's."""
+    size: int = CROP
+    """Side of the crops in pixels; class and alpha maps have half of it."""
+    grey: float = 0.12
+    """Share of black-and-white crops."""
+    dark: float = 0.0
+    """Share of crops darkened along a power."""
+    alike: float = 0.0
+    """Share of crops whose ground has the mean colour of the head's hair, skin or clothes."""
+    shadows: float = 0.0
+    """Share of crops with cast shadows: under chin, hair and hat, and across the head."""
+    glints: float = 0.0
+    """Share of crops whose glasses reflect and have edges: clear lenses without rims are not seen otherwise."""
+    stubble: bool = True
+    """Keep single pixels of hair amid skin, and of skin amid hair, in the class map; else they count to what is around them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +65,7 @@ class Crop:
     """One training example; lengths in half sides of the crop from its centre."""
 
     image: Pixels
-    """(128, 128, 3)."""
+    """(S, S, 3), S being `CropSettings.size`."""
     rotation: Floats
     """(3, 3) world to camera."""
     place: Floats
@@ -60,9 +74,9 @@ class Crop:
     """(68, 2); zeros where they are not known."""
     has_points: bool
     classes: Pixels
-    """(64, 64)."""
+    """(S / 2, S / 2)."""
     alpha: Array
-    """(64, 64) float32, 0 to 1."""
+    """(S / 2, S / 2) float32, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -128,26 +142,59 @@ def make_crop(random: np.random.Generator, view: View, other: View | None, setti
         other: another view, for a head behind; None for none.
         settings: how crops vary.
     """
-    geometry = draw_geometry(random, settings)
-    image, mask, parsing = lit_crop(random, view, geometry)
-    made = ground(random, CROP, settings.grounds).astype(np.float32)
+    geometry, size = draw_geometry(random, settings), settings.size
+    image, mask, parsing = lit_crop(random, view, geometry, size)
+    if settings.shadows and random.random() < settings.shadows:
+        image = relighting.shadowed(random, image, parsing)
+    made = ground(random, size, settings.grounds).astype(np.float32)
+    if settings.glints and random.random() < settings.glints:
+        image = relighting.glinting(random, image, parsing, made)
+    if settings.alike and random.random() < settings.alike:
+        made = relighting.alike(random, made, image, parsing)
     if other is not None:
         x, y = random.choice([-1.0, 1.0]) * random.uniform(0.35, 0.75), random.uniform(-0.4, 0.3)
         behind = CropGeometry(False, 0.0, geometry.scale * float(random.uniform(0.4, 1.1)), (x, y))
-        made = laid(random, made, *lit_crop(random, other, behind)[:2])
+        made = laid(random, made, *lit_crop(random, other, behind, size)[:2])
     made = laid(random, made, image, mask)
-    classes = parsing[::2, ::2].copy() if not geometry.mirror else swap_sides(parsing[::2, ::2])
-    alpha = mask.reshape(MAPS, 2, MAPS, 2).mean(axis=(1, 3)).astype(np.float32) / np.float32(255)
+    sides = parsing if settings.stubble else unspeckled(parsing)
+    classes = sides[::2, ::2].copy() if not geometry.mirror else swap_sides(sides[::2, ::2])
+    alpha = _halved(mask)
     if random.random() < settings.occluders:
         made, hidden = _occluded(random, made)
-        small = hidden.reshape(MAPS, 2, MAPS, 2).mean(axis=(1, 3)).astype(np.float32) / np.float32(255)
+        small = _halved(hidden)
         alpha = alpha * (1.0 - small)
         classes[small > 0.5] = 0
-    picture = worn(random, np.clip(made, 0, 255).astype(np.uint8))
-    half = CROP / 2.0
-    points = (geometry.points(view, CROP) - half) / half if view.points is not None else np.zeros((68, 2))
+    if settings.dark and random.random() < settings.dark:
+        made = np.float32(255) * (np.clip(made, 0, 255) / np.float32(255)) ** np.float32(random.uniform(1.2, 2.4))
+    picture = worn(random, np.clip(made, 0, 255).astype(np.uint8), settings.grey)
+    half = size / 2.0
+    points = (geometry.points(view, size) - half) / half if view.points is not None else np.zeros((68, 2))
     place = np.array([2.0 * geometry.shift[0], 2.0 * geometry.shift[1], math.log(geometry.scale)])
     return Crop(picture, geometry.rotation(view), place, points, view.points is not None, classes, alpha)
+
+
+def _halved(cover: Pixels) -> Array:
+    """Return (S / 2, S / 2) float32 means, 0 to 1, of an (S, S) coverage."""
+    half = cover.shape[0] // 2
+    return np.asarray(cover.reshape(half, 2, half, 2).mean(axis=(1, 3)).astype(np.float32) / np.float32(255))
+
+
+def unspeckled(parsing: Pixels) -> Pixels:
+    """Return a class map in which hair amid skin is skin, and skin amid hair is hair: stubble and the scalp between strands.
+
+    What is around a pixel is counted over 7 x 7 pixels of a map of 128, in proportion over others.
+    """
+    reach = 7 * parsing.shape[0] // CROP | 1
+    hair, skin = parsing == relighting.HAIR, parsing == relighting.SKIN
+    if not hair.any() or not skin.any():
+        return parsing
+    near_hair, near_skin = (
+        cv2.boxFilter(where.astype(np.float32), -1, (reach, reach), borderType=cv2.BORDER_REPLICATE) for where in (hair, skin)
+    )
+    out = parsing.copy()
+    out[hair & (near_skin > 0.55)] = relighting.SKIN
+    out[skin & (near_hair > 0.65)] = relighting.HAIR
+    return out
 
 
 def lit_crop(random: np.random.Generator, view: View, geometry: CropGeometry, size: int = CROP) -> tuple[Array, Pixels, Pixels]:
@@ -175,7 +222,7 @@ def laid(random: np.random.Generator, onto: Array, image: Array, mask: Pixels) -
 def _occluded(random: np.random.Generator, picture: Array) -> tuple[Array, Pixels]:
     """Draw one or two things in front; return the picture and (S, S) what they hide."""
     flat = np.clip(picture, 0, 255).astype(np.uint8)
-    paint, hidden = ground(random, CROP), np.zeros((CROP, CROP, 3), dtype=np.uint8)
+    paint, hidden = ground(random, len(flat)), np.zeros(flat.shape, dtype=np.uint8)
     white = np.full((1, 1, 3), 255, dtype=np.uint8)
     for _ in range(int(random.integers(1, 3))):
         canvas = np.zeros_like(hidden)
@@ -185,7 +232,7 @@ def _occluded(random: np.random.Generator, picture: Array) -> tuple[Array, Pixel
     return np.asarray(flat * (1.0 - cover) + paint * cover, dtype=np.float32), hidden[..., 0]
 
 
-def worn(random: np.random.Generator, image: Pixels) -> Pixels:
+def worn(random: np.random.Generator, image: Pixels, grey_share: float = 0.12) -> Pixels:
     """Wear a picture as cameras and the web do: colour, contrast, grey, blur, fewer pixels, noise, JPEG."""
     size = image.shape[0]
     out: Array = image.astype(np.float32)
@@ -193,13 +240,13 @@ def worn(random: np.random.Generator, image: Pixels) -> Pixels:
         gain = np.exp(random.normal(0.0, 0.12) + random.normal(0.0, 0.07, 3))
         contrast, lift = float(random.uniform(0.7, 1.35)), float(random.uniform(-25, 25))
         out = np.clip(((out - 128.0) * contrast + (128.0 + lift)) * gain.astype(np.float32), 0.0, 255.0)
-    if random.random() < 0.12:
+    if random.random() < grey_share:
         out = np.repeat(out @ _LUMA, 3, axis=2)
     elif random.random() < 0.3:
         grey = out @ _LUMA
         out = grey + (out - grey) * np.float32(random.uniform(0.3, 1.6))
     if random.random() < 0.3:
-        out = np.asarray(cv2.GaussianBlur(out, (0, 0), float(random.uniform(0.3, 1.6))))
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), float(random.uniform(0.3, 1.6)) * max(size / CROP, 1.0)))
     if random.random() < 0.35:
         small = max(24, int(size * random.uniform(0.3, 0.95)))
         out = np.asarray(cv2.resize(cv2.resize(out, (small, small), interpolation=cv2.INTER_AREA), (size, size)))

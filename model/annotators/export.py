@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from ...manifests.config import ConfigError
 from ...manifests.store import file_sha256, write_bytes, write_json
 from .checkpoint import CHECKPOINT, load_average, read
-from .networks import CROP, FinderNet, HeadNet
+from .networks import CROP, PARSER_CROP, FinderNet, HeadNet, ParserNet
 
 OPSET = 17
-NETWORKS: dict[str, type[HeadNet] | type[FinderNet]] = {"head": HeadNet, "finder": FinderNet}
+NETWORKS: dict[str, type[HeadNet] | type[ParserNet] | type[FinderNet]] = {
+    "head": HeadNet, "parser": ParserNet, "finder": FinderNet,
+}  # fmt: skip
 SMALLEST_HALVED = 64
 """Tensors with fewer numbers stay in full precision."""
 
@@ -35,6 +37,18 @@ class _Raw(nn.Module):
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         numbers, maps = self.network.raw(picture)
         return numbers, maps[:, :-1], maps[:, -1:].sigmoid()
+
+
+class _Maps(nn.Module):
+    """The parser's logits of classes, and coverage as a chance."""
+
+    def __init__(self, network: ParserNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        classes, cover = self.network(picture)
+        return classes, cover[:, None].sigmoid()
 
 
 class _Heat(nn.Module):
@@ -77,6 +91,9 @@ def onnx_bytes(name: str, network: nn.Module) -> bytes:
     if name == "head":
         wrapped: nn.Module = _Raw(network)  # type: ignore[arg-type]
         size, outputs, free = CROP, ["numbers", "classes", "alpha"], {0: "batch"}
+    elif name == "parser":
+        wrapped = _Maps(network)  # type: ignore[arg-type]
+        size, outputs, free = PARSER_CROP, ["classes", "alpha"], {0: "batch"}
     else:
         wrapped = _Heat(network)  # type: ignore[arg-type]
         size, outputs, free = 192, ["heat", "boxes"], {0: "batch", 2: "height", 3: "width"}

@@ -1,4 +1,5 @@
-"""The two annotator networks: `HeadNet` poses and parses the head in a crop, `FinderNet` marks every head in a picture.
+"""The three annotator networks: `HeadNet` poses the head in a loose crop, `ParserNet` gives the classes and the coverage of the
+head in a canonical crop, `FinderNet` marks every head in a picture.
 
 How they are trained is left to `training`, what their numbers mean for a photograph to `pipeline.annotators.heads`.
 """
@@ -20,6 +21,8 @@ NUM_POINTS = 68
 """iBUG landmarks."""
 MAPS = CROP // 2
 """Side of the class and alpha maps."""
+PARSER_CROP = 256
+"""Side in pixels of the canonical crops that `ParserNet` looks at; its maps have half of it."""
 FINDER_STRIDE = 8
 """Pixels of the picture per cell of the finder's maps."""
 
@@ -104,6 +107,37 @@ class HeadNet(nn.Module):
             rotation_of(numbers[:, :6]), numbers[:, 6], numbers[:, 7:10], points, numbers[:, 10 + 2 * NUM_POINTS :],
             maps[:, :-1], maps[:, -1],
         )  # fmt: skip
+
+
+class ParserNet(nn.Module):
+    """Classes and coverage of the head whose canonical crop a picture is: a U-Net on the encoder (Ronneberger et al. 2015).
+
+    Encoder and decoder are those of `HeadNet`, so that its weights start them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Encoder()
+        self.ups = nn.ModuleList([UpBlock(320, 112, 96), UpBlock(96, 40, 64), UpBlock(64, 24, 48), UpBlock(48, 16, 32)])
+        self.maps = nn.Conv2d(32, len(CLASSES) + 1, 3, padding=1)
+
+    def start_from(self, head: HeadNet) -> None:
+        """Take over the encoder and the decoder of a head network."""
+        known = head.state_dict()
+        self.load_state_dict({name: known[name] for name in self.state_dict()})
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, 19, H / 2, W / 2) logits of classes and (B, H / 2, W / 2) logits of coverage.
+
+        Args:
+            x: (B, 3, H, W) pictures normalised as Lite models are, sides multiples of 32; 256 at work.
+        """
+        features = self.encoder(x)
+        y = features[4]
+        for up, skip in zip(self.ups, (features[3], features[2], features[1], features[0]), strict=True):
+            y = up(y, skip)
+        maps = self.maps(y)
+        return maps[:, :-1], maps[:, -1]
 
 
 class FinderNet(nn.Module):

@@ -12,7 +12,8 @@ from ...datasets.arrays import Array, Pixels
 from ...datasets.classes import INDEX
 
 _LINEAR = (np.arange(256, dtype=np.float32) / 255.0) ** 2
-HAIR, CLOTH, HAT, SKIN = INDEX["hair"], INDEX["cloth"], INDEX["hat"], INDEX["skin"]
+HAIR, CLOTH, HAT, SKIN, NECK, GLASSES = (INDEX[name] for name in ("hair", "cloth", "hat", "skin", "neck", "glasses"))
+_FACE_PARTS = tuple(INDEX[name] for name in ("left_brow", "right_brow", "left_eye", "right_eye", "mouth"))
 _SKIN_LIKE = tuple(INDEX[name] for name in ("skin", "nose", "left_ear", "right_ear", "neck", "upper_lip", "lower_lip"))
 
 
@@ -161,3 +162,78 @@ def develop(random: np.random.Generator, lit: Array, covered: Array) -> Array:
     over = np.maximum(exposed - np.float32(0.8), 0.0)
     exposed = np.minimum(exposed, np.float32(0.8)) + np.float32(0.2) * over / (over + np.float32(0.2))
     return np.asarray(np.float32(255.0) * np.sqrt(np.clip(exposed, 0.0, 1.0)), dtype=np.float32)
+
+
+def shadowed(random: np.random.Generator, image: Array, parsing: Pixels) -> Array:
+    """Darken what lies under the chin, beside hair and under a hat, and what a soft edge cuts off, as shadows do.
+
+    Args:
+        random: what the shadows are drawn from.
+        image: (S, S, 3) float32 sRGB values of the lit head.
+        parsing: (S, S) classes, not yet mirrored.
+    """
+    size = image.shape[0]
+    shade = np.ones((size, size), dtype=np.float32)
+    receives = np.isin(parsing, (*_SKIN_LIKE, *_FACE_PARTS)).astype(np.float32)
+    casts = ((NECK, 0.6, (-0.05, 0.0)), (HAIR, 0.5, (-0.02, 0.05)), (HAT, 0.8, (0.02, 0.12)))
+    for kind, share, down in casts:
+        if random.random() > share or not (parsing == kind).any():
+            continue
+        move = np.array([[1.0, 0.0, size * random.normal(0.0, 0.02)], [0.0, 1.0, size * random.uniform(*down)]])
+        cast = cv2.warpAffine((parsing == kind).astype(np.float32), move, (size, size), borderMode=cv2.BORDER_REPLICATE)
+        soft = cv2.GaussianBlur(cast, (0, 0), size * float(random.uniform(0.004, 0.03)))
+        shade *= 1.0 - np.float32(random.uniform(0.15, 0.75)) * soft * receives
+    if random.random() < 0.4:
+        y, x = np.mgrid[-0.5 : 0.5 : size * 1j, -0.5 : 0.5 : size * 1j].astype(np.float32)
+        angle, bend = random.uniform(0, 2 * np.pi), random.normal(0.0, 1.5)
+        across = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle)) - np.float32(random.uniform(-0.15, 0.3))
+        across += np.float32(bend) * (y * np.float32(np.cos(angle)) - x * np.float32(np.sin(angle))) ** 2
+        depth, steep = np.float32(random.uniform(0.2, 0.7)), np.float32(random.uniform(8, 60))
+        shade *= 1.0 - depth * np.clip(across * steep + 0.5, 0.0, 1.0)
+    return np.asarray(image * shade[..., None], dtype=np.float32)
+
+
+def alike(random: np.random.Generator, ground: Array, image: Array, parsing: Pixels) -> Array:
+    """Bring an (S, S, 3) ground's mean colour to that of the head's hair, skin or clothes, and take off some of its contrast.
+
+    Args:
+        random: what is chosen from.
+        ground: float32 sRGB values.
+        image: the lit head, of the same size.
+        parsing: (S, S) classes.
+    """
+    where = parsing == (HAIR, HAIR, SKIN, CLOTH)[int(random.integers(4))]
+    if int(where.sum()) < 12:
+        return ground
+    mean, wanted = ground.mean(axis=(0, 1)), image[where].mean(axis=0) * np.float32(np.exp(random.normal(0.0, 0.15)))
+    return np.asarray((ground - mean) * np.float32(random.uniform(0.3, 1.0)) + wanted, dtype=np.float32)
+
+
+def glinting(random: np.random.Generator, image: Array, parsing: Pixels, around: Array) -> Array:
+    """Let glasses reflect what is around, a bright ramp or a tint, and give their lenses an edge.
+
+    Args:
+        random: what is drawn from.
+        image: (S, S, 3) float32 sRGB values of the lit head.
+        parsing: (S, S) classes.
+        around: (S, S, 3) float32 sRGB values of a ground.
+    """
+    where = (parsing == GLASSES).astype(np.float32)
+    if float(where.sum()) < 12.0:
+        return image
+    size = image.shape[0]
+    out, over = image, where[..., None]
+    if random.random() < 0.5:
+        out = out + np.float32(random.uniform(0.05, 0.35)) * over * around[::-1]
+    if random.random() < 0.5:
+        y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j].astype(np.float32)
+        angle = random.uniform(0, 2 * np.pi)
+        ramp = np.clip((x * np.cos(angle) + y * np.sin(angle)) * random.uniform(3, 25) + random.uniform(-8, 4), 0.0, 1.0)
+        out = out + (np.float32(random.uniform(20, 170)) * ramp.astype(np.float32))[..., None] * over
+    if random.random() < 0.3:
+        out = out * (1.0 - over * np.float32(random.uniform(0.05, 0.6)) * (1.0 - _tint(random, 0.4).clip(0.0, 1.0)))
+    if random.random() < 0.6:
+        inner = cv2.erode(where, np.ones((3, 3), dtype=np.uint8))
+        rim = cv2.GaussianBlur(where - inner, (0, 0), float(random.uniform(0.4, 0.9)))[..., None]
+        out = out + rim * (np.float32(random.uniform(0, 255)) - out) * np.float32(random.uniform(0.2, 0.9))
+    return np.asarray(out, dtype=np.float32)

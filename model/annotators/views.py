@@ -6,6 +6,7 @@ Everything stays encoded in memory and is decoded where it is drawn. What is mad
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +40,13 @@ class View:
 class Views:
     """All views of some folders of shards, by number."""
 
-    def __init__(self, folders: Sequence[str | Path], limit: int = 0) -> None:
+    def __init__(self, folders: Sequence[str | Path], limit: int = 0, each: int = 0) -> None:
         """Read the shards of the folders into memory.
 
         Args:
             folders: folders with .tar shards.
             limit: most views to keep; 0 for all.
+            each: most views to keep of one folder; 0 for all.
 
         Raises:
             ValueError: there is no view with camera, mask and classes.
@@ -52,10 +54,11 @@ class Views:
         self.members: list[dict[str, bytes]] = []
         self.keys: list[str] = []
         for folder in folders:
+            most = min(limit or sys.maxsize, len(self.keys) + each if each else sys.maxsize)
             for path in sorted(Path(folder).glob("*.tar")):
                 with path.open("rb") as file:
                     for key, members in iterate(file, path.name):
-                        if {"cam.json", "mask.png", "seg.png"} <= set(members) and not (limit and len(self.keys) >= limit):
+                        if {"cam.json", "mask.png", "seg.png"} <= set(members) and len(self.keys) < most:
                             self.keys.append(key)
                             self.members.append(members)
         if not self.keys:

@@ -1,4 +1,4 @@
-"""One command retrains both networks: every step runs on people rendered here, and a second call changes nothing."""
+"""One command retrains all networks: every step runs on people rendered here, and a second call changes nothing."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
     if not folder.is_dir():
         pytest.skip(f"no MakeHuman assets at {folder}")
     monkeypatch.setenv("SPHEREHEAD_ASSETS", str(folder))
-    plan = Retraining(cards=1, grown=1, held_out=1, images=32, finder_images=16, crops=8)
+    plan = Retraining(cards=1, grown=1, dressed=1, held_out=1, images=32, parser_images=32, finder_images=16, crops=8)
     told = json.loads(retrain(plan, tmp_path))
-    assert set(told) == {"cards", "grown"} and 0.0 < told["cards"]["mean_iou"] < 1.0
+    assert set(told["head"]) == {"cards", "grown"} and 0.0 < told["head"]["cards"]["mean_iou"] < 1.0
+    assert set(told["parser"]) == {"cards", "grown", "dressed"} and 0.0 < told["parser"]["dressed"]["all"]["mean_iou"] < 1.0
 
     def digests() -> dict[str, str]:
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "exported").iterdir()}
 
     first = digests()
-    assert set(first) == {"head.onnx", "head.json", "finder.onnx", "finder.json"}
-    for name in ("head", "finder"):
+    assert set(first) == {f"{name}.{kind}" for name in ("head", "parser", "finder") for kind in ("onnx", "json")}
+    for name in ("head", "parser", "finder"):
         card = json.loads((tmp_path / "exported" / f"{name}.json").read_text())
         assert card["sha256"] == first[f"{name}.onnx"] and card["data"]["grown"] == 1 and card["seed"] == plan.seed
     retrain(plan, tmp_path)

@@ -15,9 +15,9 @@ from spherehead.datasets.shards.codec import Encoding, camera_json, encode_grey,
 from spherehead.datasets.shards.tar import write_shard
 from spherehead.manifests.config import ConfigError
 from spherehead.model.annotators.checkpoint import read
-from spherehead.model.annotators.export import onnx_bytes
+from spherehead.model.annotators.export import NETWORKS, onnx_bytes
 from spherehead.model.annotators.lookalikes import with_lookalike
-from spherehead.model.annotators.networks import CROP, FinderNet, HeadNet
+from spherehead.model.annotators.networks import CROP, PARSER_CROP, HeadNet, ParserNet
 from spherehead.model.annotators.scenes import SceneSettings, make_scene, targets
 from spherehead.model.annotators.tasks import FinderTask, HeadTask
 from spherehead.model.annotators.training import TrainingSettings, train
@@ -106,22 +106,26 @@ def test_lookalikes_change_pictures_and_are_no_heads(views: Views) -> None:
         assert not scene.heat.any()
 
 
-@pytest.mark.parametrize("name", ["head", "finder"])
+@pytest.mark.parametrize("name", ["head", "parser", "finder"])
 def test_onnx_says_what_the_network_says(name: str) -> None:
     import onnxruntime
 
     torch.manual_seed(0)
-    network: HeadNet | FinderNet = (HeadNet() if name == "head" else FinderNet()).eval()
+    network = NETWORKS[name]().eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(parameter.half().float())  # the file's precision, so that the two can agree
     session = onnxruntime.InferenceSession(onnx_bytes(name, network))
-    picture = np.random.default_rng(0).normal(size=(2, 3, CROP, CROP)).astype(np.float32)
+    side = PARSER_CROP if name == "parser" else CROP
+    picture = np.random.default_rng(0).normal(size=(2, 3, side, side)).astype(np.float32)
     said = session.run(None, {"picture": picture})
     with torch.no_grad():
         if isinstance(network, HeadNet):
             numbers, maps = network.raw(torch.from_numpy(picture))
             wanted = [numbers, maps[:, :-1], maps[:, -1:].sigmoid()]
+        elif isinstance(network, ParserNet):
+            classes, cover = network(torch.from_numpy(picture))
+            wanted = [classes, cover[:, None].sigmoid()]
         else:
             maps = network(torch.from_numpy(picture))
             wanted = [maps[:, :1].sigmoid(), maps[:, 1:]]

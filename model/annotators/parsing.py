@@ -1,0 +1,198 @@
+"""What the parser learns, classes and coverage of the head in a canonical crop, and how well it does on held-out views.
+
+Crops come from `augmentation`, the loop around it is `training`; refining maps along a photograph's edges is left to
+`pipeline.annotators.heads`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...datasets.arrays import Array, Pixels
+from ...datasets.classes import CLASSES, INDEX, colourise
+from ...manifests.identity import rng
+from ..nets.efficientnet import load_imagenet
+from .augmentation import Crop, CropSettings, make_crop
+from .checkpoint import CHECKPOINT, load_average, read
+from .evaluation import BANDS, yaw_degrees
+from .losses import class_loss
+from .networks import PARSER_CROP, HeadNet, ParserNet
+from .tasks import normalised
+from .training import TrainingSettings
+from .views import Views
+
+CLASS_WEIGHTS = {
+    **dict.fromkeys(("left_brow", "right_brow", "left_eye", "right_eye", "upper_lip", "lower_lip", "mouth"), 2.0),
+    "left_ear": 1.5, "right_ear": 1.5, "glasses": 1.5,
+}  # fmt: skip
+"""Weights in the cross entropy; all others have 1. Small classes are also held up by the Dice term."""
+ALIGNED = CropSettings(
+    roll_degrees=6.0, free_roll=0.01, least_scale=0.85, most_scale=1.12, shift=0.03, others=0.2, occluders=0.12,
+    size=PARSER_CROP, grey=0.2, dark=0.15, alike=0.2, shadows=0.5, glints=0.7, stubble=False,
+)  # fmt: skip
+"""Crops about as `align` makes them, with the errors that it makes."""
+
+
+@dataclass
+class ParserTask:
+    """Classes and coverage of the head in a canonical crop."""
+
+    views: Views
+    seed: int = 0
+    crops: CropSettings = ALIGNED
+    weights: dict[str, float] = field(default_factory=lambda: {"classes": 1.0, "alpha": 0.5, "alpha_error": 1.0})
+    start: str = ""
+    """Folder of a run of the head or the parser task whose averaged weights are the first ones; empty for ImageNet weights."""
+    small: int = 0
+    """Number of the first pictures that are shown at `small_size`, where a picture costs less."""
+    small_size: int = 160
+    name: str = "parser"
+    _order: tuple[int, Array] | None = None
+
+    def network(self) -> nn.Module:
+        """Return the network, started from an earlier run's average, else from ImageNet weights where they are installed."""
+        torch.manual_seed(self.seed)
+        network = ParserNet()
+        path = Path(self.start) / CHECKPOINT
+        if not self.start:
+            load_imagenet(network.encoder)
+        elif read(path)[0] == self.name:
+            load_average(path, network)
+        else:
+            head = HeadNet()
+            load_average(path, head)
+            network.start_from(head)
+        return network
+
+    def chosen(self, number: int) -> int:
+        """Return the view of a crop by number: each pass shows every view once, in an order of its own."""
+        passed, place = divmod(number, len(self.views))
+        if self._order is None or self._order[0] != passed:
+            self._order = passed, np.random.default_rng([self.seed, passed]).permutation(len(self.views))
+        return int(self._order[1][place])
+
+    def crop(self, number: int) -> Crop:
+        """Make a training crop by number."""
+        random = rng(self.seed, str(number), "parser-crop")
+        other = self.views.view(int(random.integers(len(self.views)))) if random.random() < self.crops.others else None
+        crops = replace(self.crops, size=self.small_size) if number < self.small else self.crops
+        return make_crop(random, self.views.view(self.chosen(number)), other, crops)
+
+    def batch(self, numbers: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return pictures and truth of samples by number; numbers on both sides of `small` cannot share a batch."""
+        small = [number < self.small for number in numbers]
+        if any(small) and not all(small):
+            numbers = [max(number, self.small) for number in numbers]
+        crops = [self.crop(number) for number in numbers]
+        truth = {
+            "rotation": torch.from_numpy(np.stack([crop.rotation for crop in crops])).float(),
+            "classes": torch.from_numpy(np.stack([crop.classes for crop in crops])).long(),
+            "alpha": torch.from_numpy(np.stack([crop.alpha for crop in crops])).float(),
+        }
+        return normalised(np.stack([crop.image for crop in crops])), truth
+
+    def losses(self, network: nn.Module, pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weighted terms: cross entropy and Dice of classes, cross entropy and absolute error of coverage."""
+        weights = torch.ones(len(CLASSES))
+        weights[[INDEX[name] for name in CLASS_WEIGHTS]] = torch.tensor(list(CLASS_WEIGHTS.values()))
+        logits, cover = network(pictures)
+        terms = {
+            "classes": class_loss(logits, truth["classes"], weights),
+            "alpha": F.binary_cross_entropy_with_logits(cover, truth["alpha"]),
+            "alpha_error": (cover.sigmoid() - truth["alpha"]).abs().mean(),
+        }
+        return {name: self.weights[name] * term for name, term in terms.items()}
+
+    @torch.no_grad()
+    def sheet(self, network: nn.Module, numbers: list[int]) -> Pixels:
+        """Draw pictures, classes said, classes of the truth, coverage said."""
+        crops = [self.crop(number) for number in numbers]
+        logits, cover = network(normalised(np.stack([crop.image for crop in crops])))
+        columns = []
+        for index, crop in enumerate(crops):
+            maps = [logits[index].argmax(0).numpy().astype(np.uint8), crop.classes]
+            drawn = [cv2.resize(colourise(classes), (256, 256), interpolation=cv2.INTER_NEAREST) for classes in maps]
+            soft = np.asarray(255.0 * cover[index].sigmoid().numpy(), dtype=np.uint8)
+            grey = np.repeat(cv2.resize(soft, (256, 256))[..., None], 3, axis=2)
+            columns.append(np.vstack([cv2.resize(crop.image, (256, 256)), *drawn, grey]))
+        return np.hstack(columns)
+
+
+def small_pictures(images: int) -> int:
+    """Return how many of a run's pictures are shown small first: about six in ten, whole batches."""
+    batch = TrainingSettings.batch
+    return int(0.615 * images) // batch * batch
+
+
+def parser_settings(images: int, threads: int = 1, max_seconds: float = 0.0) -> TrainingSettings:
+    """Return how a parser is trained on a number of pictures."""
+    warmup = min(800, images // 4)
+    return TrainingSettings(
+        images, batch=16, warmup=warmup, decay=0.5, ema=0.997, save=2_000, threads=threads, max_seconds=max_seconds
+    )
+
+
+@torch.no_grad()
+def evaluate_parser(network: nn.Module, task: ParserTask, count: int, batch: int = 16) -> dict[str, Any]:
+    """Return numbers over `count` crops of a task's views.
+
+    Args:
+        network: a `ParserNet`; it is put into evaluation mode.
+        task: on held-out views; its crops' settings decide how hard they are.
+        count: crops.
+        batch: crops at once.
+
+    Returns:
+        Over "all" and by band of yaw "num", "iou" by class and "mean_iou" over the classes there; and "alpha_soft_error", the
+        mean absolute error of coverage where its truth is between 0.05 and 0.95.
+    """
+    network.eval()
+    counts = {name: np.zeros((2, len(CLASSES))) for name in ("all", *(band for band, _, _ in BANDS))}
+    nums, soft = dict.fromkeys(counts, 0), list[float]()
+    for start in range(0, count, batch):
+        pictures, truth = task.batch(list(range(start, min(start + batch, count))))
+        logits, cover = network(pictures)
+        classes, wanted = logits.argmax(1).numpy(), truth["classes"].numpy()
+        for index, yaw in enumerate(np.abs(yaw_degrees(truth["rotation"].numpy()))):
+            overlap, union = shared(classes[index], wanted[index])
+            for name in ("all", next(name for name, low, high in BANDS if low <= yaw < high)):
+                counts[name] += np.stack([overlap, union])
+                nums[name] += 1
+        edge = (truth["alpha"] > 0.05) & (truth["alpha"] < 0.95)
+        soft.append(float((cover.sigmoid() - truth["alpha"]).abs()[edge].mean()))
+    return {
+        **{name: {"num": nums[name], **ious(*counts[name])} for name in counts if nums[name]},
+        "alpha_soft_error": round(float(np.mean(soft)), 3),
+    }
+
+
+def shared(first: Array, second: Array) -> tuple[Array, Array]:
+    """Return the (19,) numbers of pixels of each class in both maps, and in either."""
+    kinds = len(CLASSES)
+    table = np.bincount(first.astype(np.int64).ravel() * kinds + second.ravel(), minlength=kinds * kinds).reshape(kinds, kinds)
+    overlap = np.diagonal(table)
+    return overlap, table.sum(axis=0) + table.sum(axis=1) - overlap
+
+
+def ious(overlap: Array, union: Array) -> dict[str, Any]:
+    """Return the intersection over union by name of the classes that are there, and their mean."""
+    there = union > 0
+    found = {name: round(float(overlap[kind] / union[kind]), 3) for kind, name in enumerate(CLASSES) if there[kind]}
+    return {"iou": found, "mean_iou": round(float((overlap[there] / union[there]).mean()), 3)}
+
+
+def calm_parser(task: ParserTask) -> ParserTask:
+    """Return a task whose crops are as the pipeline makes them: upright, near the canonical place, nothing in front."""
+    crops = replace(
+        task.crops, roll_degrees=4.0, free_roll=0.0, least_scale=0.95, most_scale=1.05, shift=0.02, occluders=0.0,
+        grey=0.12, dark=0.0, alike=0.0, shadows=0.0, glints=0.0, stubble=True,
+    )  # fmt: skip
+    return ParserTask(task.views, task.seed, crops, task.weights)
