@@ -209,6 +209,8 @@ class Sample:
     """(S, S) uint8 soft matte of the head and shoulders: 0 background, 255 head."""
     parsing: Pixels | None = None
     """(S, S) uint8 class map, see `classes.CLASSES`."""
+    depth: Array | None = None
+    """(S, S) float32 distance along the optical axis in world units, 0 where unknown: rendered heads only, where asked for."""
     mesh: Array | None = None
     """(478, 3) float32 face mesh in crop pixels, where a face was seen."""
     landmarks: Array | None = None

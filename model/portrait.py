@@ -29,7 +29,8 @@ class Portrait:
     parsing: torch.Tensor | None = None
     """(B, P, r, r) class probabilities in the order of `nets.parsing.SEMANTICS`."""
     depth: torch.Tensor | None = None
-    """(B, 1, r, r) distance from the camera in world units; generated pictures only."""
+    """(B, 1, r, r) distance from the camera along the ray in world units; of pictures of the data where exact maps were asked
+    for, then 0 where it is unknown."""
     features: torch.Tensor | None = None
     """(B, F, r, r) composed features behind raw and parsing; generated pictures only, if asked for."""
 

@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 
 from ...manifests.config import canonical_json
-from ..arrays import Pixels
+from ..arrays import Array, Pixels
 from ..camera import Camera
+from ..depth import MEMBER as DEPTH
+from ..depth import decode_depth, encode_depth
 from ..images.grey_png import open_grey
 from ..sample import Sample
 
@@ -102,7 +104,7 @@ def _shortest(value: np.float32) -> str:
 
 
 def encode_members(sample: Sample, encoding: Encoding) -> dict[str, bytes]:
-    """Encode a sample's picture, mask, class map and camera; the JSON member is added when the set is packed.
+    """Encode a sample's picture, mask, class map, depth map and camera; the JSON member is added when the set is packed.
 
     Raises:
         ValueError: the sample has no image.
@@ -112,6 +114,8 @@ def encode_members(sample: Sample, encoding: Encoding) -> dict[str, bytes]:
         members["mask.png"] = encode_grey(sample.mask)
     if sample.parsing is not None:
         members["seg.png"] = encode_grey(sample.parsing)
+    if sample.depth is not None:
+        members[DEPTH] = encode_depth(sample.depth)
     if sample.camera is not None:
         members["cam.json"] = camera_json(sample.camera)
     return members
@@ -134,6 +138,8 @@ class Decoded:
     camera: Camera | None
     record: dict[str, Any]
     """The JSON member."""
+    depth: Array | None = None
+    """(S, S) float32 distance along the optical axis in world units, 0 where unknown; rendered heads only."""
 
 
 def decode_members(key: str, members: Mapping[str, bytes]) -> Decoded:
@@ -152,10 +158,12 @@ def decode_members(key: str, members: Mapping[str, bytes]) -> Decoded:
         mask = decode_grey(members[name]) if name in members else None
         name = "seg.png"
         parsing = decode_grey(members[name]) if name in members else None
+        name = DEPTH
+        depth = decode_depth(members[name]) if name in members else None
         name = "cam.json"
         camera = Camera.from_label(np.array(json.loads(members[name]))) if name in members else None
         name = "json"
         record = json.loads(members[name]) if name in members else {}
     except ValueError as error:
         raise ValueError(f"sample {key}, member {name}: {error}") from error
-    return Decoded(key, image, mask, parsing, camera, record)
+    return Decoded(key, image, mask, parsing, camera, record, depth)

@@ -17,16 +17,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ..arrays import Array, Floats, Pixels
 from ..camera import Camera
 from ..canonical_face import IBUG_VERTICES
+from ..depth import decode_depth, encode_depth
 from .codec import IMAGE_SUFFIXES, Encoding, camera_json, decode_grey, decode_image, encode_grey, encode_image
 
-DEPTH_UNIT = 1e-3
-"""World units of one step of `depth.png`."""
 OCCLUDER = 255
 """Value of `who.png` where something hides the people."""
 OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
@@ -132,7 +130,7 @@ class Photograph:
     who: Pixels
     """(S, S) uint8: 0 nobody, k head k - 1, `OCCLUDER`."""
     depth: Array
-    """(S, S) float32 world units along the optical axis; infinity where nobody is. In steps of `DEPTH_UNIT` once read back."""
+    """(S, S) float32 world units along the optical axis; infinity where nobody is. In steps of a thousandth once read back."""
     alphas: tuple[Pixels, ...]
     """(S, S) uint8 for each head: how much of a pixel is of it and seen."""
     heads: tuple[HeadLabel, ...]
@@ -151,17 +149,13 @@ def photograph_members(photo: Photograph, picture: bytes | None = None, lossless
         lossless: encode the picture as PNG.
     """
     suffix: Any = "png" if lossless else "jpg"
-    steps = np.where(np.isfinite(photo.depth), np.clip(np.rint(photo.depth / DEPTH_UNIT), 1, 65535), 0).astype(np.uint16)
-    done, depth = cv2.imencode(".png", steps, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not done:
-        raise ValueError(f"OpenCV could not encode a {steps.shape} depth map")
     stacked = np.stack([head.points for head in photo.heads]) if photo.heads else np.zeros((0, 478, 4))
     points = io.BytesIO()
     np.save(points, stacked.astype("<f4"), allow_pickle=False)
     members = {
         suffix: picture if picture is not None else encode_image(photo.image, Encoding(suffix)),
         "mask.png": encode_grey(photo.mask), "seg.png": encode_grey(photo.parsing), "who.png": encode_grey(photo.who),
-        "depth.png": bytes(depth), "points.npy": points.getvalue(),
+        "depth.png": encode_depth(photo.depth), "points.npy": points.getvalue(),
     }  # fmt: skip
     if len(photo.heads) > 1:
         members |= {f"alpha{index}.png": encode_grey(alpha) for index, alpha in enumerate(photo.alphas)}
@@ -182,10 +176,8 @@ def decode_photograph(key: str, members: Mapping[str, bytes]) -> Photograph:
         for name in ("mask.png", "seg.png", "who.png"):
             greys[name] = decode_grey(members[name])
         name = "depth.png"
-        steps = cv2.imdecode(np.frombuffer(members[name], dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-        if steps is None or steps.dtype != np.uint16:
-            raise ValueError("expected a 16-bit grey PNG")
-        depth = np.where(steps > 0, steps * np.float32(DEPTH_UNIT), np.float32(np.inf)).astype(np.float32)
+        depth = decode_depth(members[name])
+        depth = np.where(depth > 0, depth, np.float32(np.inf)).astype(np.float32)
         name = "points.npy"
         points = np.load(io.BytesIO(members[name]), allow_pickle=False)
         name = "json"

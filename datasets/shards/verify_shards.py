@@ -21,10 +21,12 @@ from ...manifests.schema import COLUMNS
 from ...manifests.store import Header, ShardEntry, file_sha256
 from ..camera import Camera
 from ..classes import CLASSES
+from ..depth import MEMBER as DEPTH
+from ..depth import decode_depth
 from .codec import IMAGE_SUFFIXES, decode_grey, decode_image
 from .tar import ShardError, iterate, packed_size
 
-MEMBERS = ("mask.png", "seg.png", "cam.json", "json", *IMAGE_SUFFIXES)
+MEMBERS = ("mask.png", "seg.png", DEPTH, "cam.json", "json", *IMAGE_SUFFIXES)
 """What a sample may consist of."""
 PHOTOGRAPH_MEMBERS = re.compile(r"who\.png|depth\.png|points\.npy|alpha\d\.png")
 """What a photograph with several heads may have beside them, see `photographs`."""
@@ -175,11 +177,12 @@ def _check_pixels(
 ) -> Iterator[tuple[str, str, str]]:
     """Check class ids and that all pictures of the sample decode and have one size."""
     shapes: dict[str, tuple[int, int]] = {}
-    for name in ("seg.png", "mask.png", suffix):
+    for name in ("seg.png", "mask.png", DEPTH, suffix):
         if name not in members or (name != "seg.png" and not deep):
             continue
         try:
-            pixels = decode_image(members[name]) if name == suffix else decode_grey(members[name])
+            decode = {suffix: decode_image, DEPTH: decode_depth}.get(name, decode_grey)
+            pixels = decode(members[name])
         except ValueError as error:
             yield "decode", f"a picture in .{name}", str(error)
             continue
@@ -194,7 +197,7 @@ def _check_pixels(
             digest = hashlib.sha256(pixels.tobytes()).hexdigest()
             if digest != row["pixel_sha256"]:
                 yield "image", f"pixels with sha256 {row['pixel_sha256']}", digest
-    for name in ("mask.png", "seg.png"):
+    for name in ("mask.png", "seg.png", DEPTH):
         if name in members and name not in shapes and len(members[name]) >= 24:  # the PNG header says it without decoding
             width, height = (int.from_bytes(members[name][at : at + 4], "big") for at in (16, 20))
             shapes[name] = (height, width)

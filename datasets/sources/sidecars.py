@@ -1,4 +1,4 @@
-"""What a source says of a photograph beside its pixels - camera, mask, class map - read and checked before anyone trusts it.
+"""What a source says of a photograph beside its pixels - camera, mask, class map, depth - read and checked before use.
 
 Finding the bytes is `sources`' business; a thing that does not fit its picture refuses the picture, it is never mended in
 silence and never paired with another.
@@ -14,6 +14,7 @@ from ...manifests.config import brief
 from ..arrays import Array, Pixels
 from ..camera import Camera, CameraError
 from ..classes import CLASSES, MIRROR_PAIRS
+from ..depth import UNIT
 from ..images import formats
 from ..images.colour import to_eight_bits
 from ..images.decode import read_header
@@ -37,7 +38,8 @@ def load_sidecars(source: Source, image: SourceImage, size: tuple[int, int], fre
         free_k: allow cameras with other than the canonical intrinsics.
 
     Returns:
-        Those of "camera" (Camera), "mask" ((H, W) uint8, 0 to 255) and "parsing" ((H, W) uint8, class ids) that the source has.
+        Those of "camera" (Camera), "mask" ((H, W) uint8, 0 to 255), "parsing" ((H, W) uint8, class ids) and "depth" ((H, W)
+        float32, see `depth`) that the source has.
 
     Raises:
         Drop: sidecar_mismatch or camera_invalid, with what was expected and a hint.
@@ -52,6 +54,9 @@ def load_sidecars(source: Source, image: SourceImage, size: tuple[int, int], fre
     data = source.sidecar(image, "parsing")
     if data is not None:
         found["parsing"] = read_parsing(data, size)
+    data = source.sidecar(image, "depth")
+    if data is not None:
+        found["depth"] = read_depth(data, size)
     return found
 
 
@@ -140,6 +145,19 @@ def read_parsing(data: bytes, size: tuple[int, int]) -> Pixels:
         pairs = ", ".join(f"{left} and {right}" for left, right in MIRROR_PAIRS)
         raise Drop("sidecar_mismatch", f"parsing: left and right look swapped (left is the subject's): exchange {pairs}")
     return np.asarray(values, dtype=np.uint8)
+
+
+def read_depth(data: bytes, size: tuple[int, int]) -> Array:
+    """Read a depth map: 16-bit grey PNG, thousandths of a world unit along the optical axis, 0 where nothing is known.
+
+    Raises:
+        Drop: sidecar_mismatch where it is another picture or of another size.
+    """
+    values, _ = _plane("depth", data, size)
+    if values.ndim != 2 or values.dtype != np.uint16:
+        kind = f"{values.dtype} of shape {values.shape}"
+        raise Drop("sidecar_mismatch", f"depth: expected thousandths of a world unit in 16-bit grey, got {kind}")
+    return np.asarray(values * np.float32(UNIT), dtype=np.float32)
 
 
 def _plane(kind: str, data: bytes, size: tuple[int, int]) -> tuple[Array, Header]:

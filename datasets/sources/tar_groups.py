@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
+from ..depth import MEMBER as DEPTH
 from ..tar_members import Member
 from .names import PICTURES
 
-SIDECARS = {"mask": "mask.png", "parsing": "seg.png", "camera": "cam.json", "record": "json"}
+SIDECARS = {"mask": "mask.png", "parsing": "seg.png", "depth": DEPTH, "camera": "cam.json", "record": "json"}
 """Kind of sidecar -> its suffix."""
 
 

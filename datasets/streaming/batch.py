@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ..arrays import Pixels
+from ..arrays import Array, Pixels
 from ..classes import UNLABELLED, swap_sides
+from ..depth import MEMBER as DEPTH
+from ..depth import decode_depth
 from ..shards.codec import IMAGE_SUFFIXES, decode_grey
 from ..tar_members import walk_bytes
 
@@ -41,6 +43,8 @@ class Batch:
     """(B, S, S) uint8, 0 background to 255 head; None where a set has no masks."""
     parsing: Tensor | None
     """(B, S, S) uint8 classes, `UNLABELLED` where nobody labelled; None where no set has class maps."""
+    depth: Tensor | None
+    """(B, S, S) float32 distance along the optical axis in world units, 0 where unknown; None unless asked for."""
     subject: Tensor
     """(B,) int64 number of the person, the same for all views of it."""
     synthetic: Tensor
@@ -56,13 +60,17 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def _shape(self) -> Shape:
+        parts = (self.mask, self.parsing, self.depth)
+        return Shape(len(self), self.image.shape[1], *(part is not None for part in parts))
+
     def __reduce__(self) -> tuple[Any, ...]:
-        shape = Shape(len(self), self.image.shape[1], self.mask is not None, self.parsing is not None)
+        shape = self._shape()
         return batch_in, (self._memory(shape), shape, self.ids, self.number, self.skipped)
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory, from which copies to a GPU need not wait."""
-        shape = Shape(len(self), self.image.shape[1], self.mask is not None, self.parsing is not None)
+        shape = self._shape()
         return batch_in(self._memory(shape).pin_memory(), shape, self.ids, self.number, self.skipped)
 
     def _memory(self, shape: Shape) -> Tensor:
@@ -81,6 +89,7 @@ class Shape:
     resolution: int
     has_mask: bool
     has_parsing: bool
+    has_depth: bool = False
 
     @property
     def num_bytes(self) -> int:
@@ -95,6 +104,7 @@ def _layout(shape: Shape) -> tuple[dict[str, tuple[slice, tuple[int, ...], str]]
     wanted: list[tuple[str, tuple[int, ...], str, int]] = [("image", (*pixels, 3), "uint8", 1)]
     wanted += [("mask", pixels, "uint8", 1)] if shape.has_mask else []
     wanted += [("parsing", pixels, "uint8", 1)] if shape.has_parsing else []
+    wanted += [("depth", pixels, "float32", 4)] if shape.has_depth else []
     wanted += [
         ("camera", (shape.batch, 25), "float32", 4), ("subject", (shape.batch,), "int64", 8),
         ("synthetic", (shape.batch,), "bool", 1), ("mirrored", (shape.batch,), "bool", 1),
@@ -110,7 +120,7 @@ def batch_in(memory: Tensor, shape: Shape, ids: tuple[str, ...], number: int, sk
     """Return the batch whose tensors lie in `memory`, (n,) uint8 of the shape's bytes."""
     import torch
 
-    views: dict[str, Any] = {"mask": None, "parsing": None}
+    views: dict[str, Any] = {"mask": None, "parsing": None, "depth": None}
     for name, (part, size, kind) in _layout(shape)[0].items():
         views[name] = memory[part].view(getattr(torch, kind)).view(size)
     return Batch(**views, ids=ids, number=number, skipped=skipped)
@@ -160,6 +170,7 @@ class Places:
     """(S, S, 3)."""
     mask: Pixels | None
     parsing: Pixels | None
+    depth: Array | None = None
 
 
 def picture_of(members: dict[str, memoryview], digest: int = 0) -> Pixels:
@@ -210,6 +221,23 @@ def fill(members: dict[str, memoryview], digest: int, mirrored: bool, places: Pl
                 cv2.LUT(places.parsing, _OTHER_SIDE, dst=places.parsing)
         else:
             places.parsing[...] = UNLABELLED
+    if places.depth is not None:
+        places.depth[...] = _depth(members, size, places.depth.shape[0], mirrored)
+
+
+def _depth(members: dict[str, memoryview], size: tuple[int, int], resolution: int, mirrored: bool) -> Array:
+    """Return a sample's depth map at a resolution: the middle pixel of each block, 0 everywhere where it has none."""
+    if DEPTH not in members:
+        return np.zeros((resolution, resolution), dtype=np.float32)
+    try:
+        depth = decode_depth(members[DEPTH])
+    except ValueError as error:
+        raise ValueError(f"its {DEPTH} does not decode: {error}") from error
+    if depth.shape != size:
+        raise ValueError(f"its {DEPTH} is {depth.shape[1]} x {depth.shape[0]}, its picture {size[1]} x {size[0]}")
+    factor = shrink_factor(size, resolution)
+    small = depth[factor // 2 :: factor, factor // 2 :: factor]
+    return small[:, ::-1] if mirrored else small
 
 
 def _grey(data: memoryview, size: tuple[int, int], name: str, place: Pixels) -> Pixels:

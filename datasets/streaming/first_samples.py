@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arrays import Pixels
+from ..depth import MEMBER as DEPTH
 from ..shards.storage import DataError, Source
 from .batch import members_of, picture_of, shrink_factor
 from .index import Rows
@@ -26,9 +27,9 @@ def look_at_sets(sources: Sequence[Source], rows: Rows, settings: StreamSettings
     """Read the first sample of each set, and return whether all sets have masks and any has class maps.
 
     Raises:
-        DataError: pictures of a size that does not fit, or no masks or class maps where they are needed.
+        DataError: pictures of a size that does not fit, or no masks, class maps or depth maps where they are needed.
     """
-    masks, maps = [], []
+    masks, maps, depths = [], [], []
     for number, source in enumerate(sources):
         key, members, image = _first_sound(number, source, rows)
         try:
@@ -37,10 +38,14 @@ def look_at_sets(sources: Sequence[Source], rows: Rows, settings: StreamSettings
             raise DataError(f"{source.place}: sample {key}: {error}") from error
         masks.append("mask.png" in members)
         maps.append("seg.png" in members)
+        depths.append(DEPTH in members)
         for what, needed, found in (("masks", settings.need_mask, masks), ("class maps", settings.need_parsing, maps)):
             if needed and not found[-1]:
                 without = ", or train with --no-parsing" if what == "class maps" else ""
                 raise DataError(f"{source.place} has no {what}, which this training needs; build it with their stage{without}")
+    if settings.read_depth and not any(depths):
+        places = ", ".join(source.place for source in sources)
+        raise DataError(f"{places}: no depth maps, which this training needs; build from makehuman: with depth=true")
     return settings.read_mask and all(masks), settings.read_parsing and any(maps)
 
 

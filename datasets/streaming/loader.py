@@ -74,6 +74,8 @@ class StreamSettings:
     """Decode masks where there are any; False saves their time."""
     read_parsing: bool = True
     """Decode class maps where there are any."""
+    read_depth: bool = False
+    """Decode depth maps; samples without one have 0 everywhere."""
 
     def __post_init__(self) -> None:
         low = [name for name in ("batch", "resolution", "lanes", "window", "piece") if getattr(self, name) < 1]
@@ -143,7 +145,7 @@ class ShardStream:
     @property
     def shape(self) -> Shape:
         """What a micro-batch holds."""
-        return Shape(self.settings.batch, self.settings.resolution, self.has_mask, self.has_parsing)
+        return Shape(self.settings.batch, self.settings.resolution, self.has_mask, self.has_parsing, self.settings.read_depth)
 
     def __getitem__(self, number: int) -> Batch:
         """Return micro-batch `number`, in memory of its own."""
@@ -165,11 +167,11 @@ class ShardStream:
         settings, rows = self.settings, self._rows
         batch = batch_in(memory, self.shape, (), number, ())
         image = batch.image.numpy()
-        mask, parsing = (None if part is None else part.numpy() for part in (batch.mask, batch.parsing))
+        maps = [None if part is None else part.numpy() for part in (batch.mask, batch.parsing, batch.depth)]
         chosen: list[int] = []
         skipped: list[str] = []
         for slot in range(settings.batch):
-            into = Places(image[slot], None if mask is None else mask[slot], None if parsing is None else parsing[slot])
+            into = Places(image[slot], *(None if part is None else part[slot] for part in maps))
             chosen.append(self._fill(window, place.first + slot, into, skipped))
         picked, mirrored = window.rows[chosen], window.mirrored[chosen]
         labels = rows.camera[picked]

@@ -33,6 +33,7 @@ from ..evaluation.evaluation import SIDES, Distances, Evaluation, EvaluationSett
 from ..evaluation.faces import BACK_DEGREES, FRONT_DEGREES, FaceCount, FaceRates, FaceScore, calibrated, count, prepared
 from ..evaluation.features import Features, features_of
 from ..evaluation.front_back_similarity import MirrorSummary, mirror_scores, summarise
+from ..evaluation.known_persons import PersonSummary, rebuilt_persons
 from ..evaluation.reading import HeadReader, ReadingSummary, ReadView, summarise_readings
 from ..generator import Generator
 from ..store import load_generator
@@ -83,6 +84,8 @@ class RunScores:
     """Seconds a picture, mean over the pictures for the distances."""
     peak_bytes: int | None = None
     """Most memory of the process so far, or of the device."""
+    persons: PersonSummary | None = None
+    """Rebuilt views of the persons that it learned from."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def evaluate(
         rows.append(
             _of_run(name, folder, generator, rendering, evaluation, face_score, threshold, resolution, settings, reader)
         )
+        rows[-1] = dataclasses.replace(rows[-1], persons=rebuilt_persons(generator, folder, data, rendering))
         grids.append(f"{name}.png")
         write_png(out / grids[-1], _grid(generator, rendering, settings))
     scores = Scores(tuple(map(str, data)), features.name, threshold, settings, tuple(rows))
@@ -266,6 +270,7 @@ def _peak(generator: Generator) -> int:
 HEAD = (
     "run", "pictures", "Frechet all / front / back", "kernel", "precision", "recall", "mirror: luminance", "detail",
     "face parts behind", "faces in front", "faces behind", "whole faces in front", "behind", "rotation off", "classes (IoU)",
+    "known persons: PSNR", "mask IoU", "depth off",
     "s a picture", "peak memory",
 )  # fmt: skip
 """Columns of the table."""
@@ -294,6 +299,10 @@ def _cells(row: RunScores) -> Iterator[str]:
         yield "-" if whole is None else f"{100 * whole.rate:.1f} % of {whole.total}"
     yield "-" if reading is None else f"{reading.degrees:.1f} deg"
     yield "-" if reading is None or math.isnan(reading.class_iou) else f"{reading.class_iou:.2f}"
+    persons = row.persons
+    yield "-" if persons is None else f"{persons.psnr:.1f} dB"
+    yield "-" if persons is None or math.isnan(persons.mask_iou) else f"{persons.mask_iou:.3f}"
+    yield "-" if persons is None or math.isnan(persons.depth_cm) else f"{persons.depth_cm:.1f} cm"
     yield "-" if row.seconds is None else f"{row.seconds:.3f}"
     yield "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:,.0f} MiB"
 

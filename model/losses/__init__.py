@@ -9,13 +9,14 @@ from .r1 import R1
 from .shift import CameraShift
 from .term import LossTerm, register_term
 from .vico import ViCo
-from .views import ClassAgreement, MaskAgreement, Perceptual, Reconstruction, StylePrior
+from .views import ClassAgreement, DepthAgreement, MaskAgreement, Perceptual, Reconstruction, StylePrior
 
 __all__ = [
     "R1",
     "CameraShift",
     "ClassAgreement",
     "DensitySmoothness",
+    "DepthAgreement",
     "DiscriminatorAdversarial",
     "GeneratorAdversarial",
     "LabellerFit",

@@ -34,6 +34,8 @@ class LossTerm(ABC):
 
     wants_views: ClassVar[bool] = False
     """Whether it compares rebuilt views of known persons; other terms belong to the game of generator and discriminator."""
+    wants_depth: ClassVar[bool] = False
+    """Whether it compares with exact depth maps, which are then read."""
 
     def __post_init__(self) -> None:
         if self.every < 1:

@@ -124,6 +124,31 @@ class MaskAgreement(ViewTerm):
 
 @register_term
 @dataclass(frozen=True)
+class DepthAgreement(ViewTerm):
+    """L1 of the rendered mean distance along each ray against the exact one, where a surface is known.
+
+    Pixels at the outline, whose ray may pass the head, are weighted by the exact mask.
+    """
+
+    kind: Literal["depth_agreement"] = "depth_agreement"
+    """Tells the terms apart in a file."""
+    wants_depth: ClassVar[bool] = True
+
+    def __call__(self, step: Step) -> Tensor:
+        """Return the mean over pictures of the mean over known pixels, in world units; pictures without a map count as 0."""
+        views = step.views
+        if not len(views.rows):
+            return step.camera.new_zeros(())
+        if views.made.depth is None or views.wanted.depth is None:
+            raise ValueError("expected data with exact depth maps, got none; leave out the term depth_agreement")
+        weight = (views.wanted.depth > 0).float()
+        if views.wanted.mask is not None:
+            weight = weight * views.wanted.mask.clamp(0, 1)
+        return self._mean(weighted((views.made.depth.float() - views.wanted.depth).abs(), weight), step)
+
+
+@register_term
+@dataclass(frozen=True)
 class ClassAgreement(ViewTerm):
     """Cross-entropy of the generator's class probabilities against the exact class map."""
 

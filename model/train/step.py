@@ -5,6 +5,7 @@ What a term computes is in `losses`; the loop around the steps, saving and showi
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from collections import defaultdict
@@ -21,6 +22,7 @@ from ..losses.parsing import NETWORK
 from ..losses.step import Player, ScheduleState, Step
 from ..nets.persons import ground_colours
 from ..portrait import Portrait, real_portrait
+from ..volume_rendering.rays import ray_distance
 from .config import TrainConfig
 from .distributed import World
 from .state import TrainState
@@ -86,6 +88,8 @@ def prepare(batch: Batch, config: TrainConfig, schedule: ScheduleState, device: 
     channels = config.model.discriminator.parsing_channels
     known = None if classes is None or not channels else torch.where(classes == UNLABELLED, channels - 1, classes)
     real = real_portrait(image, batch.camera.to(device), schedule.neural_resolution, mask, known, channels or 20)
+    if batch.depth is not None:
+        real = dataclasses.replace(real, depth=ray_distance(batch.depth.to(device), real.camera, schedule.neural_resolution))
     subjects = subject_vectors(batch.subject, config.subject_dim).to(device) if config.condition == "subject" else None
     subject = torch.where(batch.synthetic, batch.subject, -1).to(device)
     return Data(batch.number, real, subjects, classes, subject)

@@ -13,6 +13,7 @@ from ..losses import (
     CameraShift,
     ClassAgreement,
     DensitySmoothness,
+    DepthAgreement,
     DiscriminatorAdversarial,
     GeneratorAdversarial,
     LabellerFit,
@@ -56,6 +57,8 @@ class Terms:
     """Rebuilt views have the exact mask."""
     class_agreement: ClassAgreement | None = None
     """Rebuilt views have the exact classes."""
+    depth_agreement: DepthAgreement | None = None
+    """Rebuilt views have the exact depth; needs data with depth maps."""
     style_prior: StylePrior | None = None
     """Persons' style vectors stay small."""
     extra: dict[str, LossTerm] = field(default_factory=dict)
@@ -64,6 +67,12 @@ class Terms:
     def __post_init__(self) -> None:
         if self.parsing is not None and self.labeller is None:
             raise ConfigError("terms.parsing needs a labeller: --set 'terms.labeller={}' beside it")
+
+    @property
+    def wants_depth(self) -> bool:
+        """Whether any term compares with exact depth maps."""
+        named = (getattr(self, item.name) for item in fields(self) if item.name != "extra")
+        return any(term is not None and term.wants_depth for term in (*named, *self.extra.values()))
 
     def due(self, player: Player, update: int, phase: Phase = "adversarial") -> dict[str, LossTerm]:
         """Return the player's terms that are due at its update of this number, by name.

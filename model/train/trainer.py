@@ -59,7 +59,7 @@ def open_stream(places: Sequence[str], config: TrainConfig) -> ShardStream:
         batch=config.micro_batch, resolution=config.resolution, seed=config.seed, split=data.split, balance=data.balance,
         synthetic_weight=data.synthetic_weight, mirror=data.mirror, need_mask=discriminator.mask,
         need_parsing=bool(discriminator.parsing_channels), read_mask=discriminator.mask,
-        read_parsing=bool(discriminator.parsing_channels),
+        read_parsing=bool(discriminator.parsing_channels), read_depth=config.terms.wants_depth,
     )  # fmt: skip
     return ShardStream(places, settings)
 

@@ -68,6 +68,21 @@ def camera_rays(label: Tensor, resolution: int) -> tuple[Tensor, Tensor]:
     return cam2world[:, None, :3, 3].expand_as(directions), directions
 
 
+def ray_distance(depth: Tensor, camera: Tensor, resolution: int) -> Tensor:
+    """Return (B, 1, r, r) distances along the rays of (B, S, S) depths along the optical axis; 0 stays 0.
+
+    Args:
+        depth: world units, 0 where unknown.
+        camera: (B, 25) labels.
+        resolution: r, rays a side; each takes the nearest pixel.
+    """
+    small = torch.nn.functional.interpolate(depth[:, None], size=(resolution, resolution), mode="nearest-exact")
+    _, directions = camera_rays(camera, resolution)
+    axis = camera[:, :16].view(-1, 4, 4)[:, :3, 2]
+    cosine = (directions * axis[:, None]).sum(dim=2)
+    return small / cosine.view(-1, 1, resolution, resolution)
+
+
 def check_labels(label: Tensor, batch: int | None = None, head_radius: float = 0.6) -> None:
     """Refuse labels that no camera of a head could have.
 

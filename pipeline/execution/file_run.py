@@ -22,6 +22,7 @@ import numpy as np
 from ...datasets import warp
 from ...datasets.arrays import Pixels
 from ...datasets.camera import Camera, CameraError
+from ...datasets.depth import warp_depth
 from ...datasets.images.decode import decode, memory_needed, probe
 from ...datasets.sample import Crop, Drop, Photo, PhotoInfo, Sample, without_addresses, wording
 from ...datasets.shards.codec import encode_members
@@ -41,7 +42,7 @@ SMALL_PHOTO = 48 << 20
 """Bytes that decoding may take without leave from the memory budget."""
 
 
-_ARRAYS = ("image", "padding", "mask", "parsing", "mesh", "landmarks")
+_ARRAYS = ("image", "padding", "mask", "parsing", "depth", "mesh", "landmarks")
 
 
 class Host(Protocol):
@@ -327,6 +328,8 @@ def carry_known(before: Sample, after: Sample) -> Sample:
     if "camera" in after.known and after.camera is not None:
         normalised = np.diag([1 / size, 1 / size, 1.0]) @ matrix @ np.diag([info.width, info.height, 1.0])
         changed["camera"] = after.camera.warped(normalised)
+        if "depth" in after.known and after.depth is not None:
+            changed["depth"] = warp_depth(after.depth, matrix, size, after.camera, changed["camera"])
     return after.with_(**changed)
 
 

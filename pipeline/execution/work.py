@@ -38,7 +38,7 @@ class Task:
     image: SourceImage
 
 
-_BESIDE = ("camera", "mask", "parsing", "id", LABEL)
+_BESIDE = ("camera", "mask", "parsing", "depth", "id", LABEL)
 """Sidecars that change what comes out."""
 
 

@@ -26,6 +26,7 @@ from ...datasets import warp
 from ...datasets.arrays import Floats, Pixels
 from ...datasets.camera import Camera, CameraError
 from ...datasets.classes import swap_sides
+from ...datasets.depth import warp_depth
 from ...datasets.sample import Crop, Drop, Sample
 from ...manifests.config import canonical_json
 from ...manifests.identity import derived_id
@@ -223,6 +224,8 @@ def move(sample: Sample, geometry: Geometry) -> Sample:
         changes["mesh"] = geometry.mesh(sample.mesh, size)
     if sample.camera is not None:
         changes["camera"] = geometry.camera(sample.camera)
+        if sample.depth is not None:
+            changes["depth"] = warp_depth(sample.depth, change, size, sample.camera, changes["camera"])
     return sample.with_(**changes)
 
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ...datasets.arrays import Pixels
+from ...datasets.arrays import Array, Pixels
 from ...datasets.camera import Camera
+from ...datasets.depth import encode_depth
 from ...datasets.sample import Drop, Rights, SourceImage
 from ...datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
 from ...datasets.sources.base import Refused, Source, SourceError
@@ -87,6 +88,8 @@ class MakeHumanSettings:
     """paths traces light with Mitsuba; raster shades the z-buffer in a fraction of a second, without samples and noise."""
     lighting: str = PER_VIEW
     """view draws light and exposure for every picture; person keeps both for all views of a person, as on a rig."""
+    depth: bool = False
+    """Keep exact depth maps too."""
     framing: str = CANONICAL
     """canonical crops of one head each, or wild: whole photographs, which `render-photographs` writes."""
     assets: str = ""
@@ -145,7 +148,7 @@ def _value(text: str) -> Any:
     return {"true": True, "false": False}.get(text.lower(), text)
 
 
-LATER = {"light": PATHS, "lighting": PER_VIEW, "framing": CANONICAL, "denoiser": OWN}
+LATER = {"light": PATHS, "lighting": PER_VIEW, "framing": CANONICAL, "denoiser": OWN, "depth": False}
 """Settings that sets of earlier versions did not tell, and what they meant."""
 
 
@@ -185,7 +188,7 @@ class MakeHumanSource(Source):
                     **({"samples": settings.samples} if settings.light == PATHS else {"light": settings.light}),
                     "assets": list(person.assets), "fingerprint": self._fingerprint[:16],
                 }  # fmt: skip
-                beside = {kind: kind for kind in ("camera", "mask", "parsing")}
+                beside = {kind: kind for kind in ("camera", "mask", "parsing", *(("depth",) if settings.depth else ()))}
                 beside |= {"id": person_id(person.name), "derivation": canonical_json(made), "renderer": self._renderer}
                 yield SourceImage(self.label, f"{person.name}/{view:03d}.png", 0, self._stamp, rights, beside)
 
@@ -194,7 +197,7 @@ class MakeHumanSource(Source):
         return self._members(image)["picture"]
 
     def sidecar(self, image: SourceImage, kind: str) -> bytes | None:
-        """Return the exact camera, mask or class map of a view."""
+        """Return the exact camera, mask, class map or depth map of a view."""
         if kind == "id":
             return image.sidecar["id"].encode()
         return self._members(image).get(kind)
@@ -262,6 +265,8 @@ class Shot:
     mask: Pixels
     parsing: Pixels
     camera: Camera
+    depth: Array
+    """(S, S) distance along the optical axis; infinity where there is nothing."""
 
 
 def shoot(
@@ -290,7 +295,7 @@ def shoot(
         exposed[..., :3] *= np.float32(metered_gain(exposed, light, camera))
     else:
         exposed = denoise(expose(picture, camera, light), guide, math.sqrt(16.0 / settings.samples))
-    return Shot(develop(exposed, background), seen.mask, seen.parsing, camera)
+    return Shot(develop(exposed, background), seen.mask, seen.parsing, camera, seen.depth)
 
 
 def _shaded(surfaces: Surfaces, drawing: Drawing, camera: Camera, light: Light, background: Pixels) -> Shot:
@@ -299,7 +304,7 @@ def _shaded(surfaces: Surfaces, drawing: Drawing, camera: Camera, light: Light, 
     picture = photograph(surfaces, seen, camera, light, SUPERSAMPLING)
     view = labels_of(drawing, drawing.see_clear(seen, camera) if drawing.has_clear else seen, SUPERSAMPLING)
     picture[..., :3] *= np.float32(metered_gain(picture, light, camera))
-    return Shot(develop(picture, background), view.mask, view.parsing, camera)
+    return Shot(develop(picture, background), view.mask, view.parsing, camera, view.depth)
 
 
 @lru_cache(maxsize=4)
@@ -332,4 +337,5 @@ def render_view(settings: MakeHumanSettings, stamp: str, name: str, view: int, t
         "mask": encode_grey(shot.mask),
         "parsing": encode_grey(shot.parsing),
         "camera": camera_json(shot.camera),
+        **({"depth": encode_depth(shot.depth)} if settings.depth else {}),
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from spherehead.model.losses import ClassAgreement, MaskAgreement, Perceptual, Reconstruction, StylePrior
+from spherehead.model.losses import ClassAgreement, DepthAgreement, MaskAgreement, Perceptual, Reconstruction, StylePrior
 from spherehead.model.losses import views as views_module
 from spherehead.model.losses.step import Step, Views
 from spherehead.model.losses.views import weighted
@@ -96,6 +96,20 @@ def test_mask_and_classes_are_cross_entropies(step: Step) -> None:
     logs = views.made.parsing.clamp_min(1e-6).log()
     torch.testing.assert_close(ClassAgreement()(step), -(shares * logs).sum(1).mean(dim=(1, 2)).sum() / 6)
     torch.testing.assert_close(StylePrior()(step), views.styles.square().mean(dim=1).sum() / 6)
+
+
+def test_depth_counts_where_a_surface_is_known(step: Step) -> None:
+    """L1 in world units, weighted by the exact mask; pixels and pictures without a surface do not count."""
+    views = step.views
+    made, mask = views.made.depth, views.wanted.mask
+    assert made is not None and mask is not None
+    exact = made.detach() + 0.25
+    exact[0], exact[1, :, :4], exact[1, :, 4:] = 0.0, 0.0, made.detach()[1, :, 4:] - 0.5
+    step.__dict__["views"] = dataclasses.replace(views, wanted=dataclasses.replace(views.wanted, depth=exact))
+    assert float(DepthAgreement()(step).detach()) == pytest.approx((0.0 + 0.5 + 0.25 + 0.25) / 6, rel=1e-5)
+    step.__dict__["views"] = views
+    with pytest.raises(ValueError, match="depth maps"):
+        DepthAgreement()(step)
 
 
 def test_the_look_of_the_ground_does_not_count(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:

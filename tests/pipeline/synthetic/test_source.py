@@ -15,7 +15,11 @@ from spherehead.datasets.arrays import Pixels
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.sample import SourceImage
 from spherehead.datasets.shards.codec import decode_grey, decode_image
+from spherehead.datasets.shards.inspect import iterate
+from spherehead.datasets.shards.storage import DataError
+from spherehead.datasets.shards.verify import verify
 from spherehead.datasets.sources.base import SourceError
+from spherehead.datasets.streaming.loader import ShardStream, StreamSettings
 from spherehead.manifests.config import ConfigError
 from spherehead.pipeline import presets
 from spherehead.pipeline.building.build import build
@@ -28,7 +32,7 @@ from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
 from spherehead.pipeline.synthetic.rendering.exposure import window_of
 from spherehead.pipeline.synthetic.rendering.light import Light, draw_light
 from spherehead.pipeline.synthetic.shading.surfaces import surfaces_of
-from spherehead.pipeline.synthetic.source import SCHEME, MakeHumanSettings, MakeHumanSource, camera_of, decisive, parse
+from spherehead.pipeline.synthetic.source import SCHEME, MakeHumanSettings, MakeHumanSource, camera_of, decisive, opened, parse
 
 pytest.importorskip("mitsuba", reason="mitsuba is not installed")
 
@@ -177,6 +181,34 @@ def test_raster_light_has_the_labels_of_path_tracing(makehuman_folder: Path) -> 
         assert "samples" not in json.loads(shaded.sidecar["derivation"])
         assert json.loads(shaded.sidecar["derivation"])["light"] == "raster"
         assert shaded.sidecar["renderer"].startswith("spherehead raster")
+
+
+def test_depth_maps_go_from_the_renderer_to_the_trainer(makehuman_folder: Path, tmp_path: Path) -> None:
+    """The surface's distance, in the shard, in the stream and mirrored there; sets without maps are refused."""
+    text = f"{SCHEME}count=1,views=2,size=64,light=raster,seed=5,assets={makehuman_folder}"
+    for name, source in (("with", f"{text},depth=true"), ("without", text)):
+        build(BuildRequest((source,), tmp_path / name, presets.frames(), engine="inline"))
+    assert verify(tmp_path / "with", deep=True) == []
+    person = draw_person(opened(str(makehuman_folder)), 5, 0, PopulationSettings())
+    drawing = Drawing(build_figure(opened(str(makehuman_folder)), person))
+    plain = {sample.id: sample.depth for sample in iterate(tmp_path / "with")}
+    assert all(sample.depth is None for sample in iterate(tmp_path / "without"))
+    for sample in iterate(tmp_path / "with"):
+        assert sample.camera is not None and sample.depth is not None
+        truth = look(drawing, sample.camera, 64).depth
+        known = np.isfinite(truth)
+        assert np.array_equal(sample.depth > 0, known) and np.abs(sample.depth - truth)[known].max() < 5.1e-4
+    settings = StreamSettings(batch=2, resolution=32, split="train", mirror="both", read_depth=True)
+    stream = ShardStream([tmp_path / "with"], settings)
+    for number in range(2):
+        batch = stream[number]
+        assert batch.depth is not None
+        for key, depth, mirrored in zip(batch.ids, batch.depth.numpy(), batch.mirrored.tolist(), strict=True):
+            expected = plain[key]
+            assert expected is not None
+            assert np.array_equal(depth[:, ::-1] if mirrored else depth, expected[1::2, 1::2])
+    with pytest.raises(DataError, match="depth=true"):
+        ShardStream([tmp_path / "without"], settings)
 
 
 def test_light_of_a_person_lasts_for_all_its_views(makehuman: Assets) -> None:
