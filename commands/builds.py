@@ -28,7 +28,10 @@ VIEWS = "views:"
 def request_from_options(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="Folder, zip, tar, list, dataset.json, data set, or makehuman:count=50."),
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Folder, zip, tar, list, s3://bucket/photos, data set, or makehuman:count=50.",
+        ),
     ],
     out: Out,
     preset: Annotated[str, typer.Option(help="Name of a preset, or a YAML file as `presets show` prints it.")] = "heads",

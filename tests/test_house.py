@@ -29,7 +29,7 @@ LAYERS = {
 }
 """A file may import from lower layers and from its own folder."""
 ROOMS = {
-    "datasets": ["", "images", "sources", "shards", "exchange", "streaming", "report"],
+    "datasets": ["", "images", "stores", "sources", "sources/remote", "shards", "exchange", "streaming", "report"],
     "pipeline": [
         "stage", "curation", "recipe", "backends", "annotators/faces", "annotators/mattes", "annotators/parsers",
         "annotators/heads", "annotators", "stages", "presets", "console", "execution", "synthetic/assets", "synthetic/hair",
@@ -78,7 +78,8 @@ WRAPPERS = {
         "datasets/streaming/loader.py",
         "datasets/streaming/slots.py",
     },
-    "fsspec": {"datasets/shards/storage.py"},
+    "fsspec": {"datasets/shards/storage.py", "datasets/stores/connection.py"},
+    "protego": {"datasets/stores/robots.py"},
     "filelock": {"manifests/lock.py"},
     "zlib_ng": {"datasets/images/grey_png.py"},
     "simplejpeg": {"datasets/images/jpeg.py"},

@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 from urllib.parse import quote
 
+from ..shown import shown_place, split_query
+
+__all__ = ("DataError", "LocalSource", "RemoteSource", "Source", "open_source", "shown_place", "split_query")
+
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 _MAX_OPEN = 64
@@ -59,26 +63,6 @@ def open_source(place: str | os.PathLike[str]) -> Source:
     if text.startswith("file://"):
         return LocalSource(text.removeprefix("file://"))
     return RemoteSource(text) if "://" in text else LocalSource(text)
-
-
-def split_query(place: str) -> tuple[str, str]:
-    """Split a web address into what names of files are appended to, and its query, which goes behind them; "" for none.
-
-    The query stays as it was signed; only spaces and the like in the path are then quoted.
-    """
-    path, mark, query = place.partition("?")
-    if not mark or not path.startswith(("http://", "https://")):
-        return place.rstrip("/"), ""
-    scheme, _, rest = path.rstrip("/").partition("://")
-    return f"{scheme}://{quote(rest, safe='/%:@!$&()*+,;=~[]')}", f"?{query}"
-
-
-def shown_place(place: str) -> str:
-    """Return a place as messages and records show it: without query and password, which are secrets."""
-    root, query = split_query(place)
-    scheme, mark, rest = root.partition("://")
-    host, slash, path = rest.partition("/")
-    return (f"{scheme}://{host.rpartition('@')[2]}{slash}{path}" if mark and "@" in host else root) + ("?..." if query else "")
 
 
 class LocalSource:

@@ -41,6 +41,8 @@ class Source(ABC):
     """Short name in manifests, such as the folder's."""
     max_bytes: int = MAX_BYTES
     """Larger files are refused before they are read."""
+    store: object = None
+    """The one store that all files are read from, where there is one: when it is gone, no file can be read."""
 
     @abstractmethod
     def entries(self) -> Iterator[SourceImage | Refused]:
@@ -51,7 +53,8 @@ class Source(ABC):
         """Return a file's bytes.
 
         Raises:
-            Drop: io_error, changed_while_reading, too_many_bytes, special_file, not_an_image or truncated.
+            Drop: io_error, changed_while_reading, too_many_bytes, special_file, not_an_image, truncated, or for files that
+                lie elsewhere store_unavailable, store_denied, robots_disallowed or digest_mismatch.
         """
 
     def sidecar(self, image: SourceImage, kind: str) -> bytes | None:

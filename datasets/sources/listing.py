@@ -1,4 +1,4 @@
-"""Lists of photographs: a table with a path column, rights, and labels known beside the pixels; or EG3D's dataset.json.
+"""Lists of photographs: a table of paths or addresses with rights and labels known beside the pixels; or EG3D's dataset.json.
 
 Rows keep the list's order and are read one after the other, so that a list may be larger than memory. How tables are read is
 `tables`' business.
@@ -10,6 +10,7 @@ import functools
 import json
 import logging
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from typing import Any
 
 from ...manifests.config import brief
 from ..sample import Drop, Rights, SourceImage
+from ..shown import shown_address
+from ..stores.addresses import is_address, joined, read_address
 from .base import Refused, Source, SourceError
 from .folder import file_stamp, io_error, kind_of, read_file
 from .names import to_bytes, to_text
@@ -25,20 +28,31 @@ from .tables import CAMERA_COLUMNS, FILES, RIGHTS, Row, Table, TableError
 
 log = logging.getLogger(__name__)
 
+ADDRESS = "address"
+"""Entry of a file's sidecar with the address it is read from, secrets and all."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 
 class ListSource(Source):
-    """The files that a CSV, TSV, parquet or JSON table names, in its order."""
+    """The files that a CSV, TSV, parquet or JSON table names by path or address, in its order."""
 
-    def __init__(self, label: str, path: str) -> None:
+    def __init__(self, label: str, path: str, data: bytes | None = None) -> None:
         """Read the list at `path`; the files it names are relative to its folder.
+
+        Args:
+            label: name in manifests.
+            path: the list; a URL where `data` is given.
+            data: the bytes of a list that lies elsewhere.
 
         Raises:
             SourceError: it cannot be read or has no path column.
         """
-        self.label, self.path = label, os.path.abspath(path)  # noqa: PTH100
+        self.label, self.path = label, path if data is not None else os.path.abspath(path)  # noqa: PTH100
+        self._remote = data is not None
         self._folder = os.fsencode(os.path.dirname(self.path)) + b"/"  # noqa: PTH120 - may be no text
         try:
-            self._table = Table(self.path, ("key",) if self.path.lower().endswith(".json") else ("path",))
+            is_json = self.path.partition("?")[0].lower().endswith(".json")
+            self._table = Table(self.path, ("key",) if is_json else ("path",), data)
         except TableError as error:
             raise SourceError(f"cannot read the list {self.path!r}: {error}") from error
 
@@ -64,8 +78,8 @@ class ListSource(Source):
         path, number = str(row.cells.get("path") or row.cells.get("key", "")), row.number
         if not path:
             return Refused(self.label, f"row {number}", "io_error", "the path column is empty")
-        if "://" in path:
-            return Refused(self.label, path, "io_error", f"row {number}: only local files are read; download it first")
+        if self._remote or "://" in path:
+            return self._addressed(row, path, camera)
         try:
             found, status = self._find(path)
         except (Drop, OSError) as error:
@@ -78,6 +92,20 @@ class ListSource(Source):
             sidecar["camera"] = camera
         rights = _rights(*(str(row.cells.get(name, "")) for name in RIGHTS))
         return SourceImage(self.label, found, status.st_size, file_stamp(status), rights, sidecar)
+
+    def _addressed(self, row: Row, path: str, camera: str) -> SourceImage | Refused:
+        """Return the file of a row that names an address; nothing is asked of its server yet."""
+        url = joined(self.path, path) if self._remote else path
+        sha256 = str(row.cells.get("sha256", "")).strip().lower()
+        if not is_address(url):
+            detail = f"row {row.number}: expected a path, or an address of http, https, s3, gs or az"
+            return Refused(self.label, shown_address(url), "io_error", detail)
+        if sha256 and not _SHA256.fullmatch(sha256):
+            return Refused(self.label, shown_address(url), "digest_mismatch", f"row {row.number}: sha256 is no 64 hex digits")
+        sidecar = {name: str(row.cells[name]) for name in FILES if name != "camera" and row.cells.get(name)}
+        sidecar |= {ADDRESS: url} | ({"camera": camera} if camera else {}) | ({"sha256": sha256} if sha256 else {})
+        rights = _rights(*(str(row.cells.get(name, "")) for name in RIGHTS))
+        return SourceImage(self.label, shown_address(url), 0, sha256 or "listed", rights, sidecar)
 
     def _find(self, path: str) -> tuple[str, os.stat_result]:
         """Return the path as the disk has it, and its status.
@@ -115,6 +143,8 @@ class ListSource(Source):
 
     def read(self, image: SourceImage) -> bytes:
         """Read one file; the list names it, so a link is followed. See `Source.read`."""
+        if ADDRESS in image.sidecar:
+            return read_address(image.sidecar[ADDRESS], image.sidecar.get("sha256", ""), self.max_bytes)
         return read_file(self._resolve(image.path), image, self.max_bytes, follow=True)
 
     def sidecar(self, image: SourceImage, kind: str) -> bytes | None:
@@ -122,6 +152,8 @@ class ListSource(Source):
         text = image.sidecar.get(kind, "")
         if not text:
             return None
+        if ADDRESS in image.sidecar and not text.lstrip().startswith(("[", "{")):
+            return self._beside(image, text, kind)
         if kind == "camera" and text.lstrip()[:1] in ("[", "{"):
             return text.encode()
         try:
@@ -130,6 +162,16 @@ class ListSource(Source):
             return read_file(self._resolve(found), SourceImage(self.label, found, status.st_size), limit, follow=True)
         except (OSError, ValueError, Drop) as error:
             raise Drop("sidecar_mismatch", f"{kind} {brief(text)} cannot be read: {error}") from error
+
+    def _beside(self, image: SourceImage, text: str, kind: str) -> bytes:
+        """Return the file beside an address, whose own address is relative to the list's, or to the photograph's."""
+        url = joined(self.path if self._remote else image.sidecar[ADDRESS], text)
+        try:
+            return read_address(url, "", MAX_BYTES if kind == "camera" else self.max_bytes)
+        except Drop as drop:
+            if drop.reason in ("store_unavailable", "store_denied"):
+                raise
+            raise Drop("sidecar_mismatch", f"{kind} {brief(text)} cannot be read: {drop.detail}") from drop
 
 
 def _names_by_form(folder: bytes) -> dict[str, list[str]]:

@@ -131,7 +131,9 @@ def open_sources(texts: Sequence[str], max_bytes: int = MAX_BYTES, follow_links:
     sources = []
     for text in texts:
         opener = next((opener for scheme, opener in SCHEMES.items() if text.startswith(scheme)), None)
-        sources.append(opener(text) if opener else open_source(text, max_bytes=max_bytes, follow_links=follow_links))
+        source = opener(text) if opener else open_source(text, follow_links=follow_links)
+        source.max_bytes = max_bytes
+        sources.append(source)
     used: dict[str, int] = {}
     for source in sources:
         used[source.label] = used.get(source.label, 0) + 1

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -66,18 +67,20 @@ class Row:
 class Table:
     """A file of rows."""
 
-    def __init__(self, path: str, wanted: Sequence[str]) -> None:
+    def __init__(self, path: str, wanted: Sequence[str], data: bytes | None = None) -> None:
         """Read the header.
 
         Args:
             path: the file.
             wanted: columns of `COLUMNS` of which at least one must be there.
+            data: the file's bytes, where they were read from elsewhere; `path` then only names them.
 
         Raises:
             TableError: it is no table, lacks these columns, or has two columns of one meaning.
         """
-        self.path, self.name, self.ending = path, Path(path).name, Path(path).suffix.lower()
-        self._wanted = tuple(wanted)
+        file = Path(path.partition("?")[0] if data is not None else path)  # an address may end in a query
+        self.path, self.name, self.ending = path, file.name, file.suffix.lower()
+        self._wanted, self._data = tuple(wanted), data
         self._delimiter = ","
         if self.ending not in ENDINGS:
             raise TableError(f"expected a table ({' | '.join(ENDINGS)}), got {self.name}")
@@ -146,6 +149,8 @@ class Table:
                 yield from self._csv_rows(file)
 
     def _reading(self) -> IO[bytes]:
+        if self._data is not None:
+            return BytesIO(self._data)
         try:
             return open_regular(os.fsencode(self.path))
         except OSError as error:

@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 
 _GUARD_WINDOW = 200
 _FLUSH_SECONDS = 1.0
+_LOST_STORE = 3
+"""Files of one store in a row, beside one a worker, that end without an answer of it before the build stops."""
 _REMAKES = 3
 """Times that finished samples which are gone from the stage cache are made again in one run."""
 
@@ -68,6 +70,8 @@ class _Books:
     worked: int = 0
     peak_rss: int = 0
     last: deque[str] = field(default_factory=lambda: deque(maxlen=_GUARD_WINDOW))
+    unanswered: int = 0
+    """Files of a store since its last good answer."""
 
 
 def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
@@ -251,6 +255,7 @@ class _Work:
             self.state.store(result, self.chain)
         self.state.inputs.settle(task.number, result)
         self._count(result)
+        self._guard_store(task, result)
 
     def _is_among_first(self, reason: str, id: str) -> bool:
         """Return whether a refused head is among those of this run whose pictures the set may show: the first by id."""
@@ -313,6 +318,18 @@ class _Work:
                     f"{count} of the last {_GUARD_WINDOW} files failed with '{reason}' (last: {result.detail}); mend the cause "
                     f"and rerun the same command, with `retry --reason {reason}` for those that failed"
                 )
+
+    def _guard_store(self, task: Task, result: FileResult) -> None:
+        """Stop where the store that all files of a source lie in is gone or refuses: further files would end alike."""
+        if result.reason not in ("store_unavailable", "store_denied") or self.sources[task.source].store is None:
+            self.books.unanswered = 0
+            return
+        self.books.unanswered += 1
+        if self.books.unanswered >= _LOST_STORE + self.request.workers and self.request.abort_share < 1:
+            raise BuildAborted(
+                f"{self.books.unanswered} files in a row could not be read from {self.sources[task.source].label} "
+                f"({result.detail}); when the store answers again, rerun the same command to resume: nothing is lost"
+            )
 
 
 def _summarise(request: BuildRequest, committed: Committed, books: _Books) -> Summary:

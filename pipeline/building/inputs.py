@@ -14,6 +14,7 @@ from ...datasets.sample import Drop, SourceImage
 from ...datasets.sources.base import SCHEMES, Refused, Source, SourceError, register_source
 from ...datasets.sources.names import from_native, native
 from ...datasets.sources.open import open_sources
+from ...datasets.sources.remote import open as remote
 from ...manifests.config import ConfigError, canonical_json
 from ..recipe import Recipe
 from ..synthetic import back_view
@@ -28,6 +29,7 @@ for _scheme, _opener in (
     (back_view.SCHEME, back_view.MissingViews),
     (mesh_source.SCHEME, mesh_source.MeshSource),
     (eg3d_source.SCHEME, eg3d_source.open_eg3d),
+    *((_scheme, remote.open_remote) for _scheme in remote.SCHEMES),
 ):
     register_source(_scheme)(_opener)
 InputRow = tuple[Any, ...]

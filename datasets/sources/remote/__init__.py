@@ -1,0 +1,1 @@
+"""Sources of photographs that lie in object stores or behind web addresses."""
