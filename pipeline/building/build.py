@@ -12,7 +12,7 @@ import json
 import logging
 import sqlite3
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -27,6 +27,7 @@ from ..console.progress import Observer, Silent
 from ..engines.base import Limits, Parent
 from ..execution.cache import StageCache
 from ..execution.database import naming_faults
+from ..execution.guard import AbortGuard
 from ..execution.rows import file_row
 from ..execution.work import Answer, FileResult, Task, WorkOrder, work_key_of
 from ..recipe import Recipe
@@ -52,10 +53,7 @@ from .shard_plan import CacheLost
 
 log = logging.getLogger(__name__)
 
-_GUARD_WINDOW = 200
 _FLUSH_SECONDS = 1.0
-_LOST_STORE = 3
-"""Files of one store in a row, beside one a worker, that end without an answer of it before the build stops."""
 _REMAKES = 3
 """Times that finished samples which are gone from the stage cache are made again in one run."""
 
@@ -69,9 +67,6 @@ class _Books:
     runs: Counter[str] = field(default_factory=Counter)
     worked: int = 0
     peak_rss: int = 0
-    last: deque[str] = field(default_factory=lambda: deque(maxlen=_GUARD_WINDOW))
-    unanswered: int = 0
-    """Files of a store since its last good answer."""
 
 
 def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
@@ -159,6 +154,7 @@ class _Work:
         self.keys = self.recipe.keys()
         self.chain = self.state.chain_id(self.keys)
         self.thumbs: dict[str, list[str]] = {}
+        self.guard = AbortGuard(self.request.abort_share, self.request.workers)
 
     def list_inputs(self) -> None:
         """Note every input, and which of them earlier runs have answered."""
@@ -254,8 +250,7 @@ class _Work:
                     self.cache.set_thumb(thumb.id, thumb.reason, thumb.key, thumb.picture)
             self.state.store(result, self.chain)
         self.state.inputs.settle(task.number, result)
-        self._count(result)
-        self._guard_store(task, result)
+        self._count(task, result)
 
     def _is_among_first(self, reason: str, id: str) -> bool:
         """Return whether a refused head is among those of this run whose pictures the set may show: the first by id."""
@@ -302,7 +297,7 @@ class _Work:
         head = (row["id"], row["status"], canonical_json(row))
         return dataclasses.replace(result, work_key=work_key, sha256=sha256, heads=(head,))
 
-    def _count(self, result: FileResult) -> None:
+    def _count(self, task: Task, result: FileResult) -> None:
         books = self.books
         books.worked += 1
         books.peak_rss = max(books.peak_rss, result.rss)
@@ -310,26 +305,10 @@ class _Work:
             books.seconds[name] = books.seconds.get(name, 0.0) + spent
             books.runs[name] += 1
         self.observer.done(result.outcome, result.reason, dict(result.seconds))
-        books.last.append(result.reason if result.outcome == "failed" else "")
-        if len(books.last) == _GUARD_WINDOW:
-            reason, count = Counter(books.last).most_common(1)[0]
-            if reason and count / _GUARD_WINDOW >= self.request.abort_share:
-                raise BuildAborted(
-                    f"{count} of the last {_GUARD_WINDOW} files failed with '{reason}' (last: {result.detail}); mend the cause "
-                    f"and rerun the same command, with `retry --reason {reason}` for those that failed"
-                )
-
-    def _guard_store(self, task: Task, result: FileResult) -> None:
-        """Stop where the store that all files of a source lie in is gone or refuses: further files would end alike."""
-        if result.reason not in ("store_unavailable", "store_denied") or self.sources[task.source].store is None:
-            self.books.unanswered = 0
-            return
-        self.books.unanswered += 1
-        if self.books.unanswered >= _LOST_STORE + self.request.workers and self.request.abort_share < 1:
-            raise BuildAborted(
-                f"{self.books.unanswered} files in a row could not be read from {self.sources[task.source].label} "
-                f"({result.detail}); when the store answers again, rerun the same command to resume: nothing is lost"
-            )
+        source = self.sources[task.source]
+        why = self.guard.note(result, source.label if source.store is not None else "")
+        if why:
+            raise BuildAborted(why)
 
 
 def _summarise(request: BuildRequest, committed: Committed, books: _Books) -> Summary:
