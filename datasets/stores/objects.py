@@ -77,13 +77,13 @@ class ObjectStore:
             return None
         return None if facts.get("type") == "directory" else _stored(key, facts)
 
-    def list(self, prefix: str = "") -> Iterator[StoredObject | OddKey]:
+    def walk(self, prefix: str = "") -> Iterator[StoredObject | OddKey]:
         """Name every object under a prefix, depth first, one folder's keys in the order of their bytes; one folder in memory.
 
         Raises:
             StoreError: the store does not answer, or refuses.
         """
-        pending = [iter(self._folder(prefix.rstrip("/")))]
+        pending: list[Iterator[StoredObject | OddKey | str]] = [iter(self._folder(prefix.rstrip("/")))]
         while pending:
             found = next(pending[-1], None)
             if found is None:
@@ -92,6 +92,10 @@ class ObjectStore:
                 pending.append(iter(self._folder(found)))
             else:
                 yield found
+
+    def names(self) -> set[str]:
+        """Return what lies directly under the URL, folders without a slash."""
+        return {one if isinstance(one, str) else one.key.rstrip("/") for one in self._folder("")} - {""}
 
     def _folder(self, prefix: str) -> list[StoredObject | OddKey | str]:
         """Return what lies directly under a prefix, in order: objects, and folders as their prefixes."""

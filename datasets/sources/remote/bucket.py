@@ -42,7 +42,7 @@ class BucketSource(Source):
         """
         try:
             count, told = 0, set[str]()
-            for found in self.store.list():
+            for found in self.store.walk():
                 count += 1
                 entry = self._entry(found)
                 if not isinstance(entry, Refused) or entry.path not in told:
