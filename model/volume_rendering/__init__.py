@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .base import RendererSettings, register_renderer
 from .ray_marching import MarchSettings
+from .surfaces.surface import SurfaceRendererSettings
 
-__all__ = ["MarchSettings", "RendererSettings", "register_renderer"]
+__all__ = ["MarchSettings", "RendererSettings", "SurfaceRendererSettings", "register_renderer"]
