@@ -42,6 +42,8 @@ class DiscriminatorSettings:
     """Precision of the convolutions; the spread and what follows it stay in fp32."""
     channels_last: bool = True
     """Keep channels next to each other in memory; faster on CPU and on tensor cores."""
+    silhouette: bool = False
+    """Also judge the mask alone, by a second discriminator of the same widths (GET3D); scores then have a column for each."""
     smallest: int | None = None
     """Smallest resolution of a picture it can judge, for progressive growing (Karras et al. 2018); null: the full one only."""
 
@@ -82,18 +84,17 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Portrait and condition to one score a picture; positive means real."""
+    """Portrait and condition to one score a picture, or one of the picture and one of the mask; positive means real."""
 
-    def __init__(self, settings: DiscriminatorSettings) -> None:
+    def __init__(self, settings: DiscriminatorSettings, *, only_mask: bool = False) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self.only_mask = settings, only_mask
+        num_in = 1 if only_mask else settings.num_in
         self.dtype = DTYPES[settings.precision]
         widths, clamp = settings.widths, settings.widths.clamp
-        self.from_picture = Conv(settings.num_in, widths.channels(settings.resolution), 1, clamp=clamp)
+        self.from_picture = Conv(num_in, widths.channels(settings.resolution), 1, clamp=clamp)
         smaller = [size for size in settings.resolutions[1:] if settings.smallest and size >= settings.smallest]
-        self.from_smaller = nn.ModuleDict(
-            {str(size): Conv(settings.num_in, widths.channels(size), 1, clamp=clamp) for size in smaller}
-        )
+        self.from_smaller = nn.ModuleDict({str(size): Conv(num_in, widths.channels(size), 1, clamp=clamp) for size in smaller})
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(widths.channels(size), widths.channels(size // 2), clamp) for size in settings.resolutions
         )
@@ -104,11 +105,13 @@ class Discriminator(nn.Module):
         self.condition = Mapping(
             0, settings.label_dim, last, MappingSettings(layers=settings.condition_layers), keeps_mean=False
         )
+        both = settings.silhouette and not only_mask
+        self.silhouette = Discriminator(settings, only_mask=True) if both else None
         if settings.channels_last:
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, portrait: Portrait, label: torch.Tensor | None = None, fade: float = 1.0) -> torch.Tensor:
-        """Return (B, 1) scores.
+        """Return (B, 1) scores, or (B, 2) with those of the mask alone.
 
         Args:
             portrait: what is judged.
@@ -121,7 +124,7 @@ class Discriminator(nn.Module):
         return self.score(self.features(portrait, fade), portrait.camera if label is None else label)
 
     def features(self, portrait: Portrait, fade: float = 1.0) -> torch.Tensor:
-        """Return the (B, F) features of pictures, which know nothing of a label yet.
+        """Return the (B, F) features of pictures, which know nothing of a label yet; those of the mask alone follow.
 
         Args:
             portrait: what is judged, at full resolution or, if the settings name a `smallest`, at any down to it.
@@ -144,10 +147,10 @@ class Discriminator(nn.Module):
                 x = enter(self._checked_resolution(resolution // 2)).lerp(x, fade)
         x = self.last_conv(with_spread(x.float(), self.settings.group))
         out: torch.Tensor = self.out(self.last_dense(x.flatten(1)))
-        return out
+        return out if self.silhouette is None else torch.cat([out, self.silhouette.features(portrait, fade)], dim=1)
 
     def score(self, features: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Return (B, 1) scores: how well features fit a label (Miyato and Koyama 2018).
+        """Return (B, 1) scores, or (B, 2) with the mask's: how well features fit a label (Miyato and Koyama 2018).
 
         Args:
             features: (B, F) what `features` returned.
@@ -155,9 +158,11 @@ class Discriminator(nn.Module):
         """
         if len(label) != len(features):
             raise ValueError(f"expected {len(features)} conditions, one a picture, got {len(label)}")
+        if self.silhouette is not None:
+            features, of_mask = features.chunk(2, dim=1)
         condition = self.condition(None, label)
         out: torch.Tensor = (features * condition).sum(dim=1, keepdim=True) / math.sqrt(features.shape[1])
-        return out
+        return out if self.silhouette is None else torch.cat([out, self.silhouette.score(of_mask, label)], dim=1)
 
     def _checked_resolution(self, resolution: int) -> int:
         full = self.settings.resolution
@@ -178,12 +183,12 @@ class Discriminator(nn.Module):
         if shape != (3, shape[-1], shape[-1]):
             full = self.settings.resolution
             raise ValueError(f"expected pictures of shape (B, 3, {full}, {full}), got {tuple(portrait.image.shape)}")
-        parts = [resize(portrait.image, size), resize(portrait.raw, size)]
-        if self.settings.mask:
+        parts = [] if self.only_mask else [resize(portrait.image, size), resize(portrait.raw, size)]
+        if self.settings.mask or self.only_mask:
             if portrait.mask is None:
                 raise ValueError("this discriminator sees the mask; the portrait has none")
             parts.append(resize(portrait.mask, size) * 2.0 - 1.0)
-        if self.settings.parsing_channels:
+        if self.settings.parsing_channels and not self.only_mask:
             if portrait.parsing is None or portrait.parsing.shape[1] != self.settings.parsing_channels:
                 got = None if portrait.parsing is None else portrait.parsing.shape[1]
                 raise ValueError(

@@ -26,6 +26,7 @@ from .portrait import Portrait
 from .volume_rendering import MarchSettings, RendererSettings
 from .volume_rendering.base import Randomness, Renderer, Scene
 from .volume_rendering.rays import LABEL_SIZE, Rays, check_labels
+from .volume_rendering.surfaces.marching import Meshes
 from .volumes import VolumeSettings
 from .volumes.base import Volume
 
@@ -219,6 +220,10 @@ class Generator(nn.Module):
     def solid(self, planes: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features and raw densities of what is shown at world points (B, N, 3); see `Renderer.solid`."""
         return self.renderer.solid(self.scene(planes), points)
+
+    def mesh(self, planes: torch.Tensor) -> Meshes | None:
+        """Return the meshes of heads whose renderer draws meshes; None for others."""
+        return self.renderer.mesh(self.scene(planes))
 
     def synthesise(
         self,

@@ -19,7 +19,8 @@ from .nets.background import BackgroundSettings
 from .nets.decoder import DecoderSettings
 from .nets.parsing import ParsingSettings
 from .nets.upsampler import UpsamplerSettings
-from .volume_rendering import MarchSettings
+from .volume_rendering import MarchSettings, SurfaceRendererSettings
+from .volume_rendering.surfaces.shape import ShapeSettings
 from .volumes import DualSphereSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings
 
 
@@ -71,6 +72,22 @@ def eg3d_512() -> ModelSettings:
 def hyplanehead_512() -> ModelSettings:
     """HyPlaneHead (NeurIPS 2025): three planes and a near-equal-area sphere cut evenly from one map."""
     return ModelSettings(GeneratorSettings(volume=HyPlaneSettings()), DiscriminatorSettings())
+
+
+def get3d_512() -> ModelSettings:
+    """GET3D (Gao et al. 2022) for heads: a surface from half the features of a tri-plane, discriminators of picture and mask.
+
+    Published are a mapping network and planes of their own for shape and texture, a colour at every pixel of the picture and
+    no background; here one latent makes both, and super-resolution and background are those of the other systems.
+    """
+    generator = GeneratorSettings(
+        volume=TriPlaneSettings(axes="xy_xz_yz", num_features=64),
+        decoder=DecoderSettings(hidden=32, features=16),
+        renderer=SurfaceRendererSettings(shape=ShapeSettings(features=32)),
+        neural_resolution=128,
+        camera_shift=False,
+    )
+    return ModelSettings(generator, DiscriminatorSettings(mask=False, silhouette=True))
 
 
 def small_128() -> ModelSettings:
@@ -133,6 +150,19 @@ def with_feedback(settings: ModelSettings) -> ModelSettings:
     return dataclasses.replace(settings, generator=dataclasses.replace(settings.generator, parsing=parsing))
 
 
+TINY_SURFACE = SurfaceRendererSettings(shape=ShapeSettings(cells=24, size=0.8), detach=False)
+"""Surfaces of a model for one CPU."""
+
+
+def tiny_64_surface() -> ModelSettings:
+    """tiny-64 with heads as meshes, and a discriminator of the mask beside the other."""
+    settings = tiny_64()
+    return ModelSettings(
+        dataclasses.replace(settings.generator, renderer=TINY_SURFACE),
+        dataclasses.replace(settings.discriminator, mask=False, silhouette=True),
+    )
+
+
 def _tiny_planes() -> TriPlaneSettings:
     return TriPlaneSettings(resolution=64, num_features=16)
 
@@ -143,7 +173,7 @@ class Preset:
 
     make: Callable[[], ModelSettings]
     """Makes its settings."""
-    recipe: Literal["spherehead", "panohead", "eg3d"] = "spherehead"
+    recipe: Literal["spherehead", "panohead", "eg3d", "get3d"] = "spherehead"
     """Published system whose training recipe it has (`train.recipes.RECIPES`)."""
     scale: Literal["full", "one_gpu", "one_cpu"] = "full"
     """Machine that the recipe is shortened for (`train.recipes.SCALES`)."""
@@ -159,6 +189,7 @@ PRESETS: dict[str, Preset] = {
     "eg3d-512-corrected": Preset(lambda: with_volume(eg3d_512(), axes="xy_xz_yz"), recipe="eg3d"),
     "hyplanehead-512": Preset(hyplanehead_512, recipe="panohead"),
     "hyplanehead-512-planar": Preset(lambda: with_volume(hyplanehead_512(), volume=TriPlaneSettings()), recipe="panohead"),
+    "get3d-512": Preset(get3d_512, recipe="get3d"),
     "small-128": Preset(small_128, scale="one_gpu"),
     "small-128-planar": Preset(lambda: with_volume(small_128(), volume=TriPlaneSettings(resolution=128)), scale="one_gpu"),
     "tiny-64": Preset(tiny_64, scale="one_cpu"),
@@ -168,6 +199,7 @@ PRESETS: dict[str, Preset] = {
     "tiny-64-trigrid": Preset(
         lambda: with_volume(tiny_64(), volume=TriGridSettings(resolution=64, num_features=16)), scale="one_cpu"
     ),
+    "tiny-64-surface": Preset(tiny_64_surface, scale="one_cpu"),
     "tiny-64-hyplane": Preset(
         lambda: with_volume(tiny_64(), volume=HyPlaneSettings(resolution=128, num_features=16)), scale="one_cpu"
     ),

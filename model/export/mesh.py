@@ -51,7 +51,7 @@ class MeshSettings:
     surface: SurfaceSettings = field(default_factory=SurfaceSettings)
     """Where the surface lies."""
     faces: int = 20_000
-    """Faces after simplification; 0 keeps those of the grid."""
+    """Faces after simplification; 0 keeps those of the grid. A mesh that the model itself draws is never simplified."""
     texture: int = 0
     """Texels a side; 0 for eight times the model's picture, 512 to 2,048."""
     psi: float = 0.7
@@ -115,11 +115,7 @@ def write_head(
     cameras = [camera for pitch, count in RINGS for camera in _ring(count, math.radians(pitch))]
     labels = torch.from_numpy(np.stack([camera.label() for camera in cameras]))
     views = list(each_view(generator, ws, labels, rendering or RenderSettings()))
-    grid = density_grid(generator, generator.planes(ws), settings.surface)
-    opacity = settings.surface.opacity
-    level = fitting_level(grid, cameras, views)[0] if opacity is None else raw_density(opacity)
-    mesh = surface(grid, level, REACH)
-    mesh = simplified(mesh, settings.faces) if settings.faces else mesh
+    mesh, opacity = _surface_of(generator, ws, settings, cameras, views)
     size = settings.texture or min(2048, max(512, 8 * views[0].image.shape[0]))
     atlas = unwrap(mesh, size)
     texture, corners = paint(mesh, atlas, cameras, views, size)
@@ -127,7 +123,7 @@ def write_head(
     pictures = [
         drawn(mesh, atlas, texture.colours, camera, view.image.shape[0]) for camera, view in zip(cameras, views, strict=True)
     ]
-    measures = _measures(mesh, pictures, views, opacity_of(level), texture.seen)
+    measures = _measures(mesh, pictures, views, opacity, texture.seen)
     write_bytes(folder / "head.glb", glb(mesh, atlas, texture, classes, {"measures": to_plain(measures)}))
     write_bytes(folder / OBJ_NAME, mesh_files.obj(mesh, atlas, classes, unit))
     write_bytes(folder / MTL_NAME, mesh_files.mtl())
@@ -146,6 +142,22 @@ def write_head(
     write_png(folder / "sheet.png", sheet(shown, ["model", "mesh", "classes"][: len(rows)], columns))
     write_json(folder / "mesh.json", {"settings": settings, "unit": unit, "measures": measures})
     return measures
+
+
+@torch.no_grad()
+def _surface_of(
+    generator: Generator, ws: Tensor, settings: MeshSettings, cameras: Sequence[Camera], views: Sequence[View]
+) -> tuple[Mesh, float]:
+    """Return a head's surface and the opacity of a centimetre there: the drawn mesh itself, else a level of the density."""
+    planes = generator.planes(ws)
+    drawn_one = generator.mesh(planes)
+    if drawn_one is not None:
+        return Mesh(drawn_one.vertices.double().cpu().numpy(), drawn_one.faces.cpu().numpy()), 1.0
+    grid = density_grid(generator, planes, settings.surface)
+    opacity = settings.surface.opacity
+    level = fitting_level(grid, cameras, views)[0] if opacity is None else raw_density(opacity)
+    mesh = surface(grid, level, REACH)
+    return simplified(mesh, settings.faces) if settings.faces else mesh, opacity_of(level)
 
 
 def _ring(count: int, pitch: float) -> list[Camera]:

@@ -26,8 +26,8 @@ class GeneratorAdversarial(LossTerm):
     """Tells the terms apart in a file."""
 
     def __call__(self, step: Step) -> Tensor:
-        """Return the mean over generated pictures."""
-        return functional.softplus(-step.fake_score).mean()
+        """Return the mean over generated pictures, summed over the discriminator's scores of each."""
+        return functional.softplus(-step.fake_score).sum(dim=1).mean()
 
 
 @register_term
@@ -41,5 +41,6 @@ class DiscriminatorAdversarial(LossTerm):
     """Tells the terms apart in a file."""
 
     def __call__(self, step: Step) -> Tensor:
-        """Return the sum of both means, over generated pictures and over the data."""
-        return functional.softplus(step.fake_score).mean() + functional.softplus(-step.real_score).mean()
+        """Return the sum of both means, over generated pictures and over the data, summed over scores."""
+        fake, real = functional.softplus(step.fake_score), functional.softplus(-step.real_score)
+        return fake.sum(dim=1).mean() + real.sum(dim=1).mean()

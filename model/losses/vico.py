@@ -61,8 +61,8 @@ class ViCo(LossTerm):
         count = max(1, round(self.share * len(camera)))
         order = torch.rand(len(camera), generator=step.random, device=step.random.device).argsort().to(camera.device)
         used = found & (order < count)
-        score = step.discriminator.score(features, step.label(camera[other], vectors)).squeeze(1)
-        return torch.where(used, functional.softplus(score), 0.0).sum() / count
+        score = step.discriminator.score(features, step.label(camera[other], vectors))
+        return torch.where(used, functional.softplus(score).sum(dim=1), 0.0).sum() / count
 
 
 def viewing_angles(camera: Tensor) -> Tensor:

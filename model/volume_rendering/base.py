@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ...manifests.registry import Registry
 from ..volumes.base import Volume
 from .rays import Rays
+from .surfaces.marching import Meshes
 
 
 class RenderError(ValueError):
@@ -178,6 +179,10 @@ class Renderer(nn.Module, ABC):
             (B, N, C) features, and (B, N, 1) raw densities: softplus(raw - 1) is absorbed in a world unit, as along a march.
         """
         return scene.field(points)
+
+    def mesh(self, scene: Scene) -> Meshes | None:
+        """Return the very meshes that are drawn; None for renderers of volumes."""
+        return None
 
 
 class RendererSettings(ABC):

@@ -46,6 +46,23 @@ def test_a_discriminator_sees_what_its_settings_say(mask: bool, channels: int, s
     assert not torch.equal(judge(given, labels(1.0, 0.0)), score)
 
 
+def test_two_discriminators_judge_picture_and_mask_apart() -> None:
+    judge, given = discriminator(mask=False, silhouette=True), portrait()
+    assert given.mask is not None
+    score = judge(given)
+    assert score.shape == (2, 2)
+    other_mask = judge(dataclasses.replace(given, mask=1 - given.mask))
+    other_picture = judge(dataclasses.replace(given, image=-given.image))
+    assert (other_mask == score).all(dim=0).tolist() == [True, False]
+    assert (other_picture == score).all(dim=0).tolist() == [False, True]
+    assert (judge(given, labels(1.0, 0.0)) == score).any(dim=0).tolist() == [False, False]
+    alone = discriminator(mask=False)
+    assert judge.silhouette is not None
+    counts = [sum(part.numel() for part in network.parameters()) for network in (judge, alone, judge.silhouette)]
+    assert counts[0] == counts[1] + counts[2]
+    assert counts[1] - counts[2] == (6 + 20 - 1) * NARROW.channels(32)  # the masks' first layer has one channel
+
+
 def test_second_derivatives_exist_for_gradient_penalties() -> None:
     judge, given = discriminator(), portrait()
     image = given.image.requires_grad_()

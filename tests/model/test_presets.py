@@ -73,10 +73,14 @@ def shrunk(name: str) -> ModelSettings:
     volume: Any = dataclasses.replace(made.volume, resolution=32)
     if volume.kind == "dual_sphere":
         volume = dataclasses.replace(volume, in_channels=16, head_channels=8)
+    renderer: Any = made.renderer
+    smaller: dict[str, Any] = {"march": {"coarse_samples": 6, "fine_samples": 6}}
+    if renderer.kind == "surface":
+        smaller["surface"] = {"shape": dataclasses.replace(renderer.shape, cells=8)}
     generator = dataclasses.replace(
         made, volume=volume, z_dim=16, w_dim=16, neural_resolution=8, backbone=narrow,
         background=BackgroundSettings(16, narrow) if made.background else None,
-        renderer=dataclasses.replace(made.renderer, coarse_samples=6, fine_samples=6),
+        renderer=dataclasses.replace(renderer, **smaller[renderer.kind]),
         upsampler=dataclasses.replace(made.upsampler, input_resolution=16, channels=(8, 8)),
     )  # fmt: skip
     discriminator = dataclasses.replace(settings.discriminator, resolution=generator.upsampler.resolution, widths=narrow)
@@ -98,7 +102,7 @@ def test_preset_makes_portraits_that_its_discriminator_judges_and_both_learn(nam
     assert (portrait.parsing is None) == (settings.generator.parsing is None)
     assert discriminator.stack(portrait).shape[1] == settings.discriminator.num_in
     score = discriminator(portrait)
-    assert score.shape == (2, 1) and bool(score.isfinite().all())
+    assert score.shape == (2, 1 + settings.discriminator.silhouette) and bool(score.isfinite().all())
     torch.nn.functional.softplus(-score).sum().backward()
     for network in (generator, discriminator):
         grads = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]

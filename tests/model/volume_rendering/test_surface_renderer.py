@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
 from spherehead.datasets.camera import Camera
+from spherehead.model.generator import Generator
+from spherehead.model.nets.backbone import SynthesisSettings
+from spherehead.model.presets import preset
 from spherehead.model.volume_rendering.base import Rendering, Scene
 from spherehead.model.volume_rendering.rays import Rays
 from spherehead.model.volume_rendering.surfaces.marching import marching_tetrahedra
 from spherehead.model.volume_rendering.surfaces.shape import Shape, ShapeSettings
 from spherehead.model.volume_rendering.surfaces.surface import Surface, SurfaceRendererSettings
 from spherehead.model.volume_rendering.surfaces.tetrahedra import signed_volumes
+from spherehead.model.volumes import DualSphereSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings, VolumeSettings
 from torch import Tensor
 
 RADII = (0.2, 0.3, 0.24)
@@ -112,7 +117,7 @@ def test_empty_and_full_shapes_give_a_ball_finite_gradients_and_a_way_back(push:
         renderer.shape.distance.out.bias.fill_(push)
     seen = rendered(renderer)
     ball = renderer.mesh(scene(1))
-    assert float(ball.volumes(1).detach()) == pytest.approx(4 / 3 * math.pi * 0.25**3, rel=0.03)
+    assert float(ball.volumes(1).detach()) == pytest.approx(4 / 3 * math.pi * 0.25**3, rel=0.05)
     assert float(seen.penalties["empty"].detach()) == pytest.approx(abs(push) * 0.1, rel=0.1)
     (seen.features.sum() + seen.weight.sum() + seen.depth.sum() + seen.penalties["sign"].sum()).backward(retain_graph=True)
     assert all(part.grad is None or bool(part.grad.isfinite().all()) for part in renderer.parameters())
@@ -178,3 +183,34 @@ def test_solid_densities_pass_half_opaque_at_the_mesh() -> None:
     _, outer = renderer.solid(scene(1), centres + 0.03 * normals)
     assert float((inner > 35).float().mean()) > 0.99
     assert float((outer < 35).float().mean()) > 0.99
+
+
+VOLUMES: list[VolumeSettings] = [
+    DualSphereSettings(resolution=32, num_features=16, in_channels=16, head_channels=8),
+    TriPlaneSettings(resolution=32, num_features=16),
+    TriGridSettings(resolution=32, num_features=16),
+    HyPlaneSettings(resolution=64, num_features=16),
+]
+
+
+@pytest.mark.parametrize("volume", VOLUMES, ids=lambda volume: volume.kind)
+def test_every_volume_is_shown_by_its_surface_and_learns_from_it(volume: VolumeSettings) -> None:
+    settings = preset("tiny-64-surface").generator
+    renderer = dataclasses.replace(settings.renderer, shape=ShapeSettings(cells=8, size=0.8))  # type: ignore[call-arg]
+    narrow = SynthesisSettings(channel_base=256, channel_max=8)
+    torch.manual_seed(0)
+    generator = Generator(dataclasses.replace(settings, volume=volume, backbone=narrow, renderer=renderer))
+    cameras = torch.stack([torch.as_tensor(Camera.look_at(yaw, 0.1).label()) for yaw in (0.0, 2.0)])
+    portrait = generator(torch.randn(2, settings.z_dim), cameras, neural_resolution=16)
+    assert portrait.mask is not None and portrait.depth is not None
+    assert 0.2 < float(portrait.mask.mean().detach()) < 0.8
+    (portrait.mask.mean() + portrait.image.square().mean() + portrait.depth.mean()).backward()
+    for name, parameter in generator.named_parameters():
+        if parameter.grad is not None:
+            assert bool(parameter.grad.isfinite().all()), name
+    assert all(
+        float(parameter.grad.abs().sum()) > 0 for parameter in generator.renderer.parameters() if parameter.grad is not None
+    )
+    assert generator.backbone.blocks[0] is not None
+    grads = [parameter.grad for parameter in generator.backbone.parameters() if parameter.grad is not None]
+    assert any(bool(grad.any()) for grad in grads)
