@@ -19,7 +19,7 @@ from .nets.background import BackgroundSettings
 from .nets.decoder import DecoderSettings
 from .nets.parsing import ParsingSettings
 from .nets.upsampler import UpsamplerSettings
-from .volume_rendering import MarchSettings, SurfaceRendererSettings
+from .volume_rendering import ManifoldSettings, MarchSettings, RendererSettings, SurfaceRendererSettings
 from .volume_rendering.surfaces.shape import ShapeSettings
 from .volumes import DualSphereSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings
 
@@ -143,11 +143,20 @@ def with_volume(settings: ModelSettings, **changes: Any) -> ModelSettings:
     return dataclasses.replace(settings, generator=dataclasses.replace(settings.generator, volume=volume))
 
 
+def with_renderer(settings: ModelSettings, renderer: RendererSettings) -> ModelSettings:
+    """Return the settings with another renderer, and nothing else touched."""
+    return dataclasses.replace(settings, generator=dataclasses.replace(settings.generator, renderer=renderer))
+
+
 def with_feedback(settings: ModelSettings) -> ModelSettings:
     """Return the settings with the parsing head's features fed to every block of the super-resolution."""
     blocks = tuple(range(len(settings.generator.upsampler.channels)))
     parsing = dataclasses.replace(settings.generator.parsing or ParsingSettings(), feedback=blocks)
     return dataclasses.replace(settings, generator=dataclasses.replace(settings.generator, parsing=parsing))
+
+
+TINY_MANIFOLDS = ManifoldSettings(surfaces=32, hidden=32, grid=32, samples=48)
+"""Manifolds of a model for one CPU."""
 
 
 TINY_SURFACE = SurfaceRendererSettings(shape=ShapeSettings(cells=24, size=0.8), detach=False)
@@ -184,6 +193,7 @@ PRESETS: dict[str, Preset] = {
     "spherehead-512-feedback": Preset(lambda: with_feedback(spherehead_512())),
     "spherehead-512-single": Preset(lambda: with_volume(spherehead_512(), spheres="a")),
     "spherehead-512-planar": Preset(lambda: with_volume(spherehead_512(), volume=TriPlaneSettings())),
+    "spherehead-manifolds-512": Preset(lambda: with_renderer(spherehead_512(), ManifoldSettings())),
     "panohead-512": Preset(panohead_512, recipe="panohead"),
     "eg3d-512": Preset(eg3d_512, recipe="eg3d"),
     "eg3d-512-corrected": Preset(lambda: with_volume(eg3d_512(), axes="xy_xz_yz"), recipe="eg3d"),
@@ -195,6 +205,7 @@ PRESETS: dict[str, Preset] = {
     "tiny-64": Preset(tiny_64, scale="one_cpu"),
     "tiny-64-feedback": Preset(lambda: with_feedback(tiny_64()), scale="one_cpu"),
     "tiny-64-single": Preset(lambda: with_volume(tiny_64(), spheres="a"), scale="one_cpu"),
+    "tiny-64-manifolds": Preset(lambda: with_renderer(tiny_64(), TINY_MANIFOLDS), scale="one_cpu"),
     "tiny-64-planar": Preset(lambda: with_volume(tiny_64(), volume=_tiny_planes()), scale="one_cpu"),
     "tiny-64-trigrid": Preset(
         lambda: with_volume(tiny_64(), volume=TriGridSettings(resolution=64, num_features=16)), scale="one_cpu"

@@ -6,6 +6,7 @@ from .adversarial import DiscriminatorAdversarial, GeneratorAdversarial
 from .density import DensitySmoothness
 from .parsing import LabellerFit, ParsingAgreement
 from .r1 import R1
+from .renderer import RendererPenalty
 from .shift import CameraShift
 from .term import LossTerm, register_term
 from .vico import ViCo
@@ -25,6 +26,7 @@ __all__ = [
     "ParsingAgreement",
     "Perceptual",
     "Reconstruction",
+    "RendererPenalty",
     "StylePrior",
     "ViCo",
     "register_term",

@@ -102,6 +102,7 @@ class Step:
         fakes: Step | None = None,
         persons: PersonTable | None = None,
         person: Tensor | None = None,
+        rebuilds: bool = False,
     ) -> None:
         """Draw latents and cameras.
 
@@ -120,6 +121,7 @@ class Step:
             fakes: another player's update whose generated pictures are used, without their history, in place of new ones.
             persons: style vectors of known persons, where terms compare rebuilt views.
             person: (B,) row of each picture's person in that table; -1 where it is unknown.
+            rebuilds: whether terms of this update compare views of known persons.
         """
         self.player, self.generator, self.discriminator, self.schedule, self.sampling = (
             player,
@@ -131,7 +133,7 @@ class Step:
         self.real_sharp, self.random, self.augment, self.parsing_map = real, random, augment, parsing_map
         self.wants_real_gradient, self.networks = wants_real_gradient, networks or {}
         self.batch, self.fakes = len(real.image), fakes
-        self.real_vectors, self.persons, self.person = subjects, persons, person
+        self.real_vectors, self.persons, self.person, self.rebuilds = subjects, persons, person, rebuilds
         if fakes is not None:
             self.z, self.camera, self.vectors, self.condition = fakes.z, fakes.camera, fakes.vectors, fakes.condition
             return

@@ -32,8 +32,9 @@ class LossTerm(ABC):
     wants_real_gradient: ClassVar[bool] = False
     """Whether it differentiates by the data, whose pictures then carry a gradient."""
 
-    wants_views: ClassVar[bool] = False
-    """Whether it compares rebuilt views of known persons; other terms belong to the game of generator and discriminator."""
+    wants_views: ClassVar[bool | None] = False
+    """Whether it compares rebuilt views of known persons; other terms belong to the game of generator and discriminator, and
+    None to both."""
     wants_depth: ClassVar[bool] = False
     """Whether it compares with exact depth maps, which are then read."""
 

@@ -18,6 +18,7 @@ from ..losses import (
     MaskAgreement,
     Perceptual,
     Reconstruction,
+    RendererPenalty,
     StylePrior,
     ViCo,
 )
@@ -138,6 +139,15 @@ def warm_started(config: TrainConfig) -> TrainConfig:
     )  # fmt: skip
 
 
+def for_renderer(config: TrainConfig) -> TrainConfig:
+    """Return a recipe with what the model's renderer asks for: its penalties, a learning rate and a clip of its parameters."""
+    renderer = config.model.generator.renderer
+    extra = {name: RendererPenalty(weight=weight, name=name) for name, weight in renderer.penalties.items()}
+    optimiser = dataclasses.replace(config.optimiser, renderer_lr=renderer.lr_factor, renderer_clip=renderer.gradient_clip)
+    terms = dataclasses.replace(config.terms, extra=config.terms.extra | extra)
+    return dataclasses.replace(config, terms=terms, optimiser=optimiser)
+
+
 RECIPES: Mapping[str, Callable[[ModelSettings], TrainConfig]] = {
     "spherehead": spherehead, "panohead": panohead, "eg3d": eg3d, "get3d": get3d,
 }  # fmt: skip
@@ -157,7 +167,7 @@ def train_preset(name: str) -> TrainConfig:
         ConfigError: there is no such preset.
     """
     model, chosen = preset(name), PRESETS[name]
-    return SCALES[chosen.scale](RECIPES[chosen.recipe](model))
+    return for_renderer(SCALES[chosen.scale](RECIPES[chosen.recipe](model)))
 
 
 def without_parsing(config: TrainConfig) -> TrainConfig:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,8 +94,11 @@ def make_persons(config: TrainConfig, subjects: Tensor, device: torch.device) ->
 
 
 def make_optimiser(module: nn.Module, lr: float, settings: OptimiserSettings) -> torch.optim.Adam:
-    """Return Adam for a network's parameters."""
-    return torch.optim.Adam(module.parameters(), lr=lr, betas=(settings.beta1, settings.beta2), eps=settings.eps)
+    """Return Adam for a network's parameters; those of a generator's renderer, if it has any, have a group of their own."""
+    own = list(module.renderer.parameters()) if isinstance(module, Generator) else []
+    others = [parameter for parameter in module.parameters() if not any(parameter is mine for mine in own)]
+    groups: list[dict[str, Any]] = [{"params": others}, *([{"params": own, "lr": lr * settings.renderer_lr}] if own else [])]
+    return torch.optim.Adam(groups, lr=lr, betas=(settings.beta1, settings.beta2), eps=settings.eps)
 
 
 def make_networks(config: TrainConfig, device: torch.device) -> tuple[Generator, Discriminator, Labeller | None]:

@@ -149,7 +149,8 @@ def set_rates(state: TrainState, config: TrainConfig) -> None:
         return
     warm = start.phase(state.images) != "adversarial"
     share = start.share(state.images)
-    state.generator_optimiser.param_groups[0]["lr"] = start.generator_lr * share if warm else config.optimiser.generator_lr
+    for group, factor in zip(state.generator_optimiser.param_groups, (1.0, config.optimiser.renderer_lr), strict=False):
+        group["lr"] = (start.generator_lr * share if warm else config.optimiser.generator_lr) * factor
     state.persons_optimiser.param_groups[0]["lr"] = start.persons_lr * share
 
 
@@ -184,6 +185,7 @@ def _make(
         wants_real_gradient=any(term.wants_real_gradient for term in due.values()),
         networks={} if state.labeller is None else {NETWORK: state.labeller},
         fakes=fakes, persons=state.persons, person=None if state.persons is None else state.persons.rows(data.subject),
+        rebuilds=any(term.wants_views for term in due.values()),
     )  # fmt: skip
 
 
@@ -230,6 +232,8 @@ def _update(
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         raise NotFinite(f"the {player}'s loss or gradient is no finite number at step {state.step} ({state.images:,} pictures)")
+    if player == "generator" and config.optimiser.renderer_clip is not None:
+        nn.utils.clip_grad_norm_(state.generator.renderer.parameters(), config.optimiser.renderer_clip)
     for optimiser in optimisers:
         optimiser.step()
 

@@ -77,12 +77,16 @@ class Terms:
     def due(self, player: Player, update: int, phase: Phase = "adversarial") -> dict[str, LossTerm]:
         """Return the player's terms that are due at its update of this number, by name.
 
-        Terms that compare views of known persons belong to the phases views and joint, all others to joint and adversarial.
+        Terms that compare views of known persons belong to the phases views and joint, those of the game to joint and
+        adversarial.
         """
         without = {"views": False, "joint": None, "adversarial": True}[phase]
         terms = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "extra"} | self.extra
         return {
             name: term
             for name, term in terms.items()
-            if term is not None and term.player == player and not update % term.every and term.wants_views is not without
+            if term is not None
+            and term.player == player
+            and not update % term.every
+            and (term.wants_views is None or term.wants_views is not without)
         }

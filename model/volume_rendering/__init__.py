@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .base import RendererSettings, register_renderer
+from .manifolds import ManifoldSettings
 from .ray_marching import MarchSettings
 from .surfaces.surface import SurfaceRendererSettings
 
-__all__ = ["MarchSettings", "RendererSettings", "SurfaceRendererSettings", "register_renderer"]
+__all__ = ["ManifoldSettings", "MarchSettings", "RendererSettings", "SurfaceRendererSettings", "register_renderer"]

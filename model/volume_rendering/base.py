@@ -192,6 +192,12 @@ class RendererSettings(ABC):
     """Settings classes by their `kind`, which tells them apart in a file."""
     kind: str
     """Name of the renderer."""
+    penalties: ClassVar[Mapping[str, float]] = {}
+    """Penalties that training keeps small, and their weights in a preset's recipe."""
+    lr_factor: ClassVar[float] = 1.0
+    """Learning rate of its parameters in a preset's recipe, as a factor on the generator's."""
+    gradient_clip: ClassVar[float | None] = None
+    """Largest norm of the gradient of its parameters in a preset's recipe; null for any."""
 
     @abstractmethod
     def open(self, volume: Volume) -> Renderer:

@@ -14,12 +14,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from ...manifests.config import ConfigError, check_ranges
 from ..volumes.base import Volume
 from .base import Randomness, Renderer, RenderError, RendererSettings, Rendering, Scene, register_renderer
 from .rays import Rays
+from .samples import ask_inside, in_chunks, ray_bounds
 
 Field = Callable[[Tensor], tuple[Tensor, Tensor]]
 """points (B, N, 3) -> features (B, N, F) and raw densities (B, N, 1), each point on its own."""
@@ -109,37 +109,15 @@ def render(
     randomness.check(origins, settings)
     near, far = ray_bounds(origins, directions, settings)
     limits = _limits(near, far, settings, randomness)
-    count = origins.shape[1]
-    step = settings.chunk or count
 
-    def part(start: int) -> tuple[Tensor, Tensor, Tensor]:
-        rays = slice(start, start + step)
-        numbers = randomness.rays(start, start + step)
+    def part(rays: slice) -> tuple[Tensor, Tensor, Tensor]:
+        numbers = randomness.rays(rays.start, rays.stop)
         return _march(field, origins[:, rays], directions[:, rays], near[:, rays], far[:, rays], settings, numbers)
 
     again = settings.recompute and torch.is_grad_enabled()
-    parts = [
-        checkpoint(part, start, use_reentrant=False, preserve_rng_state=False) if again else part(start)
-        for start in range(0, count, step)
-    ]
-    features, depth, weight = (torch.cat(pieces, dim=1) if len(parts) > 1 else pieces[0] for pieces in zip(*parts, strict=True))
+    features, depth, weight = in_chunks(part, origins.shape[1], settings.chunk, again)
     depth = torch.where(weight > 0, depth, limits[1]).clamp(limits[0], limits[1])
     return Rendering(features, depth, weight)
-
-
-def ray_bounds(origins: Tensor, directions: Tensor, settings: MarchSettings) -> tuple[Tensor, Tensor]:
-    """Return where each ray's samples begin and end, (B, M, 1) distances each, without gradient.
-
-    With a sphere, a ray that misses it gets an interval of no length at its nearest point, and so no weight.
-    """
-    if settings.sphere_radius is None:
-        near = origins.new_full((*origins.shape[:2], 1), settings.near)
-        return near, torch.full_like(near, settings.far)
-    with torch.no_grad():
-        middle = -(origins * directions).sum(-1, keepdim=True)
-        miss = (origins + middle * directions).square().sum(-1, keepdim=True)
-        half = (settings.sphere_radius**2 - miss).clamp_min(0).sqrt()
-        return (middle - half).clamp_min(0), (middle + half).clamp_min(0)
 
 
 def _limits(near: Tensor, far: Tensor, settings: MarchSettings, numbers: Randomness) -> tuple[Tensor, Tensor]:
@@ -195,29 +173,10 @@ def _ask(
         density = density.float().view(shape)
         return features.view(*shape, -1), density if noise is None else density + noise
     inside = (points.detach()[..., ::2].abs() <= settings.crop).all(-1)
-    features, density = (_ask_inside if settings.skip_empty else lambda f, p, _: f(p))(field, points, inside)
+    features, density = (ask_inside if settings.skip_empty else lambda f, p, _: f(p))(field, points, inside)
     density = density.float().view(shape)
     density = density if noise is None else density + noise
     return features.view(*shape, -1), torch.where(inside.view(shape), density, EMPTY)
-
-
-def _ask_inside(field: Field, points: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    """Ask the field about the points inside only; the others get the answer of some point, which their weight of 0 hides.
-
-    Each head's points move to the front of a shorter list, as long as the longest head's; what fills it up is never read.
-    """
-    batch, count = inside.shape
-    kept = inside.flatten().nonzero().squeeze(1)
-    held = inside.sum(1)
-    width = max(1, int(held.max()))
-    start = torch.arange(batch, device=kept.device) * width - (held.cumsum(0) - held)
-    slot = torch.arange(len(kept), device=kept.device) + start[kept // count]
-    rows = points.flatten(0, 1)
-    packed = rows.new_zeros(batch * width, 3).index_copy(0, slot, rows.index_select(0, kept))
-    answers = field(packed.view(batch, width, 3))
-    source = torch.zeros_like(inside, dtype=torch.long).flatten().index_copy(0, kept, slot)
-    features, density = (answer.flatten(0, 1).index_select(0, source).view(batch, count, -1) for answer in answers)
-    return features, density
 
 
 def compose(depths: Tensor, density: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import importlib.util
 import json
 import os
@@ -32,11 +33,13 @@ from spherehead.manifests.config import override
 from spherehead.model.discriminator import Discriminator
 from spherehead.model.generator import Generator
 from spherehead.model.ops import fir
-from spherehead.model.presets import ModelSettings, preset
+from spherehead.model.presets import ModelSettings, preset, with_renderer
+from spherehead.model.volume_rendering import ManifoldSettings, MarchSettings
+from spherehead.model.volume_rendering.rays import Rays
 from spherehead.model.volumes.dual_sphere import DualSphere
 
 TESTS = Path(__file__).resolve().parents[1]
-CASES = ("forward", "orbit", "step", "operators", "plain-forward", "plain-step")
+CASES = ("forward", "orbit", "step", "renderers", "operators", "plain-forward", "plain-step")
 
 
 def twin(name: str) -> ModuleType:
@@ -177,6 +180,19 @@ def step(bench: Bench, settings: ModelSettings, resolution: int) -> None:
     bench.rows[-1]["parts"] = {part: now - before for (part, now), (_, before) in zip(moments[1:], moments, strict=False)}
 
 
+def renderers(bench: Bench, settings: ModelSettings, resolution: int) -> None:
+    """Time the same network with the march and with manifolds: the whole forward, and volume and renderer alone."""
+    z, camera = inputs(settings, bench.device)
+    rays = Rays.cast(camera, resolution)
+    with torch.inference_mode():
+        for name, renderer in (("march", MarchSettings()), ("manifolds", ManifoldSettings())):
+            generator = build(with_renderer(settings, renderer), bench.device).eval()
+            scene = generator.scene(generator.planes(generator.styles(z, camera)))
+            bench.measure(f"{name}: rendering alone {resolution}", functools.partial(generator.renderer, scene, rays))
+            work = functools.partial(generator, z, camera, neural_resolution=resolution)
+            bench.measure(f"{name}: forward {resolution}", work)
+
+
 def operators(bench: Bench, settings: ModelSettings, resolution: int) -> None:
     plain, volumes = twin("plain"), twin("plain_volumes")
     x = torch.randn(1, 256, 256, 256, device=bench.device)
@@ -223,7 +239,8 @@ def use_plain(stack: ExitStack) -> None:
 
 
 def run_case(case: str, settings: ModelSettings, bench: Bench, resolution: int) -> None:
-    work = {"forward": forward, "orbit": orbit, "step": step, "operators": operators}[case.removeprefix("plain-")]
+    works = {"forward": forward, "orbit": orbit, "step": step, "renderers": renderers, "operators": operators}
+    work = works[case.removeprefix("plain-")]
     if not case.startswith("plain-"):
         work(bench, settings, resolution)
     elif settings.generator.volume.kind == "dual_sphere" and settings.generator.volume.spheres == "both":

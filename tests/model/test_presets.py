@@ -20,6 +20,7 @@ from spherehead.model.presets import PRESETS, ModelSettings, preset
 PARSING_HEAD = 17_076
 GENERATORS = {
     "spherehead-512": 54_713_868 + PARSING_HEAD,
+    "spherehead-manifolds-512": 54_713_868 + PARSING_HEAD + 4 * 64 + 2 * 65 * 64 + 65,
     "panohead-512": 53_741_548,
     "eg3d-512": 30_662_136,
     "eg3d-512-corrected": 30_662_136,
@@ -66,6 +67,15 @@ def test_preset_builds_and_survives_a_file(name: str) -> None:
     assert count(discriminator) == DISCRIMINATORS.get(name, count(discriminator))
 
 
+def fewer(renderer: Any) -> Any:
+    """A renderer with few samples of a ray, surfaces and points of a grid."""
+    few = {"coarse_samples": 6, "fine_samples": 6, "surfaces": 6, "samples": 12, "grid": 6}
+    known = {field.name for field in dataclasses.fields(renderer)}
+    if renderer.kind == "surface":
+        return dataclasses.replace(renderer, shape=dataclasses.replace(renderer.shape, cells=8))
+    return dataclasses.replace(renderer, **{name: value for name, value in few.items() if name in known})
+
+
 def shrunk(name: str) -> ModelSettings:
     """A preset with its parts, kinds and connections, and widths that cost nothing."""
     settings, narrow = preset(name), SynthesisSettings(channel_base=256, channel_max=8)
@@ -73,14 +83,10 @@ def shrunk(name: str) -> ModelSettings:
     volume: Any = dataclasses.replace(made.volume, resolution=32)
     if volume.kind == "dual_sphere":
         volume = dataclasses.replace(volume, in_channels=16, head_channels=8)
-    renderer: Any = made.renderer
-    smaller: dict[str, Any] = {"march": {"coarse_samples": 6, "fine_samples": 6}}
-    if renderer.kind == "surface":
-        smaller["surface"] = {"shape": dataclasses.replace(renderer.shape, cells=8)}
     generator = dataclasses.replace(
         made, volume=volume, z_dim=16, w_dim=16, neural_resolution=8, backbone=narrow,
         background=BackgroundSettings(16, narrow) if made.background else None,
-        renderer=dataclasses.replace(renderer, **smaller[renderer.kind]),
+        renderer=fewer(made.renderer),
         upsampler=dataclasses.replace(made.upsampler, input_resolution=16, channels=(8, 8)),
     )  # fmt: skip
     discriminator = dataclasses.replace(settings.discriminator, resolution=generator.upsampler.resolution, widths=narrow)
