@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,21 @@ def write_nerfstudio(folder: Path, out: Path, names: Names = "numbered", split: 
     return Written(len(frames), side, masks)
 
 
-def read_transforms(data: bytes) -> list[tuple[str, Camera, tuple[int, int]]]:
-    """Read file, camera and (width, height) of every frame of a transforms.json, into OpenCV's axes.
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a scene."""
+
+    name: str
+    """Of its file, as the scene names it."""
+    camera: Camera
+    size: tuple[int, int]
+    """Width and height in pixels."""
+    mask: str = ""
+    """Its mask's file, or nothing."""
+
+
+def read_transforms(data: bytes) -> list[Frame]:
+    """Read every frame of a transforms.json, into OpenCV's axes.
 
     Intrinsics may stand at the top, in a frame, or as `camera_angle_x`; lens distortion is refused.
 
@@ -97,7 +111,7 @@ def read_transforms(data: bytes) -> list[tuple[str, Camera, tuple[int, int]]]:
     return found
 
 
-def _frame(frame: dict[str, Any]) -> tuple[str, Camera, tuple[int, int]]:
+def _frame(frame: dict[str, Any]) -> Frame:
     bent = [name for name in ("k1", "k2", "k3", "k4", "p1", "p2") if abs(float(frame.get(name, 0.0))) > 1e-9]
     if bent:
         raise ValueError(f"lens distortion ({', '.join(bent)}) is not read; undistort the pictures first")
@@ -109,7 +123,8 @@ def _frame(frame: dict[str, Any]) -> tuple[str, Camera, tuple[int, int]]:
     matrix = np.array(frame["transform_matrix"], dtype=np.float64)
     if matrix.shape != (4, 4):
         raise ValueError(f"expected a transform_matrix of 4 x 4, got {matrix.shape}")
-    return str(frame["file_path"]), Camera(from_opengl(matrix), normalised(lens, width, height)), (width, height)
+    camera = Camera(from_opengl(matrix), normalised(lens, width, height))
+    return Frame(str(frame["file_path"]), camera, (width, height), str(frame.get("mask_path") or ""))
 
 
 def write_colmap(folder: Path, out: Path, names: Names = "numbered", split: str = "", identity: str = "") -> Written:

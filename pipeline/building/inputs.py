@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...datasets.exchange import eg3d_source
+from ...datasets.exchange import eg3d_source, scene_source, video_source
 from ...datasets.sample import Drop, SourceImage
 from ...datasets.sources.base import SCHEMES, Refused, Source, SourceError, register_source
 from ...datasets.sources.names import from_native, native
@@ -30,6 +30,10 @@ for _scheme, _opener in (
     (mesh_source.SCHEME, mesh_source.MeshSource),
     (eg3d_source.SCHEME, eg3d_source.open_eg3d),
     *((_scheme, remote.open_remote) for _scheme in remote.SCHEMES),
+    (scene_source.NERFSTUDIO, scene_source.scene_opener(scene_source.NERFSTUDIO)),
+    (scene_source.COLMAP, scene_source.scene_opener(scene_source.COLMAP)),
+    (scene_source.RIG, scene_source.open_rig),
+    (video_source.SCHEME, video_source.open_video),
 ):
     register_source(_scheme)(_opener)
 InputRow = tuple[Any, ...]

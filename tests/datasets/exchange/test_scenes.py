@@ -77,7 +77,8 @@ def test_a_set_reprojects_from_transforms_json_within_a_hundredth_of_a_pixel(fin
     assert done.pictures == done.masks == len(document["frames"]) == len(samples)
     from spherehead.datasets.shards.codec import decode_image
 
-    for frame, (name, camera, size) in zip(document["frames"], read_transforms(json.dumps(document).encode()), strict=True):
+    for frame, read in zip(document["frames"], read_transforms(json.dumps(document).encode()), strict=True):
+        name, camera, size = read.name, read.camera, read.size
         sample = samples[decode_image((tmp_path / "scene" / frame["file_path"]).read_bytes()).tobytes()]
         truth = sample.camera.project(POINTS)[0] * frame["w"]
         assert np.abs(seen_by_nerfstudio(frame, POINTS) - truth).max() < 0.01
@@ -114,7 +115,8 @@ def test_transforms_of_others_are_read_and_mistakes_named() -> None:
     matrix = to_opengl(Camera.look_at(0.5, 0.1).cam2world).tolist()
     plain = {"camera_angle_x": 2 * math.atan(0.5 / 4.2647), "w": 512, "h": 512, "frames": [
         {"file_path": "a.png", "transform_matrix": matrix}]}  # fmt: skip
-    ((name, camera, size),) = read_transforms(json.dumps(plain).encode())
+    (read,) = read_transforms(json.dumps(plain).encode())
+    name, camera, size = read.name, read.camera, read.size
     assert (name, size) == ("a.png", (512, 512))
     assert np.allclose(camera.label(), Camera.look_at(0.5, 0.1).label(), atol=1e-6)
     for change, text in (
