@@ -172,17 +172,20 @@ def model_show(
 def model_pack(
     run: Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of a training run, or of a model.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for the model.")],
+    licence: Annotated[str, typer.Option("--license", metavar="ID", help="Licence on the model card, e.g. apache-2.0.")] = "",
 ) -> None:
-    """Write a run's averaged generator alone, in fp16: the form in which models come with the package.
+    """Write a run's averaged generator alone, in fp16, with a model card: the form in which models are handed on.
 
     Example: spherehead model pack --run runs/heads --out heads-fp16
     """
     from ..model.export.generate import find_model
+    from ..model.export.model_card import write_card
     from ..model.shipped import pack
     from ..model.store import GENERATOR
 
     entry = pack(find_model(run), out).parts[GENERATOR]
-    print(f"{out}: {entry.num_numbers:,} numbers, sha256 {entry.sha256}")
+    path = write_card(out, run, licence=licence)
+    print(f"{out}: {entry.num_numbers:,} numbers, sha256 {entry.sha256}; {path.name} is its card")
 
 
 @model.command("presets")
