@@ -12,18 +12,25 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ...datasets.arrays import Floats, Pixels
 from ...datasets.camera import RADIUS, Camera
 from ...datasets.classes import colourise
 from ...datasets.report.overlay import fit
 from ..generator import Generator
+from ..meshes.mesh import CENTIMETRE
 from ..visualization.pictures import depth_colours, mask_grey
 from ..visualization.views import RenderSettings, View, each_view, head_styles, seeded_latents
 
 Mode = Literal["picture", "raw", "classes", "depth", "mask"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 """What of a view is shown."""
+Axis = Literal["x", "y", "z"]
+AXES: tuple[Axis, ...] = get_args(Axis)
+"""To which slices of the density are normal."""
+SLICE = 128
+"""Pixels a side of a slice."""
 NEAREST, FARTHEST = 0.8, 12.0
 """Distances of the looking camera, in world units; beyond, the nearest allowed one counts."""
 
@@ -111,6 +118,30 @@ class Heads:
         """
         rendering = RenderSettings(rays, self.rendering.image_resolution, self.rendering.fade)
         return shown(next(iter(each_view(self.generator, self.styles(chosen), label, rendering))), chosen.mode)
+
+    @torch.no_grad()
+    def slice(self, chosen: Chosen, axis: Axis, centimetres: float, side: int = SLICE) -> Pixels:
+        """Return the (side, side, 3) picture of the chosen head's density on a plane across the volume.
+
+        Args:
+            chosen: which head.
+            axis: to which the plane is normal: x is a profile, y is seen from above with the face down, z from in front.
+            centimetres: where it cuts the axis, from the head frame's origin.
+            side: pixels a side.
+        """
+        half = self.generator.settings.volume.box_size / 2
+        steps = (torch.arange(side) + 0.5) / side * 2 * half - half
+        across, down = steps.expand(side, side), steps[:, None].expand(side, side)
+        flat = torch.full((side, side), centimetres * CENTIMETRE)
+        points = {
+            "x": (flat, -down, across), "y": (across, flat, down), "z": (across, -down, flat),
+        }[axis]  # fmt: skip
+        device = next(self.generator.parameters()).device
+        planes = self.generator.planes(self.styles(chosen))
+        raw = self.generator.field(planes, torch.stack(points, dim=-1).reshape(1, -1, 3).to(device))[1]
+        opacity = 1.0 - torch.exp(-functional.softplus(raw.float() - 1.0) * CENTIMETRE)
+        grey = (opacity.view(side, side, 1) * 255.0).round().to(torch.uint8).cpu().numpy()
+        return np.repeat(grey, 3, axis=2)
 
 
 def shown(view: View, mode: Mode) -> Pixels:

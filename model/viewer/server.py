@@ -19,7 +19,7 @@ from ...datasets.report.overlay import fit
 from ...datasets.shards.codec import Decoded
 from ..export.mesh import UNITS
 from ..meshes.gltf import METRE
-from .frames import MODES, Chosen, Heads, label_of, rotation_of, widened
+from .frames import AXES, MODES, SLICE, Chosen, Heads, label_of, rotation_of, widened
 
 FOV = 2 * math.atan(0.5 / FOCAL)
 """Vertical field of view of the canonical camera, radians."""
@@ -121,9 +121,41 @@ def show_heads(server: Any, heads: Heads) -> dict[int, Painter]:
 
     for handle in (seed, other, mix, psi, mode):
         handle.on_update(change)
+    slices(server, heads, chosen, lock, (seed, other, mix, psi))
     server.on_client_connect(arrive)
     server.on_client_disconnect(leave)
     return painters
+
+
+def slices(
+    server: Any, heads: Heads, chosen: Callable[[], Chosen], lock: threading.Lock, handles: Sequence[Any]
+) -> tuple[Any, Any, Any]:
+    """Add slices of the chosen head's density, drawn when they are turned on, moved, or the head changes.
+
+    Args:
+        server: what `open_server` returned.
+        heads: whose density is cut.
+        chosen: which head the page shows.
+        lock: held while something is drawn.
+        handles: what changes the head.
+
+    Returns:
+        The handles of axis, place and picture.
+    """
+    gui = server.gui
+    axis = gui.add_dropdown("Density slice", ("off", *AXES))
+    place = gui.add_slider("Slice at cm", -20.0, 20.0, 0.5, 0.0, visible=False)
+    panel = gui.add_image(np.zeros((SLICE, SLICE, 3), dtype=np.uint8), label="Opacity of a centimetre", visible=False)
+
+    def draw(_: Any) -> None:
+        place.visible = panel.visible = axis.value != "off"
+        if axis.value != "off":
+            with lock:
+                panel.image = heads.slice(chosen(), axis.value, float(place.value))
+
+    for handle in (axis, place, *handles):
+        handle.on_update(draw)
+    return axis, place, panel
 
 
 def show_mesh(server: Any, vertices: Any, faces: Any, glb: bytes | None = None) -> None:

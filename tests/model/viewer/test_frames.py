@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import threading
 import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spherehead.datasets.camera import FOCAL, RADIUS, Camera
 from spherehead.model.export.mesh import UNITS
-from spherehead.model.viewer.frames import MODES, Chosen, Heads, label_of, rotation_of, widened
-from spherehead.model.viewer.server import FOV, open_server, quaternion_of, read_mesh, show_mesh
+from spherehead.model.meshes.mesh import CENTIMETRE
+from spherehead.model.viewer.frames import MODES, Axis, Chosen, Heads, label_of, rotation_of, widened
+from spherehead.model.viewer.server import FOV, open_server, quaternion_of, read_mesh, show_mesh, slices
 from spherehead.model.volume_rendering.rays import check_labels
 
 
@@ -46,6 +48,45 @@ def test_every_mode_of_a_mixed_head_has_one_size() -> None:
     one, two, half = (heads.styles(Chosen(3, 4, mix)) for mix in (0.0, 1.0, 0.5))
     torch.testing.assert_close(half, (one + two) / 2)
     assert heads.styles(Chosen(3, 4, 0.5)) is heads.styles(Chosen(3, 4, 0.5))
+
+
+@pytest.mark.parametrize(("axis", "row", "column"), [("x", 1, 2), ("y", 2, 0), ("z", 1, 0)])
+def test_a_slice_of_the_density_shows_a_ball_where_it_lies(axis: Axis, row: int, column: int) -> None:
+    """A ball of radius 0.1 about (0.1, 0.2, 0.05), dense inside: its disc on each plane through its centre."""
+    heads = Heads(importlib.import_module("small_heads").generator())
+    centre = torch.tensor([0.1, 0.2, 0.05])
+
+    def field(planes: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        inside = (points - centre).norm(dim=-1, keepdim=True) < 0.1
+        return points, torch.where(inside, 500.0, -50.0)
+
+    heads.generator.field = field  # type: ignore[method-assign]
+    normal = {"x": 0, "y": 1, "z": 2}[axis]
+    picture = heads.slice(Chosen(), axis, float(centre[normal]) / CENTIMETRE, 100)
+    rows, columns = np.nonzero(picture[..., 0] > 250)
+    assert len(rows) == pytest.approx(np.pi * 10**2, rel=0.05)  # pixels of a hundredth of the volume's side of 1
+    sign = -1.0 if row == 1 else 1.0
+    assert (rows.mean() + 0.5) / 100 - 0.5 == pytest.approx(sign * float(centre[row]), abs=0.006)
+    assert (columns.mean() + 0.5) / 100 - 0.5 == pytest.approx(float(centre[column]), abs=0.006)
+    assert (heads.slice(Chosen(), axis, float(centre[normal] + 0.15) / CENTIMETRE, 100) < 5).all()
+
+
+def test_slices_are_drawn_when_they_are_asked_for() -> None:
+    drawn: list[tuple[str, float]] = []
+    handles = [SimpleNamespace(value=value, visible=True, image=None) for value in ("off", 0.0, None)]
+    for handle in handles:
+        handle.heard = []
+        handle.on_update = handle.heard.append
+    gui = SimpleNamespace(
+        add_dropdown=lambda *_, **__: handles[0], add_slider=lambda *_, **__: handles[1], add_image=lambda *_, **__: handles[2]
+    )
+    heads = SimpleNamespace(slice=lambda _, axis, place: drawn.append((axis, place)) or "picture")
+    axis, place, panel = slices(SimpleNamespace(gui=gui), heads, Chosen, threading.Lock(), ())  # type: ignore[arg-type]
+    axis.heard[0](None)
+    assert drawn == [] and not panel.visible
+    axis.value, place.value = "y", 3.0
+    place.heard[0](None)
+    assert drawn == [("y", 3.0)] and panel.visible and panel.image == "picture"
 
 
 def test_a_wide_window_keeps_the_square_in_the_middle() -> None:
