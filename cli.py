@@ -89,7 +89,16 @@ for panel, commands in (
     ("Data sets", (photographs.render_photographs,)),
     (
         "Models of heads",
-        (training.train, heads.generate, inversion.invert, viewing.view, meshes.mesh, heads.evaluate, heads.convert),
+        (
+            training.train,
+            heads.generate,
+            inversion.invert,
+            inversion.train_encoder,
+            viewing.view,
+            meshes.mesh,
+            heads.evaluate,
+            heads.convert,
+        ),
     ),
     ("This machine", (machine.doctor,)),
 ):

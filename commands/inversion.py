@@ -33,6 +33,14 @@ def invert(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting: --set tuning.steps=0")
     ] = None,
+    method: Annotated[
+        str, typer.Option(help="optimise: by descent; encode: what an encoder reads, in about a second.")
+    ] = "optimise",
+    encoder: Annotated[
+        Path | None,
+        typer.Option("--encoder", metavar="DIR", help="What train-encoder wrote: the answer of encode, the start of optimise."),
+    ] = None,
+    mesh: Annotated[bool, typer.Option(help="Write the head as mesh.glb too.")] = True,
     device: Annotated[str, typer.Option(help="Where the model runs, e.g. cuda.")] = "cpu",
 ) -> None:
     """Find the head that photographs show, and turn it; rerun the same command to resume.
@@ -41,12 +49,13 @@ def invert(
     """
     from ..manifests.config import override
     from ..model.export.generate import find_model
+    from ..model.export.invert import How
     from ..model.export.invert import invert as run_it
     from ..model.inversion.inverted import InversionSettings
 
     settings = override(InversionSettings(), assignments or [])
-    folder = find_model(run)
-    record = run_it(folder, labelled(photographs, out / PHOTOGRAPHS, device), out, settings, device, _tick())
+    folder, how = find_model(run), How(method, encoder, device, mesh)  # type: ignore[arg-type]
+    record = run_it(folder, labelled(photographs, out / PHOTOGRAPHS, device), out, settings, how, _tick())
     for row in record.photographs:
         print(
             f"{row.name}: {row.psnr:.1f} dB in the matte, outline IoU {row.mask_iou:.2f}, moved {row.moved_degrees:.1f} degrees"
@@ -54,6 +63,48 @@ def invert(
         for text in row.suspect:
             print(f"{row.name}: suspect {text}", file=sys.stderr)
     print(f"{out / 'inversion.html'}")
+
+
+def train_encoder(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the run and, in the end, of the encoder.")],
+    run: Annotated[
+        Path, typer.Option("--run", metavar="DIR|NAME", help="Folder of a training run or of a model, or a shipped model.")
+    ] = Path("tiny-64"),
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="SET", help="Rendered people to learn from too, e.g. of makehuman:.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Number of pictures shown in all.")] = 30_000,
+    resolution: Annotated[int, typer.Option(min=64, help="Side in pixels of what the encoder looks at.")] = 128,
+    layers: Annotated[bool, typer.Option("--layers", help="Give every layer a style of its own (W+).")] = False,
+    start: Annotated[
+        Path | None, typer.Option("--start", metavar="RUN", help="Run of `annotators train head` whose features are the first.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of first weights and of everything drawn.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
+    max_seconds: Annotated[float, typer.Option(min=0, help="Seconds after which it saves and stops; 0 for no limit.")] = 0.0,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change how it learns: --set lr=0.0005")
+    ] = None,
+) -> None:
+    """Train a network that reads a model's style and camera off one picture; rerun the command to resume.
+
+    Example: spherehead train-encoder --run tiny-64 --out encoder
+    """
+    import logging
+
+    from ..manifests.config import override
+    from ..model.annotators.training import TrainingSettings
+    from ..model.export.generate import find_model
+    from ..model.export.train_encoder import EncoderRun, train
+
+    logging.getLogger("spherehead").setLevel(logging.INFO)
+    wanted = TrainingSettings(images=images, lr=5e-4, threads=threads, max_seconds=max_seconds, tensorboard=False)
+    asked = EncoderRun(find_model(run), out, data, start, resolution, layers, seed)
+    shown, record = train(asked, override(wanted, assignments or []))
+    if record is None:
+        print(f"{shown:,} of {images:,} pictures; rerun the same command to resume")
+        return
+    print(f"{out / record.part.file}: {record.images:,} pictures; use it with invert --encoder {out}")
 
 
 def labelled(photographs: Sequence[Path], folder: Path, device: str = "cpu") -> Photographs:

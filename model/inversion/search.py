@@ -1,7 +1,8 @@
 """First stage of an inversion: style vectors and cameras, by gradient descent from the mean head.
 
-The camera moves alone first, so that the style does not learn to undo a wrong direction; heads seen from behind, whose camera
-is least certain, are tried from several azimuths. The generator's weights stay; changing them is left to `tuning`.
+Cameras hardly leave what the pipeline estimated: the objective of a head that the generator cannot draw exactly is often lower
+at a wrong camera than at the true one. Those that the pipeline itself calls uncertain are tried from several sides, and another
+start must be clearly better. The generator's weights stay; changing them is left to `tuning`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..portrait import Portrait
 from ..visualization.views import RenderSettings
 from .cameras import NUM_UNITS, CameraPrior, moved
 from .objective import Objective, total
-from .style_space import StyleSpace
+from .style_space import StyleSpace, shared_planes
 from .targets import Targets
 
 Tick = Callable[[str, int, int, float], None]
@@ -32,22 +33,26 @@ class SearchSettings:
 
     steps: int = 200
     """Steps of the joint search."""
-    camera_steps: int = 30
-    """Steps before in which only camera and ground move."""
+    camera_steps: int = 0
+    """Steps before in which only camera and ground move: towards how the mean head looks most like the photograph."""
     style_rate: float = 0.06
     """Learning rate of the coordinates of the style, in standard deviations."""
-    camera_rate: float = 0.06
+    camera_rate: float = 0.03
     """Learning rate of the cameras, in standard deviations."""
     prior: float = 0.02
     """Weight of the mean square of the style's coordinates."""
-    camera_prior: float = 0.02
+    camera_prior: float = 0.2
     """Weight of the mean square of the cameras' moves."""
     layers: bool = False
     """Search style vectors of every layer (W+) and not one for all (W)."""
     layer_prior: float = 0.2
     """Weight of the mean square of what the layers differ by."""
-    starts_degrees: tuple[float, ...] = (0.0, -15.0, 15.0, -30.0, 30.0)
+    starts_degrees: tuple[float, ...] = (0.0, -20.0, 20.0)
     """Azimuths, from the estimate, that uncertain cameras are tried from."""
+    starts_pitch_degrees: tuple[float, ...] = (-12.0, 12.0)
+    """Elevations, from the estimate, that they are tried from too, at its azimuth."""
+    start_margin: float = 0.01
+    """Share of its loss by which another start must be below the estimate's."""
     start_steps: int = 30
     """Steps of each try."""
     uncertain_degrees: float = 8.0
@@ -58,8 +63,16 @@ class SearchSettings:
     def __post_init__(self) -> None:
         check_ranges(self, steps=(1, 100_000), camera_steps=(0, 100_000), start_steps=(1, 100_000))
         check_ranges(self, style_rate=(0, 10), camera_rate=(0, 10), prior=(0, 1e3), camera_prior=(0, 1e3), layer_prior=(0, 1e3))
+        check_ranges(self, start_margin=(0, 1))
         if not self.starts_degrees:
             raise ConfigError("expected at least one azimuth in starts_degrees, got none")
+
+    @property
+    def offsets(self) -> tuple[tuple[float, float], ...]:
+        """Azimuth and elevation in degrees of every start, the estimate itself first where it is among them."""
+        return tuple((degrees, 0.0) for degrees in self.starts_degrees) + tuple(
+            (0.0, degrees) for degrees in self.starts_pitch_degrees
+        )
 
 
 class Guess(nn.Module):
@@ -114,10 +127,11 @@ class Search:
 
     def portrait(self) -> Portrait:
         """Return what the guess looks like from its cameras."""
-        rendering = self.rendering
+        rendering, ws = self.rendering, self.guess.styles()
         return self.generator.synthesise(
-            self.guess.styles(),
+            ws,
             self.guess.cameras(),
+            planes=shared_planes(self.generator, ws),
             neural_resolution=rendering.neural_resolution,
             image_resolution=rendering.image_resolution,
             fade=rendering.fade,
@@ -175,11 +189,14 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Start:
-    """One azimuth that an uncertain camera was tried from."""
+    """One direction that an uncertain camera was tried from."""
 
     photograph: int
     degrees: float
+    """Azimuth from the estimate."""
     loss: float
+    pitch: float = 0.0
+    """Elevation from the estimate, in degrees."""
 
 
 def choose_starts(
@@ -188,38 +205,41 @@ def choose_starts(
 ) -> tuple[Tensor, list[Start]]:  # fmt: skip
     """Return the (B, 6) moves that the cameras begin at, and what was tried.
 
-    Each uncertain camera in turn is tried from every azimuth with style and camera moving together; the least loss wins.
+    Each uncertain camera in turn is tried from every start with style and camera moving together. The least loss wins where it
+    is below the first start's by the margin.
     """
     units = torch.zeros(len(targets.ids), NUM_UNITS, device=space.mean.device)
     uncertain = [
         row for row, error in enumerate(targets.angle_error.tolist()) if math.degrees(error) >= settings.uncertain_degrees
     ]
     tried: list[Start] = []
-    if len(settings.starts_degrees) < 2:
+    if len(settings.offsets) < 2:
         return units, tried
-    count = len(uncertain) * len(settings.starts_degrees) * settings.start_steps
+    count = len(uncertain) * len(settings.offsets) * settings.start_steps
     for row in uncertain:
         found: list[tuple[float, Tensor]] = []
-        for degrees in settings.starts_degrees:
+        for degrees, pitch in settings.offsets:
             guess = Guess(space, targets, settings)
             with torch.no_grad():
                 guess.units.copy_(units)
-                guess.units[row] += _azimuth(targets.camera[row], math.radians(degrees), targets.angle_error[row])
+                guess.units[row] += _turned(targets.camera[row], degrees, pitch, targets.angle_error[row])
             search = Search(generator, guess, objective, rendering)
             search.done = settings.camera_steps
             for number in range(settings.start_steps):
                 loss = search.step()
                 if tick is not None:
                     tick("starts", len(tried) * settings.start_steps + number + 1, count, loss)
-            tried.append(Start(row, degrees, loss))
+            tried.append(Start(row, degrees, loss, pitch))
             found.append((loss, guess.units.detach()[row].clone()))
-        units[row] = min(found, key=lambda pair: pair[0])[1]
+        best = min(found, key=lambda pair: pair[0])
+        units[row] = (best if best[0] < (1.0 - settings.start_margin) * found[0][0] else found[0])[1]
     return units, tried
 
 
-def _azimuth(camera: Tensor, angle: float, error: Tensor) -> Tensor:
-    """Return the (6,) move that turns a (25,) camera about the world's y axis by an angle in radians."""
+def _turned(camera: Tensor, azimuth: float, pitch: float, error: Tensor) -> Tensor:
+    """Return the (6,) move that turns a (25,) camera about the world's y axis, or about its own x axis, by degrees."""
     own = camera[:16].view(4, 4)[:3, :3]
     units = torch.zeros(NUM_UNITS, device=camera.device)
-    units[:3] = own.T @ torch.tensor([0.0, angle, 0.0], device=camera.device) / error
+    around = own.T @ torch.tensor([0.0, math.radians(azimuth), 0.0], device=camera.device)
+    units[:3] = (around + torch.tensor([-math.radians(pitch), 0.0, 0.0], device=camera.device)) / error
     return units

@@ -60,6 +60,20 @@ class StyleSpace:
         behind = self.ground_mean + ground @ self.ground_factor.T
         return torch.cat([ws, behind[:, None]], dim=1)
 
+    def several(self, heads: Tensor, ground: Tensor, layers: Tensor | None = None) -> Tensor:
+        """Return the (B, num_ws, w_dim) style vectors of B heads, each before its own ground.
+
+        Args:
+            heads: (B, K) coordinates.
+            ground: (B, G) coordinates of the grounds.
+            layers: (B, num_layers, K) additions for each layer (W+), or None.
+        """
+        rows = [
+            self.styles(head, ground[index : index + 1], None if layers is None else layers[index])
+            for index, head in enumerate(heads)
+        ]
+        return torch.cat(rows)
+
     def coordinates(self, w: Tensor) -> Tensor:
         """Return the (N, K) coordinates of style vectors (N, w_dim), least squares where they lie beside the Gaussian."""
         found: Tensor = torch.linalg.lstsq(self.factor.double(), (w - self.mean).double().T).solution
@@ -93,3 +107,18 @@ def style_space(generator: Generator, count: int = DRAWN) -> StyleSpace:
     centred = w - w.mean(dim=0)
     factor = principal_factor(centred.T @ centred / max(len(w) - 1, 1), min(len(w) - 1, w.shape[1]))
     return StyleSpace(w.mean(dim=0).float(), factor.float(), layers)
+
+
+def shared_planes(generator: Generator, ws: Tensor) -> Tensor:
+    """Return the planes of one head for several pictures: the backbone runs once, whatever their number.
+
+    Args:
+        generator: any generator.
+        ws: (B, num_ws, w_dim) style vectors that differ in the ground's alone.
+    """
+    return repeated(generator.planes(ws[:1]), len(ws))
+
+
+def repeated(planes: Tensor, count: int) -> Tensor:
+    """Return the planes of one head, (1, ...), as those of `count` pictures, without a copy."""
+    return planes.expand(count, *planes.shape[1:])

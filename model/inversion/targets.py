@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import gammaincinv
 from torch import Tensor
 
 from ...datasets.classes import CLASSES
@@ -20,8 +21,12 @@ from ..nets.upsampler import resize
 
 FACE_DEGREES = 70.0
 """Largest azimuth at which a face is seen well enough to be compared."""
-SEEN_DEGREES, UNSEEN_DEGREES = 4.0, 12.0
+SEEN_DEGREES, UNSEEN_DEGREES = 2.5, 12.0
 """Standard deviation of an estimated camera's angles, with and without a face to fit (README of `pipeline`, truth tables)."""
+LEAST_DEGREES, MOST_DEGREES = 2.0, 20.0
+"""Between these lies what a confidence is taken to mean."""
+CONFIDENT_WITHIN = math.radians(15.0)
+"""A `pose_confidence` of the pipeline's head network is the chance of an error below this."""
 
 
 class TargetError(ValueError):
@@ -44,6 +49,12 @@ class Targets:
     parsing: Tensor | None = None
     """(B, P, r, r) shares of the classes at neural resolution, or None."""
 
+    def rows(self, chosen: Sequence[int]) -> Targets:
+        """Return some of the photographs."""
+        parsing = None if self.parsing is None else self.parsing[list(chosen)]
+        ids, index = tuple(self.ids[row] for row in chosen), list(chosen)
+        return Targets(ids, self.image[index], self.mask[index], self.camera[index], self.angle_error[index], parsing)
+
     def to(self, device: torch.device) -> Targets:
         """Return the same on a device."""
         parsing = None if self.parsing is None else self.parsing.to(device)
@@ -53,15 +64,35 @@ class Targets:
 
 
 def expected_error(sample: Decoded) -> float:
-    """Return the standard deviation in radians that a sample's camera is to be trusted with.
+    """Return the standard deviation in radians of each angle that a sample's camera is to be trusted with.
 
-    A rendered head's camera is exact; a photograph's is as good as what it was fitted to.
+    A rendered head's or a given camera is exact; one that the pipeline's head network read is as good as that says itself; one
+    fitted to a face's mesh is as good as such fits are, or as half of what the network's reading differs from it.
     """
     row = sample.record
-    if row.get("synthetic"):
+    scores, source = row.get("scores") or {}, (row.get("notes") or {}).get("pose_source", "")
+    if row.get("synthetic") or source == "sidecar":
         return math.radians(0.5)
+    if source == "head" and "pose_confidence" in scores:
+        return error_of_confidence(float(scores["pose_confidence"]))
     yaw = 0.0 if sample.camera is None else abs(math.degrees(sample.camera.yaw))
-    return math.radians(SEEN_DEGREES if row.get("landmarks") and yaw < FACE_DEGREES else UNSEEN_DEGREES)
+    usual = SEEN_DEGREES if row.get("landmarks") and yaw < FACE_DEGREES else UNSEEN_DEGREES
+    return math.radians(min(max(usual, float(scores.get("pose_disagreement_degrees", 0.0)) / 2.0), MOST_DEGREES))
+
+
+def error_of_confidence(confidence: float) -> float:
+    """Return the standard deviation of each angle, in radians, that a chance of an error below 15 degrees means.
+
+    The error's length has a density proportional to exp(-r / s) in 3-D: a Gamma distribution of shape 3, with a mean square of
+    12 s^2, 4 s^2 for each axis.
+    """
+    ratio = float(gammaincinv(3.0, min(max(confidence, 0.0), 1.0)))
+    return error_of_spread(CONFIDENT_WITHIN / max(ratio, 1e-9))
+
+
+def error_of_spread(spread: float) -> float:
+    """Return the same of a scale s in radians, within what is taken for possible."""
+    return min(max(2.0 * spread, math.radians(LEAST_DEGREES)), math.radians(MOST_DEGREES))
 
 
 def targets_of(

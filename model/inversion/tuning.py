@@ -21,6 +21,7 @@ from ..portrait import Portrait
 from ..visualization.views import RenderSettings
 from .objective import Objective, total
 from .search import optimiser_state, ramp, restore_optimiser
+from .style_space import repeated
 
 TUNED = ("backbone", "to_raw", "parsing", "upsampler")
 """Parts of the generator that are tuned."""
@@ -48,15 +49,42 @@ class TuningSettings:
     """Standard deviation of these cameras' elevation."""
     seed: int = 0
     """Seed of the cameras."""
+    within_degrees: float = 110.0
+    """Largest azimuth of a photograph that the weights are tuned to: from behind, tuning made what is hidden worse."""
+    error_degrees: float = 10.0
+    """Largest standard deviation of its camera's angles: details would be painted where they are not."""
 
     def __post_init__(self) -> None:
         check_ranges(self, steps=(0, 100_000), rate=(0, 1), cameras=(1, 1000), held_each_step=(0, 1000))
         check_ranges(self, mask=(0, 1e3), depth=(0, 1e3), colour=(0, 1e3), pitch_degrees=(0, 80))
 
 
+def tuned_rows(cameras: Tensor, angle_error: Tensor, settings: TuningSettings) -> list[int]:
+    """Return which photographs the weights are tuned to: those that show a face from a camera that is known well enough.
+
+    Args:
+        cameras: (B, 25) labels.
+        angle_error: (B,) standard deviation of each of a camera's angles in radians.
+        settings: the limits.
+    """
+    azimuths = torch.atan2(cameras[:, 3], cameras[:, 11]).abs().rad2deg()
+    fit = (azimuths <= settings.within_degrees) & (angle_error.to(azimuths).rad2deg() <= settings.error_degrees)
+    return fit.nonzero()[:, 0].tolist() if settings.steps else []
+
+
 def held_cameras(settings: TuningSettings) -> Tensor:
-    """Return (N, 25) cameras around the head: azimuths evenly over the circle, in a shuffled order, elevations normal."""
-    draw = rng(settings.seed, "inversion", "held")
+    """Return (N, 25) cameras at which tuning holds the head, all around it."""
+    return _around(settings, "held")
+
+
+def judged_cameras(settings: TuningSettings) -> Tensor:
+    """Return (N, 25) other cameras all around the head, from which it is told how far tuning moved it."""
+    return _around(settings, "judged")
+
+
+def _around(settings: TuningSettings, purpose: str) -> Tensor:
+    """Return cameras around the head: azimuths evenly over the circle, in a shuffled order, elevations normal."""
+    draw = rng(settings.seed, "inversion", purpose)
     yaws = (draw.permutation(settings.cameras) + draw.random(settings.cameras)) * 2 * math.pi / settings.cameras
     pitches = draw.normal(0.0, math.radians(settings.pitch_degrees), settings.cameras).clip(-1.0, 1.0)
     labels = [Camera.look_at(float(yaw), float(pitch)).label() for yaw, pitch in zip(yaws, pitches, strict=True)]
@@ -105,12 +133,14 @@ class Tuning:
             found.append((seen.mask, seen.depth, seen.raw))
         return found
 
-    def portrait(self) -> Portrait:
-        """Return what the tuned generator shows at the photographs' cameras."""
+    def portrait(self, planes: Tensor | None = None) -> Portrait:
+        """Return what the tuned generator shows at the photographs' cameras, from its planes of the head where given."""
         rendering = self.rendering
+        planes = self.generator.planes(self.ws[:1]) if planes is None else planes
         return self.generator.synthesise(
             self.ws,
             self.cameras,
+            planes=repeated(planes, len(self.ws)),
             neural_resolution=rendering.neural_resolution,
             image_resolution=rendering.image_resolution,
             fade=rendering.fade,
@@ -122,23 +152,23 @@ class Tuning:
         for group in self.optimiser.param_groups:
             group["lr"] = settings.rate * ramp(self.done, settings.steps)
         self.optimiser.zero_grad(set_to_none=True)
-        terms = self.objective(self.portrait())
+        planes = self.generator.planes(self.ws[:1])
+        terms = self.objective(self.portrait(planes))
         if settings.held_each_step:
-            terms["held"] = self._drift()
+            terms["held"] = self._drift(planes)
         loss = total(terms)
         loss.backward()
         self.optimiser.step()
         self.done += 1
         return float(loss.detach())
 
-    def _drift(self) -> Tensor:
+    def _drift(self, planes: Tensor) -> Tensor:
         """Return how far mask, depth and colour have left what they were, at the next of the held cameras."""
         settings, count = self.settings, self.settings.held_each_step
         rows = [(self.done * count + offset) % len(self.held) for offset in range(count)]
         labels = self.held_labels[rows]
-        seen = self.generator.synthesise(
-            self.ws[:1].expand(count, -1, -1), labels, neural_resolution=self.rendering.neural_resolution
-        )
+        ws, rays = self.ws[:1].expand(count, -1, -1), self.rendering.neural_resolution
+        seen = self.generator.synthesise(ws, labels, planes=repeated(planes, count), neural_resolution=rays)
         assert seen.mask is not None and seen.depth is not None
         mask, depth, raw = (torch.cat([self.held[row][part] for row in rows]) for part in range(3))
         inside = mask.clamp(0, 1)

@@ -38,8 +38,8 @@ from spherehead.model.inversion.objective import Objective, total
 from spherehead.model.inversion.scores import mask_iou, psnr
 from spherehead.model.inversion.search import Guess, Search, choose_starts
 from spherehead.model.inversion.style_space import StyleSpace, style_space
-from spherehead.model.inversion.targets import SEEN_DEGREES, UNSEEN_DEGREES, Targets, targets_of
-from spherehead.model.inversion.tuning import Tuning
+from spherehead.model.inversion.targets import Targets, error_of_spread, targets_of
+from spherehead.model.inversion.tuning import Tuning, tuned_rows
 from spherehead.model.nets.perceptual import PerceptualNet, perceptual_net
 from spherehead.model.nets.upsampler import resize
 from spherehead.model.store import load_generator
@@ -164,15 +164,17 @@ def class_iou(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return statistics.fmean(ious) if ious else math.nan
 
 
-def read_camera(picture: np.ndarray) -> torch.Tensor:
-    """Return the (1, 25) label that the pipeline's head network reads off a canonical crop."""
+def read_camera(picture: np.ndarray) -> tuple[torch.Tensor, float]:
+    """Return the (1, 25) label that the pipeline's head network reads off a canonical crop, and its expected error."""
     from spherehead.pipeline.annotators.heads.reader import HeadReader, whole
 
-    rotation = HeadReader().read(picture, whole(picture)).rotation.T
+    reading = HeadReader().read(picture, whole(picture))
+    rotation = reading.rotation.T
     cam2world = np.eye(4)
     cam2world[:3, :3] = rotation
     cam2world[:3, 3] = -RADIUS * rotation[:, 2]
-    return torch.from_numpy(Camera(cam2world, canonical_intrinsics()).label())[None]
+    spread = max(reading.spread, reading.mirror_error / 4.0)
+    return torch.from_numpy(Camera(cam2world, canonical_intrinsics()).label())[None], error_of_spread(spread)
 
 
 def found_head(
@@ -187,7 +189,7 @@ def found_head(
     while search.done < search.steps:
         search.step()
     guess.requires_grad_(False)
-    if not settings.tuning.steps:
+    if not tuned_rows(guess.cameras(), targets.angle_error, settings.tuning):
         return guess, generator
     tuning = Tuning(generator, guess.styles(), guess.cameras(), objective, settings.tuning)
     while tuning.done < settings.tuning.steps:
@@ -219,8 +221,7 @@ def one_case(
     net, row = perceptual_net(torch.device("cpu")), list(SIDES).index(side)
     scorer = Scorer(truth, generator, net)
     shape = generator.settings
-    start = read_camera(truth.image[row])
-    error = math.radians(SEEN_DEGREES if side == "front" else UNSEEN_DEGREES)
+    start, error = read_camera(truth.image[row])
     channels = shape.parsing.channels if shape.parsing else 0
     exact = targets_of([sample(truth, row)], scorer.side, scorer.raw, channels, [error])
     targets = Targets(exact.ids, exact.image, exact.mask, start, exact.angle_error, exact.parsing)
@@ -239,7 +240,14 @@ def one_case(
     scores = {name: scorer(network, styles, row) for name, (network, styles) in heads.items()}
     if asked.sheets:
         picture_rows(asked.sheets, truth, side, heads)
-    return {"side": side, "camera start": degrees[0], "camera found": degrees[1], "scores": scores, **spent}
+    return {
+        "side": side,
+        "trusted": math.degrees(error),
+        "camera start": degrees[0],
+        "camera found": degrees[1],
+        "scores": scores,
+        **spent,
+    }
 
 
 @torch.no_grad()

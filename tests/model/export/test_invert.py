@@ -10,15 +10,19 @@ from types import ModuleType
 import pytest
 import torch
 from spherehead.manifests.config import ConfigError, override
-from spherehead.model.export.invert import Photographs, invert
+from spherehead.model.export.invert import How, Photographs, contents, invert
 from spherehead.model.export.invert_page import page
+from spherehead.model.inversion.encoder import HeadEncoder, fitting, write_encoder
 from spherehead.model.inversion.inverted import InversionRecord, InversionSettings, load_inverted, read_inversion
-from spherehead.model.store import ModelStoreError
+from spherehead.model.inversion.style_space import style_space
+from spherehead.model.shipped import shipped
+from spherehead.model.store import GENERATOR, ModelStoreError, read_config
 
 QUICK = override(
     InversionSettings(),
     ["search.steps=2", "search.camera_steps=1", "tuning.steps=2", "tuning.cameras=2", "objective.perceptual=0"],
 )
+PLAIN = How(mesh=False)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ def photographs(heads: ModuleType) -> Photographs:
 @pytest.fixture(scope="module")
 def done(model: Path, photographs: Photographs, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, InversionRecord]:
     out = tmp_path_factory.mktemp("inverted") / "head"
-    return out, invert(model, photographs, out, QUICK)
+    return out, invert(model, photographs, out, QUICK, PLAIN)
 
 
 def test_record_names_every_file_and_the_state_is_gone(done: tuple[Path, InversionRecord]) -> None:
@@ -77,11 +81,11 @@ def test_a_stopped_run_resumes_to_the_same_bytes(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        invert(model, photographs, tmp_path / "head", QUICK, tick=stop)
+        invert(model, photographs, tmp_path / "head", QUICK, PLAIN, stop)
     with pytest.raises(ModelStoreError, match="no finished inversion"):
         load_inverted(tmp_path / "head", model)
     assert (tmp_path / "head" / "state" / "search.safetensors").is_file()
-    assert invert(model, photographs, tmp_path / "head", QUICK) == done[1]
+    assert invert(model, photographs, tmp_path / "head", QUICK, PLAIN) == done[1]
 
 
 def test_a_folder_with_another_inversion_is_refused(
@@ -94,6 +98,40 @@ def test_a_folder_with_another_inversion_is_refused(
     fewer = Photographs(photographs.samples[:1], photographs.names[:1])
     with pytest.raises(ConfigError, match="give a new folder"):
         invert(model, fewer, out, QUICK)
+
+
+@pytest.mark.parametrize("part", ["mask", "parsing", "camera", "image"])
+def test_another_matte_class_map_or_camera_is_another_inversion(photographs: Photographs, part: str) -> None:
+    sample = photographs.samples[0]
+    other = sample.camera.rolled(0.01) if part == "camera" and sample.camera else getattr(sample, part) ^ 1
+    assert contents(dataclasses.replace(sample, **{part: other})) != contents(sample)
+    assert contents(dataclasses.replace(sample, **{part: None if part != "image" else other})) != contents(sample)
+
+
+def test_an_encoders_answer_is_written_like_any_head(
+    model: Path, photographs: Photographs, heads: ModuleType, tmp_path: Path
+) -> None:
+    sha256 = read_config(model).parts[GENERATOR].sha256
+    torch.manual_seed(1)
+    network = HeadEncoder(fitting(style_space(heads.generator()), resolution=64)).eval()
+    write_encoder(tmp_path / "encoder", network, "heads", sha256, 1)
+    how = How("encode", tmp_path / "encoder", mesh=False)
+    record = invert(model, photographs, tmp_path / "head", QUICK, how)
+    assert set(record.parts) == {"head"} and record.drift is None
+    assert record.photographs[0].psnr == record.photographs[0].psnr_search
+    with pytest.raises(ConfigError, match="holds an inversion"):
+        invert(model, photographs, tmp_path / "head", QUICK, How("optimise", tmp_path / "encoder", mesh=False))
+    with pytest.raises(ConfigError, match="train-encoder"):
+        How("encode")
+
+
+@pytest.mark.slow
+def test_a_head_is_left_as_a_mesh_too(photographs: Photographs, tmp_path: Path) -> None:
+    quick = override(QUICK, ["tuning.steps=0"])
+    record = invert(shipped("tiny-64"), Photographs(photographs.samples[:1], ("a.jpg",)), tmp_path, quick)
+    data = (tmp_path / "mesh.glb").read_bytes()
+    assert data[:4] == b"glTF" and "mesh.glb" in record.files
+    assert 'href="mesh.glb"' in (tmp_path / "inversion.html").read_text()
 
 
 def test_page_tells_what_is_suspect(done: tuple[Path, InversionRecord]) -> None:

@@ -9,17 +9,27 @@ from types import ModuleType
 import pytest
 import torch
 from spherehead.model.generator import Generator
-from spherehead.model.inversion.cameras import angle_between
+from spherehead.model.inversion.cameras import angle_between, moved
 from spherehead.model.inversion.objective import Objective, ObjectiveSettings, total
 from spherehead.model.inversion.scores import drift, psnr
 from spherehead.model.inversion.search import Guess, Search, SearchSettings, choose_starts, ramp
-from spherehead.model.inversion.style_space import StyleSpace, style_space
-from spherehead.model.inversion.targets import TargetError, Targets, expected_error, targets_of
-from spherehead.model.inversion.tuning import Tuning, TuningSettings, held_cameras, tuned_parameters, with_changes
+from spherehead.model.inversion.style_space import StyleSpace, shared_planes, style_space
+from spherehead.model.inversion.targets import TargetError, Targets, error_of_confidence, expected_error, targets_of
+from spherehead.model.inversion.tuning import (
+    Tuning,
+    TuningSettings,
+    held_cameras,
+    judged_cameras,
+    tuned_parameters,
+    tuned_rows,
+    with_changes,
+)
 from spherehead.model.nets.efficientnet import Encoder
 from spherehead.model.nets.perceptual import PerceptualNet
 
-SHORT = SearchSettings(steps=12, camera_steps=3, start_steps=4, starts_degrees=(0.0, 40.0))
+SHORT = SearchSettings(
+    steps=12, camera_steps=3, start_steps=4, starts_degrees=(0.0, 40.0), starts_pitch_degrees=(20.0,), camera_prior=0.02
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +82,7 @@ def test_own_sample_is_found_again_from_a_wrong_camera(generator: Generator, tar
     units = torch.zeros(2, 6)
     units[:, 1] = 1.0
     wrong = dataclasses.replace(targets, camera=moved(targets.camera, units, targets.angle_error))
-    settings = SearchSettings(steps=45, camera_steps=3)
+    settings = SearchSettings(steps=45, camera_steps=3, camera_rate=0.06, camera_prior=0.02)
     space, objective, guess = opened(generator, wrong, settings)
     search = Search(generator, guess, objective)
     losses = [search.step() for _ in range(search.steps)]
@@ -125,16 +135,30 @@ def test_a_stopped_stage_resumes_bit_exact(generator: Generator, targets: Target
 
 
 def test_uncertain_cameras_are_tried_from_every_azimuth(generator: Generator, targets: Targets) -> None:
-    from spherehead.model.inversion.cameras import moved
-
     wrong = dataclasses.replace(targets, angle_error=torch.tensor([0.05, 0.35]))
     space, objective, _ = opened(generator, wrong)
     units, tried = choose_starts(generator, space, wrong, objective, SHORT)
-    assert [(start.photograph, start.degrees) for start in tried] == [(1, 0.0), (1, 40.0)]
+    assert [(start.photograph, start.degrees, start.pitch) for start in tried] == [(1, 0, 0), (1, 40, 0), (1, 0, 20)]
     assert torch.equal(units[0], torch.zeros(6))
     best = min(tried, key=lambda start: start.loss)
     turned = math.degrees(float(angle_between(moved(wrong.camera, units, wrong.angle_error), wrong.camera)[1]))
-    assert turned == pytest.approx(abs(best.degrees), abs=12.0)
+    assert turned == pytest.approx(abs(best.degrees) + best.pitch, abs=12.0)
+    sure, _ = choose_starts(generator, space, wrong, objective, dataclasses.replace(SHORT, start_margin=1.0))
+    stayed = math.degrees(float(angle_between(moved(wrong.camera, sure, wrong.angle_error), wrong.camera)[1]))
+    assert stayed < 12.0  # no start is better by the whole loss
+
+
+def test_starts_turn_about_the_head_and_up() -> None:
+    from spherehead.datasets.camera import Camera
+    from spherehead.model.inversion.search import _turned
+
+    label = torch.from_numpy(Camera.look_at(2.5, 0.1).label())
+    error = torch.tensor([0.2])
+    for azimuth, pitch in ((20.0, 0.0), (0.0, 12.0)):
+        there = moved(label[None], _turned(label, azimuth, pitch, error[0])[None], error)
+        camera = Camera.from_label(there[0].numpy())
+        assert math.degrees(camera.yaw - 2.5) == pytest.approx(azimuth, abs=0.01)
+        assert math.degrees(camera.pitch - 0.1) == pytest.approx(pitch, abs=0.01)
 
 
 @pytest.mark.slow
@@ -185,6 +209,24 @@ def test_held_cameras_go_all_around(generator: Generator) -> None:
     assert torch.equal(labels, held_cameras(TuningSettings(cameras=24)))
 
 
+def test_drift_is_judged_from_other_cameras_than_those_that_are_held() -> None:
+    held, judged = held_cameras(TuningSettings(cameras=24)), judged_cameras(TuningSettings(cameras=24))
+    apart = (held[:, None, :16] - judged[None, :, :16]).norm(dim=2)
+    assert float(apart.amin(dim=1).min()) > 1e-3
+
+
+def test_one_run_of_the_backbone_gives_all_pictures_and_their_gradients(generator: Generator, targets: Targets) -> None:
+    _, objective, guess = opened(generator, targets)
+    found = []
+    for shared in (True, False):
+        ws = guess.styles()
+        planes = shared_planes(generator, ws) if shared else generator.planes(ws)
+        loss = total(objective(generator.synthesise(ws, guess.cameras(), planes=planes)))
+        found.append((loss.detach(), *torch.autograd.grad(loss, [guess.head, guess.ground, guess.units])))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
 def test_rate_rises_and_falls() -> None:
     rates = [ramp(step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.2) and max(rates) == 1.0 and rates[-1] < 0.01
@@ -204,3 +246,29 @@ def test_trust_in_a_camera_depends_on_what_it_was_fitted_to(small_heads: ModuleT
     front, back = small_heads.photograph(generator, 1), small_heads.photograph(generator, 1, math.pi)
     exact = dataclasses.replace(front, record={"synthetic": True})
     assert expected_error(exact) < expected_error(front) < expected_error(back)
+    known = {"notes": {"pose_source": "head"}}
+    read = [dataclasses.replace(back, record={**known, "scores": {"pose_confidence": sure}}) for sure in (1.0, 0.8, 0.5, 0.0)]
+    errors = [expected_error(sample) for sample in read]
+    assert errors == sorted(errors) and errors[0] == math.radians(2.0) and errors[-1] == math.radians(20.0)
+    apart = {"landmarks": [0.0] * 136, "scores": {"pose_disagreement_degrees": 16.0}}
+    assert expected_error(dataclasses.replace(front, record=apart)) == pytest.approx(math.radians(8.0))
+
+
+def test_a_confidence_means_the_error_of_which_it_is_the_chance() -> None:
+    """Lengths of a density exp(-r / s) in 3-D: the share below 15 degrees, and the root mean square of one axis."""
+    spread = math.radians(3.0)
+    lengths = torch.distributions.Gamma(3.0, 1.0 / spread)
+    torch.manual_seed(0)
+    drawn = lengths.sample((200_000,))
+    confidence = float((drawn < math.radians(15.0)).double().mean())
+    axis = float((drawn.double().square().mean() / 3.0).sqrt())
+    assert error_of_confidence(confidence) == pytest.approx(axis, rel=0.02)
+
+
+def test_weights_are_tuned_to_faces_from_cameras_that_are_known() -> None:
+    from spherehead.model.visualization.views import look_from
+
+    cameras = look_from([0.0, math.pi / 2, -math.pi / 2, math.pi, 0.3])
+    errors = torch.tensor([0.05, 0.05, 0.05, 0.05, 0.3])
+    assert tuned_rows(cameras, errors, TuningSettings()) == [0, 1, 2]
+    assert tuned_rows(cameras, errors, TuningSettings(steps=0)) == []
