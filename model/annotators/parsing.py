@@ -36,7 +36,7 @@ CLASS_WEIGHTS = {
 """Weights in the cross entropy; all others have 1. Small classes are also held up by the Dice term."""
 ALIGNED = CropSettings(
     roll_degrees=6.0, free_roll=0.01, least_scale=0.85, most_scale=1.12, shift=0.03, others=0.2, occluders=0.12,
-    size=PARSER_CROP, grey=0.2, dark=0.15, alike=0.2, shadows=0.5, glints=0.7, stubble=False,
+    size=PARSER_CROP, grey=0.2, dark=0.15, alike=0.35, shadows=0.5, glints=0.7, stubble=False,
 )  # fmt: skip
 """Crops about as `align` makes them, with the errors that it makes."""
 

@@ -194,7 +194,7 @@ def shadowed(random: np.random.Generator, image: Array, parsing: Pixels) -> Arra
 
 
 def alike(random: np.random.Generator, ground: Array, image: Array, parsing: Pixels) -> Array:
-    """Bring an (S, S, 3) ground's mean colour to that of the head's hair, skin or clothes, and take off some of its contrast.
+    """Bring an (S, S, 3) ground's mean colour to that of the head's hair, skin or clothes, less its contrast, streaked or not.
 
     Args:
         random: what is chosen from.
@@ -205,6 +205,8 @@ def alike(random: np.random.Generator, ground: Array, image: Array, parsing: Pix
     where = parsing == (HAIR, HAIR, SKIN, CLOTH)[int(random.integers(4))]
     if int(where.sum()) < 12:
         return ground
+    if random.random() < 0.5:  # as hair is streaked, so that streaks alone say nothing
+        ground = np.float32(255) * strands(random, ground * np.float32(1 / 255), np.full_like(parsing, HAIR))
     mean, wanted = ground.mean(axis=(0, 1)), image[where].mean(axis=0) * np.float32(np.exp(random.normal(0.0, 0.15)))
     return np.asarray((ground - mean) * np.float32(random.uniform(0.3, 1.0)) + wanted, dtype=np.float32)
 

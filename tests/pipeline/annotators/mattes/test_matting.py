@@ -21,6 +21,18 @@ def test_smoothstep_is_the_cubic_between_its_ends() -> None:
     assert np.allclose(matting.smoothstep(values, 0.2, 0.5), [0.0, 0.0, 0.5, 1.0, 1.0], atol=1e-6)
 
 
+def test_a_soft_coverage_stays_as_soft_as_it_is() -> None:
+    rows, columns = np.mgrid[0:256, 0:256] + 0.5
+    alpha = np.clip((80.0 - np.hypot(columns - 128, rows - 128)) / 24.0 + 0.5, 0.0, 1.0).astype(np.float32)
+    picture = np.round(40 + 180 * alpha[..., None] * np.ones(3)).astype(np.uint8)
+    small = cv2.resize(alpha, (128, 128), interpolation=cv2.INTER_AREA)
+    edge = (alpha > 0.05) & (alpha < 0.95)
+    found = matting.sharpened(picture, small)
+    assert float(np.abs(found - alpha)[edge].mean()) < 0.03
+    assert float(np.abs(matting.refine(picture, small) - alpha)[edge].mean()) > 0.05
+    assert found[alpha == 0.0].max() < 0.02 and found[alpha == 1.0].min() > 0.98
+
+
 def test_other_people_go_and_holes_are_filled() -> None:
     chance = (disc(256, 100, 128, 60) | disc(256, 225, 128, 28)).astype(np.float32)
     chance[disc(256, 90, 150, 5)] = 0.0
