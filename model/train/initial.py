@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from ..interop.convert import convert
-from ..nets.persons import GaussianStyles
+from ..nets.persons import GaussianStyles, PersonTable
 from ..shipped import is_shipped, shipped
-from ..store import CONFIG, DISCRIMINATOR, GENERATOR, LIVE_GENERATOR, ModelStoreError, read_config, read_part
-from .checkpoint import CHECKPOINTS, newest
+from ..store import CONFIG, DISCRIMINATOR, GENERATOR, LIVE_GENERATOR, ModelStoreError, read_config, read_part, read_tensors
+from .checkpoint import CHECKPOINTS, PERSONS, newest
 from .state import TrainState
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,8 @@ def digest_of(folder: Path) -> str:
 def begin_from(state: TrainState, folder: Path) -> Taken:
     """Fill a new run's networks from a model folder, as far as names and shapes agree.
 
-    Persons of a warm start begin at the mean of the model's Gaussian, which the new generator then understands.
+    Persons of a warm start begin at the mean of the model's Gaussian, which the new generator then understands; those whom a
+    checkpoint's own table knows begin at their vectors there.
 
     Raises:
         ModelStoreError: the model is not whole, or nothing of it fits.
@@ -87,9 +88,38 @@ def begin_from(state: TrainState, folder: Path) -> Taken:
     if state.persons is not None and state.average.persons is not None and isinstance(mapping, GaussianStyles):
         for persons in (state.persons, state.average.persons):
             persons.styles.copy_(mapping.w_mean.expand_as(persons.styles))
+        known = [
+            take_persons(table, folder / f"{part}.safetensors")
+            for table, part in zip((state.persons, state.average.persons), PERSONS, strict=False)
+        ]
+        if min(known):
+            log.info("%d of %d persons begin at their vectors in %s", min(known), len(state.persons.styles), folder)
     if rest:
         log.warning("began from %s with %d tensors; the rest begins as drawn: %s", folder, count, "; ".join(rest))
     return Taken(count, tuple(rest))
+
+
+@torch.no_grad()
+def take_persons(persons: PersonTable, place: Path) -> int:
+    """Copy the vectors of persons whom another table knows, and how it makes grounds of colours; return how many there are.
+
+    Args:
+        persons: changed in place.
+        place: a checkpoint's table; nothing happens where there is none, or where its vectors have another length.
+    """
+    if not place.is_file():
+        return 0
+    tensors = read_tensors(place)
+    other = PersonTable(tensors["subjects"], tensors["styles"].shape[1])
+    other.load_state_dict(tensors)
+    if other.styles.shape[1] != persons.styles.shape[1]:
+        return 0
+    rows = other.rows(persons.subjects.cpu())
+    known = (rows >= 0).nonzero().squeeze(1)
+    persons.styles[known.to(persons.styles.device)] = other.styles[rows[known]].to(persons.styles.device)
+    if len(known):
+        persons.to_ground.load_state_dict(other.to_ground.state_dict())
+    return len(known)
 
 
 def fill(network: nn.Module, tensors: dict[str, torch.Tensor]) -> tuple[int, list[str]]:

@@ -10,12 +10,13 @@ import pytest
 import torch
 from spherehead.manifests.config import ConfigError
 from spherehead.model.generator import Generator
+from spherehead.model.nets.persons import PersonTable
 from spherehead.model.presets import ModelSettings
 from spherehead.model.store import FORMAT, GENERATOR, ModelConfig, ModelStoreError, write_config, write_part
 from spherehead.model.train.checkpoint import newest
 from spherehead.model.train.config import RunSettings, TrainConfig
 from spherehead.model.train.distributed import World
-from spherehead.model.train.initial import begin_from, digest_of, fill, initial_folder
+from spherehead.model.train.initial import begin_from, digest_of, fill, initial_folder, take_persons
 from spherehead.model.train.state import new_state
 from spherehead.model.train.trainer import train
 
@@ -86,3 +87,16 @@ def test_a_run_records_what_it_began_from_and_is_not_resumed_without_it(
         train([heads], dataclasses.replace(config, images=16), tmp_path / "run", quiet, alone)
     resumed = train([heads], dataclasses.replace(begun, images=16), tmp_path / "run", quiet, alone, init=trained)
     assert resumed.images == 16 and initial_folder(tmp_path / "run", tmp_path) == newest(tmp_path / "run")
+
+
+def test_persons_whom_a_checkpoint_knows_keep_their_vectors(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    old, new = PersonTable(torch.tensor([3, 5, 9]), 4), PersonTable(torch.tensor([2, 5, 9, 11]), 4)
+    drawn = new.styles.detach().clone()
+    write_part(tmp_path, "persons", old.state_dict())
+    assert take_persons(new, tmp_path / "persons.safetensors") == 2
+    assert torch.equal(new.styles[1:3], old.styles[1:3])
+    assert torch.equal(new.styles[[0, 3]], drawn[[0, 3]])
+    assert torch.equal(new.to_ground.weight, old.to_ground.weight)
+    assert take_persons(PersonTable(torch.tensor([5]), 6), tmp_path / "persons.safetensors") == 0  # other length
+    assert take_persons(new, tmp_path / "nowhere.safetensors") == 0
