@@ -44,6 +44,8 @@ class DiscriminatorSettings:
     """Keep channels next to each other in memory; faster on CPU and on tensor cores."""
     silhouette: bool = False
     """Also judge the mask alone, by a second discriminator of the same widths (GET3D); scores then have a column for each."""
+    pose: bool = False
+    """Estimate the camera's yaw and pitch from the picture alone, in place of being told a label (pi-GAN, GRAM)."""
     smallest: int | None = None
     """Smallest resolution of a picture it can judge, for progressive growing (Karras et al. 2018); null: the full one only."""
 
@@ -55,6 +57,9 @@ class DiscriminatorSettings:
             raise ConfigError(
                 f"expected smallest of 8 or more that halves {self.resolution} some times over, got {self.smallest}"
             )
+
+        if self.pose and (self.mask or self.parsing_channels or self.silhouette or self.smallest):
+            raise ConfigError("a discriminator that estimates the pose sees the picture alone: set mask=false")
 
     @property
     def resolutions(self) -> tuple[int, ...]:

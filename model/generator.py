@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from ..manifests.config import check_ranges
-from .nets.backbone import SynthesisNetwork, SynthesisSettings
+from .nets.backbone import StyleMaps, SynthesisNetwork, SynthesisSettings
 from .nets.background import Background, BackgroundSettings
 from .nets.decoder import Decoder, DecoderSettings
 from .nets.layers import DTYPES, Noise, Precision, ToMap, check_clamp
-from .nets.mapping import Mapping, MappingSettings, spread
+from .nets.mapping import FilmMapping, FilmMappingSettings, Mapping, MappingSettings, spread
 from .nets.parsing import ParsingHead, ParsingSettings
 from .nets.persons import GROUND_LATENTS, GaussianStyles
 from .nets.upsampler import Upsampler, UpsamplerSettings
@@ -68,6 +68,8 @@ class GeneratorSettings:
     """Rays per side of the raw picture, unless the caller says otherwise."""
     mapping: MappingSettings = field(default_factory=MappingSettings)
     """Mapping network."""
+    film_mapping: FilmMappingSettings = field(default_factory=FilmMappingSettings)
+    """Mapping network of volumes that are made of style vectors."""
     styles: Literal["mapping", "gaussian"] = "mapping"
     """Where style vectors come from: the mapping network, or a Gaussian fitted to a table of known persons."""
     backbone: SynthesisSettings = field(default_factory=SynthesisSettings)
@@ -121,12 +123,12 @@ class Generator(nn.Module):
         channels, height, width = self.volume.plane_shape
         if height != width:
             raise ValueError(f"expected a volume with square planes, got {height} x {width}")
-        self.mapping: Mapping | GaussianStyles = (
-            Mapping(settings.z_dim, settings.condition_dim, w_dim, settings.mapping)
-            if settings.styles == "mapping"
-            else GaussianStyles(settings.z_dim, w_dim, GROUND_LATENTS if settings.own_ground else 0)
+        if settings.volume.styled and w_dim != channels:
+            raise ValueError(f"the volume is made of style vectors of {channels} numbers: set w_dim={channels}, got {w_dim}")
+        self.mapping = self._mapping(settings)
+        self.backbone = (
+            StyleMaps() if settings.volume.styled else SynthesisNetwork(height, channels, w_dim, settings.backbone, how)
         )
-        self.backbone = SynthesisNetwork(height, channels, w_dim, settings.backbone, how)
         self.decoder = Decoder(self.volume.num_features, settings.decoder)
         num_features = settings.decoder.features
         self.background = Background(num_features, w_dim, settings.background, how) if settings.background else None
@@ -148,6 +150,14 @@ class Generator(nn.Module):
         self.renderer: Renderer = settings.renderer.open(self.volume)
         self.num_ws = self.backbone.num_ws + int(settings.own_ground)
         self._apply_compute(settings.compute)
+
+    @staticmethod
+    def _mapping(settings: GeneratorSettings) -> Mapping | FilmMapping | GaussianStyles:
+        if settings.styles == "gaussian":
+            return GaussianStyles(settings.z_dim, settings.w_dim, GROUND_LATENTS if settings.own_ground else 0)
+        if settings.volume.styled:
+            return FilmMapping(settings.z_dim, settings.w_dim, settings.film_mapping)
+        return Mapping(settings.z_dim, settings.condition_dim, settings.w_dim, settings.mapping)
 
     def forward(
         self,
@@ -210,7 +220,7 @@ class Generator(nn.Module):
         self, planes: torch.Tensor, points: torch.Tensor, directions: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (B, N, F) features and (B, N, 1) raw densities at world points (B, N, 3); see `base.Field`."""
-        features, density = self.decoder(self.volume.sample(planes, points))
+        features, density = self.decoder(self.volume.sample_along(planes, points, directions))
         return features, density
 
     def scene(self, planes: torch.Tensor) -> Scene:

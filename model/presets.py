@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..datasets.camera import RADIUS
 from ..manifests.config import ConfigError
 from .discriminator import DiscriminatorSettings
 from .generator import GeneratorSettings
@@ -21,7 +22,7 @@ from .nets.parsing import ParsingSettings
 from .nets.upsampler import UpsamplerSettings
 from .volume_rendering import ManifoldSettings, MarchSettings, RendererSettings, SurfaceRendererSettings
 from .volume_rendering.surfaces.shape import ShapeSettings
-from .volumes import DualSphereSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings
+from .volumes import DualSphereSettings, FilmSirenSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,28 @@ def with_volume(settings: ModelSettings, **changes: Any) -> ModelSettings:
     return dataclasses.replace(settings, generator=dataclasses.replace(settings.generator, volume=volume))
 
 
+def gram_256() -> ModelSettings:
+    """GRAM (Deng et al. 2022), FFHQ at 256: a FiLM-SIREN on 23 level sets and a plane, a discriminator that estimates the pose.
+
+    As published in world units of its camera at distance 1, here at 2.7: for faces from the front, not whole heads.
+    """
+    scale = RADIUS
+    volume = FilmSirenSettings(box_size=0.24 * scale)
+    renderer = ManifoldSettings(
+        surfaces=23, radii=(2.3 * 0.12 * scale, 0.8 * 0.12 * scale), centre=(0.0, 0.0, -1.5 * 0.12 * scale),
+        stretch=(1.0, 1.0, 1.0), tail=0.0, step=0.04,
+        hidden=128, start="published", warp=2 / (0.24 * scale), grid=None, near=0.88 * scale,
+        far=1.12 * scale, sphere_radius=None, crop=None, plane=-0.12 * scale, chunk=4096, recompute=True,
+    )  # fmt: skip
+    generator = GeneratorSettings(
+        volume=volume, z_dim=256, w_dim=volume.style_dim, condition_scale=0.0, neural_resolution=256,
+        decoder=DecoderSettings(hidden=0, features=3, activation="sigmoid"), renderer=renderer, background=None,
+        raw="first_three", upsampler=UpsamplerSettings(input_resolution=256, channels=(), doubles=()), camera_shift=False,
+    )  # fmt: skip
+    widths = SynthesisSettings(channel_base=8192, channel_max=400)
+    return ModelSettings(generator, DiscriminatorSettings(resolution=256, mask=False, pose=True, widths=widths))
+
+
 def with_renderer(settings: ModelSettings, renderer: RendererSettings) -> ModelSettings:
     """Return the settings with another renderer, and nothing else touched."""
     return dataclasses.replace(settings, generator=dataclasses.replace(settings.generator, renderer=renderer))
@@ -182,7 +205,7 @@ class Preset:
 
     make: Callable[[], ModelSettings]
     """Makes its settings."""
-    recipe: Literal["spherehead", "panohead", "eg3d", "get3d"] = "spherehead"
+    recipe: Literal["spherehead", "panohead", "eg3d", "get3d", "gram"] = "spherehead"
     """Published system whose training recipe it has (`train.recipes.RECIPES`)."""
     scale: Literal["full", "one_gpu", "one_cpu"] = "full"
     """Machine that the recipe is shortened for (`train.recipes.SCALES`)."""
@@ -194,6 +217,7 @@ PRESETS: dict[str, Preset] = {
     "spherehead-512-single": Preset(lambda: with_volume(spherehead_512(), spheres="a")),
     "spherehead-512-planar": Preset(lambda: with_volume(spherehead_512(), volume=TriPlaneSettings())),
     "spherehead-manifolds-512": Preset(lambda: with_renderer(spherehead_512(), ManifoldSettings())),
+    "gram-256": Preset(gram_256, recipe="gram"),
     "panohead-512": Preset(panohead_512, recipe="panohead"),
     "eg3d-512": Preset(eg3d_512, recipe="eg3d"),
     "eg3d-512-corrected": Preset(lambda: with_volume(eg3d_512(), axes="xy_xz_yz"), recipe="eg3d"),

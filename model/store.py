@@ -24,6 +24,7 @@ from ..manifests.store import TEMPORARY, file_sha256, fsync_folder, write_bytes,
 from .discriminator import Discriminator, DiscriminatorSettings
 from .generator import Generator, GeneratorSettings
 from .old_names import with_present_names
+from .pose_discriminator import make_discriminator
 
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
@@ -205,7 +206,7 @@ def outline(settings: GeneratorSettings | DiscriminatorSettings) -> nn.Module:
     """
     try:
         with torch.device("meta"):
-            return Generator(settings) if isinstance(settings, GeneratorSettings) else Discriminator(settings)
+            return Generator(settings) if isinstance(settings, GeneratorSettings) else make_discriminator(settings)
     except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
         raise ModelStoreError(f"these settings make no network: {error}") from error
 
@@ -247,7 +248,7 @@ def _load(folder: Path, name: str) -> nn.Module:
         )
     settings = _settings(config, name)
     with torch.random.fork_rng(devices=[]):  # first values are drawn and thrown away
-        module = Generator(settings) if isinstance(settings, GeneratorSettings) else Discriminator(settings)
+        module = Generator(settings) if isinstance(settings, GeneratorSettings) else make_discriminator(settings)
     module.load_state_dict(tensors)
     return module.eval()
 

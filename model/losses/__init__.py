@@ -5,6 +5,7 @@ from __future__ import annotations
 from .adversarial import DiscriminatorAdversarial, GeneratorAdversarial
 from .density import DensitySmoothness
 from .parsing import LabellerFit, ParsingAgreement
+from .pose import DiscriminatorPose, GeneratorPose
 from .r1 import R1
 from .renderer import RendererPenalty
 from .shift import CameraShift
@@ -19,7 +20,9 @@ __all__ = [
     "DensitySmoothness",
     "DepthAgreement",
     "DiscriminatorAdversarial",
+    "DiscriminatorPose",
     "GeneratorAdversarial",
+    "GeneratorPose",
     "LabellerFit",
     "LossTerm",
     "MaskAgreement",

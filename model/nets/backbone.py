@@ -151,3 +151,22 @@ def _layout(weight: torch.Tensor) -> torch.memory_format:
     """Return the memory layout that activations take from the weights."""
     last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
+
+
+class StyleMaps(nn.Module):
+    """Takes the place of a backbone where a volume is made of the style vector itself: (B, 1, w_dim) to (B, w_dim, 1, 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_ws, self.dtype = 1, torch.float32
+
+    def forward(
+        self,
+        ws: torch.Tensor,
+        *,
+        noise: Noise = "const",
+        random: torch.Generator | None = None,
+        mix: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the style vectors as maps of one pixel."""
+        return ws[:, 0, :, None, None]

@@ -20,14 +20,14 @@ class DecoderSettings:
     """Shape of the decoder."""
 
     hidden: int = 64
-    """Width of the hidden layer."""
+    """Width of the hidden layer; 0 for no layers, where the volume gives density and colours itself."""
     features: int = 32
     """Features it gives for every point."""
     activation: Literal["none", "sigmoid", "leaky_relu"] = "none"
     """What is done with the features: none (PanoHead, SphereHead, HyPlaneHead) or a sigmoid (EG3D)."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, hidden=(1, 65_536), features=(1, 65_536))
+        check_ranges(self, hidden=(0, 65_536), features=(1, 65_536))
 
 
 class Decoder(nn.Module):
@@ -36,13 +36,18 @@ class Decoder(nn.Module):
     def __init__(self, num_in: int, settings: DecoderSettings) -> None:
         super().__init__()
         self.settings = settings
+        if not settings.hidden:
+            if num_in != 1 + settings.features:
+                raise ValueError(f"a decoder without layers needs {1 + settings.features} features of the volume, got {num_in}")
+            return
         self.hidden = Dense(num_in, settings.hidden)
         self.out = Dense(settings.hidden, 1 + settings.features)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return colour features and raw densities, softplus not yet taken."""
-        shape = x.shape[:-1]
-        y = self.out(nn.functional.softplus(self.hidden(x.reshape(-1, x.shape[-1])))).view(*shape, -1)
+        shape, y = x.shape[:-1], x
+        if self.settings.hidden:
+            y = self.out(nn.functional.softplus(self.hidden(x.reshape(-1, x.shape[-1])))).view(*shape, -1)
         density, features = y[..., :1], y[..., 1:]
         if self.settings.activation == "sigmoid":
             features = torch.sigmoid(features) * 1.002 - 0.001

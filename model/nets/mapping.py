@@ -5,6 +5,7 @@ Which layer receives which style vector is left to the networks that use them.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,21 @@ class MappingSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self, layers=(1, 64), lr_multiplier=(1e-6, 1e3), mean_decay=(0, 1))
+
+
+@dataclass(frozen=True)
+class FilmMappingSettings:
+    """Shape of a mapping network that gives frequencies and phases."""
+
+    layers: int = 3
+    """Hidden layers."""
+    hidden: int = 256
+    """Their width."""
+    mean_decay: float = 0.998
+    """Decay of the running mean of w, per batch."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, layers=(1, 64), hidden=(1, 65_536), mean_decay=(0, 1))
 
 
 def unit_second_moment(x: torch.Tensor) -> torch.Tensor:
@@ -93,6 +109,43 @@ class Mapping(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+    @torch.no_grad()
+    def track(self, w: torch.Tensor) -> None:
+        """Move the running mean towards the mean of w (B, w_dim)."""
+        self.w_mean.copy_(w.detach().mean(dim=0).lerp(self.w_mean, self.mean_decay))
+
+
+class FilmMapping(nn.Module):
+    """Latent (B, z_dim) to one vector of frequencies and phases for all layers of a FiLM-SIREN (Chan et al. 2021).
+
+    It sees no label. The mean of its vectors is kept for truncation, as `Mapping` does.
+    """
+
+    w_mean: torch.Tensor
+
+    def __init__(self, z_dim: int, w_dim: int, settings: FilmMappingSettings = FilmMappingSettings()) -> None:
+        super().__init__()
+        self.z_dim, self.mean_decay = z_dim, settings.mean_decay
+        widths = [z_dim, *[settings.hidden] * settings.layers, w_dim]
+        self.layers = nn.ModuleList(nn.Linear(one, other) for one, other in itertools.pairwise(widths))
+        for layer in self.layers:
+            nn.init.kaiming_normal_(layer.weight, a=0.2, nonlinearity="leaky_relu")  # type: ignore[arg-type]
+        with torch.no_grad():
+            self.layers[-1].weight.mul_(0.25)  # type: ignore[operator]
+        self.register_buffer("w_mean", torch.zeros(w_dim))
+
+    def forward(self, z: torch.Tensor | None, label: torch.Tensor | None) -> torch.Tensor:
+        """Return w (B, w_dim), not truncated.
+
+        Raises:
+            ValueError: the latent is missing or has the wrong shape.
+        """
+        x = _checked(z, self.z_dim, "latent")
+        for layer in self.layers[:-1]:
+            x = nn.functional.leaky_relu(layer(x), 0.2)
+        out: torch.Tensor = self.layers[-1](x)
+        return out
 
     @torch.no_grad()
     def track(self, w: torch.Tensor) -> None:

@@ -23,7 +23,7 @@ class UpsamplerSettings:
     input_resolution: int = 128
     """Features are brought to this size first, whatever the neural resolution."""
     channels: tuple[int, ...] = (256, 128)
-    """Width of each block."""
+    """Width of each block; none leaves the raw picture as it is."""
     doubles: tuple[bool, ...] = (True, True)
     """Whether each block doubles the resolution."""
     noise: Noise = "none"
@@ -33,7 +33,7 @@ class UpsamplerSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self, input_resolution=(1, 4096), channels=(0, 16), doubles=(0, 16))
-        if not self.channels or len(self.channels) != len(self.doubles):
+        if len(self.channels) != len(self.doubles):
             raise ValueError(f"expected one width a block, got {len(self.channels)} widths and {len(self.doubles)} blocks")
 
     @property

@@ -35,13 +35,15 @@ class OptimiserSettings:
     """Decay of Adam's square."""
     eps: float = 1e-8
     """Adam's epsilon."""
+    clip: float | None = None
+    """Largest norm of each player's gradient; null for any."""
     renderer_lr: float = 1.0
     """Factor on the generator's learning rate for the renderer's own parameters, such as the predictor of manifolds."""
     renderer_clip: float | None = None
     """Largest norm of the gradient of the renderer's own parameters; null for any."""
 
     def __post_init__(self) -> None:
-        rates = (self.generator_lr, self.discriminator_lr, self.renderer_lr, self.renderer_clip or 1.0)
+        rates = (self.generator_lr, self.discriminator_lr, self.renderer_lr, self.renderer_clip or 1.0, self.clip or 1.0)
         if min(rates) <= 0 or not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
             raise ConfigError(f"expected positive learning rates and decays in [0, 1), got {self}")
 

@@ -15,6 +15,9 @@ from ..losses import (
     CameraShift,
     ClassAgreement,
     DensitySmoothness,
+    DiscriminatorPose,
+    GeneratorPose,
+    LossTerm,
     MaskAgreement,
     Perceptual,
     Reconstruction,
@@ -76,6 +79,17 @@ def get3d(model: ModelSettings) -> TrainConfig:
     Published gammas are 40 (cars) to 400 (chairs) at 1,024 pixels; 20 is meant for 512.
     """
     return TrainConfig(model, Terms(r1=R1(image=20.0, raw=20.0, mask=20.0)), sampling=SamplingConfig(style_mixing=0.9))
+
+
+def gram(model: ModelSettings) -> TrainConfig:
+    """GRAM's published recipe (Deng et al. 2022, FFHQ): learning rates 2e-5 and 2e-4, R1 at every step, pose regression."""
+    extra: dict[str, LossTerm] = {"generator_pose": GeneratorPose(), "discriminator_pose": DiscriminatorPose()}
+    terms = Terms(r1=R1(every=1, image=1.0, raw=0.0, mask=0.0), extra=extra)
+    optimiser = OptimiserSettings(generator_lr=2e-5, discriminator_lr=2e-4, beta2=0.9, clip=1.0)
+    steady = Ramp(0.0, 0.0, 0)
+    schedule = ScheduleSettings(blur=steady, density_noise=steady, swap=steady)
+    ema = EmaSettings(half_life=-32 * math.log(2) / math.log(0.999))
+    return TrainConfig(model, terms, optimiser, schedule, ema, SamplingConfig(noise="none"), images=150 * KIMG * 32)
 
 
 def for_one_cpu(config: TrainConfig) -> TrainConfig:
@@ -149,7 +163,7 @@ def for_renderer(config: TrainConfig) -> TrainConfig:
 
 
 RECIPES: Mapping[str, Callable[[ModelSettings], TrainConfig]] = {
-    "spherehead": spherehead, "panohead": panohead, "eg3d": eg3d, "get3d": get3d,
+    "spherehead": spherehead, "panohead": panohead, "eg3d": eg3d, "get3d": get3d, "gram": gram,
 }  # fmt: skip
 """Published system -> its training recipe for a model; `Preset.recipe` names one."""
 SCALES: Mapping[str, Callable[[TrainConfig], TrainConfig]] = {

@@ -18,6 +18,7 @@ from ..discriminator import Discriminator
 from ..generator import Generator
 from ..losses.labeller import Labeller
 from ..nets.persons import GaussianStyles, PersonTable
+from ..pose_discriminator import make_discriminator
 from .config import OptimiserSettings, TrainConfig
 
 
@@ -105,7 +106,7 @@ def make_networks(config: TrainConfig, device: torch.device) -> tuple[Generator,
     """Draw first weights from the run's seed, the same on every rank and device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        generator, discriminator = Generator(config.model.generator), Discriminator(config.model.discriminator)
+        generator, discriminator = Generator(config.model.generator), make_discriminator(config.model.discriminator)
         fit, parsing = config.terms.labeller, config.model.generator.parsing
         labeller = fit.open(parsing.channels).to(device) if fit is not None and parsing is not None else None
     return generator.to(device).train(), discriminator.to(device).train(), labeller

@@ -232,6 +232,8 @@ def _update(
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         raise NotFinite(f"the {player}'s loss or gradient is no finite number at step {state.step} ({state.images:,} pictures)")
+    if config.optimiser.clip is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), config.optimiser.clip)
     if player == "generator" and config.optimiser.renderer_clip is not None:
         nn.utils.clip_grad_norm_(state.generator.renderer.parameters(), config.optimiser.renderer_clip)
     for optimiser in optimisers:

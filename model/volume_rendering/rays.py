@@ -83,6 +83,12 @@ def ray_distance(depth: Tensor, camera: Tensor, resolution: int) -> Tensor:
     return small / cosine.view(-1, 1, resolution, resolution)
 
 
+def camera_angles(label: Tensor) -> Tensor:
+    """Return the (B, 2) yaw and pitch in radians at which cameras stand about the origin, as `Camera.look_at` takes them."""
+    x, y, z = label[:, 3], label[:, 7], label[:, 11]
+    return torch.stack([torch.atan2(x, z), torch.atan2(y, (x.square() + z.square()).sqrt())], dim=1)
+
+
 def check_labels(label: Tensor, batch: int | None = None, head_radius: float = 0.6) -> None:
     """Refuse labels that no camera of a head could have.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from .base import VolumeSettings, register_volume
 from .dual_sphere import DualSphereSettings
+from .film_siren import FilmSirenSettings
 from .hyplane import HyPlaneSettings
 from .trigrid import TriGridSettings
 from .triplane import TriPlaneSettings
 
 __all__ = [
     "DualSphereSettings",
+    "FilmSirenSettings",
     "HyPlaneSettings",
     "TriGridSettings",
     "TriPlaneSettings",

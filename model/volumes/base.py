@@ -76,6 +76,10 @@ class Volume(nn.Module, ABC):
             (B, N, F) features, already averaged over planes and fused over spheres: what the decoder reads.
         """
 
+    def sample_along(self, planes: Tensor, points: Tensor, directions: Tensor | None) -> Tensor:
+        """Read features at points seen along (B, N, 3) directions; volumes that do not depend on the view ignore them."""
+        return self.sample(planes, points)
+
     @staticmethod
     def _check_points(planes: Tensor, points: Tensor) -> None:
         """Refuse points of another shape, batch or kind."""
@@ -94,6 +98,8 @@ class VolumeSettings(ABC):
     """Settings classes by their `kind`, which tells them apart in a file."""
     kind: str
     """Name of the volume."""
+    styled: ClassVar[bool] = False
+    """Whether a head's style vector takes the place of the backbone's output."""
     box_size: float
     """Side of the cube in world units."""
 

@@ -15,12 +15,16 @@ from spherehead.model.generator import Generator
 from spherehead.model.nets.backbone import SynthesisSettings
 from spherehead.model.nets.background import BackgroundSettings
 from spherehead.model.nets.parsing import SEMANTICS
+from spherehead.model.nets.upsampler import UpsamplerSettings
+from spherehead.model.pose_discriminator import make_discriminator
 from spherehead.model.presets import PRESETS, ModelSettings, preset
+from spherehead.model.volumes import FilmSirenSettings
 
 PARSING_HEAD = 17_076
 GENERATORS = {
     "spherehead-512": 54_713_868 + PARSING_HEAD,
     "spherehead-manifolds-512": 54_713_868 + PARSING_HEAD + 4 * 64 + 2 * 65 * 64 + 65,
+    "gram-256": 1024 + 7 * 65_792 + 66_560 + 7 * (257 + 771) + 3 * 65_792 + 257 * 4608 + 512 + 2 * 128 * 129 + 129,
     "panohead-512": 53_741_548,
     "eg3d-512": 30_662_136,
     "eg3d-512-corrected": 30_662_136,
@@ -55,7 +59,7 @@ def count(module: torch.nn.Module) -> int:
 
 def built(settings: ModelSettings) -> tuple[Generator, Discriminator]:
     with torch.device("meta"):
-        return Generator(settings.generator), Discriminator(settings.discriminator)
+        return Generator(settings.generator), make_discriminator(settings.discriminator)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -76,11 +80,23 @@ def fewer(renderer: Any) -> Any:
     return dataclasses.replace(renderer, **{name: value for name, value in few.items() if name in known})
 
 
+def smaller_gram(settings: ModelSettings) -> ModelSettings:
+    volume = FilmSirenSettings(hidden=8, box_size=settings.generator.volume.box_size)
+    generator = dataclasses.replace(
+        settings.generator, volume=volume, w_dim=volume.style_dim, z_dim=16, neural_resolution=8,
+        renderer=fewer(settings.generator.renderer), upsampler=UpsamplerSettings(8, (), ()),
+    )  # fmt: skip
+    return ModelSettings(generator, dataclasses.replace(settings.discriminator, resolution=8))
+
+
 def shrunk(name: str) -> ModelSettings:
     """A preset with its parts, kinds and connections, and widths that cost nothing."""
     settings, narrow = preset(name), SynthesisSettings(channel_base=256, channel_max=8)
     made = settings.generator
-    volume: Any = dataclasses.replace(made.volume, resolution=32)
+    volume: Any = made.volume
+    if volume.kind == "film_siren":
+        return smaller_gram(settings)
+    volume = dataclasses.replace(volume, resolution=32)
     if volume.kind == "dual_sphere":
         volume = dataclasses.replace(volume, in_channels=16, head_channels=8)
     generator = dataclasses.replace(
@@ -101,7 +117,7 @@ def cameras() -> torch.Tensor:
 def test_preset_makes_portraits_that_its_discriminator_judges_and_both_learn(name: str) -> None:
     torch.manual_seed(0)
     settings = shrunk(name)
-    generator, discriminator = Generator(settings.generator), Discriminator(settings.discriminator)
+    generator, discriminator = Generator(settings.generator), make_discriminator(settings.discriminator)
     portrait = generator(torch.randn(2, 16), cameras(), noise="random", random=torch.Generator().manual_seed(0))
     side = settings.discriminator.resolution
     assert portrait.image.shape == (2, 3, side, side) and portrait.raw.shape == (2, 3, 8, 8)
