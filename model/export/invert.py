@@ -180,8 +180,7 @@ class _Run:
         if self.how.method == "encode":
             return guess.requires_grad_(False), {}, ()
         units, tried = self.starts(tick)
-        with torch.no_grad():
-            guess.units.copy_(units)
+        guess.begin_at(torch.where((units != 0).any(dim=1, keepdim=True), units, guess.units.detach()))
         search = Search(self.generator, guess, self.objective, self.rendering)
         self.descend("search", search, search.steps, tick)
         guess.requires_grad_(False)

@@ -33,7 +33,9 @@ def fill(guess: Guess, encoder: HeadEncoder) -> None:
         guess.layers.copy_(said.layers.mean(dim=0))
     if guess.ground.numel():
         guess.ground.copy_(said.ground)
-    guess.units[:, :3] = turn_units(own, said, targets.angle_error)
+    units = torch.zeros_like(guess.units)
+    units[:, :3] = turn_units(own, said, targets.angle_error)
+    guess.begin_at(units)
 
 
 def turn_units(own: Tensor, said: Encoded, error: Tensor) -> Tensor:

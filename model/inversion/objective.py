@@ -73,6 +73,10 @@ class Objective:
             with torch.no_grad():
                 self.features = perceptual.features(self._looked_at(targets.image))
 
+    def plain(self) -> Objective:
+        """Return the terms but the perceptual one, which forgives shifts and turns: what cameras are judged by."""
+        return Objective(self.targets, self.mask.shape[-1], self.ground > 0, None, self.settings)
+
     def __call__(self, made: Portrait) -> dict[str, Tensor]:
         """Return the weighted terms, each the mean over the photographs."""
         assert made.mask is not None

@@ -7,6 +7,7 @@ start must be clearly better. The generator's weights stay; changing them is lef
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from .objective import Objective, total
 from .style_space import StyleSpace, shared_planes
 from .targets import Targets
 
+START_RATE = 2.0
+"""Times the learning rate of styles while a start is tried."""
 Tick = Callable[[str, int, int, float], None]
 """Told of every step: stage, steps done, steps in all, loss."""
 
@@ -51,8 +54,10 @@ class SearchSettings:
     """Azimuths, from the estimate, that uncertain cameras are tried from."""
     starts_pitch_degrees: tuple[float, ...] = (-12.0, 12.0)
     """Elevations, from the estimate, that they are tried from too, at its azimuth."""
-    start_margin: float = 0.01
+    start_margin: float = 0.02
     """Share of its loss by which another start must be below the estimate's."""
+    behind_degrees: float = 110.0
+    """Azimuth from which a camera is tried whatever its expected error."""
     start_steps: int = 30
     """Steps of each try."""
     uncertain_degrees: float = 8.0
@@ -85,8 +90,16 @@ class Guess(nn.Module):
         self.head = nn.Parameter(torch.zeros(space.size, device=device))
         self.ground = nn.Parameter(torch.zeros(count, space.ground_size, device=device))
         self.units = nn.Parameter(torch.zeros(count, NUM_UNITS, device=device))
+        self.centre: Tensor
+        self.register_buffer("centre", torch.zeros(count, NUM_UNITS, device=device))
         shape = (space.num_layers, space.size) if settings.layers else (0, space.size)
         self.layers = nn.Parameter(torch.zeros(shape, device=device))
+
+    @torch.no_grad()
+    def begin_at(self, units: Tensor) -> None:
+        """Take (B, 6) moves as the cameras' start, which the prior holds them to."""
+        self.units.copy_(units)
+        self.centre.copy_(units)
 
     def styles(self) -> Tensor:
         """Return the (B, num_ws, w_dim) style vectors."""
@@ -100,7 +113,7 @@ class Guess(nn.Module):
         """Return the weighted priors of style, ground and cameras."""
         settings = self.settings
         found = {"prior": settings.prior * self.head.square().mean()}
-        found["camera prior"] = settings.camera_prior * self.units.square().mean()
+        found["camera prior"] = settings.camera_prior * (self.units - self.centre).square().mean()
         if self.ground.numel():
             found["ground prior"] = settings.prior * self.ground.square().mean()
         if len(self.layers):
@@ -205,32 +218,36 @@ def choose_starts(
 ) -> tuple[Tensor, list[Start]]:  # fmt: skip
     """Return the (B, 6) moves that the cameras begin at, and what was tried.
 
-    Each uncertain camera in turn is tried from every start with style and camera moving together. The least loss wins where it
-    is below the first start's by the margin.
+    Each uncertain camera in turn is held at every start while a style is fitted, without the perceptual term. The least loss
+    wins where it is below the first start's by the margin.
     """
     units = torch.zeros(len(targets.ids), NUM_UNITS, device=space.mean.device)
-    uncertain = [
-        row for row, error in enumerate(targets.angle_error.tolist()) if math.degrees(error) >= settings.uncertain_degrees
-    ]
-    tried: list[Start] = []
+    behind = torch.atan2(targets.camera[:, 3], targets.camera[:, 11]).abs().rad2deg() >= settings.behind_degrees
+    uncertain = (behind | (targets.angle_error.rad2deg() >= settings.uncertain_degrees)).nonzero()[:, 0].tolist()
+    held = dataclasses.replace(
+        settings, steps=settings.start_steps, camera_steps=0, camera_rate=0.0, camera_prior=0.0,
+        style_rate=START_RATE * settings.style_rate,
+    )  # fmt: skip
+    judged, tried = objective.plain(), list[Start]()
     if len(settings.offsets) < 2:
         return units, tried
     count = len(uncertain) * len(settings.offsets) * settings.start_steps
     for row in uncertain:
         found: list[tuple[float, Tensor]] = []
         for degrees, pitch in settings.offsets:
-            guess = Guess(space, targets, settings)
-            with torch.no_grad():
-                guess.units.copy_(units)
-                guess.units[row] += _turned(targets.camera[row], degrees, pitch, targets.angle_error[row])
-            search = Search(generator, guess, objective, rendering)
-            search.done = settings.camera_steps
+            guess = Guess(space, targets, held)
+            there = units.clone()
+            there[row] += _turned(targets.camera[row], degrees, pitch, targets.angle_error[row])
+            guess.begin_at(there)
+            search = Search(generator, guess, judged, rendering)
             for number in range(settings.start_steps):
                 loss = search.step()
                 if tick is not None:
                     tick("starts", len(tried) * settings.start_steps + number + 1, count, loss)
+            with torch.no_grad():
+                loss = float(total(judged(search.portrait())))
             tried.append(Start(row, degrees, loss, pitch))
-            found.append((loss, guess.units.detach()[row].clone()))
+            found.append((loss, there[row]))
         best = min(found, key=lambda pair: pair[0])
         units[row] = (best if best[0] < (1.0 - settings.start_margin) * found[0][0] else found[0])[1]
     return units, tried

@@ -138,7 +138,7 @@ class Heads:
         }[axis]  # fmt: skip
         device = next(self.generator.parameters()).device
         planes = self.generator.planes(self.styles(chosen))
-        raw = self.generator.field(planes, torch.stack(points, dim=-1).reshape(1, -1, 3).to(device))[1]
+        raw = self.generator.solid(planes, torch.stack(points, dim=-1).reshape(1, -1, 3).to(device))[1]
         opacity = 1.0 - torch.exp(-functional.softplus(raw.float() - 1.0) * CENTIMETRE)
         grey = (opacity.view(side, side, 1) * 255.0).round().to(torch.uint8).cpu().numpy()
         return np.repeat(grey, 3, axis=2)

@@ -183,8 +183,7 @@ def found_head(
     """Run both stages."""
     units, _ = choose_starts(generator, space, targets, objective, settings.search)
     guess = Guess(space, targets, settings.search)
-    with torch.no_grad():
-        guess.units.copy_(units)
+    guess.begin_at(units)
     search = Search(generator, guess, objective)
     while search.done < search.steps:
         search.step()

@@ -142,10 +142,18 @@ def test_uncertain_cameras_are_tried_from_every_azimuth(generator: Generator, ta
     assert torch.equal(units[0], torch.zeros(6))
     best = min(tried, key=lambda start: start.loss)
     turned = math.degrees(float(angle_between(moved(wrong.camera, units, wrong.angle_error), wrong.camera)[1]))
-    assert turned == pytest.approx(abs(best.degrees) + best.pitch, abs=12.0)
+    chosen = best if best.loss < (1 - SHORT.start_margin) * tried[0].loss else tried[0]
+    assert turned == pytest.approx(chosen.degrees + chosen.pitch, abs=0.1)
+    guess = Guess(space, wrong, SHORT)
+    guess.begin_at(units)
+    assert float(guess.priors()["camera prior"].detach()) == 0.0  # held to where it begins
     sure, _ = choose_starts(generator, space, wrong, objective, dataclasses.replace(SHORT, start_margin=1.0))
     stayed = math.degrees(float(angle_between(moved(wrong.camera, sure, wrong.angle_error), wrong.camera)[1]))
-    assert stayed < 12.0  # no start is better by the whole loss
+    assert stayed < 1e-3  # no start is better by the whole loss
+    known = dataclasses.replace(wrong, angle_error=torch.tensor([0.05, 0.05]))
+    assert not choose_starts(generator, space, known, objective, SHORT)[1]
+    everywhere = dataclasses.replace(SHORT, behind_degrees=0.0, start_steps=1)
+    assert len(choose_starts(generator, space, known, objective, everywhere)[1]) == 6  # from behind, whatever was expected
 
 
 def test_starts_turn_about_the_head_and_up() -> None:

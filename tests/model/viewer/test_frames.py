@@ -60,7 +60,7 @@ def test_a_slice_of_the_density_shows_a_ball_where_it_lies(axis: Axis, row: int,
         inside = (points - centre).norm(dim=-1, keepdim=True) < 0.1
         return points, torch.where(inside, 500.0, -50.0)
 
-    heads.generator.field = field  # type: ignore[method-assign]
+    heads.generator.solid = field  # type: ignore[method-assign]
     normal = {"x": 0, "y": 1, "z": 2}[axis]
     picture = heads.slice(Chosen(), axis, float(centre[normal]) / CENTIMETRE, 100)
     rows, columns = np.nonzero(picture[..., 0] > 250)
