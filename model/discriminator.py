@@ -67,6 +67,11 @@ class DiscriminatorSettings:
         return tuple(2**power for power in range(int(math.log2(self.resolution)), 2, -1))
 
     @property
+    def sees_mask(self) -> bool:
+        """Whether the mask is judged, with the picture or alone."""
+        return self.mask or self.silhouette
+
+    @property
     def num_in(self) -> int:
         """Channels of the stacked input."""
         return 6 + int(self.mask) + self.parsing_channels

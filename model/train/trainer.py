@@ -57,8 +57,8 @@ def open_stream(places: Sequence[str], config: TrainConfig) -> ShardStream:
     discriminator, data = config.model.discriminator, config.data
     settings = StreamSettings(
         batch=config.micro_batch, resolution=config.resolution, seed=config.seed, split=data.split, balance=data.balance,
-        synthetic_weight=data.synthetic_weight, mirror=data.mirror, need_mask=discriminator.mask,
-        need_parsing=bool(discriminator.parsing_channels), read_mask=discriminator.mask,
+        synthetic_weight=data.synthetic_weight, mirror=data.mirror, need_mask=discriminator.sees_mask,
+        need_parsing=bool(discriminator.parsing_channels), read_mask=discriminator.sees_mask,
         read_parsing=bool(discriminator.parsing_channels), read_depth=config.terms.wants_depth,
     )  # fmt: skip
     return ShardStream(places, settings)
