@@ -81,6 +81,7 @@ WRAPPERS = {
     "fsspec": {"datasets/shards/storage.py", "datasets/stores/connection.py"},
     "protego": {"datasets/stores/robots.py"},
     "filelock": {"manifests/lock.py"},
+    "ray": {"pipeline/engines/ray_bridge.py"},
     "zlib_ng": {"datasets/images/grey_png.py"},
     "simplejpeg": {"datasets/images/jpeg.py"},
     "tifffile": {"datasets/images/tiff_pixels.py"},

@@ -6,9 +6,7 @@ the same are left alone. What is kept, and in which split, is decided by `set_de
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from ...manifests.config import fingerprint
 from ...manifests.schema import HEADER_VERSION, flatten, to_table
 from ..console.progress import Observer
 from ..execution.cache import StageCache
+from ..execution.environment import environment
 from ..recipe import Recipe
 from .folder import Tombstones, claim_shards, own_shards
 from .memory.state import State
@@ -31,11 +30,6 @@ from .quarantine import Quarantine
 from .set_decisions import Decisions, decide
 from .shard_plan import Place, ShardWriter, cut, file_stamp, fingerprints, remove_strays, rights_of
 
-PACKAGES = (
-    "numpy", "scipy", "opencv-python", "opencv-contrib-python", "opencv-python-headless", "pillow", "pyarrow", "mediapipe",
-    "albumentations", "pymatting", "imagehash", "webdataset", "onnxruntime", "rembg", "face-alignment", "torch",
-)  # fmt: skip
-"""Packages whose versions may decide bytes."""
 _BATCH = 4096
 
 
@@ -47,17 +41,6 @@ class Committed:
     reasons: dict[str, int]
     samples: dict[str, int]
     num_shards: int
-
-
-def environment() -> dict[str, str]:
-    """Return the versions that decide bytes: Python, this toolkit, the libraries."""
-    versions = {"python": platform.python_version(), "spherehead": __version__}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "absent"
-    return versions
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,13 @@ class Parent:
 class Engine(ABC):
     """Runs tasks somewhere."""
 
+    def check(self) -> None:
+        """Refuse to begin where something is missing that this engine needs.
+
+        Raises:
+            EngineError: with what to do.
+        """
+
     @abstractmethod
     def run(self, order: WorkOrder, tasks: Iterable[Task], limits: Limits, parent: Parent) -> Iterator[tuple[Task, FileResult]]:
         """Yield one result a task, in the order they finish.

@@ -1,0 +1,116 @@
+"""A worker process on this machine and its pipe, read and written by threads of its own.
+
+A worker may be stopped in the middle of a message; whoever waited for it on the pipe would wait with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from ..execution.work import WorkOrder
+from .worker_handle import Ending, WorkerHandle
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""Variables that limit the threads of libraries: a worker is one thread of work."""
+_END = object()
+
+
+@dataclass(eq=False, kw_only=True)
+class ProcessHandle(WorkerHandle):
+    """One worker process."""
+
+    process: BaseProcess
+    pipe: Connection
+    _outbox: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
+
+    @classmethod
+    def begin(
+        cls,
+        context: SpawnContext,
+        serve: Callable[[Connection, WorkOrder], None],
+        order: WorkOrder,
+        inbox: queue.SimpleQueue[tuple[WorkerHandle, str, Any]],
+    ) -> ProcessHandle:
+        """Start a process.
+
+        Args:
+            context: how processes are made.
+            serve: what the process runs.
+            order: what it is told.
+            inbox: where its messages go, as (handle, kind, value); the last is "gone".
+        """
+        mine, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(theirs, order), daemon=True, name="spherehead-worker")
+        with _for_children():
+            process.start()
+        theirs.close()
+        worker = cls(time.monotonic(), process=process, pipe=mine)
+        sender = threading.Thread(target=worker._send_all, daemon=True)
+        sender.start()
+        threading.Thread(target=worker._receive_all, args=(inbox, sender), daemon=True).start()
+        return worker
+
+    def send(self, message: Any) -> None:
+        """Send a message when the worker takes it; one that is gone gets none."""
+        self._outbox.put(message)
+
+    def dismiss(self) -> None:
+        """Let the worker end after what it has been sent."""
+        self._outbox.put(None)
+        self._outbox.put(_END)
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        self.process.kill()
+
+    def ending(self) -> Ending:
+        """Return the exit code."""
+        self.process.join(timeout=5)
+        return Ending(f"exit code {self.process.exitcode}")
+
+    def _send_all(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while (message := self._outbox.get()) is not _END:
+                self.pipe.send(message)
+
+    def _receive_all(self, inbox: queue.SimpleQueue[tuple[WorkerHandle, str, Any]], sender: threading.Thread) -> None:
+        try:
+            while True:
+                inbox.put((self, *self.pipe.recv()))
+        except (EOFError, OSError):
+            pass
+        except Exception:  # a message that does not unpickle
+            inbox.put((self, "broken", traceback.format_exc()))
+        inbox.put((self, "gone", None))
+        self._outbox.put(_END)
+        sender.join()
+        self.pipe.close()
+
+
+@contextlib.contextmanager
+def _for_children() -> Iterator[None]:
+    """Give processes that are started in the block one thread for each library, and no Ctrl-C while they come up."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,78 @@
+"""A worker on a node of a Ray cluster: what it is told first, and the check that it would make the same bytes.
+
+It is a child of an actor and ends with it. What it then does with files is `serving`'s.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import platform
+import signal
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from ..execution.environment import environment
+from ..execution.work import WorkOrder
+from .serving import serve
+
+_PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
+
+
+@dataclass(frozen=True)
+class Mission:
+    """What a worker on another machine is told first."""
+
+    order: bytes
+    """The work order, pickled: it is read once the versions are known to be the same."""
+    versions: dict[str, str]
+    """Of the build's own environment."""
+    keys: tuple[str, ...]
+    """Cache keys of the recipe as the build has them."""
+
+    @classmethod
+    def of(cls, order: WorkOrder) -> Mission:
+        """Return the mission of a build."""
+        return cls(pickle.dumps(order), environment(), order.recipe.keys())
+
+    def differences(self) -> list[str]:
+        """Return which versions of this process differ, as lines."""
+        here = environment()
+        return [
+            f"{name} is {here.get(name)}, the build has {there}"
+            for name, there in self.versions.items()
+            if here.get(name) != there
+        ]
+
+
+def main(descriptor: int) -> None:
+    """Be a worker.
+
+    Args:
+        descriptor: of the pipe to the actor.
+    """
+    _end_with_parent()
+    pipe = Connection(descriptor)
+    mission = pickle.loads(pipe.recv_bytes())
+    if found := mission.differences():
+        told = f"{platform.node()} would make other bytes: {'; '.join(found)}; install the same versions on every node"
+        pipe.send(("broken", told))
+        return
+    order = pickle.loads(mission.order)
+    if order.recipe.keys() != mission.keys:
+        pipe.send(
+            ("broken", f"{platform.node()} has other weights or back ends than the build; install the same on every node")
+        )
+        return
+    serve(pipe, order)
+
+
+def _end_with_parent() -> None:
+    """Have the system kill this process when its actor ends (Linux)."""
+    parent = os.getppid()
+    if platform.system() == "Linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
