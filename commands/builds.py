@@ -35,13 +35,17 @@ def request_from_options(
     ],
     out: Out,
     preset: Annotated[str, typer.Option(help="Name of a preset, or a YAML file as `presets show` prints it.")] = "heads",
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 is one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 is one a core, with Ray of the whole cluster.")] = 0,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Change a setting: --set detect.faces=all"),
     ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Maximum number of inputs; 0 is all.")] = 0,
-    engine: Annotated[str, typer.Option(help="local: processes; inline: this process, for debugging.")] = "local",
+    engine: Annotated[str, typer.Option(help="local: processes; ray: a Ray cluster; inline: this process.")] = "local",
+    ray_address: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Of the Ray cluster; default: RAY_ADDRESS, else this machine alone."),
+    ] = "",
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for one file.")] = 120.0,
     max_memory: Annotated[str, typer.Option(help="What photographs being decoded at once may take.")] = "4GiB",
     abort_share: Annotated[float, typer.Option(help="Stop when this share of the last 200 files failed alike.")] = 0.9,
@@ -57,18 +61,23 @@ def request_from_options(
         bool,
         typer.Option("--follow-links", help="Read what symbolic links lead to, as in Hugging Face's cache."),
     ] = False,
+    shard_of: Annotated[
+        str, typer.Option(metavar="K/N", help="Do part K of N into --out; when all N are done, run `merge`.")
+    ] = "",
     no_report: NoReport = False,
 ) -> Any:
     """Return the BuildRequest that a command line asks for; the signature is that of `build-dataset` and `plan`."""
     from ..datasets.sources.names import from_native
+    from ..pipeline.building.parts import PartOf
     from ..pipeline.building.request import BuildRequest
 
+    out = PartOf.parse(shard_of).folder(out) if shard_of else out
     asked = tuple(map(from_native, sources))
     if fill_views and not any(text.startswith(VIEWS) for text in asked):
         asked += (VIEWS,)
     return BuildRequest(
-        asked, out, recipe_from(preset, assignments or []), workers or len(os.sched_getaffinity(0)), limit, engine,
-        time_limit, parse_size(max_memory), abort_share, update, device, follow_links,
+        asked, out, recipe_from(preset, assignments or []), workers or (0 if engine == "ray" else len(os.sched_getaffinity(0))),
+        limit, engine, time_limit, parse_size(max_memory), abort_share, update, device, follow_links, ray_address, shard_of,
     )  # fmt: skip
 
 
@@ -140,6 +149,33 @@ def forget(
     print(done)
 
 
+def merge(
+    out: Out,
+    parts: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR...]", help="Where the parts are; default: in --out.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes for what the parts leave open; 0 is one a core.")] = 0,
+    engine: Annotated[str, typer.Option(help="local, ray or inline, as in build-dataset.")] = "local",
+    update: Annotated[bool, typer.Option("--update", help="Let the folder change to the settings of the parts.")] = False,
+    no_report: NoReport = False,
+) -> None:
+    """Merge the parts that build-dataset --shard-of K/N has made into the data set of one build, byte for byte.
+
+    Example: spherehead merge --out heads
+    """
+    import contextlib
+
+    from ..pipeline.building.merge import MergeOptions
+    from ..pipeline.building.merge import merge as merge_parts
+    from ..pipeline.console.progress import JsonLog, Several, for_console
+    from ..pipeline.presets import STAGES
+
+    options = MergeOptions(workers or (0 if engine == "ray" else len(os.sched_getaffinity(0))), engine, update=update)
+    with contextlib.closing(Several([for_console(sys.stderr), JsonLog(out / "log.jsonl")])) as observer:
+        summary = merge_parts(out, parts or [], STAGES, options, observer)
+    end(summary, no_report)
+
+
 @presets.callback(invoke_without_command=True)
 def presets_list(context: typer.Context) -> None:
     """List the presets; `presets show NAME` prints one with the meaning of every setting.
@@ -188,13 +224,28 @@ def finish(request: BuildRequest, no_report: bool) -> None:
 
     with contextlib.closing(Several([for_console(sys.stderr), JsonLog(request.out / "log.jsonl")])) as observer:
         summary = build(request, observer)
+    if request.shard_of:
+        print(_part_result(request, summary))
+        return
+    end(summary, no_report)
+
+
+def end(summary: Summary, no_report: bool) -> None:
+    """Write the report of a data set and say what came of its build."""
     kept, place = sum(summary.samples.values()), ""
     if kept and not no_report:
         from ..datasets.report.report import write_report
 
-        place = f"; report: {write_report(request.out)}"
+        place = f"; report: {write_report(summary.out)}"
     print(_result(summary) + place)
     raise typer.Exit(OK if kept else NOTHING_KEPT)
+
+
+def _part_result(request: BuildRequest, summary: Summary) -> str:
+    """Word what came of a part."""
+    counts = ", ".join(f"{name} {count:,}" for name, count in summary.counts.items() if count and name != "inputs")
+    told = f"part {request.shard_of}: {summary.counts['inputs']:,} inputs ({counts or 'none'}) at {request.out}"
+    return f"{told}; when all parts are done: spherehead merge --out {request.out.parent.parent}"
 
 
 def _result(summary: Summary) -> str:

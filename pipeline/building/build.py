@@ -7,7 +7,6 @@ set is `commit`'s. This module holds them together and keeps the books.
 from __future__ import annotations
 
 import bisect
-import dataclasses
 import json
 import logging
 import sqlite3
@@ -16,20 +15,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ...datasets.sample import Drop, Rights, SourceImage
+from ...datasets.sample import Rights, SourceImage
 from ...datasets.sources.base import Source
 from ...manifests import store
-from ...manifests.config import canonical_json, from_plain
-from ...manifests.identity import content_sha256
+from ...manifests.config import ConfigError, from_plain
 from ...manifests.lock import writer_lock
 from ...manifests.signals import GRACE_SECONDS, Interrupted, StopSignals
 from ..console.progress import Observer, Silent
 from ..engines.base import Limits, Parent
 from ..execution.cache import StageCache
 from ..execution.database import naming_faults
+from ..execution.environment import environment
 from ..execution.guard import AbortGuard
-from ..execution.rows import file_row
-from ..execution.work import Answer, FileResult, Task, WorkOrder, work_key_of
+from ..execution.rows import named
+from ..execution.work import Answer, FileResult, Task, WorkOrder
 from ..recipe import Recipe
 from ..synthetic.derived_source import DerivedSource
 from .commit import Books, Committed, commit
@@ -38,6 +37,7 @@ from .folder import RUN, STATE, Tombstones, own_shards, sweep
 from .inputs import InputRow, derived_rows, input_rows, open_all
 from .known_cameras import KnownCameras
 from .memory.state import State
+from .parts import Listing, PartOf, record_of, unfinish
 from .quarantine import MOST
 from .request import (
     AccountingError,
@@ -48,6 +48,7 @@ from .request import (
     check_request,
     claim_folder,
     open_engine,
+    whole_set,
 )
 from .shard_plan import CacheLost
 
@@ -109,6 +110,8 @@ def _build(request: BuildRequest, observer: Observer, books: _Books, signals: St
     cameras = KnownCameras.of(request.recipe)
     recipe = request.recipe.resolved()
     claim_folder(request)
+    if request.shard_of:
+        unfinish(request.out)
     for step in recipe.chain():
         weights = f", weights {', '.join(step['weights'])}" if step["weights"] else ""
         observer.message(f"{step['stage']}: {step['backend']} {step['backend_version']}{weights}")
@@ -123,6 +126,8 @@ def _build(request: BuildRequest, observer: Observer, books: _Books, signals: St
             work = _Work(request, recipe, sources, state, cache, tombstones, observer, books, signals, cameras)
             work.list_inputs()
             work.run()
+            if request.shard_of:
+                return work.finish_part()
             if any(isinstance(source, DerivedSource) for source in sources):
                 work.list_derived()
                 work.run()
@@ -155,17 +160,31 @@ class _Work:
         self.chain = self.state.chain_id(self.keys)
         self.thumbs: dict[str, list[str]] = {}
         self.guard = AbortGuard(self.request.abort_share, self.request.workers)
+        self.part = PartOf.parse(self.request.shard_of) if self.request.shard_of else None
+        self.listing = Listing()
 
     def list_inputs(self) -> None:
         """Note every input, and which of them earlier runs have answered."""
         self.observer.phase("listing")
-        self.state.inputs.fill(self._stoppable(self._inputs()), self.chain)
+        self.state.inputs.fill(self._stoppable(self._own(self._inputs())), self.chain)
+        if self.request.listing not in ("", self.listing.digest):
+            raise ConfigError(
+                "the sources have other files now than when the parts were made; rerun the jobs, which only work on what "
+                "changed, then merge"
+            )
         self.observer.started(*self.state.inputs.count())
+
+    def _own(self, rows: Iterator[InputRow]) -> Iterator[InputRow]:
+        """Yield the inputs of this build's part; the list of all of them is taken down where it matters."""
+        if self.part is None:
+            return self.listing.over(rows) if self.request.listing else rows
+        takes, texts = self.part.takes, self.request.sources
+        return (row for row in self.listing.over(rows) if takes(texts[row[0]], row[2]))
 
     def _inputs(self) -> Iterator[InputRow]:
         """Yield every input; what is wrong with known cameras stops the build before the list is taken."""
         request = self.request
-        yield from input_rows(self.sources, request.sources, request.limit, self.cameras, request.out)
+        yield from input_rows(self.sources, request.sources, request.limit, self.cameras, whole_set(request))
         for line in self.cameras.check_listed(whole=not request.limit) if self.cameras is not None else ():
             self.observer.message(line)
 
@@ -186,6 +205,14 @@ class _Work:
         for row in rows:
             self.signals.check()
             yield row
+
+    def finish_part(self) -> Committed:
+        """Put on record that a part's inputs are all worked on; deciding and packing are left to `merge`."""
+        assert self.part is not None
+        outcomes = self.state.inputs.outcomes()
+        record_of(self.part, self.listing, outcomes, self.keys, environment()).write(self.request.out)
+        counts = {"kept": 0, "dropped": 0, "failed": 0, "duplicate": 0, "not_image": 0, **dict(outcomes)}
+        return Committed({"inputs": sum(counts.values()), **counts}, {}, {}, 0)
 
     def commit(self) -> Committed:
         """Decide and pack; finished samples that the stage cache has lost are made again first."""
@@ -215,11 +242,11 @@ class _Work:
         request = self.request
         order = WorkOrder(self.sources, self.recipe, self.tombstones.keys(), request.device)
         limits = Limits(workers=request.workers, seconds=request.time_limit, memory=request.max_memory)
-        results = open_engine(request.engine).run(order, self._tasks(), limits, Parent(self._tick, self._answer))
+        results = open_engine(request).run(order, self._tasks(), limits, Parent(self._tick, self._answer))
         flushed = time.monotonic()
         try:
             for task, result in results:
-                self._keep(task, self._named(task, result))
+                self._keep(task, named(result, self.sources[task.source], task.image))
                 if time.monotonic() - flushed > _FLUSH_SECONDS:
                     self._flush()
                     flushed = time.monotonic()
@@ -282,20 +309,6 @@ class _Work:
             known = from_plain(Rights, json.loads(rights)) if rights else Rights()
             image = SourceImage(label, path, num_bytes, stamp, known, json.loads(sidecar) if sidecar else {})
             yield Task(number, source, image)
-
-    def _named(self, task: Task, result: FileResult) -> FileResult:
-        """Give a file that took its worker down a name, so that it is not tried again on every run."""
-        if result.work_key or result.stage != "worker":
-            return result
-        source = self.sources[task.source]
-        try:
-            sha256 = content_sha256(source.read(task.image))
-            work_key = work_key_of(source, task.image, sha256)
-        except Drop:
-            return result
-        row = file_row(sha256, None, Drop(result.reason, result.detail), "worker")
-        head = (row["id"], row["status"], canonical_json(row))
-        return dataclasses.replace(result, work_key=work_key, sha256=sha256, heads=(head,))
 
     def _count(self, task: Task, result: FileResult) -> None:
         books = self.books

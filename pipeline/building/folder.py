@@ -20,6 +20,7 @@ from ...manifests.config import ConfigError
 from ...manifests.faults import printable
 from ...manifests.parsing import read_json
 from .inputs import is_path
+from .parts import PARTS, parts_in
 
 STATE = ".state"
 """Folder in the data set with what only builds need: it may be deleted, at the cost of doing all work again."""
@@ -47,6 +48,8 @@ def check_folder(out: Path, update: bool) -> None:
     if not out.is_dir() or is_own(out):
         return
     there = sorted(name for name in os.listdir(out) if name[0] != "." and name != "lost+found")  # noqa: PTH208 - names only
+    if parts_in(out):
+        there.remove(PARTS)
     clashing = [name for name in there if name in (*OWN_FILES, *OWN_FOLDERS)]
     if clashing:
         raise ConfigError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from typing import Any
 from ...manifests import store
 from ...manifests.config import ConfigError, canonical_json, to_plain
 from ...manifests.faults import RESUME
-from ..engines.base import Engine
+from ..engines.base import Engine, EngineError
 from ..recipe import Recipe
 from .folder import REQUEST, check_folder, check_places, own_shards, read_request
+from .parts import PartOf
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class BuildRequest:
     recipe: Recipe
     """As asked for: `auto` is resolved by the build."""
     workers: int = 1
-    """Processes."""
+    """Processes; with the engine `ray`, 0 is one a CPU of the cluster."""
     limit: int = 0
     """Look at this many inputs only; 0 for all."""
     engine: str = "local"
-    """local (spawned processes) or inline (this process)."""
+    """local (spawned processes), ray (a cluster) or inline (this process)."""
     time_limit: float = 120.0
     """Seconds for one file."""
     max_memory: int = 4 << 30
@@ -48,21 +50,37 @@ class BuildRequest:
     """Where models run, for back ends that can choose."""
     follow_links: bool = False
     """Read what symbolic links in folders lead to."""
+    ray_address: str = ""
+    """Of the cluster for the engine `ray`; empty for RAY_ADDRESS, else a cluster of this machine alone."""
+    shard_of: str = ""
+    """K/N for part K of N, which `merge` brings together; `out` is then the part's folder, see `PartOf.folder`."""
+    listing: str = ""
+    """Digest that the list of inputs must have; empty for any."""
 
 
-def open_engine(name: str) -> Engine:
-    """Return an engine by name.
+def open_engine(request: BuildRequest) -> Engine:
+    """Return the engine that a request names.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or what it needs is not installed.
     """
     from ..engines.inline import InlineEngine
     from ..engines.local import LocalEngine
+    from ..engines.ray_engine import RayEngine
 
-    engines: dict[str, type[Engine]] = {"local": LocalEngine, "inline": InlineEngine}
-    if name not in engines:
-        raise ConfigError(f"expected an engine of {' | '.join(engines)}, got {name!r}")
-    return engines[name]()
+    engines: dict[str, Callable[[], Engine]] = {
+        "local": LocalEngine,
+        "ray": lambda: RayEngine(request.ray_address),
+        "inline": InlineEngine,
+    }
+    if request.engine not in engines:
+        raise ConfigError(f"expected an engine of {' | '.join(engines)}, got {request.engine!r}")
+    engine = engines[request.engine]()
+    try:
+        engine.check()
+    except EngineError as error:
+        raise ConfigError(str(error)) from error
+    return engine
 
 
 def check_request(request: BuildRequest) -> None:
@@ -73,13 +91,21 @@ def check_request(request: BuildRequest) -> None:
     """
     if not request.sources:
         raise ConfigError("expected at least one source: a folder, zip, CSV or parquet list, or a shard set")
-    if request.workers < 1 or request.limit < 0 or request.time_limit <= 0:
+    if request.workers < (request.engine != "ray") or request.limit < 0 or request.time_limit <= 0:
         raise ConfigError("expected workers >= 1, limit >= 0 and time_limit > 0")
-    open_engine(request.engine)
+    open_engine(request)
     if request.out.exists() and not request.out.is_dir():
         raise ConfigError(f"{request.out} is a file; expected a folder to write into")
-    check_places(request.sources, request.out)
+    if request.shard_of and request.out != PartOf.parse(request.shard_of).folder(whole_set(request)):
+        raise ConfigError(f"expected the folder of part {request.shard_of}, as PartOf.folder gives it, got {request.out}")
+    check_places(request.sources, whole_set(request))
+    check_folder(whole_set(request), request.update)
     check_folder(request.out, request.update)
+
+
+def whole_set(request: BuildRequest) -> Path:
+    """Return the folder of the data set that a build, or a part of one, belongs to."""
+    return request.out.parent.parent if request.shard_of else request.out
 
 
 def claim_folder(request: BuildRequest) -> None:
@@ -112,7 +138,8 @@ def claim_folder(request: BuildRequest) -> None:
         raise ConfigError(f"{request.out} holds a data set without {REQUEST}; choose another --out or pass --update")
     options = {
         "workers": request.workers, "engine": request.engine, "time_limit": request.time_limit,
-        "max_memory": request.max_memory, "abort_share": request.abort_share, "shards": shards,
+        "max_memory": request.max_memory, "abort_share": request.abort_share, "ray_address": request.ray_address,
+        "shard_of": request.shard_of, "shards": shards,
     }  # fmt: skip
     store.write_json(request.out / REQUEST, {**now, **options})
 

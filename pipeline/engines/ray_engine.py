@@ -89,10 +89,11 @@ def _check_seen(order: WorkOrder, task: Task, result: FileResult, address: str) 
     Raises:
         EngineError: this machine can read it.
     """
-    if result.stage != "read" or result.outcome != "failed" or address == LOCAL:
+    source = order.sources[task.source]
+    if result.stage != "read" or result.outcome != "failed" or address == LOCAL or source.store is not None:
         return
     with contextlib.suppress(Drop):
-        order.sources[task.source].read(task.image)
+        source.read(task.image)
         raise EngineError(
             f"a node cannot read {task.image.path} ({result.reason}: {result.detail}), which this machine can; "
             "put the sources where every node sees them under the same path, then rerun the same command to resume"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping
@@ -13,9 +14,12 @@ import numpy as np
 
 from ...datasets import warp
 from ...datasets.arrays import Array, Pixels
-from ...datasets.sample import Drop, PhotoInfo, Sample
+from ...datasets.sample import Drop, PhotoInfo, Sample, SourceImage
 from ...datasets.shards.codec import IMAGE_SUFFIXES
-from ...manifests.identity import sample_id
+from ...datasets.sources.base import Source
+from ...manifests.config import canonical_json
+from ...manifests.identity import content_sha256, sample_id
+from .work import FileResult, work_key_of
 
 _THUMBNAIL = 160
 
@@ -60,6 +64,20 @@ def file_row(sha256: str, info: PhotoInfo | None, drop: Drop, stage: str) -> dic
         "head_index": -1,
     }
     return {**row, **(_info(info) if info else {})}
+
+
+def named(result: FileResult, source: Source, image: SourceImage) -> FileResult:
+    """Give the result of a file that took its worker down a name, so that it is not tried again on every run."""
+    if result.work_key or result.stage != "worker":
+        return result
+    try:
+        sha256 = content_sha256(source.read(image))
+        work_key = work_key_of(source, image, sha256)
+    except Drop:
+        return result
+    row = file_row(sha256, None, Drop(result.reason, result.detail), "worker")
+    head = (row["id"], row["status"], canonical_json(row))
+    return dataclasses.replace(result, work_key=work_key, sha256=sha256, heads=(head,))
 
 
 def kept_row(sample: Sample, members: Mapping[str, bytes]) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""What the page on many machines tells schedulers to run is what runs here, with the scheduler's variables set by hand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from spherehead.manifests import store
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "tutorials" / "cluster.md"
+
+
+def titled(name: str) -> str:
+    found = re.search(rf'^```\w+ title="{name}"\n(.*?)^```$', PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.slow
+def test_the_scripts_for_slurm_and_kubernetes_make_the_parts_that_merge(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(6):
+        picture = np.random.default_rng(number).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / "photos" / f"{number}.png"), np.kron(picture, np.ones((40, 40, 1), np.uint8)))
+    script = tmp_path / "spherehead"
+    script.write_text(f'#!/bin/bash\nexec {sys.executable} -m spherehead "$@"\n')
+    script.chmod(0o755)
+    common = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def shell(text: str, **variables: str) -> None:
+        text = text.replace("photos --out", "photos --preset frames --set frame.size=64 --engine inline --no-report --out")
+        subprocess.run(["bash", "-c", text], cwd=tmp_path, env={**common, **variables}, check=True, capture_output=True)
+
+    slurm = {"SLURM_CPUS_PER_TASK": "1", "SLURM_ARRAY_TASK_COUNT": "2"}
+    for number in ("1", "2"):
+        shell(titled("heads.sbatch"), SLURM_ARRAY_TASK_ID=number, **slurm)
+    shell("spherehead merge --out heads --engine inline --no-report")
+    assert store.read_header(tmp_path / "heads").counts["inputs"] == 6
+    job = yaml.safe_load(titled("heads.yaml"))
+    assert job["spec"]["completionMode"] == "Indexed" and job["spec"]["completions"] == 8
+    [command] = job["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert command.endswith('/8"')
+    shell(command.replace("heads", "of-eight"), JOB_COMPLETION_INDEX="7")
+    assert (tmp_path / "of-eight" / "parts" / "8-of-8" / "part.json").is_file()
