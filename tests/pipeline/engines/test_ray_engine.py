@@ -133,7 +133,7 @@ def test_a_node_with_other_versions_is_refused_by_name() -> None:
 
 
 def test_a_file_that_only_a_node_cannot_read_stops_the_build_and_one_that_nobody_can_is_a_result(pictures: Path) -> None:
-    source = FolderSource(str(pictures), "pictures")
+    source = FolderSource("pictures", str(pictures))
     order = WorkOrder((source,), recipe())
     image = next(entry for entry in source.entries() if isinstance(entry, SourceImage))
     result = FileResult("", "", "failed", "io_error", "No such file or directory", "read")
