@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from ..pipeline.recipe import Recipe
 
 presets = typer.Typer()
+RayAddress = Annotated[
+    str,
+    typer.Option(metavar="ADDRESS", help="Of the Ray cluster; default: RAY_ADDRESS, else this machine alone."),
+]
+ShardOf = Annotated[str, typer.Option(metavar="K/N", help="Do part K of N into --out; when all N are done, run `merge`.")]
 VIEWS = "views:"
 """Source that --fill-views adds."""
 
@@ -42,10 +47,7 @@ def request_from_options(
     ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Maximum number of inputs; 0 is all.")] = 0,
     engine: Annotated[str, typer.Option(help="local: processes; ray: a Ray cluster; inline: this process.")] = "local",
-    ray_address: Annotated[
-        str,
-        typer.Option(metavar="ADDRESS", help="Of the Ray cluster; default: RAY_ADDRESS, else this machine alone."),
-    ] = "",
+    ray_address: RayAddress = "",
     time_limit: Annotated[float, typer.Option(min=0.1, help="Seconds for one file.")] = 120.0,
     max_memory: Annotated[str, typer.Option(help="What photographs being decoded at once may take.")] = "4GiB",
     abort_share: Annotated[float, typer.Option(help="Stop when this share of the last 200 files failed alike.")] = 0.9,
@@ -61,9 +63,7 @@ def request_from_options(
         bool,
         typer.Option("--follow-links", help="Read what symbolic links lead to, as in Hugging Face's cache."),
     ] = False,
-    shard_of: Annotated[
-        str, typer.Option(metavar="K/N", help="Do part K of N into --out; when all N are done, run `merge`.")
-    ] = "",
+    shard_of: ShardOf = "",
     no_report: NoReport = False,
 ) -> Any:
     """Return the BuildRequest that a command line asks for; the signature is that of `build-dataset` and `plan`."""
