@@ -39,8 +39,9 @@ class SphereheadWorker:
             paths: the build's `sys.path`; folders that are not here do no harm.
             variables: of the environment.
         """
-        import ray
+        import ray as ray_module
 
+        ray: Any = ray_module
         mine, theirs = Pipe()
         inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         known = [path for path in dict.fromkeys([*inherited, *paths]) if path and os.path.isdir(path)]  # noqa: PTH112
@@ -103,8 +104,9 @@ class Bridge:
             pipe: to the build.
             settings: address, workers, gpus, name, mission, paths and variables, see `ray_engine`.
         """
-        import ray
+        import ray as ray_module
 
+        ray: Any = ray_module  # its types know remote() as a decorator without options only
         self._ray, self._pipe, self._settings = ray, pipe, settings
         self._actors: dict[int, _Actor] = {}
         self._lock = threading.Lock()
