@@ -115,8 +115,8 @@ def _checked(out: Path, folders: Sequence[Path]) -> list[_Part]:
     unfinished = sorted(set(unfinished) - set(by_number))
     missing = [number for number in range(1, total + 1) if number not in by_number and number not in unfinished]
     if missing or unfinished:
-        told = [f"{what} {_numbers(found)}" for what, found in (("missing", missing), ("not finished", unfinished)) if found]
-        raise ConfigError(f"{len(by_number)} of {total} parts are finished; {'; '.join(told)}: rerun these jobs, then merge")
+        lacking = [f"{what} {_numbers(found)}" for what, found in (("missing", missing), ("not finished", unfinished)) if found]
+        raise ConfigError(f"{len(by_number)} of {total} parts are finished; {'; '.join(lacking)}: rerun these jobs, then merge")
     parts = [by_number[number] for number in sorted(by_number)]
     _check_alike(parts)
     return parts
