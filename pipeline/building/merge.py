@@ -79,10 +79,8 @@ def merge(
     observer, options = observer or Silent(), options or MergeOptions()
     parts = _checked(out, [place for folder in folders or (out,) for place in parts_in(folder)])
     first = parts[0]
-    plain = dataclasses.asdict(options)
-    request = dataclasses.replace(
-        load_request(first.folder, known), out=out, shard_of="", listing=first.record.listing, **plain
-    )
+    changes: dict[str, Any] = {"out": out, "shard_of": "", "listing": first.record.listing, **dataclasses.asdict(options)}
+    request = dataclasses.replace(load_request(first.folder, known), **changes)
     check_request(request)
     if request.recipe.resolved().keys() != first.record.keys:
         raise ConfigError(f"back ends or weights differ from those of {first.folder}; merge where the same are installed")
