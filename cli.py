@@ -54,6 +54,7 @@ ERRORS: dict[str, int] = {
     "manifests.registry:RegistryError": USAGE,
     "manifests.store:ManifestError": USAGE,
     "datasets.sources.base:SourceError": USAGE,
+    "datasets.stores.retries:StoreError": USAGE,
     "datasets.shards.tar:ShardError": MISMATCH,
     "datasets.shards.storage:DataError": USAGE,
     "pipeline.backends.weights:WeightsError": USAGE,

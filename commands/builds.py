@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import NOTHING_KEPT, OK, NoReport, Out, parse_size, table
+from .common import NOTHING_KEPT, OK, NoReport, OutPlace, StateFolder, parse_size, table
 
 if TYPE_CHECKING:
     from ..pipeline.building.request import BuildRequest, Summary
+    from ..pipeline.publishing.place import Place
     from ..pipeline.recipe import Recipe
 
 presets = typer.Typer()
@@ -38,7 +39,7 @@ def request_from_options(
             help="Folder, zip, tar, list, s3://bucket/photos, data set, or makehuman:count=50.",
         ),
     ],
-    out: Out,
+    out: OutPlace,
     preset: Annotated[str, typer.Option(help="Name of a preset, or a YAML file as `presets show` prints it.")] = "heads",
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 is one a core, with Ray of the whole cluster.")] = 0,
     assignments: Annotated[
@@ -64,45 +65,52 @@ def request_from_options(
         typer.Option("--follow-links", help="Read what symbolic links lead to, as in Hugging Face's cache."),
     ] = False,
     shard_of: ShardOf = "",
+    state: StateFolder = None,
     no_report: NoReport = False,
 ) -> Any:
     """Return the BuildRequest that a command line asks for; the signature is that of `build-dataset` and `plan`."""
     from ..datasets.sources.names import from_native
     from ..pipeline.building.parts import PartOf
     from ..pipeline.building.request import BuildRequest
+    from ..pipeline.publishing.place import place_of
 
-    out = PartOf.parse(shard_of).folder(out) if shard_of else out
+    place = place_of(out, state)
+    if shard_of and place.url:
+        raise typer.BadParameter("parts are built in a folder; pass the URL to merge", param_hint="--shard-of")
+    folder = PartOf.parse(shard_of).folder(place.folder) if shard_of else place.folder
     asked = tuple(map(from_native, sources))
     if fill_views and not any(text.startswith(VIEWS) for text in asked):
         asked += (VIEWS,)
+    recipe, cores = recipe_from(preset, assignments or []), len(os.sched_getaffinity(0))
     return BuildRequest(
-        asked, out, recipe_from(preset, assignments or []), workers or (0 if engine == "ray" else len(os.sched_getaffinity(0))),
-        limit, engine, time_limit, parse_size(max_memory), abort_share, update, device, follow_links, ray_address, shard_of,
+        asked, folder, recipe, workers or (0 if engine == "ray" else cores), limit, engine, time_limit,
+        parse_size(max_memory), abort_share, update, device, follow_links, ray_address, shard_of,
     )  # fmt: skip
 
 
-def takes_request(run: Callable[[BuildRequest, bool], None]) -> Callable[..., None]:
+def takes_request(run: Callable[[BuildRequest, Place, bool], None]) -> Callable[..., None]:
     """Give a command the options of `request_from_options`."""
 
     @functools.wraps(request_from_options)
     def command(**options: Any) -> None:
-        run(request_from_options(**options), options["no_report"])
+        place = prepared(options["out"], options["state"], options["update"])
+        run(request_from_options(**options), place, options["no_report"])
 
     command.__name__, command.__doc__ = run.__name__, run.__doc__
     return command
 
 
 @takes_request
-def build_dataset(request: BuildRequest, no_report: bool) -> None:
+def build_dataset(request: BuildRequest, place: Place, no_report: bool) -> None:
     """Turn photographs into shards, manifest and report; rerun the same command to resume after a stop.
 
     Example: spherehead build-dataset photos --out heads --workers 2 --set detect.faces=all
     """
-    finish(request, no_report)
+    finish(request, place, no_report)
 
 
 @takes_request
-def plan(request: BuildRequest, no_report: bool) -> None:
+def plan(request: BuildRequest, place: Place, no_report: bool) -> None:
     """Say what build-dataset with the same arguments would run, and why, without running it.
 
     Example: spherehead plan photos --out heads --set shard_size=500
@@ -113,8 +121,9 @@ def plan(request: BuildRequest, no_report: bool) -> None:
 
 
 def retry(
-    out: Out,
+    out: OutPlace,
     reason: Annotated[str, typer.Option("--reason", help="A reason code, such as timeout; see the report.")],
+    state: StateFolder = None,
     no_report: NoReport = False,
 ) -> None:
     """Work again on the files that ended with a reason.
@@ -124,14 +133,16 @@ def retry(
     from ..pipeline.building.takedown import retry as forget_results
     from ..pipeline.presets import STAGES
 
-    request, count = forget_results(out, reason, STAGES)
+    place = prepared(out, state)
+    request, count = forget_results(place.folder, reason, STAGES)
     print(f"{count:,} files with reason {reason} are worked on again")
-    finish(request, no_report)
+    finish(request, place, no_report)
 
 
 def forget(
     what: Annotated[str, typer.Argument(metavar="ID|PATH|SHA", help="Id of a sample, path of an input, or sha256 of a file.")],
-    out: Out,
+    out: OutPlace,
+    state: StateFolder = None,
 ) -> None:
     """Take a picture down: out of shards, manifest, cache and thumbnails, and out of every later build of the folder.
 
@@ -141,22 +152,25 @@ def forget(
     from ..pipeline.building.takedown import forget as take_down
     from ..pipeline.presets import STAGES
 
-    done = take_down(out, from_native(what), STAGES)
-    if (out / "report").is_dir():  # its sheets may show the picture
+    place = prepared(out, state)
+    done = take_down(place.folder, from_native(what), STAGES)
+    if (place.folder / "report").is_dir():  # its sheets may show the picture
         from ..datasets.report.report import write_report
 
-        done += f"; report written anew: {write_report(out)}"
+        done += f"; report written anew: {write_report(place.folder)}"
     print(done)
+    kept_in_store(place)
 
 
 def merge(
-    out: Out,
+    out: OutPlace,
     parts: Annotated[
         list[Path] | None, typer.Argument(metavar="[DIR...]", help="Where the parts are; default: in --out.")
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes for what the parts leave open; 0 is one a core.")] = 0,
     engine: Annotated[str, typer.Option(help="local, ray or inline, as in build-dataset.")] = "local",
     update: Annotated[bool, typer.Option("--update", help="Let the folder change to the settings of the parts.")] = False,
+    state: StateFolder = None,
     no_report: NoReport = False,
 ) -> None:
     """Merge the parts that build-dataset --shard-of K/N has made into the data set of one build, byte for byte.
@@ -171,9 +185,10 @@ def merge(
     from ..pipeline.presets import STAGES
 
     options = MergeOptions(workers or (0 if engine == "ray" else len(os.sched_getaffinity(0))), engine, update=update)
-    with contextlib.closing(Several([for_console(sys.stderr), JsonLog(out / "log.jsonl")])) as observer:
-        summary = merge_parts(out, parts or [], STAGES, options, observer)
-    end(summary, no_report)
+    place = prepared(out, state, update)
+    with contextlib.closing(Several([for_console(sys.stderr), JsonLog(place.folder / "log.jsonl")])) as observer:
+        summary = merge_parts(place.folder, parts or [], STAGES, options, observer)
+    end(summary, place, no_report)
 
 
 @presets.callback(invoke_without_command=True)
@@ -215,8 +230,26 @@ def recipe_from(preset: str, assignments: Sequence[str] = ()) -> Recipe:
     return recipe.override(assignments)
 
 
-def finish(request: BuildRequest, no_report: bool) -> None:
-    """Run a build with its displays, write the report, and say what came of it."""
+def prepared(out: str, state: Path | None, update: bool = False) -> Place:
+    """Return the place that `--out` names, its store looked at where it has one."""
+    from ..pipeline.publishing.place import place_of, prepare
+
+    place = place_of(out, state)
+    for line in prepare(place, update):
+        print(line, file=sys.stderr)
+    return place
+
+
+def kept_in_store(place: Place) -> None:
+    """Bring a finished data set to its store, where it has one, and say what was written."""
+    if place.url:
+        from ..pipeline.publishing.publish import publish
+
+        print(publish(place).line(place))
+
+
+def finish(request: BuildRequest, place: Place, no_report: bool) -> None:
+    """Run a build with its displays, write the report, bring it all to its store, and say what came of it."""
     import contextlib
 
     from ..pipeline.building.build import build
@@ -227,17 +260,18 @@ def finish(request: BuildRequest, no_report: bool) -> None:
     if request.shard_of:
         print(_part_result(request, summary))
         return
-    end(summary, no_report)
+    end(summary, place, no_report)
 
 
-def end(summary: Summary, no_report: bool) -> None:
-    """Write the report of a data set and say what came of its build."""
-    kept, place = sum(summary.samples.values()), ""
+def end(summary: Summary, place: Place, no_report: bool) -> None:
+    """Write the report of a data set, bring it all to its store, and say what came of its build."""
+    kept, told = sum(summary.samples.values()), ""
     if kept and not no_report:
         from ..datasets.report.report import write_report
 
-        place = f"; report: {write_report(summary.out)}"
-    print(_result(summary) + place)
+        told = f"; report: {write_report(summary.out)}"
+    print(_result(summary) + told)
+    kept_in_store(place)
     raise typer.Exit(OK if kept else NOTHING_KEPT)
 
 

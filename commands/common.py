@@ -15,8 +15,16 @@ OK, INTERNAL, USAGE, MISMATCH, ABORTED, LOCKED, NOTHING_KEPT, INTERRUPTED = 0, 1
 """Exit codes; README lists them, and any other signal's is 128 + its number."""
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a data set: what --out was.")]
+DataSet = Annotated[str, typer.Argument(metavar="DIR|URL", help="A data set: what --out was, or an address that serves it.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the data set.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OutPlace = Annotated[
+    str, typer.Option("--out", metavar="DIR|URL", help="Folder of the data set, or a prefix such as s3://bucket/heads.")
+]
+StateFolder = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="DIR", help="With --out URL: folder here for the build and its memory, else in the cache."),
+]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write the report.")]
 
 

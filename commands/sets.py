@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from .common import MISMATCH, OK, Folder, table
+from ..datasets.shown import shown_place
+from .common import MISMATCH, OK, DataSet, table
 
 if TYPE_CHECKING:
     from ..datasets.report.sheets import Kind
@@ -23,34 +24,41 @@ manifest = typer.Typer(help="Show, sum up, compare and verify manifests.", no_ar
 
 
 def report(
-    folder: Folder, out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write it.")] = None
+    place: DataSet, out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write it.")] = None
 ) -> None:
     """Write the report of a data set: one HTML file and its pictures.
 
     Example: spherehead report heads
     """
     from ..datasets.report.report import write_report
+    from ..datasets.shards.mirror import mirrored
+    from ..datasets.stores.connection import scheme_of
     from ..manifests.config import ConfigError
 
+    if out is None and scheme_of(place):
+        raise ConfigError(f"expected --out DIR for the report of {shown_place(place)}: only builds write into a store")
     try:
-        print(f"report: {write_report(folder, out)}")
+        with mirrored(place, refused=True) as folder:
+            print(f"report: {write_report(folder, out)}")
     except OSError as error:
         if out is not None or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
-        raise ConfigError(f"{folder} cannot be written ({error.strerror}); pass --out DIR for the report") from error
+        raise ConfigError(f"{place} cannot be written ({error.strerror}); pass --out DIR for the report") from error
 
 
 @shards.command("ls")
 def shards_ls(
-    folder: Folder, check: Annotated[bool, typer.Option("--check", help="Read them and compare sha256.")] = False
+    place: DataSet, check: Annotated[bool, typer.Option("--check", help="Read them and compare sha256.")] = False
 ) -> None:
     """List the shards with split, samples, bytes and sha256.
 
     Example: spherehead shards ls heads
     """
     from ..datasets.shards.inspect import list_shards
+    from ..datasets.shards.mirror import mirrored
 
-    states = list_shards(folder, check)
+    with mirrored(place) as folder:
+        states = list_shards(folder, check)
     rows = [(s.entry.name, s.entry.split, f"{s.entry.count:,}", f"{s.entry.num_bytes:,}", s.entry.sha256) for s in states]
     print(table(("shard", "split", "samples", "bytes", "sha256"), rows))
     broken = [state.entry.name for state in states if not state.sound]
@@ -61,15 +69,17 @@ def shards_ls(
 
 @shards.command("show")
 def shards_show(
-    folder: Folder, sample: Annotated[str, typer.Argument(metavar="ID", help="Id, or an unmistakable beginning of it.")]
+    place: DataSet, sample: Annotated[str, typer.Argument(metavar="ID", help="Id, or an unmistakable beginning of it.")]
 ) -> None:
     """Show all that is known of one sample: its row, members, camera and record.
 
     Example: spherehead shards show heads 0123
     """
     from ..datasets.shards.inspect import record_text, show
+    from ..datasets.shards.mirror import mirrored
 
-    shown = show(folder, sample)
+    with mirrored(place) as folder:
+        shown = show(folder, sample)
     print(record_text(shown.row))
     if shown.members:
         print(table(("member", "bytes"), [(name, f"{size:,}") for name, size in shown.members]))
@@ -79,7 +89,7 @@ def shards_show(
 
 @shards.command("sheet")
 def shards_sheet(
-    folder: Folder,
+    place: DataSet,
     out: Annotated[Path, typer.Option("--out", metavar="PNG", help="File to write.")] = Path("sheet.png"),
     kind: Annotated[str, typer.Option("--kind", help="random | worst | view | refused | overlay")] = "random",
     count: Annotated[int, typer.Option("--count", min=1, help="Pictures at most.")] = 24,
@@ -95,51 +105,58 @@ def shards_sheet(
     """
 
     from ..datasets.report.sheets import SheetSettings, write_sheet
+    from ..datasets.shards.mirror import mirrored
 
     kinds = ("random", "worst", "view", "refused", "overlay")
     if kind not in kinds:
         raise typer.BadParameter(f"expected one of {', '.join(kinds)}, got {kind!r}", param_hint="--kind")
     settings = SheetSettings(cast("Kind", kind), count, side, columns, seed, score, split)
-    print(f"{write_sheet(folder, out, settings)} pictures in {out}")
+    with mirrored(place, refused=kind == "refused") as folder:
+        print(f"{write_sheet(folder, out, settings)} pictures in {out}")
 
 
 @shards.command("verify")
 def shards_verify(
-    folder: Folder, deep: Annotated[bool, typer.Option("--deep", help="Decode every sample and check every label.")] = False
+    place: DataSet, deep: Annotated[bool, typer.Option("--deep", help="Decode every sample and check every label.")] = False
 ) -> None:
     """Verify the shards against the manifest: bytes, sha256, counts, members; with --deep pixels and labels.
 
     Example: spherehead shards verify heads --deep
     """
+    from ..datasets.shards.mirror import mirrored
     from ..datasets.shards.verify import verify
 
-    _judge(
-        folder, [str(problem) for problem in verify(folder, deep=deep)], "deep " * deep + "verification of shards and manifest"
-    )
+    with mirrored(place) as folder:
+        problems = [str(problem) for problem in verify(folder, deep=deep)]
+    _judge(place, problems, "deep " * deep + "verification of shards and manifest")
 
 
 @manifest.command("show")
-def manifest_show(folder: Folder) -> None:
+def manifest_show(place: DataSet) -> None:
     """Print the header: recipe, back ends with versions and weights, environment, counts, shards.
 
     Example: spherehead manifest show heads
     """
     from ..datasets.shards.inspect import record_text
+    from ..datasets.shards.mirror import mirrored
     from ..manifests.config import to_plain
     from ..manifests.store import read_header
 
-    print(record_text(to_plain(read_header(folder))))
+    with mirrored(place) as folder:
+        print(record_text(to_plain(read_header(folder))))
 
 
 @manifest.command("summary")
-def manifest_summary(folder: Folder) -> None:
+def manifest_summary(place: DataSet) -> None:
     """Sum a data set up: inputs by outcome, reasons, scores, views, licences.
 
     Example: spherehead manifest summary heads
     """
+    from ..datasets.shards.mirror import mirrored
     from ..manifests.summary import summarise
 
-    found = summarise(folder)
+    with mirrored(place) as folder:
+        found = summarise(folder)
     tables: Mapping[str, Any] = {
         "inputs": found.inputs, "rows": found.rows, "reasons": found.reasons, "scores": found.scores, "views": found.views,
         "licences": found.licences,
@@ -149,34 +166,39 @@ def manifest_summary(folder: Folder) -> None:
 
 @manifest.command("diff")
 def manifest_diff(
-    first: Folder, second: Folder, limit: Annotated[int, typer.Option("--limit", min=1, help="Lines a paragraph.")] = 10
+    first: DataSet, second: DataSet, limit: Annotated[int, typer.Option("--limit", min=1, help="Lines a paragraph.")] = 10
 ) -> None:
     """Say what differs between two data sets; 0 where nothing does, 3 otherwise.
 
     Example: spherehead manifest diff heads heads-before
     """
+    from ..datasets.shards.mirror import mirrored
     from ..manifests.diff import diff
     from ..manifests.store import read
 
-    difference = diff(read(first), read(second))
+    with mirrored(first) as one, mirrored(second) as two:
+        difference = diff(read(one), read(two))
     print(difference.text(limit))
     raise typer.Exit(OK if difference.equal else MISMATCH)
 
 
 @manifest.command("verify")
-def manifest_verify(folder: Folder) -> None:
+def manifest_verify(place: DataSet) -> None:
     """Verify manifest, header and sizes of shards against each other without reading the shards' content.
 
     Example: spherehead manifest verify heads
     """
+    from ..datasets.shards.mirror import mirrored
     from ..datasets.shards.verify import verify_manifest
 
-    _judge(folder, [str(problem) for problem in verify_manifest(folder)], "verification of the manifest")
+    with mirrored(place) as folder:
+        problems = [str(problem) for problem in verify_manifest(folder)]
+    _judge(place, problems, "verification of the manifest")
 
 
-def _judge(folder: Path, problems: Sequence[str], what: str) -> None:
+def _judge(place: str, problems: Sequence[str], what: str) -> None:
     """Print what a check found and leave with its exit code."""
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
-    print(f"{folder}: {what}: {f'{len(problems)} problems' if problems else 'sound'}")
+    print(f"{shown_place(place)}: {what}: {f'{len(problems)} problems' if problems else 'sound'}")
     raise typer.Exit(MISMATCH if problems else OK)

@@ -23,6 +23,7 @@ from ...manifests.summary import read_frame, view_cells
 from ..arrays import Array
 from ..camera import Camera
 from .codec import Decoded, decode_members
+from .mirror import shard_file, shard_sizes
 from .tar import ShardReader
 
 PLACE = ("id", "status", "split", "shard", "offset", "num_bytes")
@@ -75,11 +76,13 @@ def list_shards(folder: Path, check: bool = False) -> list[ShardState]:
     Raises:
         ManifestError: there is no finished set.
     """
-    states = []
+    states, sizes = [], shard_sizes(folder)
     for entry in read_header(folder).shards:
-        path = folder / entry.name
-        size = path.stat().st_size if path.is_file() else None
-        states.append(ShardState(entry, size, file_sha256(path) == entry.sha256 if check and size is not None else None))
+        same = None
+        if check and entry.name in sizes:
+            with shard_file(folder, entry.name) as path:
+                same = path is not None and file_sha256(path) == entry.sha256
+        states.append(ShardState(entry, sizes.get(entry.name), same))
     return states
 
 

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO, Protocol, TypeVar, cast
 from urllib.parse import quote
 
 from ..shown import shown_place, split_query
+from ..stores.connection import connect, is_store
+from ..stores.retries import StoreSettings
 
 __all__ = ("DataError", "LocalSource", "RemoteSource", "Source", "open_source", "shown_place", "split_query")
 
@@ -147,7 +149,10 @@ class RemoteSource:
             web: dict[str, Any] = {"client_kwargs": {"trust_env": True}, "encoded": bool(self._query)}
             options = {name: web for name in ("http", "https") if f"{name}://" in self._root}
             try:
-                self._system, self._path = fsspec.core.url_to_fs(self._root, **options)
+                if is_store(self._root):
+                    self._system, self._path = connect(self._root, StoreSettings.from_environment())
+                else:
+                    self._system, self._path = fsspec.core.url_to_fs(self._root, **options)
             except ImportError as error:
                 raise ImportError(f"{self.place}: {error}; install it, for example pip install aiohttp or s3fs") from error
             except ValueError as error:

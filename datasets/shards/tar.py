@@ -15,6 +15,7 @@ from typing import IO
 from ...manifests.store import ShardEntry, writing
 from ..tar_members import BLOCK, walk_file
 from .codec import Decoded, decode_members
+from .mirror import elsewhere
 
 
 class ShardError(ValueError):
@@ -124,7 +125,7 @@ class ShardReader:
 
     def __init__(self, folder: Path) -> None:
         """Read from the data set in `folder`."""
-        self._folder = folder
+        self._folder, self._elsewhere = folder, elsewhere(folder)
         self._open: dict[str, IO[bytes]] = {}
 
     def members(self, shard: str, offset: int, num_bytes: int) -> tuple[str, dict[str, bytes]]:
@@ -137,6 +138,8 @@ class ShardReader:
         Raises:
             ShardError: the shard is missing or holds something else there.
         """
+        if self._elsewhere is not None:
+            return self._sample(shard, offset, self._elsewhere.read(shard, offset, offset + num_bytes))
         if shard not in self._open:
             path = self._folder / shard
             if not path.is_file():
@@ -144,7 +147,12 @@ class ShardReader:
             self._open[shard] = path.open("rb")
         file = self._open[shard]
         file.seek(offset)
-        found = list(iterate(BytesIO(file.read(num_bytes)), shard))
+        return self._sample(shard, offset, file.read(num_bytes))
+
+    @staticmethod
+    def _sample(shard: str, offset: int, data: bytes) -> tuple[str, dict[str, bytes]]:
+        """Return the one sample in a piece of a shard."""
+        found = list(iterate(BytesIO(data), shard))
         if len(found) != 1:
             raise ShardError(f"{shard}: expected one sample at byte {offset}, found {len(found)}")
         return found[0]

@@ -25,6 +25,7 @@ from ..arrays import Array
 from ..camera import Camera, CameraError
 from ..labels import label_angles, surely_sound
 from ..reasons import REASONS
+from .mirror import shard_sizes
 from .verify_shards import Problem, check_shards
 
 LIMIT = 20
@@ -259,15 +260,14 @@ def _check_placement(folder: Path, header: Header, kept: pd.DataFrame) -> Iterat
     for name, count in Counter(entry.name for entry in header.shards).items():
         if count > 1:
             yield Problem("shard", HEADER, "", f"{name} listed once", f"{count} times")
-    for path in sorted(folder.glob("*.tar")):
-        if path.name not in entries:
-            yield Problem("stray", path.name, "", "no shard that the header does not list", f"{path.stat().st_size:,} bytes")
+    sizes = shard_sizes(folder)
+    for name in sorted(set(sizes) - set(entries)):
+        yield Problem("stray", name, "", "no shard that the header does not list", f"{sizes[name]:,} bytes")
     for key, shard in zip(kept["id"], kept["shard"], strict=True):
         if shard not in entries:
             yield Problem("placement", MANIFEST, key, "a shard that the header lists", repr(shard))
     for entry in header.shards:
-        path = folder / entry.name
-        size = path.stat().st_size if path.is_file() else None
+        size = sizes.get(entry.name)
         if size != entry.num_bytes:
             yield Problem(
                 "shard", entry.name, "", f"{entry.num_bytes:,} bytes", "no file" if size is None else f"{size:,} bytes"

@@ -24,6 +24,7 @@ from ..classes import CLASSES
 from ..depth import MEMBER as DEPTH
 from ..depth import decode_depth
 from .codec import IMAGE_SUFFIXES, decode_grey, decode_image
+from .mirror import shard_file
 from .tar import ShardError, iterate, packed_size
 
 MEMBERS = ("mask.png", "seg.png", DEPTH, "cam.json", "json", *IMAGE_SUFFIXES)
@@ -66,15 +67,15 @@ def check_shards(folder: Path, header: Header, kept: pa.Table, deep: bool) -> It
         deep: decode every picture.
     """
     for entry in header.shards:
-        path = folder / entry.name
-        if not path.is_file():
-            continue  # said by verify
-        if path.stat().st_size == entry.num_bytes:
-            digest = file_sha256(path)
-            if digest != entry.sha256:
-                yield Problem("shard", entry.name, "", f"sha256 {entry.sha256}", digest)
-        rows = kept.filter(pc.equal(pc.cast(kept["shard"], pa.string()), entry.name)).to_pylist()
-        yield from _check_shard(path, entry, {row["id"]: row for row in rows}, deep)
+        with shard_file(folder, entry.name) as path:
+            if path is None:
+                continue  # said by verify
+            if path.stat().st_size == entry.num_bytes:
+                digest = file_sha256(path)
+                if digest != entry.sha256:
+                    yield Problem("shard", entry.name, "", f"sha256 {entry.sha256}", digest)
+            rows = kept.filter(pc.equal(pc.cast(kept["shard"], pa.string()), entry.name)).to_pylist()
+            yield from _check_shard(path, entry, {row["id"]: row for row in rows}, deep)
 
 
 def _check_shard(path: Path, entry: ShardEntry, rows: Mapping[str, dict[str, Any]], deep: bool) -> Iterator[Problem]:

@@ -102,7 +102,7 @@ class ObjectStore:
         path = self._path(prefix)
         try:
             # pages of a listing are many requests, so the object's whole patience is their limit
-            seconds = self.settings.patience
+            seconds = max(self.settings.patience, self.settings.timeout)
             facts = tried(
                 self.shown(prefix), self.settings, lambda: self.connection.call("ls", path, detail=True, seconds=seconds)
             )

@@ -96,7 +96,7 @@ def save(run: Path, state: TrainState, config: TrainConfig, keep: int) -> Path:
             DISCRIMINATOR: state.discriminator.state_dict(),
         }
         entries: dict[str, PartEntry] = {name: write_part(aside, name, tensors) for name, tensors in parts.items()}
-        beside = {name: write_part(aside, name, _optimiser_tensors(getattr(state, name))) for name in OPTIMISERS}
+        beside = {name: write_part(aside, name, optimiser_tensors(getattr(state, name))) for name in OPTIMISERS}
         if state.labeller is not None:
             beside[LABELLER] = write_part(aside, LABELLER, state.labeller.state_dict())
         for name, tensors in _persons_tensors(state).items():
@@ -165,11 +165,11 @@ def load(folder: Path, state: TrainState) -> None:
         if state.labeller is not None:
             state.labeller.load_state_dict(read[LABELLER])
         for name in OPTIMISERS:
-            _load_optimiser(getattr(state, name), read[name])
+            load_optimiser(getattr(state, name), read[name])
         if state.persons is not None and state.average.persons is not None and state.persons_optimiser is not None:
             state.persons.load_state_dict(read[PERSONS[0]])
             state.average.persons.load_state_dict(read[PERSONS[1]])
-            _load_optimiser(state.persons_optimiser, read[PERSONS[2]])
+            load_optimiser(state.persons_optimiser, read[PERSONS[2]])
     except (RuntimeError, KeyError, ValueError) as error:
         raise ModelStoreError(f"{folder} does not fit the run's settings: {error}") from error
     state.step, state.images, state.skipped = position.step, position.images, position.skipped
@@ -180,18 +180,18 @@ def _persons_tensors(state: TrainState) -> dict[str, dict[str, torch.Tensor]]:
     """Return the tensors of the table of known persons, its average and its optimiser by part; none where there is no table."""
     if state.persons is None or state.average.persons is None or state.persons_optimiser is None:
         return {}
-    tables = (state.persons.state_dict(), state.average.persons.state_dict(), _optimiser_tensors(state.persons_optimiser))
+    tables = (state.persons.state_dict(), state.average.persons.state_dict(), optimiser_tensors(state.persons_optimiser))
     return dict(zip(PERSONS, tables, strict=True))
 
 
-def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """Return an optimiser's state by number of parameter and name; parameters that were never moved have none."""
     states = optimiser.state_dict()["state"]
     return {f"{number}/{name}": torch.as_tensor(value) for number, values in states.items() for name, value in values.items()}
 
 
-def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Fill an optimiser from what `_optimiser_tensors` returned; settings such as the learning rate stay the config's."""
+def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Fill an optimiser from what `optimiser_tensors` returned; settings such as the learning rate stay the config's."""
     plain = optimiser.state_dict()
     count = sum(len(group["params"]) for group in plain["param_groups"])
     states: dict[int, dict[str, torch.Tensor]] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ...manifests.config import ConfigError
+from .nodes.heartbeat import Heartbeat, open_heartbeat
 
 BUCKET = 16 * 2**20
 """Numbers that are exchanged at once."""
@@ -52,6 +53,8 @@ class World:
     rank: int
     size: int
     device: torch.device
+    heartbeat: Heartbeat | None = field(default=None, compare=False)
+    """Signs of life, where there are several processes."""
 
     @property
     def is_first(self) -> bool:
@@ -95,6 +98,12 @@ class World:
                 for tensor in (*module.parameters(), *module.buffers()):
                     torch.distributed.broadcast(tensor.data, src=0)
 
+    def share_objects(self, objects: list[Any]) -> None:
+        """Give every rank the first one's plain values, in place; the list has the same length on all."""
+        if self.size > 1:
+            with _exchange("sharing the run's position"):
+                torch.distributed.broadcast_object_list(objects, src=0, device=self.device)
+
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on any rank."""
         if self.size == 1:
@@ -119,6 +128,8 @@ class World:
 
     def close(self) -> None:
         """Leave the group."""
+        if self.heartbeat is not None:
+            self.heartbeat.close()
         if self.size > 1 and torch.distributed.is_initialized():
             with suppress(RuntimeError):  # a lost peer was told already
                 torch.distributed.destroy_process_group()
@@ -149,7 +160,7 @@ def open_world(device: str = "auto", timeout_minutes: float = 30.0) -> World:
 
     Args:
         device: "cpu", "cuda", or "auto" for CUDA where there is any.
-        timeout_minutes: how long a rank waits for another before the run fails.
+        timeout_minutes: how long a rank waits for another that lives before the run fails.
 
     Raises:
         ConfigError: CUDA is asked for and not there, or `torchrun` set only some of its variables.
@@ -175,4 +186,5 @@ def open_world(device: str = "auto", timeout_minutes: float = 30.0) -> World:
         with _exchange("joining the run"):
             backend = "nccl" if kind == "cuda" else "gloo"
             torch.distributed.init_process_group(backend, timeout=timedelta(minutes=timeout_minutes))
+            return World(rank, size, place, open_heartbeat(rank, size))
     return World(rank, size, place)

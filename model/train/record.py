@@ -112,10 +112,10 @@ def check_record(out: Path, record: RunRecord, world: World, update: bool) -> No
         ConfigError: with what differs.
     """
     count = record.config["batch"] // record.config["micro_batch"]
-    if count % world.size:
+    if count < world.size:
         raise ConfigError(
-            f"a step has {count} micro-batches (batch / micro_batch), which {world.size} processes cannot share evenly; "
-            "set micro_batch or batch"
+            f"a step has {count} micro-batches (batch / micro_batch), and {world.size} processes were started: some "
+            "have nothing to do; set a smaller micro_batch, or start fewer"
         )
     if not world.same(int(record.fingerprint[:15], 16)):
         raise ConfigError("the processes of this run have different settings or data; start all of them with one line")

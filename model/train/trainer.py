@@ -6,6 +6,7 @@ It reads from top to bottom. One step is in `step`, what a checkpoint holds in `
 from __future__ import annotations
 
 import itertools
+import logging
 import shutil
 import time
 from collections import defaultdict
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from ...datasets.stores.retries import StoreError
 from ...datasets.streaming.batch import Batch
 from ...datasets.streaming.loader import ShardStream, StreamSettings, open_loader
 from ...manifests.lock import writer_lock
@@ -26,11 +28,15 @@ from .config import RunSettings, TrainConfig
 from .distributed import World
 from .first_styles import place_persons
 from .initial import begin_from
+from .nodes.shared_state import share_state
+from .nodes.store import RunStore
 from .progress import Line, Metrics, Stopwatch
 from .record import RunRecord, check_record, write_record
 from .schedule import schedule_state
 from .state import TrainState, new_state
 from .step import NotFinite, StepMetrics, subject_vectors, train_step
+
+log = logging.getLogger(__name__)
 
 GRID_HEADS = 6
 """Heads on a snapshot's sheet."""
@@ -72,6 +78,7 @@ def train(
     world: World,
     update: bool = False,
     init: Path | None = None,
+    store: RunStore | None = None,
 ) -> TrainState:
     """Train until `config.images` pictures have been shown.
 
@@ -83,6 +90,7 @@ def train(
         world: the processes, all of which call this.
         update: let the folder resume with another config.
         init: model folder that a new run begins from, whose digest is `config.init`.
+        store: where checkpoints are kept beside the folder.
 
     Returns:
         The state at the end.
@@ -103,8 +111,8 @@ def train(
         with writer_lock(out / ".state" / "lock"):
             _check_room(out, state, settings)
             write_record(out, record)
-            return _run(stream, config, out, settings, world, state, init)
-    return _run(stream, config, out, settings, world, state, init)
+            return _run(stream, config, out, settings, world, state, init, store)
+    return _run(stream, config, out, settings, world, state, init, None)
 
 
 def _run(
@@ -115,16 +123,15 @@ def _run(
     world: World,
     state: TrainState,
     init: Path | None,
+    store: RunStore | None,
 ) -> TrainState:
     """Load what there is, and take steps until the end or a signal."""
-    if load_newest(out, state) is None:
+    found = load_newest(out, state) if world.is_first else None
+    if not world.any(found is not None):
         place_persons(state, stream)
         if init is not None:
             begin_from(state, init)
-    average = state.average
-    for network in (state.generator, state.discriminator_modules(), average.generator, state.persons, average.persons):
-        if network is not None:
-            world.share(network)
+    share_state(state, world)  # the other processes need not see the first one's disk
     metrics = Metrics(out, state.images, settings.tensorboard) if world.is_first else None
     begun, last_saved, line = time.monotonic(), state.images, Line(config.images, state.images)
     watch, sums, waiting = Stopwatch(), Sums(), 0.0
@@ -133,7 +140,7 @@ def _run(
         while state.images < config.images:
             now = schedule_state(config.schedule, state.images, config.resolution, state.augment)
             with watch.time("data"):
-                own = [next(batches) for _ in range(config.num_micro_batches // world.size)]
+                own = [next(batches) for _ in range(world.rank, config.num_micro_batches, world.size)]
             with watch.time("step"):
                 sums.add(_guarded_step(state, config, now, own, world, out))
             out_of_time = bool(settings.max_seconds) and time.monotonic() - begun > settings.max_seconds
@@ -145,7 +152,7 @@ def _run(
                 line.show(state.images, sums.last, waiting, force=done)
             if done or state.images - last_saved >= settings.save_images:
                 last_saved = state.images
-                _save(out, state, config, settings, world, metrics)
+                _save(out, state, config, settings, world, metrics, store, done)
             if stop and not out_of_time:
                 line.end()
                 raise TrainInterrupted(
@@ -161,11 +168,7 @@ def _run(
 
 
 def numbers(config: TrainConfig, step: int, world: World) -> Iterator[int]:
-    """Yield the numbers of this rank's micro-batches from a step on: of every step's, those that are its by turns.
-
-    Raises:
-        ConfigError: the processes cannot share a step evenly.
-    """
+    """Yield the numbers of this rank's micro-batches from a step on: of every step's, those that are its by turns."""
     count = config.num_micro_batches
     for number in itertools.count(step * count):
         if number % count % world.size == world.rank:
@@ -229,12 +232,26 @@ def _log(metrics: Metrics | None, state: TrainState, now: ScheduleState, sums: S
 
 
 def _save(
-    out: Path, state: TrainState, config: TrainConfig, settings: RunSettings, world: World, metrics: Metrics | None
+    out: Path,
+    state: TrainState,
+    config: TrainConfig,
+    settings: RunSettings,
+    world: World,
+    metrics: Metrics | None,
+    store: RunStore | None,
+    last: bool,
 ) -> None:
-    """Write a checkpoint, and pictures of the averaged generator."""
+    """Write a checkpoint, and pictures of the averaged generator; after the `last` no other makes good for a failed upload."""
     state.fit_styles()
     if world.is_first:
-        save(out, state, config, settings.keep)
+        written_to = save(out, state, config, settings.keep)
+        if store is not None:
+            try:
+                store.keep(written_to)
+            except StoreError as error:
+                if last:
+                    raise
+                log.warning("%s lies in %s alone: %s; the next save uploads the run again", written_to.name, out, error)
         if settings.pictures:
             written = draw(out / "pictures", state, config, world)
             if metrics is not None:

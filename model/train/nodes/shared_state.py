@@ -1,0 +1,62 @@
+"""The first process's state to all others: nodes without a common disk resume from the checkpoint that one of them has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import load_optimiser, optimiser_tensors
+from ..distributed import World
+from ..state import TrainState
+
+
+def share_state(state: TrainState, world: World) -> None:
+    """Give every process the first one's networks, averages, optimisers and position.
+
+    Args:
+        state: filled on the first process, changed in place on the others.
+        world: the processes, all of which call this.
+
+    Raises:
+        PeerLost: another process is gone.
+    """
+    if world.size == 1:
+        return
+    average = state.average
+    for network in (state.generator, state.discriminator_modules(), average.generator, state.persons, average.persons):
+        if network is not None:
+            world.share(network)
+    for optimiser in (state.generator_optimiser, state.discriminator_optimiser, state.persons_optimiser):
+        if optimiser is not None:
+            _share_optimiser(optimiser, world)
+    position: list[Any] = [(state.step, state.images, state.skipped, state.augment)]
+    world.share_objects(position)
+    state.step, state.images, state.skipped, state.augment = position[0]
+
+
+def _share_optimiser(optimiser: torch.optim.Optimizer, world: World) -> None:
+    """Give every process the first one's moments of Adam."""
+    own = optimiser_tensors(optimiser)
+    told: list[Any] = [[(key, tuple(tensor.shape), str(tensor.dtype)) for key, tensor in own.items()]]
+    world.share_objects(told)
+    places = {key: torch.empty(shape, dtype=getattr(torch, kind.removeprefix("torch."))) for key, shape, kind in told[0]}
+    box = _Box(own if world.is_first else places, world.device)
+    world.share(box)
+    if not world.is_first:
+        load_optimiser(optimiser, box.tensors())
+
+
+class _Box(nn.Module):
+    """Tensors as the buffers of a module, on the device that exchanges them."""
+
+    def __init__(self, tensors: dict[str, Tensor], device: torch.device) -> None:
+        super().__init__()
+        self._names = list(tensors)
+        for number, tensor in enumerate(tensors.values()):
+            self.register_buffer(f"tensor{number}", tensor.detach().to(device))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return them by name."""
+        return dict(zip(self._names, (buffer.cpu() for buffer in self.buffers()), strict=True))

@@ -1,0 +1,1 @@
+"""Data sets that are built here and kept in an object store."""
