@@ -87,7 +87,7 @@ def build_dataset(
 
     Args:
         sources: folders, pictures, archives, lists, data sets, or texts such as "makehuman:count=50".
-        out: folder of the data set.
+        out: folder of the data set, or a prefix of an object store such as "s3://bucket/heads".
         recipe: a preset's name or a recipe.
         settings: changes to it.
         workers: processes; 0 for none.
@@ -105,17 +105,23 @@ def build_dataset(
     """
     from .pipeline.building.build import build
     from .pipeline.building.request import BuildRequest
+    from .pipeline.publishing.place import place_of, prepare
+    from .pipeline.publishing.publish import publish
 
+    place = place_of(os.fspath(out))
+    prepare(place, update)
     asked = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     chosen = (preset(recipe) if isinstance(recipe, str) else recipe).override(assignments_of(settings))
     summary = build(
         BuildRequest(
-            tuple(os.fspath(source) for source in asked), Path(out), chosen, workers=max(workers, 1), limit=limit,
+            tuple(os.fspath(source) for source in asked), place.folder, chosen, workers=max(workers, 1), limit=limit,
             engine="local" if workers else "inline", update=update, device=device,
         )
     )  # fmt: skip
     if report and any(summary.samples.values()):
-        write_report(out)
+        write_report(place.folder)
+    if place.url:
+        publish(place)
     return summary
 
 
@@ -192,7 +198,7 @@ def train(
 
     Args:
         data: data sets: folders or URLs.
-        out: folder of the run.
+        out: folder of the run, or a prefix of an object store such as "s3://bucket/run".
         model: name of a model preset.
         settings: changes to its config, such as {"images": 100_000}.
         workers: data processes.
@@ -206,16 +212,19 @@ def train(
     """
     from .model.train.config import RunSettings
     from .model.train.distributed import open_world
+    from .model.train.nodes.store import RunStore, run_folder
     from .model.train.recipes import configured
     from .model.train.trainer import train as learn
 
     places = [data] if isinstance(data, str | os.PathLike) else list(data)
     config = configured(model, assignments=assignments_of(settings))
+    folder, url = run_folder(os.fspath(out))
+    store, kept = RunStore(url, folder) if url else None, RunSettings(workers=workers, **run)
     world = open_world(device)
     try:
-        return learn(
-            [os.fspath(place) for place in places], config, Path(out), RunSettings(workers=workers, **run), world, update
-        )
+        if store is not None and world.is_first:
+            store.fetch(update)
+        return learn([os.fspath(place) for place in places], config, folder, kept, world, update, store=store)
     finally:
         world.close()
 
