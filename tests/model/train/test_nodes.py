@@ -30,7 +30,7 @@ from spherehead.model.train.trainer import numbers
 QUICK = """
 import sys
 from spherehead.model.train.nodes import heartbeat
-heartbeat.INTERVAL, heartbeat.LIMIT = 0.3, 4.0
+heartbeat.INTERVAL, heartbeat.LIMIT = 1.0, 20.0
 from spherehead.cli import main
 sys.exit(main(sys.argv[1:]))
 """
