@@ -212,18 +212,16 @@ def train(
     """
     from .model.train.config import RunSettings
     from .model.train.distributed import open_world
-    from .model.train.nodes.store import RunStore, run_folder
+    from .model.train.nodes.store import open_run
     from .model.train.recipes import configured
     from .model.train.trainer import train as learn
 
     places = [data] if isinstance(data, str | os.PathLike) else list(data)
     config = configured(model, assignments=assignments_of(settings))
-    folder, url = run_folder(os.fspath(out))
-    store, kept = RunStore(url, folder) if url else None, RunSettings(workers=workers, **run)
+    folder, store = open_run(os.fspath(out))
+    kept = RunSettings(workers=workers, **run)
     world = open_world(device)
     try:
-        if store is not None and world.is_first:
-            store.fetch(update)
         return learn([os.fspath(place) for place in places], config, folder, kept, world, update, store=store)
     finally:
         world.close()

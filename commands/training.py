@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 def train(
     data: Annotated[list[str], typer.Option("--data", metavar="DIR_OR_URL", help="A finished data set; may be given again.")],
-    out: Annotated[
-        str, typer.Option("--out", metavar="DIR|URL", help="Folder of the run, or a prefix such as s3://bucket/run.")
-    ],
+    out: Annotated[str, typer.Option("--out", metavar="DIR|URL", help="Folder of the run, or a prefix as s3://bucket/run.")],
     preset: Annotated[str, typer.Option(help="Name of a model preset; its system's recipe comes with it.")] = "spherehead-512",
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting: --set terms.vico=null")
@@ -51,14 +49,13 @@ def train(
     from ..model.train.config import RunSettings
     from ..model.train.distributed import open_world
     from ..model.train.initial import digest_of, initial_folder
-    from ..model.train.nodes.store import RunStore, run_folder
+    from ..model.train.nodes.store import open_run
     from ..model.train.plan import make_plan
     from ..model.train.trainer import train as run
 
     config = _config(preset, condition, grow, assignments or [], not no_parsing, warm_start)
     settings = RunSettings(workers, save_images, keep, log_images, not no_pictures, True, threads, max_seconds)
-    folder, url = run_folder(out)
-    store = RunStore(url, folder) if url else None
+    folder, store = open_run(out)
     begin = initial_folder(Path(init), folder) if init else None
     if begin is not None:
         config = dataclasses.replace(config, init=digest_of(begin))
@@ -68,8 +65,6 @@ def train(
             print(f"measuring micro-batches of {config.micro_batch} pictures ...", file=sys.stderr, flush=True)
             print("\n".join(make_plan(data, config, settings, world).lines()))
             return
-        if store is not None and world.is_first and (brought := store.fetch(update)):
-            print(f"{brought} was brought from {store.store.place}", file=sys.stderr)
         state = run(data, config, folder, settings, world, update, begin, store)
     finally:
         world.close()

@@ -102,6 +102,8 @@ def train(
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    if store is not None and world.is_first and (brought := store.fetch(update)):
+        log.warning("%s was brought from %s", brought, store.store.place)
     stream = open_stream(places, config)
     record = RunRecord.of(config, places, stream)
     check_record(out, record, world, update)

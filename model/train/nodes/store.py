@@ -132,3 +132,9 @@ def _fingerprint(record: bytes) -> str:
     """Return what tells runs apart."""
     plain = parse_json(record)
     return str(plain.get("fingerprint")) if isinstance(plain, dict) else ""
+
+
+def open_run(out: str) -> tuple[Path, RunStore | None]:
+    """Return where a run is written here, and its place in a store where `--out` is a URL; see `run_folder`."""
+    folder, url = run_folder(out)
+    return folder, RunStore(url, folder) if url else None

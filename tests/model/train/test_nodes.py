@@ -102,7 +102,7 @@ def line(config: Path, heads: str, out: object, *more: str) -> list[str]:
 
 @pytest.mark.slow
 def test_a_run_in_a_store_resumes_on_another_machine_bit_exact(
-    config: TrainConfig, heads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    config: TrainConfig, heads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(retries, "PAUSES", (0.01,) * 6)
     file = tmp_path / "config.json"
@@ -118,7 +118,7 @@ def test_a_run_in_a_store_resumes_on_another_machine_bit_exact(
         kept = {key.split("/")[2] for key in s3_keys(faults.bucket) if "checkpoints" in key}
         assert len(kept) == 1 and f"run/checkpoints/{min(kept)}/config.json" in s3_keys(faults.bucket)
         faults.planned["503"] = 2
-        assert train("two", url, 24) == 0 and "was brought from" in capsys.readouterr().err
+        assert train("two", url, 24) == 0 and "was brought from" in caplog.text
         assert train("whole", tmp_path / "whole", 24) == 0
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
         last = [read_metrics(folder)[-1] for folder in (run_folder(url)[0], tmp_path / "whole")]
