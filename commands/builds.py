@@ -30,6 +30,13 @@ ShardOf = Annotated[str, typer.Option(metavar="K/N", help="Do part K of N into -
 VIEWS = "views:"
 """Source that --fill-views adds."""
 
+FillViews = Annotated[
+    bool, typer.Option("--fill-views", help="Render the views that the kept heads lack; settings: the source views:most=500.")
+]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Read what symbolic links lead to, as in Hugging Face's cache.")
+]
+
 
 def request_from_options(
     sources: Annotated[
@@ -56,14 +63,8 @@ def request_from_options(
         bool, typer.Option("--update", help="Let the folder change to other settings or sources, or hold other files too.")
     ] = False,
     device: Annotated[str, typer.Option(help="Where models run, for back ends that can choose.")] = "cpu",
-    fill_views: Annotated[
-        bool,
-        typer.Option("--fill-views", help="Render the views that the kept heads lack; settings: the source views:most=500."),
-    ] = False,
-    follow_links: Annotated[
-        bool,
-        typer.Option("--follow-links", help="Read what symbolic links lead to, as in Hugging Face's cache."),
-    ] = False,
+    fill_views: FillViews = False,
+    follow_links: FollowLinks = False,
     shard_of: ShardOf = "",
     state: StateFolder = None,
     no_report: NoReport = False,
