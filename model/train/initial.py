@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..generator import Generator
 from ..interop.convert import convert
 from ..nets.persons import GaussianStyles, PersonTable
 from ..shipped import is_shipped, shipped
@@ -65,7 +66,8 @@ def begin_from(state: TrainState, folder: Path) -> Taken:
     """Fill a new run's networks from a model folder, as far as names and shapes agree.
 
     Persons of a warm start begin at the mean of the model's Gaussian, which the new generator then understands; those whom a
-    checkpoint's own table knows begin at their vectors there.
+    checkpoint's own table knows begin at their vectors there. A renderer that the model had not begins, if it can, with the
+    geometry that the model showed.
 
     Raises:
         ModelStoreError: the model is not whole, or nothing of it fits.
@@ -82,6 +84,12 @@ def begin_from(state: TrainState, folder: Path) -> Taken:
         taken, left = fill(network, read_part(folder, config, part))
         count += taken
         rest += [f"{name}.{text}" for text in left]
+        if (
+            isinstance(network, Generator)
+            and any(text.startswith("renderer.") for text in left)
+            and network.renderer.adopt(network.decoder)
+        ):
+            log.info("the %s's renderer begins with the geometry of %s", name, folder)
     if not count:
         raise ModelStoreError(f"nothing of {folder} fits this run's networks; choose the preset that it was trained with")
     mapping = state.generator.mapping

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...manifests.registry import Registry
+from ..nets.decoder import Decoder
 from ..volumes.base import Volume
 from .rays import Rays
 from .surfaces.marching import Meshes
@@ -179,6 +180,10 @@ class Renderer(nn.Module, ABC):
             (B, N, C) features, and (B, N, 1) raw densities: softplus(raw - 1) is absorbed in a world unit, as along a march.
         """
         return scene.field(points)
+
+    def adopt(self, decoder: Decoder) -> bool:
+        """Begin with the geometry that a march shows with this trained decoder; return whether this renderer can."""
+        return False
 
     def mesh(self, scene: Scene) -> Meshes | None:
         """Return the very meshes that are drawn; None for renderers of volumes."""

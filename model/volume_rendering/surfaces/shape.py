@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...nets.decoder import Decoder
 from ...nets.layers import Dense
 from .marching import Meshes, crossing_edges, marching_tetrahedra, sign_entropy
 from .tetrahedra import TetrahedralGrid, body_centred_grid
@@ -25,6 +26,11 @@ SIGN_SCALE = 0.1
 """World units at which a distance's sign is a logit of 1 in the sign entropy."""
 FALLBACK = 0.25
 """Radius of the ball that takes an empty shape's place, as a share of the grid's side."""
+LEVEL, LEVEL_SLOPE = 10.0, 20.0
+"""Raw density at which a march's surface is taken to lie, and raw densities that are worth one world unit of distance there.
+
+Of levels 5, 15 and 35 of a trained tiny-64, 5 gave the best outlines (mask IoU 0.94) and 15 the best depth (1.3 cm).
+"""
 WALL = 0.1
 """Least distance outside of the grid's border, as a share of a cell: what the grid cuts is closed by a plane there."""
 
@@ -87,6 +93,25 @@ class Shape(nn.Module):
         num_in = settings.features or num_features
         self.distance = PointNet(num_in, settings.hidden, 1)
         self.deformation = PointNet(num_in, settings.hidden, 3) if settings.deformation > 0 else None
+
+    @torch.no_grad()
+    def begin_at_level(self, decoder: Decoder) -> bool:
+        """Take the density of a decoder that was trained with a march: its level set becomes the first surface.
+
+        Density and distance are read from the volume by networks of one form, so the weights are copied; the egg's distances
+        stay, and move the surface by a few millimetres.
+
+        Returns:
+            Whether the widths agree; nothing is copied where they do not.
+        """
+        hidden, out = decoder.hidden.weight, decoder.out.weight
+        if hidden.shape != self.distance.hidden.weight.shape:
+            return False
+        scale = 1.0 / (LEVEL_SLOPE * DISTANCE_GAIN)
+        self.distance.hidden.load_state_dict(decoder.hidden.state_dict())
+        self.distance.out.weight.copy_(out[:1] * scale)
+        self.distance.out.bias.copy_((decoder.out.bias[:1] - LEVEL) * scale)
+        return True
 
     def grid(self, device: torch.device) -> TetrahedralGrid:
         """Return the grid in its own unit, on a device."""

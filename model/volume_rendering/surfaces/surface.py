@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ....manifests.config import check_ranges
+from ...nets.decoder import Decoder
 from ...volumes.base import Volume
 from ..base import Randomness, Renderer, RendererSettings, Rendering, Scene, register_renderer
 from ..rays import Rays
@@ -86,6 +87,10 @@ class Surface(Renderer):
         features, _ = scene.field(points)
         distances = self.shape.distances(scene.sample, points)
         return features, (SOLID + STEEPNESS * distances)[..., None]
+
+    def adopt(self, decoder: Decoder) -> bool:
+        """Begin at the level set of a trained decoder's density; the decoder must be as wide as the distance network."""
+        return self.shape.begin_at_level(decoder)
 
     def mesh(self, scene: Scene) -> Meshes:
         """Return the closed meshes that are drawn."""

@@ -10,6 +10,7 @@ import torch
 from spherehead.datasets.camera import Camera
 from spherehead.model.generator import Generator
 from spherehead.model.nets.backbone import SynthesisSettings
+from spherehead.model.nets.decoder import Decoder, DecoderSettings
 from spherehead.model.presets import preset
 from spherehead.model.volume_rendering.base import Rendering, Scene
 from spherehead.model.volume_rendering.rays import Rays
@@ -172,6 +173,20 @@ def test_a_silhouette_is_learned_from_a_mask() -> None:
         errors.append(float(error.detach()))
     assert errors[0] > 0.04
     assert errors[-1] < errors[0] / 15
+
+
+def test_a_surface_begins_at_the_level_of_a_trained_density() -> None:
+    torch.manual_seed(0)
+    renderer, decoder = surface(deformation=0.0), Decoder(4, DecoderSettings(hidden=8, features=3))
+    with torch.no_grad():
+        decoder.out.weight *= 400.0
+        decoder.out.bias[0] = 10.0
+    assert renderer.adopt(decoder)
+    points = torch.rand(1, 500, 3) - 0.5
+    distances = renderer.shape.distances(sample, points) - renderer.shape.egg(points)
+    raw = decoder(sample(points))[1][..., 0]
+    torch.testing.assert_close(distances, (raw - 10.0) / 20.0, rtol=1e-4, atol=1e-4)
+    assert not renderer.adopt(Decoder(4, DecoderSettings(hidden=9, features=3)))
 
 
 def test_solid_densities_pass_half_opaque_at_the_mesh() -> None:
