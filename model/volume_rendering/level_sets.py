@@ -84,11 +84,14 @@ class LevelSets(nn.Module):
     def values(self) -> Tensor:
         """Return the network on the (1, 1, z, y, x) grid; without gradients it is held until a weight changes."""
         assert self.grid is not None
-        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.parameters()):
+        weights = list(self.parameters())
+        if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
             return self._asked()
-        key = tuple((id(parameter), parameter._version, parameter.device, parameter.dtype) for parameter in self.parameters())
+        if any(weight.is_inference() for weight in weights):
+            return self._asked()  # made in inference mode, where nothing tells whether a weight changed
+        key = tuple((id(parameter), parameter._version, parameter.device, parameter.dtype) for parameter in weights)
         if self.held is None or self.held[0] != key:
-            with torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad():  # what is held may meet a gradient later
                 self.held = key, self._asked()
         return self.held[1]
 

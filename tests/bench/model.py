@@ -184,9 +184,9 @@ def renderers(bench: Bench, settings: ModelSettings, resolution: int) -> None:
     """Time the same network with the march and with manifolds: the whole forward, and volume and renderer alone."""
     z, camera = inputs(settings, bench.device)
     rays = Rays.cast(camera, resolution)
-    with torch.inference_mode():
-        for name, renderer in (("march", MarchSettings()), ("manifolds", ManifoldSettings())):
-            generator = build(with_renderer(settings, renderer), bench.device).eval()
+    for name, renderer in (("march", MarchSettings()), ("manifolds", ManifoldSettings())):
+        generator = build(with_renderer(settings, renderer), bench.device).eval()
+        with torch.inference_mode():
             scene = generator.scene(generator.planes(generator.styles(z, camera)))
             bench.measure(f"{name}: rendering alone {resolution}", functools.partial(generator.renderer, scene, rays))
             work = functools.partial(generator, z, camera, neural_resolution=resolution)

@@ -138,7 +138,7 @@ def test_a_constant_density_gives_the_closed_form(density: float) -> None:
     shares = alpha * (1 - alpha) ** torch.arange(5) * hit
     full = (count == 5)[..., 0] & clear
     depth = (shares * hits).sum(-1, keepdim=True) / shares.sum(-1, keepdim=True)
-    assert float((rendering.depth - depth)[full].abs().max()) < 2e-3
+    assert float((rendering.depth - depth).detach()[full].abs().max()) < 2e-3
     assert bool((rendering.weight[count == 0] == 0).all()) and bool((count == 0).any())
 
 
@@ -275,6 +275,16 @@ def test_the_grid_is_held_until_a_weight_changes() -> None:
         assert predictor.values() is held
         predictor.layers[-1].bias.add_(1.0)
         torch.testing.assert_close(predictor.values(), held + 1.0)
+
+
+def test_a_held_grid_of_inference_mode_serves_gradients_of_a_frozen_predictor() -> None:
+    renderer, centre = opened(grid=6).requires_grad_(False), torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    with torch.inference_mode():
+        renderer(constant(1.0), rays())
+    renderer(Scene(torch.zeros(2, 1), lambda points: points, ball(centre)), rays()).weight.sum().backward()
+    assert centre.grad is not None and bool(centre.grad.any())
+    with torch.inference_mode():
+        assert bool(opened(grid=6)(constant(1.0), rays()).weight.any())
 
 
 def test_the_solid_absorbs_what_the_surfaces_do() -> None:
