@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pyarrow as pa
 
 from ... import __version__
 from ...manifests import store
 from ...manifests.config import fingerprint
-from ...manifests.schema import HEADER_VERSION, flatten, to_table
+from ...manifests.schema import HEADER_VERSION
 from ..console.progress import Observer
 from ..execution.cache import StageCache
 from ..execution.environment import environment
 from ..recipe import Recipe
 from .folder import Tombstones, claim_shards, own_shards
+from .memory.head_rows import PAGE, rights_of
 from .memory.state import State
 from .memory.tables import HAS_DIGEST, SETTLED
 from .quarantine import Quarantine
 from .set_decisions import Decisions, decide
-from .shard_plan import Place, ShardWriter, cut, file_stamp, fingerprints, remove_strays, rights_of
+from .shard_plan import ShardWriter, cut, file_stamp, fingerprints, remove_strays
 
-_BATCH = 4096
+_Page = TypeVar("_Page")
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def commit(books: Books) -> Committed:
         ConfigError: somebody else's file lies where a shard is to be written.
     """
     out, recipe, state = books.out, books.recipe, books.state
-    decisive = _decisive(books)
+    versions = environment()
+    decisive = _decisive(books, versions)
     settled = _settled(books, decisive)
     if settled is not None:
         return settled
@@ -85,18 +87,18 @@ def commit(books: Books) -> Committed:
     conflicts = _note_conflicts(state)
     origins_sha = _write_origins(out, state, books.check)
     facts = fingerprint(
-        [entries, counts, reasons, chain, recipe.provenance(), environment(), decisions.fingerprint(), origins_sha], 64
+        [entries, counts, reasons, chain, recipe.provenance(), versions, decisions.fingerprint(), origins_sha], 64
     )
     if not _is_written(out, state, facts):
         quarantine = Quarantine(out, state, books.cache, recipe, books.check)
         pictures = quarantine.collect(decisions)
         _unlink_header(out)
-        rows = _tables(state, decisions, placed, chain, books.check)
+        rows = _checked(decisions.tables(placed, chain), books.check)
         sha256 = store.write_table(out / store.MANIFEST, rows, decisions.schema())
         quarantine.write(pictures)
         remove_strays(out, state, own, entries)
         header = store.Header(
-            HEADER_VERSION, __version__, recipe.provenance(), {chain: recipe.chain()}, environment(), counts, reasons,
+            HEADER_VERSION, __version__, recipe.provenance(), {chain: recipe.chain()}, versions, counts, reasons,
             tuple(entries), sha256, tuple(sorted(books.tombstones.ids)),
         ).sealed()  # fmt: skip
         store.write_json(out / store.HEADER, header)
@@ -107,10 +109,10 @@ def commit(books: Books) -> Committed:
     return _told(books, writer, counts, reasons, entries, conflicts)
 
 
-def _decisive(books: Books) -> str:
+def _decisive(books: Books, versions: dict[str, str]) -> str:
     """Return what decides the set beside the state's contents, heads and origins, as one text."""
     recipe, tombstones = books.recipe, books.tombstones
-    facts = [recipe.chain(), recipe.provenance(), environment(), tombstones.sha256, tombstones.ids]
+    facts = [recipe.chain(), recipe.provenance(), versions, tombstones.sha256, tombstones.ids]
     return f"{books.state.chain_id(recipe.keys())}:{fingerprint(facts, 64)}"
 
 
@@ -189,40 +191,16 @@ def _note_settled(out: Path, state: State, decisive: str, origins_sha: str, conf
     state.commit()
 
 
-def _tables(
-    state: State, decisions: Decisions, placed: Mapping[str, Place], chain: str, check: Callable[[], None]
-) -> Iterator[pa.Table]:
-    """Yield the manifest in batches of rows, by id."""
-    schema = decisions.schema()
-    batch: list[dict[str, Any]] = []
-    for id, work_key, _, text, rights in state.heads():
-        decision = decisions.rows[id]
-        if decision.work_key != work_key:
-            continue
-        row = {key: value for key, value in json.loads(text).items() if key != "landmarks"}
-        row.update(rights_of(rights), **decision.columns(), chain=chain, synthetic=row.get("synthetic", False))
-        if id in placed:
-            row["shard"], row["index_in_shard"], row["offset"], row["num_bytes"] = placed[id]
-        batch.append(flatten(row))
-        if len(batch) == _BATCH:
-            check()
-            yield to_table(batch, schema)
-            batch = []
-    if batch:
-        yield to_table(batch, schema)
-
-
 def _counts(state: State, decisions: Decisions) -> tuple[dict[str, int], dict[str, int]]:
     """Return inputs by outcome and heads by status, and rows by reason; a file counts as kept where any head of it is."""
-    state.inputs.settle_files(decisions.files())
+    state.inputs.settle_files(decisions.files(state.told_otherwise()))
     counts = {"inputs": 0, "kept": 0, "dropped": 0, "failed": 0, "duplicate": 0, "not_image": 0}
     for outcome, count in state.inputs.outcomes():
         counts[outcome or "failed"] += count
         counts["inputs"] += count
-    reasons = Counter(decision.reason for decision in decisions.rows.values() if decision.reason)
-    heads = Counter(f"heads_{decision.status}" for decision in decisions.rows.values())
+    heads = {f"heads_{status}": count for status, count in decisions.statuses().items()}
     splits = Counter(f"samples_{decision.split}" for decision in decisions.rows.values() if decision.status == "kept")
-    return {**counts, **dict(sorted(heads.items())), **dict(sorted(splits.items()))}, dict(sorted(reasons.items()))
+    return {**counts, **dict(sorted(heads.items())), **dict(sorted(splits.items()))}, dict(sorted(decisions.reasons().items()))
 
 
 def _note_conflicts(state: State) -> int:
@@ -263,12 +241,16 @@ def _write_origins(out: Path, state: State, check: Callable[[], None]) -> str:
     """Write where every input lay and what came of it; returns the file's sha256, and writes nothing where it is the same."""
     schema = pa.schema([(name, pa.string()) for name in ("source", "path", "sha256", "outcome", "reason", "detail")])
 
-    def tables() -> Iterator[pa.Table]:
-        for page in state.inputs.pages(_BATCH):
-            check()
-            yield pa.table([_texts(column) for column in zip(*page, strict=True)], schema=schema)
+    pages = _checked(state.inputs.pages(PAGE), check)
+    tables = (pa.table([_texts(column) for column in zip(*page, strict=True)], schema=schema) for page in pages)
+    return store.write_table(out / store.ORIGINS, tables, schema)
 
-    return store.write_table(out / store.ORIGINS, tables(), schema)
+
+def _checked(pages: Iterable[_Page], check: Callable[[], None]) -> Iterator[_Page]:
+    """Yield pages, with a chance to stop before each."""
+    for page in pages:
+        check()
+        yield page
 
 
 def _texts(column: Sequence[str]) -> pa.Array:

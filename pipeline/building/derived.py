@@ -34,9 +34,9 @@ def kept_heads(state: State, recipe: Recipe, cache: StageCache, lost: list[str])
     key = recipe.keys()[-1]
     found = []
     state.begin()
-    for id, work_key, status, text, _ in list(state.heads()):
-        decision = decisions.rows[id]
-        if status != "kept" or decision.status != "kept" or decision.work_key != work_key:
+    for id, work_key, _, text, _ in list(state.heads("kept")):
+        decision = decisions.rows.get(id)
+        if decision is None or decision.status != "kept" or decision.work_key != work_key:
             continue
         row = json.loads(text)
         if "yaw_degrees" not in row:

@@ -6,6 +6,8 @@ Pointers to the files themselves are in the origins table.
 from __future__ import annotations
 
 import contextlib
+import heapq
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from ..execution.cache import StageCache
 from ..recipe import Recipe
 from .folder import QUARANTINE
 from .memory.state import State
-from .set_decisions import Decisions
+from .set_decisions import Decision, Decisions
 from .shard_plan import CacheLost, members_of
 
 MOST = 200
@@ -29,15 +31,13 @@ _FACT = "quarantine"
 _NAME = re.compile(r"([a-z_]+)/[0-9a-f]{16}\.jpg")
 
 
-def wanted_pictures(decisions: Decisions) -> dict[str, str]:
-    """Return id -> reason of the refused heads that have a picture."""
-    count: dict[str, int] = {}
-    wanted: dict[str, str] = {}
-    for id, decision in decisions.rows.items():
-        if decision.reason and (number := count.get(decision.reason, 0)) < MOST:
-            count[decision.reason] = number + 1
-            wanted[id] = decision.reason
-    return wanted
+def wanted_pictures(decisions: Decisions) -> list[tuple[str, Decision]]:
+    """Return id and decision of the refused heads that have a picture, by id."""
+    wanted: list[tuple[str, Decision]] = []
+    for reason in decisions.reasons():
+        by_set = ((id, row) for id, row in decisions.rows.items() if row.reason == reason)
+        wanted += itertools.islice(heapq.merge(decisions.refused(reason, MOST), by_set, key=lambda item: item[0]), MOST)
+    return sorted(wanted, key=lambda item: item[0])
 
 
 class Quarantine:
@@ -66,15 +66,14 @@ class Quarantine:
         """
         pictures: dict[str, bytes] = {}
         lost: list[str] = []
-        for id, reason in wanted_pictures(decisions).items():
+        for id, decision in wanted_pictures(decisions):
             self._check()
-            decision = decisions.rows[id]
             picture = self._picture(id, decision.work_key, decision.status)
             if picture is None:
                 lost.append(decision.work_key)
                 self._cache.remove(decision.work_key)  # a refusal that is restored from the cache makes no picture
             elif picture:
-                pictures[f"{reason}/{id}.jpg"] = picture
+                pictures[f"{decision.reason}/{id}.jpg"] = picture
         if lost:
             raise CacheLost.of(sorted(set(lost)))
         return pictures

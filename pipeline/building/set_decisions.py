@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import operator
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +24,16 @@ from ..curation.balance import balance_views
 from ..curation.duplicates import find_equal, find_near
 from ..curation.splits import Links, assign_splits
 from ..recipe import Recipe
+from .memory.head_rows import Page, RowReader, rights_of
 from .memory.state import State
 
 QUALITY_SCORE = "quality"
 """Score by which the best of a cluster of duplicates is chosen."""
+Place = tuple[str, int, int, int]
+"""(shard, index in it, offset, bytes) of a sample."""
+_PLACE = ("shard", "index_in_shard", "offset", "num_bytes")
+_UNDECIDED = {"split": "", "component": "", "cluster": "", "duplicate_of": ""}
+"""What the set says of heads that stages refused."""
 
 
 @dataclass(slots=True)
@@ -61,29 +69,88 @@ class Decision:
 
 @dataclass(frozen=True)
 class Decisions:
-    """Every head of the set by id, in order of ids."""
+    """What the set makes of its heads, and those that stages refused, of which it makes nothing."""
 
     rows: dict[str, Decision]
-    scores: frozenset[str]
-    notes: frozenset[str]
+    """The heads that stages kept by id, in order of ids."""
+    scores: frozenset[str] = frozenset()
+    notes: frozenset[str] = frozenset()
+    pages: tuple[Page, ...] = ()
+    """All heads in order of ids."""
 
     def schema(self) -> pa.Schema:
         """Return the manifest's schema."""
         return schema_for(self.scores, self.notes)
 
     def fingerprint(self) -> str:
-        """Return a hash of all decisions."""
+        """Return a hash of all heads and decisions."""
         digest = hashlib.sha256(repr((sorted(self.scores), sorted(self.notes))).encode())
         values = operator.attrgetter(*(field.name for field in dataclasses.fields(Decision)))
         for id, row in self.rows.items():
             digest.update(f"{id}{values(row)!r}".encode())
+        for page in self.pages:
+            digest.update(page.digest.encode())
         return digest.hexdigest()
 
-    def files(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield (outcome, reason, detail, work key) of every file: kept where any head is, else its first refusal."""
+    def refused(self, reason: str = "", most: int | None = None) -> Iterator[tuple[str, Decision]]:
+        """Yield id and decision of heads that stages refused, by id.
+
+        Args:
+            reason: that they were refused for; empty for any.
+            most: maximum number of them.
+        """
+        found = (item for page in self.pages for item in page.refused(reason))
+        return ((id, Decision(*rest)) for id, *rest in itertools.islice(found, most))
+
+    def statuses(self) -> Counter[str]:
+        """Return the number of heads by status."""
+        counts = Counter(row.status for row in self.rows.values())
+        for page in self.pages:
+            counts.update(status for status in page.statuses if status != "kept")
+        return counts
+
+    def reasons(self) -> Counter[str]:
+        """Return the number of heads by the reason that they were refused for."""
+        counts = Counter(row.reason for row in self.rows.values() if row.reason)
+        for page in self.pages:
+            counts.update(page.reasons())
+        return counts
+
+    def tables(self, placed: Mapping[str, Place], chain: str) -> Iterator[pa.Table]:
+        """Yield the manifest in pages of rows, by id.
+
+        Args:
+            placed: where the samples of kept heads lie.
+            chain: key of the stages in the header.
+        """
+        schema = self.schema()
+        for page in self.pages:
+            changes: dict[str, dict[int, Any]] = defaultdict(dict)
+            for place, id in enumerate(page.ids):
+                told = rights_of(page.rights[place]) if page.rights[place] else {}
+                if id in self.rows:
+                    told |= self.rows[id].columns()
+                if id in placed:
+                    told |= dict(zip(_PLACE, placed[id], strict=True))
+                for name, value in told.items():
+                    changes[name][place] = value
+            yield page.with_columns({"synthetic": False, "chain": chain, **_UNDECIDED}, changes, schema)
+
+    def files(self, otherwise: Iterable[str] = ()) -> Iterator[tuple[str, str, str, str]]:
+        """Yield (outcome, reason, detail, work key) of files: kept where any head is, else the first refusal.
+
+        Files of one head that a stage refused are left out: they are what that stage made of them.
+
+        Args:
+            otherwise: work keys of files that are none the less wanted.
+        """
         best: dict[str, Decision] = {}
         rank = {"kept": 0, "failed": 1, "dropped": 2}
-        for row in self.rows.values():
+        wanted = {*otherwise, *(row.work_key for row in self.rows.values())}.union(
+            *(page.later_work_keys() for page in self.pages)
+        )
+        others = (Decision(*rest) for page in self.pages for _, *rest in page.refused_of(wanted))
+        for row in itertools.chain(self.rows.values(), others):
             known = best.get(row.work_key)
             if known is None or (rank[row.status], row.position) < (rank[known.status], known.position):
                 best[row.work_key] = row
@@ -128,21 +195,19 @@ def decide(state: State, recipe: Recipe) -> Decisions:
     """Decide over every head whose content was chosen, in order of ids; which file is read first never matters."""
     rows: dict[str, Decision] = {}
     columns = _Columns()
-    scores: set[str] = set()
-    notes: set[str] = set()
-    for id, work_key, status, text, rights in state.heads():
-        if id in rows:  # two contents claim one id: the smaller work key came first
-            continue
-        row = json.loads(text)
-        rows[id] = Decision(work_key, row["head_index"], status, row.get("reason", ""), row.get("detail", ""))
-        scores.update(row.get("scores", {}))
-        notes.update(row.get("notes", {}))
-        if status == "kept":
-            columns.add(row, json.loads(rights) if rights else {})
+    reader = RowReader()
+    pages = []
+    for page in reader.pages(state):
+        pages.append(page)
+        for place, text in page.kept.items():
+            row = json.loads(text)
+            told = row["head_index"], "kept", row.get("reason", ""), row.get("detail", "")
+            rows[page.ids[place]] = Decision(page.work_keys[place], *told)
+            columns.add(row, rights_of(page.rights[place]))
     _decide_duplicates(rows, columns, recipe)
     _decide_splits(rows, columns, recipe)
     _decide_views(rows, columns, recipe)
-    return Decisions(rows, frozenset(scores), frozenset(notes))
+    return Decisions(rows, frozenset(reader.names["scores"]), frozenset(reader.names["notes"]), tuple(pages))
 
 
 def _decide_duplicates(rows: dict[str, Decision], columns: _Columns, recipe: Recipe) -> None:

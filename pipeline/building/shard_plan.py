@@ -19,11 +19,9 @@ from ...manifests.config import to_plain
 from ..execution.cache import StageCache
 from ..execution.packing import unpack
 from .folder import Tombstones
+from .memory.head_rows import rights_of
 from .memory.state import State
-from .set_decisions import Decisions
-
-Place = tuple[str, int, int, int]
-"""(shard, index in it, offset, bytes) of a sample."""
+from .set_decisions import Decisions, Place
 
 
 class CacheLost(RuntimeError):
@@ -72,11 +70,6 @@ def cut(decisions: Decisions, tombstones: Tombstones, shard_size: int) -> list[S
             if present:
                 plans.append(ShardPlan(f"{split}-{number:06d}.tar", split, present))
     return plans
-
-
-def rights_of(text: str) -> dict[str, str]:
-    """Return stored rights."""
-    return dict(json.loads(text)) if text else {}
 
 
 def _record(row: Mapping[str, Any], rights: str) -> bytes:

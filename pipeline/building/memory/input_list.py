@@ -1,22 +1,21 @@
 """The list of a build's inputs in its memory: which files there are, which are still to be worked on, and what came of each.
 
-A list that is equal to the last one is left as it is. What came of a file's content, whichever files have it, is `state`'s.
+Of a list that changed since the last run, only the inputs that were added or are gone are written. What came of a file's
+content, whichever files have it, is `state`'s.
 """
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from ....datasets.sources.names import comparable, printable
 from ...execution.work import FileResult
+from .alignment import Alignment, Known, Row, enumerate_from
 from .tables import SETTLED, begin, commit, fact, key_of, named, raw, text_of
 
 _COLUMNS = "source, label, path, mark, num_bytes, stamp, rights, sidecar"
-_SOURCED = len(_COLUMNS.split(","))
-Row = tuple[Any, ...]
+_OPEN = "content=NULL, outcome='', reason='', detail=''"
 
 
 class InputList:
@@ -30,7 +29,7 @@ class InputList:
         self.db = db
 
     def fill(self, inputs: Iterable[Row], chain: int, more: bool = False) -> None:
-        """Begin a new list of inputs and fill in at once what earlier runs found out under the same settings.
+        """Bring the list to the present inputs and fill in at once what earlier runs found out under the same settings.
 
         Args:
             inputs: rows of the origins table from `source` to `sidecar`, then outcome, reason, detail (empty where open).
@@ -38,55 +37,44 @@ class InputList:
             more: add to the present list instead.
         """
         begin(self.db)
-        listed = ((row[0], raw(row[1]), raw(row[2]), *row[3:]) for row in inputs)
-        rows: Iterator[Row] | None = listed if more else self._behind_last_list(listed, chain)
-        if rows is not None:
-            self.db.executemany(
-                f"INSERT INTO origins ({_COLUMNS}, outcome, reason, detail) VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows
-            )
-            self.db.execute(
-                "UPDATE origins SET content=c.number, outcome=c.outcome, reason=NULL, detail=NULL"
-                " FROM stamps s JOIN contents c ON c.number = s.content"
-                " WHERE s.mark = origins.mark AND origins.mark != x'' AND c.chain = ? AND origins.outcome = ''",
-                (chain,),
-            )
+        rows = ((row[0], raw(row[1]), raw(row[2]), *row[3:]) for row in inputs)
+        if more:
+            last = self.db.execute("SELECT max(number) FROM origins").fetchone()[0] or 0
+            self._insert(enumerate_from(last, rows))
+        elif not self._follow(Alignment(self._known(), rows)) and fact(self.db, SETTLED).startswith(f"{chain}:"):
+            commit(self.db)
+            return
+        self.db.execute(f"UPDATE origins SET {_OPEN} WHERE content IN (SELECT number FROM contents WHERE chain != ?)", (chain,))
+        self.db.execute(
+            "UPDATE origins SET content=c.number, outcome=c.outcome, reason=NULL, detail=NULL"
+            " FROM stamps s JOIN contents c ON c.number = s.content"
+            " WHERE s.mark = origins.mark AND origins.mark != x'' AND c.chain = ? AND origins.outcome = ''",
+            (chain,),
+        )
         commit(self.db)
 
-    def _behind_last_list(self, rows: Iterator[Row], chain: int) -> Iterator[Row] | None:
-        """Compare inputs with those of the last run, keep the beginning that is equal, and return the rest.
+    def _known(self) -> Iterator[Known]:
+        """Yield the inputs of the last run."""
+        for row in self.db.execute(
+            f"SELECT number, content IS NULL, outcome, reason, detail, {_COLUMNS} FROM origins ORDER BY number"
+        ):
+            yield Known(row[0], bool(row[1]), row[2:5], row[5:])
 
-        Returns:
-            None where all are equal and the set that they make is settled: nothing is to be done to the list.
-        """
-        last, refused, open = 0, list[tuple[int]](), False
-        known = self.db.execute(f"SELECT number, content, outcome, reason, detail, {_COLUMNS} FROM origins ORDER BY number")
-        for row in rows:
-            number, *told, place = _parted(known.fetchone())
-            if place != row[:_SOURCED] or (row[_SOURCED] and told != [None, *row[_SOURCED:]]):
-                rows = itertools.chain([row], rows)
-                break
-            if row[_SOURCED]:
-                refused.append((number,))
-            elif told[0] is None or not row[3]:
-                open = True
-            last = number
-        else:
-            settled = fact(self.db, SETTLED).startswith(f"{chain}:")
-            if known.fetchone() is None and settled and not open:
-                return None
-        known.close()
-        self._forget_outcomes(last, refused)
-        return rows
+    def _follow(self, alignment: Alignment) -> bool:
+        """Change the list of the last run into the present one; returns whether anything is to be done."""
+        changes = alignment.changes()
+        self.db.executemany("DELETE FROM origins WHERE number = ?", ((number,) for number in changes.gone))
+        self.db.executemany(f"UPDATE origins SET {_OPEN} WHERE number = ?", ((number,) for number in changes.again))
+        self._insert(changes.new)
+        if changes.rest is not None:
+            self.db.execute("DELETE FROM origins WHERE number > ?", (changes.last,))
+            self._insert(enumerate_from(changes.last, changes.rest))
+        return changes.any
 
-    def _forget_outcomes(self, last: int, refused: list[tuple[int]]) -> None:
-        """Open the inputs up to a number again, but for those that are no files, and remove all behind it."""
-        self.db.execute("DELETE FROM origins WHERE number > ?", (last,))
-        self.db.execute("CREATE TEMP TABLE IF NOT EXISTS no_files (number INTEGER PRIMARY KEY)")
-        self.db.execute("DELETE FROM no_files")
-        self.db.executemany("INSERT INTO no_files VALUES (?)", refused)
-        self.db.execute(
-            "UPDATE origins SET content=NULL, outcome='', reason='', detail=''"
-            " WHERE number NOT IN (SELECT number FROM no_files)"
+    def _insert(self, rows: Iterable[tuple[int, Row]]) -> None:
+        self.db.executemany(
+            f"INSERT INTO origins (number, {_COLUMNS}, outcome, reason, detail) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+            ((number, *row) for number, row in rows),
         )
 
     def count(self) -> tuple[int, int]:
@@ -176,8 +164,3 @@ class InputList:
                 if printable(path) in forms or comparable(path) in forms
             ]
         return [(named(label), named(path), text_of(sha256)) for label, path, sha256 in dict.fromkeys(rows)]
-
-
-def _parted(row: Row | None) -> Row:
-    """Return number, content, outcome, reason, detail of an input, and its other columns as one tuple; empty for None."""
-    return (0, None, "", "", "", ()) if row is None else (*row[:5], row[5:])

@@ -18,7 +18,7 @@ from ...execution.database import open_database, reading
 from ...execution.work import FileResult
 from . import tables
 from .input_list import InputList
-from .tables import HAS_DIGEST, NUMBER, KnownShard, begin, commit, fact, key_of, packed_row, row_text, text_of
+from .tables import CHOOSE, HAS_DIGEST, NUMBER, KnownShard, begin, commit, fact, key_of, packed_row, row_text, text_of
 
 
 class State:
@@ -153,6 +153,13 @@ class State:
         """Turn a content's result into the one that a file has which was taken down."""
         self._take_down(work_key, "taken down by request", "read")
 
+    def is_taken_down(self, work_key: str) -> bool:
+        """Return whether a content has no heads and no other result than that it was taken down."""
+        outcome, reason = self.db.execute(
+            "SELECT outcome, reason FROM contents WHERE work_key=?", (key_of(work_key),)
+        ).fetchone()
+        return not self.head_ids(work_key) and (not outcome or reason == "forgotten")
+
     def remove_heads(self, work_key: str, ids: Sequence[str]) -> None:
         """Remove heads of a content; a file without any other counts as taken down."""
         for table in ("heads", "looks"):
@@ -199,21 +206,8 @@ class State:
             "UPDATE origins SET outcome=c.outcome, reason=NULL, detail=NULL FROM contents c WHERE c.number = origins.content"
             " AND origins.outcome != '' AND (origins.outcome != c.outcome OR coalesce(origins.reason, origins.detail) NOT NULL)"
         )
-        self.db.execute("DELETE FROM chosen")
-        self.db.execute(
-            "INSERT INTO chosen SELECT number, rights FROM (SELECT c.number AS number,"
-            " row_number() OVER (PARTITION BY coalesce(c.sha256, c.work_key) ORDER BY c.work_key) AS place,"
-            " coalesce(min(nullif(o.rights, '')) OVER (PARTITION BY coalesce(c.sha256, c.work_key)), '') AS rights"
-            " FROM origins o JOIN contents c ON c.number = o.content"
-            " WHERE o.outcome IN ('kept','dropped','failed','duplicate')) WHERE place = 1"
-        )
-        self.db.execute(
-            "UPDATE origins SET outcome='duplicate', reason='exact_duplicate', detail='' WHERE content IS NOT NULL"
-            " AND outcome IN ('kept','dropped','failed') AND number NOT IN ("
-            " SELECT first_value(o.number) OVER (PARTITION BY coalesce(c.sha256, c.work_key)"
-            " ORDER BY c.work_key, o.label, o.path) FROM origins o JOIN contents c ON c.number = o.content"
-            " WHERE o.outcome IN ('kept','dropped','failed'))"
-        )
+        for statement in CHOOSE:
+            self.db.execute(statement)
         self.commit()
 
     def heads(self, status: str = "") -> Iterator[tuple[str, str, str, str, str]]:
@@ -229,6 +223,14 @@ class State:
             (status,),
         ):
             yield id, text_of(work_key), given, row_text(row, id, text_of(sha256)), rights
+
+    def told_otherwise(self) -> list[str]:
+        """Return the work keys of contents whose outcome is not that of each of their heads that a stage refused."""
+        rows = self.db.execute(
+            "SELECT DISTINCT c.work_key FROM heads h JOIN contents c ON c.number = h.content"
+            " WHERE h.status != 'kept' AND h.status != c.outcome"
+        )
+        return [text_of(row[0]) for row in rows]
 
     def refused_by(self, work_key: str, id: str) -> tuple[str, str]:
         """Return (status, stage) of a head: what came of it before the whole set was looked at."""

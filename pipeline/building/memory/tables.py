@@ -37,6 +37,28 @@ HAS_DIGEST = "(c.sha256 = :sha256 OR (c.work_key = :sha256 AND c.sha256 IS NULL)
 """Whether a content `c` is one of the file with a digest."""
 NUMBER = "(SELECT number FROM contents WHERE work_key=?)"
 """The number of the content with a work key."""
+_SEEN = "o.outcome IN ('kept','dropped','failed','duplicate')"
+CHOOSE = (
+    "CREATE TEMP TABLE IF NOT EXISTS shared (content INTEGER PRIMARY KEY)",
+    "DELETE FROM shared",
+    "INSERT INTO shared SELECT content FROM origins WHERE content NOT NULL GROUP BY content HAVING count(*) > 1",
+    "INSERT OR IGNORE INTO shared SELECT number FROM contents WHERE sha256 NOT NULL",
+    "INSERT OR IGNORE INTO shared SELECT c.number FROM contents d JOIN contents c ON c.work_key = d.sha256",
+    "DELETE FROM chosen",
+    "INSERT INTO chosen SELECT o.content, coalesce(o.rights, '') FROM origins o"
+    f" WHERE {_SEEN} AND o.content NOT NULL AND o.content NOT IN (SELECT content FROM shared)",
+    "INSERT INTO chosen SELECT number, rights FROM (SELECT c.number AS number,"
+    " row_number() OVER (PARTITION BY coalesce(c.sha256, c.work_key) ORDER BY c.work_key) AS place,"
+    " coalesce(min(nullif(o.rights, '')) OVER (PARTITION BY coalesce(c.sha256, c.work_key)), '') AS rights"
+    " FROM shared s JOIN contents c ON c.number = s.content JOIN origins o ON o.content = c.number"
+    f" WHERE {_SEEN}) WHERE place = 1",
+    "UPDATE origins SET outcome='duplicate', reason='exact_duplicate', detail='' WHERE content IN (SELECT content FROM shared)"
+    " AND outcome IN ('kept','dropped','failed') AND number NOT IN ("
+    " SELECT first_value(o.number) OVER (PARTITION BY coalesce(c.sha256, c.work_key) ORDER BY c.work_key, o.label, o.path)"
+    " FROM shared s JOIN contents c ON c.number = s.content JOIN origins o ON o.content = c.number"
+    " WHERE o.outcome IN ('kept','dropped','failed'))",
+)
+"""Statements that choose one content for each sha256 and mark all other inputs of it; only what several share is compared."""
 _DICTIONARY = (
     b'"area_hair":0.12,"blur_px":0.9,"camera":[1.0,0.0,0.0,0.0,0.0,-1.0,0.0,0.0,0.0,0.0,-1.0,2.7,0.0,0.0,0.0,1.0,4.2647,0.0,0.5,'
     b'0.0,4.2647,0.5,0.0,0.0,1.0],"crop":[1.0,0.0,0.0,0.0,1.0,0.0,0.0,0.0,1.0],"head_box":[],"head_confidence":0.9,'

@@ -16,7 +16,7 @@ from unittest import mock
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spherehead.datasets.shards.verify import verify
 from spherehead.manifests import store
@@ -119,6 +119,17 @@ def test_whatever_changes_between_two_builds_the_second_gives_the_bytes_of_a_fre
     with mock.patch.object(commit, "decide", side_effect=AssertionError("decided anew")):
         run(pictures, out)
     assert verify(out, deep=True) == []
+
+
+def test_the_state_is_of_a_few_files_whatever_the_number_of_pictures(tmp_path: Path) -> None:
+    pictures, counts = tmp_path / "pictures", []
+    pictures.mkdir()
+    for number in range(40):
+        cv2.imwrite(str(pictures / f"{number}.png"), np.full((60, 60, 3), number, np.uint8))  # too small, each with a picture
+        if number in (0, 39):
+            assert run(pictures, tmp_path / "out").counts["dropped"] == number + 1
+            counts.append(len([path for path in (tmp_path / "out" / ".state").rglob("*") if path.is_file()]))
+    assert counts[0] == counts[1] <= 5
 
 
 def test_another_recipe_or_library_decides_anew(pictures: Path, tmp_path: Path) -> None:
@@ -264,6 +275,7 @@ TEXTS = st.text(max_size=8) | st.sampled_from(["id", "sha256", "", "0123456789ab
 VALUES = st.recursive(TEXTS | st.integers(), lambda inner: st.dictionaries(TEXTS, inner, max_size=4), max_leaves=8)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(TEXTS, VALUES, max_size=5), st.sampled_from(["0123456789abcdef", ""]), st.sampled_from(["ab" * 32, ""]))
 def test_a_packed_row_comes_back_whole_whatever_is_in_it(row: dict[str, object], id: str, sha256: str) -> None:
     for text in (canonical_json(row), canonical_json({**row, "id": id, "sha256": sha256})):

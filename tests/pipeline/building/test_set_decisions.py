@@ -38,7 +38,7 @@ def _state(tmp_path: Path, files: list[tuple[str, list[tuple[str, str, str]], st
         for sha, _, who in files
     ]
     state.inputs.fill(inputs, chain)
-    for number, (sha, heads, _) in enumerate(files, 1):
+    for (number, *_), (sha, heads, _) in zip(list(state.inputs.still_open()), files, strict=True):
         result = FileResult(sha, sha, "kept", heads=tuple(heads))
         state.store(result, chain)
         state.inputs.settle(number, result)
