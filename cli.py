@@ -171,7 +171,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    keep_standard_streams()
+    return flushed(_run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _run(words: list[str]) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"] or ["--help"]
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -192,6 +196,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if text:
             say(f"error: {printable(text)}")
         return code
+
+
+def keep_standard_streams() -> None:
+    """Open what was closed of standard input, output and error: else the next file would get its number, and strange words."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def flushed(code: int) -> int:
+    """Write out what was printed, and return the exit code; a full disk or a reader that ended is told here, not at exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        from .manifests.faults import os_error_line
+
+        say(f"error: standard output: {os_error_line(error)}")
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or INTERNAL
+    return code
 
 
 def say(text: str) -> None:

@@ -169,6 +169,19 @@ def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
             raise ConfigError(f"expected {what}, got {measured if abs(measured) < 1e18 else 'far more'}")
 
 
+def user_path(text: str) -> Path:
+    """Return a path that a person wrote, `~` and `~name` replaced by the home folder.
+
+    Raises:
+        ConfigError: there is no such home folder, as for a user without an entry where HOME is not set.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        words = f"cannot tell the home folder in {brief(text)} ({error}); set HOME, or write the whole path"
+        raise ConfigError(words) from error
+
+
 def canonical_json(value: Any) -> str:
     """Return the one JSON text of a value: sorted keys, no spaces, ASCII."""
     return json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

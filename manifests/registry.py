@@ -92,7 +92,10 @@ def load_plugins(named: Sequence[str] = ()) -> list[str]:
 
 
 def _imported(text: str, whence: str) -> str:
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:  # "~nobody"
+        raise RegistryError(f"expected a module or a Python file, {whence}, got {text!r}: {error}") from error
     name = text
     if path.suffix == ".py":
         if not path.is_file():

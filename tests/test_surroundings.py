@@ -48,10 +48,33 @@ def only_error(done: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-@pytest.mark.parametrize("streams", ["2>&-"])
+SLOW_STREAMS = ("2>&-", "<&- >&-", ">/dev/full", "2>/dev/full", "| head -c 1")
+
+
+@pytest.mark.parametrize("streams", [">&- 2>&-", *(pytest.param(more, marks=pytest.mark.slow) for more in SLOW_STREAMS)])
 def test_a_build_ends_whole_whatever_becomes_of_its_streams(pictures: Path, tmp_path: Path, streams: str) -> None:
     done = shell(f"{build(pictures, tmp_path / 'out', '--no-report')} {streams}")
-    assert "Traceback" not in done.stderr + done.stdout and "internal" not in done.stderr
+    assert not any(word in done.stderr + done.stdout for word in ("Traceback", "internal", "Exception ignored"))
+    assert verify(tmp_path / "out", deep=True) == []
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert not any(b"samples in" in path.read_bytes() for path in files)  # no file got the number of a closed stream
+
+
+@pytest.mark.parametrize(("streams", "told"), [(">/dev/full", "No space left on device (ENOSPC)"), ("| true", ""), (">&-", "")])
+def test_commands_whose_output_nobody_takes_end_without_a_traceback(streams: str, told: str) -> None:
+    done = shell(f"env -u PYTHONUNBUFFERED {PROGRAM} presets show frames {streams}")
+    lines = done.stderr.splitlines()
+    assert len(lines) <= 1 and not any(word in done.stderr for word in ("Traceback", "internal", "Exception ignored"))
+    assert told in done.stderr and (not told or (done.returncode == 1 and lines[0].startswith("error: standard output: ")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", ["size=4k", "size=4k,mode=555"])
+def test_builds_need_no_shared_memory(pictures: Path, tmp_path: Path, room: str) -> None:
+    needs_mounts()
+    words = build(pictures, tmp_path / "out", "--no-report --workers 2").replace("--engine inline", "--engine local")
+    done = shell(f"head -c 4096 /dev/zero > /dev/shm/full; {words}", f"mount -t tmpfs -o {room} tmpfs /dev/shm")
+    assert done.returncode == 0, done.stderr
     assert verify(tmp_path / "out", deep=True) == []
 
 

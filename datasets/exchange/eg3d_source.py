@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...manifests.config import brief
+from ...manifests.config import brief, user_path
 from ..sample import Drop, SourceImage
 from ..sources.base import Refused, Source, SourceError
 from ..sources.folder import FolderSource
@@ -153,6 +153,6 @@ def open_eg3d(text: str) -> Source:
     pictures, found, masks = text.removeprefix(SCHEME).partition(MASKS)
     if not pictures or (found and not masks):
         raise SourceError(f"expected eg3d:PATH or eg3d:PATH,masks=PATH, got {text!r}")
-    path = Path(pictures).expanduser()
+    path = user_path(pictures)
     name = (path.parent if path.name == LABELS else path).resolve().name
-    return EG3DSource(name, path, Path(masks).expanduser() if masks else None)
+    return EG3DSource(name, path, user_path(masks) if masks else None)

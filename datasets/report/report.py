@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ...manifests import summary as counting
+from ...manifests.parsing import read_json
 from ...manifests.store import Header, require_own_table, write_bytes
 from ..arrays import Array
 from ..shards.inspect import PLACE, pick_by_view, pick_random, refused_pictures
@@ -123,7 +124,7 @@ def _read(folder: Path) -> _Set:
     path = folder / "run.json"
     if path.is_file():
         try:
-            run = json.loads(path.read_bytes())
+            run = read_json(path)
         except ValueError as error:
             log.warning("leaving out timing: %s is no JSON (%s)", path, error)
     summary = counting.summarise_frames(frame, origins)

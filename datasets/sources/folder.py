@@ -119,6 +119,8 @@ class FolderSource(Source):
         """
         self.label, self.follow_links, self.only = label, follow_links or bool(only), only
         self.root = os.path.abspath(root)  # noqa: PTH100 - Path would normalise bytes that are no text
+        self.skipped: tuple[int, int] | None = None
+        """Device and inode of a folder that is not read, by whichever link it is reached."""
 
     def entries(self) -> Iterator[SourceImage | Refused]:
         """Walk the folder depth first; one folder's names are in memory at a time (and those of the folders above it)."""
@@ -151,6 +153,8 @@ class FolderSource(Source):
         try:
             status = os.stat(path)  # noqa: PTH116 - bytes path
             place = (status.st_dev, status.st_ino)
+            if place == self.skipped:
+                return []
             if place in visited:
                 first = visited[place]
                 what = "a loop: this leads back to" if text.startswith(first) or first == "/" else "the same folder as"

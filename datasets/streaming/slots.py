@@ -120,5 +120,12 @@ def require_shared_memory(num_bytes: int) -> None:
 def _shared(torch: Any, shape: tuple[int, ...]) -> Tensor:
     """Return zeros that processes share."""
     count = int(np.prod(shape))
-    memory: Tensor = torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(count))
+    try:
+        storage = torch.UntypedStorage._new_shared(count)
+    except RuntimeError as error:
+        raise DataError(
+            f"cannot share {count >> 20:,} MiB of memory with the data workers ({str(error).splitlines()[0]}); make sure that "
+            f"{_SHARED} is there and can be written, or read in this process (--workers 0)"
+        ) from error
+    memory: Tensor = torch.empty(0, dtype=torch.uint8).set_(storage)
     return memory.view(shape)

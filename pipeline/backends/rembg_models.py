@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ...datasets.arrays import Array, Pixels
+from ...manifests.config import user_path
 from . import onnx_session
 
 CUSTOM = ("u2net_custom", "dis_custom", "ben_custom")
@@ -51,7 +52,7 @@ def candidates(name: str) -> tuple[Path, ...]:
     legacy = os.environ.get("U2NET_HOME") or os.path.join(os.environ.get("XDG_DATA_HOME", "~"), ".u2net")  # noqa: PTH118
     data = os.environ.get("XDG_DATA_HOME")
     home = os.environ.get("U2NET_HOME") or os.environ.get("REMBG_HOME") or (f"{data}/rembg" if data else "~/.rembg")
-    return Path(home).expanduser() / "models" / name / f"{name}.onnx", Path(legacy).expanduser() / f"{name}.onnx"
+    return user_path(home) / "models" / name / f"{name}.onnx", user_path(legacy) / f"{name}.onnx"
 
 
 def find(name: str) -> Path | None:
@@ -75,7 +76,7 @@ def locate(name: str, custom: str = "") -> Path:
     if name in CUSTOM:
         if not custom:
             raise ValueError(f"rembg session {name!r} needs the path of its ONNX file in the field 'weights'")
-        path = Path(custom).expanduser()
+        path = user_path(custom)
         if not path.is_file():
             raise MissingWeights(f"expected the weights of {name} at {path}, found no file; check the field 'weights'")
         return path

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ... import __version__
-from ...manifests.config import unknown
+from ...manifests.config import unknown, user_path
 from ...manifests.store import write_json
 from . import rembg_models
 from .weights_registry import REGISTRY, WeightFile
@@ -52,7 +52,7 @@ class Fetched:
 def folder() -> Path:
     """Return where fetched files go: $SPHEREHEAD_WEIGHTS, else the user's cache folder."""
     chosen = os.environ.get("SPHEREHEAD_WEIGHTS")
-    return Path(chosen).expanduser() if chosen else _cache_home() / "spherehead" / "weights"
+    return user_path(chosen) if chosen else _cache_home() / "spherehead" / "weights"
 
 
 def entry(name: str) -> WeightFile:
@@ -77,7 +77,7 @@ def _back_end_places(item: WeightFile) -> list[Path]:
         return list(reversed(rembg_models.candidates(item.rembg_session)))
     if item.torch_hub:
         home = os.environ.get("TORCH_HOME")
-        root = Path(home).expanduser() if home else _cache_home() / "torch"
+        root = user_path(home) if home else _cache_home() / "torch"
         return [root / "hub" / "checkpoints" / item.file_name]
     return []
 
@@ -292,7 +292,7 @@ def _receipts() -> dict[str, dict[str, str]]:
 
 def _cache_home() -> Path:
     chosen = os.environ.get("XDG_CACHE_HOME")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache"
+    return user_path(chosen or "~/.cache")
 
 
 def _digests(path: Path) -> tuple[str, str]:

@@ -51,6 +51,7 @@ from .request import (
     whole_set,
 )
 from .shard_plan import CacheLost
+from .takedown import take_down
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,7 @@ def _build(request: BuildRequest, observer: Observer, books: _Books, signals: St
                 database.set_progress_handler(lambda: signals.overdue, 50_000)
             sweep(request.out, own_shards(request.out) | state.shard_names())
             tombstones = Tombstones.read(request.out)
+            take_down(state, cache, recipe.keys()[-1], tombstones)
             work = _Work(request, recipe, sources, state, cache, tombstones, observer, books, signals, cameras)
             work.list_inputs()
             work.run()

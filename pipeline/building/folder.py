@@ -16,7 +16,7 @@ from typing import Any
 
 from ...datasets.sources.names import native
 from ...manifests import store
-from ...manifests.config import ConfigError
+from ...manifests.config import ConfigError, user_path
 from ...manifests.faults import printable
 from ...manifests.parsing import read_json
 from .inputs import is_path
@@ -154,7 +154,7 @@ def check_places(texts: Sequence[str], out: Path) -> None:
     for text in texts:
         if not is_path(text):
             continue
-        path = Path(native(text)).expanduser()
+        path = user_path(native(text))
         mode = path.stat().st_mode if path.exists() else 0
         if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             raise ConfigError(f"{text!r} is a pipe, socket or device; save it as a file or folder first")

@@ -12,10 +12,11 @@ from typing import Any
 from ...datasets.exchange import eg3d_source, scene_source, video_source
 from ...datasets.sample import Drop, SourceImage
 from ...datasets.sources.base import SCHEMES, Refused, Source, SourceError, register_source
+from ...datasets.sources.folder import FolderSource
 from ...datasets.sources.names import from_native, native
 from ...datasets.sources.open import open_sources
 from ...datasets.sources.remote import open as remote
-from ...manifests.config import ConfigError, canonical_json
+from ...manifests.config import ConfigError, canonical_json, user_path
 from ..recipe import Recipe
 from ..synthetic import back_view
 from ..synthetic import source as makehuman
@@ -80,6 +81,9 @@ def input_rows(
     """
     count = 0
     for index, source in enumerate(sources):
+        if isinstance(source, FolderSource) and out is not None and out.is_dir():
+            found = out.stat()
+            source.skipped = (found.st_dev, found.st_ino)
         entries = _outside(source.entries(), _inner(texts[index], out))
         entries = entries if cameras is None else cameras.attach(entries)
         for row in _rows(index, source, texts[index], entries):
@@ -91,7 +95,7 @@ def input_rows(
 
 def _inner(text: str, out: Path | None) -> str:
     """Return where in a source's folder `out` lies, as the source's paths begin; empty where it does not."""
-    root = Path(native(text)).expanduser()
+    root = user_path(native(text))
     if out is None or not is_path(text) or not root.is_dir():
         return ""
     place, target = root.resolve(), out.resolve()

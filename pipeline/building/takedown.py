@@ -101,28 +101,27 @@ def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
         raise ConfigError(
             f"settings or models differ from those that {out} was built with; run its build-dataset command first"
         )
-    tombstones = Tombstones.read(out)
-    splits = {row["id"]: row["split"] for row in read(out, ["id", "split"]).table.to_pylist()}
     with _held(out) as (state, cache):
-        if re.fullmatch(r"[0-9a-f]{16}", what):
-            gone = _forget_heads(what, state, cache, recipe)
-        else:
-            gone = []
-            for sha256 in _meant(what, state):
-                gone += _forget_file(sha256, state, cache, tombstones)
-        if not gone:
+        tombstones = Tombstones.read(out)
+        splits = {row["id"]: row["split"] for row in read(out, ["id", "split"]).table.to_pylist()}
+        found = _found(what, state)
+        if not found:
             text = f"nothing in {out} has the id, path or sha256 '{shown(what)}'; see its origins.parquet"
             raise ConfigError(text)
+        gone = sorted({id for ids in found.values() for id in ids})
+        # first of all: a takedown that is stopped behind this line is finished by the next command
+        tombstones.sha256.update({sha256: {} for sha256 in found if sha256})
+        tombstones.ids.update({id: tombstones.ids.get(id) or {"split": splits.get(id) or ""} for id in gone})
+        tombstones.write(out)
+        take_down(state, cache, recipe.keys()[-1], tombstones)
         for id in gone:
-            tombstones.ids[id] = {"split": splits.get(id) or ""}
             for thumbnail in (out / QUARANTINE).glob(f"*/{id}.jpg"):
                 thumbnail.unlink()
         cache.remove_thumbs(gone)
-        tombstones.write(out)
         commit(Books(out, recipe, state, cache, tombstones, Silent()))
         for database in (state.db, cache.db):  # what was deleted must not stay readable in the journals
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return f"took down {len(gone)} rows ({', '.join(sorted(gone)[:5])}{', ...' if len(gone) > 5 else ''})"
+    return f"took down {len(gone)} rows ({', '.join(gone[:5])}{', ...' if len(gone) > 5 else ''})"
 
 
 def _meant(what: str, state: State) -> list[str]:
@@ -139,29 +138,40 @@ def _meant(what: str, state: State) -> list[str]:
     return digests
 
 
-def _forget_file(sha256: str, state: State, cache: StageCache, tombstones: Tombstones) -> list[str]:
-    """Remove all heads of a file and note its digest."""
-    tombstones.sha256[sha256] = {}
-    gone = []
-    for work_key in state.work_keys(sha256):
-        gone += state.head_ids(work_key)
-        cache.remove(work_key)
-        state.empty(work_key)
-    return gone or [sha256[:16]]
+def _found(what: str, state: State) -> dict[str, list[str]]:
+    """Return what a name means: sha256 of a file -> ids to take down; an empty sha256 where the id of one head is meant.
+
+    Raises:
+        ConfigError: several files have the path.
+    """
+    if re.fullmatch(r"[0-9a-f]{16}", what):
+        heads = [(work_key, head) for work_key in state.work_keys_with(what) for head in state.head_ids(work_key)]
+        ids = [head for work_key, head in heads if head == what or state.parent_of(work_key, head) == what]
+        return {"": ids} if ids else {}
+    return {
+        sha256: [id for work_key in state.work_keys(sha256) for id in state.head_ids(work_key)] or [sha256[:16]]
+        for sha256 in _meant(what, state)
+    }
 
 
-def _forget_heads(id: str, state: State, cache: StageCache, recipe: Recipe) -> list[str]:
-    """Remove one head and what was derived from it; other heads of its photograph stay."""
-    gone = []
-    for work_key in state.work_keys_with(id):
-        heads = state.head_ids(work_key)
-        below = {head for head in heads if head == id or state.parent_of(work_key, head) == id}
-        final_key = recipe.keys()[-1]
-        members = members_of(cache, work_key, final_key)
-        cache.remove(work_key)
-        if len(below) < len(heads):
-            others = {head: parts for head, parts in members.items() if head not in below}
-            cache.set_members(work_key, final_key, pack(others))
-        state.remove_heads(work_key, sorted(below))
-        gone += sorted(below)
-    return gone
+def take_down(state: State, cache: StageCache, final_key: str, tombstones: Tombstones) -> None:
+    """Remove from memory and cache whatever is taken down; nothing is written where that is done already.
+
+    Args:
+        state: the build's memory.
+        cache: the stage cache.
+        final_key: of the recipe.
+        tombstones: what is taken down.
+    """
+    for sha256 in tombstones.sha256:
+        for work_key in state.work_keys(sha256):
+            if not state.is_taken_down(work_key):
+                cache.remove(work_key)
+                state.empty(work_key)
+    for id in tombstones.ids:
+        for work_key in state.work_keys_with(id):
+            members = members_of(cache, work_key, final_key)
+            cache.remove(work_key)
+            if state.head_ids(work_key) != [id]:
+                cache.set_members(work_key, final_key, pack({head: parts for head, parts in members.items() if head != id}))
+            state.remove_heads(work_key, [id])

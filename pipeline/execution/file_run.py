@@ -34,7 +34,7 @@ from ...manifests.identity import rng, sample_id
 from ..stage import OpenStage
 from .packing import changes, first_sample, pack, restore, unpack
 from .rows import Refused, file_row, kept_row, refused_row, thumbnail
-from .work import Task, Thumb, WorkOrder
+from .work import Task, Thumb, WorkOrder, refusing
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,8 @@ class FileRun:
         """Take the file through every step and return what came of it."""
         keys = self.worker.keys
         try:
-            self._start(keys[0])
+            with refusing("decoding"):
+                self._start(keys[0])
         except Drop as drop:
             row = file_row(self.sha256, self._info_or_none(), drop, "decode")
             return drop.outcome, drop.reason, drop.detail, "decode", [] if drop.outcome == "not_image" else [row]

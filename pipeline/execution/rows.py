@@ -18,8 +18,8 @@ from ...datasets.sample import Drop, PhotoInfo, Sample, SourceImage
 from ...datasets.shards.codec import IMAGE_SUFFIXES
 from ...datasets.sources.base import Source
 from ...manifests.config import canonical_json
-from ...manifests.identity import content_sha256, sample_id
-from .work import FileResult, work_key_of
+from ...manifests.identity import sample_id
+from .work import FileResult, read_whole
 
 _THUMBNAIL = 160
 
@@ -71,8 +71,7 @@ def named(result: FileResult, source: Source, image: SourceImage) -> FileResult:
     if result.work_key or result.stage != "worker":
         return result
     try:
-        sha256 = content_sha256(source.read(image))
-        work_key = work_key_of(source, image, sha256)
+        _, sha256, work_key = read_whole(source, image)
     except Drop:
         return result
     row = file_row(sha256, None, Drop(result.reason, result.detail), "worker")

@@ -5,16 +5,21 @@ Workers keep nothing themselves: they ask the build what it knows of a content, 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ...datasets.sample import SourceImage
+from ...datasets.sample import Drop, SourceImage, wording
 from ...datasets.sources.base import Source
 from ...datasets.sources.camera_sidecar import LABEL
+from ...datasets.sources.folder import io_error
 from ...manifests.identity import content_sha256
 from ..recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,41 @@ def work_key_of(source: Source, image: SourceImage, sha256: str) -> str:
         content = image.sidecar[kind].encode() if kind == LABEL else source.sidecar(image, kind)
         beside.update(f"\0{kind}\0{'' if content is None else content_sha256(content)}".encode())
     return beside.hexdigest()
+
+
+@contextlib.contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Turn whatever a source or decoder raises into a refusal of the file that it was about; the next file is another.
+
+    Args:
+        what: was done, for the message.
+
+    Raises:
+        Drop: instead of any other exception.
+    """
+    try:
+        yield
+    except (Drop, ConnectionError):  # the second is the worker's own pipe: the build is gone
+        raise
+    except MemoryError as error:
+        raise Drop("out_of_memory", f"{what}: {wording(error)}") from error
+    except OSError as error:
+        raise io_error(error) from error
+    except Exception as error:
+        log.warning("%s failed", what, exc_info=True)
+        raise Drop("stage_error", f"{what}: {wording(error)}") from error
+
+
+def read_whole(source: Source, image: SourceImage) -> tuple[bytes, str, str]:
+    """Return a file's bytes, their sha256 and the work key.
+
+    Raises:
+        Drop: it cannot be read.
+    """
+    with refusing("reading"):
+        data = source.read(image)
+        sha256 = content_sha256(data)
+        return data, sha256, work_key_of(source, image, sha256)
 
 
 @dataclass(frozen=True)

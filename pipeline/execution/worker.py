@@ -15,10 +15,9 @@ import psutil
 
 from ...datasets.sample import Drop
 from ...manifests.config import canonical_json
-from ...manifests.identity import content_sha256
 from ..stage import OpenStage
 from .file_run import FileRun
-from .work import Answer, FileResult, Task, WorkOrder, work_key_of
+from .work import Answer, FileResult, Task, WorkOrder, read_whole
 
 
 class Worker:
@@ -62,9 +61,7 @@ class Worker:
         seconds: dict[str, float] = {}
         started = time.perf_counter()
         try:
-            data = source.read(task.image)
-            sha256 = content_sha256(data)
-            work_key = work_key_of(source, task.image, sha256)
+            data, sha256, work_key = read_whole(source, task.image)
         except Drop as drop:
             return FileResult("", "", drop.outcome, drop.reason, drop.detail, "read")
         seconds["read"] = time.perf_counter() - started

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -17,6 +16,7 @@ import numpy as np
 from ...datasets import warp
 from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.sample import Drop, Sample
+from ...manifests.config import user_path
 from ..annotators.faces.face_regions import FACE_OVAL
 from ..annotators.heads.files import weights as head_weights
 from ..annotators.heads.reader import HeadReader
@@ -102,7 +102,7 @@ class Matte(Stage):
             path = rembg_models.locate(own.model, own.weights)
             found = Backend(f"rembg:{own.model}", rembg_models.version(), (onnx_session.weights(path),))
         elif own.segmenter == "onnx":
-            found = Backend("onnx", onnx_session.version(), (onnx_session.weights(Path(own.weights).expanduser()),))
+            found = Backend("onnx", onnx_session.version(), (onnx_session.weights(user_path(own.weights)),))
         elif own.segmenter == "own":
             files = mediapipe_models.weights(*mediapipe_models.SelfieSegmenter.FILES)
             version = f"{mediapipe_models.version()}+onnxruntime-{onnx_session.version()}"
@@ -154,7 +154,7 @@ class OpenMatte(OpenStage):
         if stage.segmenter == "rembg":
             return rembg_models.Remover(stage.model, stage.weights, device).chance
         if stage.segmenter == "onnx":
-            model = onnx_session.OnnxModel(Path(stage.weights).expanduser(), device)
+            model = onnx_session.OnnxModel(user_path(stage.weights), device)
             return lambda image: _run_onnx(model, image, stage)
         self._selfie = mediapipe_models.SelfieSegmenter()
         return self._selfie.segment

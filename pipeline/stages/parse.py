@@ -19,6 +19,7 @@ from ...datasets.camera import Camera
 from ...datasets.canonical_face import canonical_vertices
 from ...datasets.classes import CLASSES
 from ...datasets.sample import Drop, Sample
+from ...manifests.config import user_path
 from ..annotators.faces.face_regions import EAR_CENTRE, feature_polygons
 from ..annotators.faces.head_fit import HeadFit
 from ..annotators.heads.files import weights as head_weights
@@ -95,7 +96,7 @@ class Parse(Stage):
             FileNotFoundError: `weights` names no file.
         """
         if self.weights:
-            path = Path(self.weights).expanduser()
+            path = user_path(self.weights)
             onnx_session.weights(path)
             return path
         return model_files.require(self.model).path

@@ -14,7 +14,7 @@ import numpy as np
 
 from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.classes import CLASSES, INDEX, MIRROR_PAIRS
-from ....manifests.config import ConfigError, load_plain, unknown
+from ....manifests.config import ConfigError, load_plain, unknown, user_path
 from ...backends.onnx_session import OnnxModel, prepare
 
 SHIPPED = ("celebamask-hq", "segformer")
@@ -25,7 +25,7 @@ def class_map_path(name: str) -> Path:
     """Return the file of a class map: one of `SHIPPED` by name, or the user's own path."""
     if name in SHIPPED:
         return Path(str(resources.files(__package__).joinpath(f"data/{name}.json")))
-    return Path(name).expanduser()
+    return user_path(name)
 
 
 def load_class_map(name: str) -> Pixels:

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Pixels
+from ....manifests.config import user_path
 from .formats import AssetError, Material, Mesh, Proxy, Target, read_material, read_obj, read_proxy, read_target
 
 FORMAT = 1
@@ -52,13 +53,13 @@ class Piece:
 def default_folder() -> Path:
     """Return where assets are looked for: $SPHEREHEAD_ASSETS, else the user's cache folder."""
     chosen = os.environ.get("SPHEREHEAD_ASSETS")
-    return Path(chosen).expanduser() if chosen else cache_folder() / "makehuman"
+    return user_path(chosen) if chosen else cache_folder() / "makehuman"
 
 
 def cache_folder() -> Path:
     """Return the user's cache folder for assets."""
     chosen = os.environ.get("XDG_CACHE_HOME")
-    return (Path(chosen).expanduser() if chosen else Path.home() / ".cache") / "spherehead" / "assets"
+    return user_path(chosen or "~/.cache") / "spherehead" / "assets"
 
 
 class Assets:
@@ -138,7 +139,7 @@ def open_assets(root: Path | None = None) -> Assets:
     Raises:
         AssetError: the folder or its base mesh is not there or damaged; other damage is told when an asset is asked for.
     """
-    folder = (root or default_folder()).expanduser().resolve()
+    folder = user_path(str(root or default_folder())).resolve()
     return _open(folder, _stamp(folder))
 
 

@@ -7,8 +7,8 @@ classes. Reading meshes is `meshes`' business, rendering them `source`'s.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -22,7 +22,10 @@ from ....datasets.camera import canonical_to_world
 from ....datasets.canonical_face import canonical_vertices
 from ....datasets.classes import CLASSES, INDEX
 from ....datasets.sample import Rights
+from ....datasets.sources.folder import open_regular
+from ....datasets.sources.names import is_text
 from ....manifests.config import unknown
+from ....manifests.parsing import parse_json
 from ..assets.formats import AssetError
 from ..hair.strands import Strands
 from ..people.body import vertex_normals
@@ -39,6 +42,8 @@ used then, within 1.9 degrees (median; elevation -0.3 +- 2.5) and 2.7 +- 2.0 per
 chin it was 3.6 (-6.1 +- 9.0)."""
 MIN_DEPTH = 0.25
 """Least share of the canonical landmarks' volume, at equal size, that landmarks must span; less is nearly one plane."""
+MAX_SIDECAR = 64 << 20
+"""Bytes of a sidecar, or of a file of classes, that are read."""
 REACH = 2.0
 """World units from the origin within which every vertex must lie; cameras are at 2.7."""
 
@@ -90,7 +95,8 @@ def read_sidecar(path: Path) -> Sidecar:
         AssetError: it is missing, no JSON, lacks a landmark, or has a field that is not known.
     """
     try:
-        told = json.loads(path.read_bytes())
+        with open_regular(os.fsencode(path)) as file:
+            told = parse_json(file.read(MAX_SIDECAR))
     except OSError as error:
         names = ", ".join(LANDMARKS)
         raise AssetError(f"{path}: expected a sidecar with the landmarks {names}, found none ({error.strerror})") from error
@@ -102,7 +108,7 @@ def read_sidecar(path: Path) -> Sidecar:
     for name, value in told.items():
         if name not in {"landmarks", "classes", *rights}:
             raise AssetError(f"{path}: {unknown(name, ['landmarks', 'classes', *sorted(rights)], 'a sidecar')}")
-        if name != "landmarks" and not isinstance(value, str):
+        if name != "landmarks" and not (isinstance(value, str) and is_text(value)):
             raise AssetError(f"{path}: expected text in '{name}', got {value!r}")
     words = {name: value for name, value in told.items() if name in rights}
     return Sidecar(path, _landmarks(path, told.get("landmarks")), Rights(**words), told.get("classes", ""))
@@ -193,8 +199,9 @@ def read_classes(path: Path, num_vertices: int) -> Array:
         AssetError: it is missing, or has other lines than one known class a vertex.
     """
     try:
-        words = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
+        with open_regular(os.fsencode(path)) as file:
+            words = file.read(MAX_SIDECAR).decode("utf-8").split()
+    except (OSError, ValueError) as error:
         raise AssetError(f"{path}: expected one class a line for {num_vertices} vertices ({error})") from error
     known = {**INDEX, **{str(number): number for number in INDEX.values()}}
     wrong = next((word for word in words if word not in known or known[word] == INDEX["background"]), None)

@@ -24,7 +24,7 @@ from ....datasets.shards.codec import Encoding, camera_json, encode_grey, encode
 from ....datasets.sources.base import Refused, Source, SourceError
 from ....datasets.sources.folder import file_stamp
 from ....datasets.sources.names import is_hidden
-from ....manifests.config import ConfigError, canonical_json, from_plain, to_plain
+from ....manifests.config import ConfigError, canonical_json, from_plain, to_plain, user_path
 from ....manifests.identity import rng
 from ....manifests.store import file_sha256
 from ..assets.formats import AssetError
@@ -103,7 +103,7 @@ class MeshSource(Source):
             SourceError: there is no scan, or no Mitsuba.
         """
         self.settings = parse(text)
-        self.root = Path(self.settings.folder).expanduser().resolve()
+        self.root = user_path(self.settings.folder).resolve()
         self.label = self.root.name or "mesh"
         if not self.root.is_dir() or not self._meshes():
             raise SourceError(f"{text}: expected a folder with {', '.join(SUFFIXES)} files, found none in {self.root}")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
 import pickle
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from spherehead.datasets.shards.storage import DataError
+from spherehead.datasets.streaming import slots as slots_module
 from spherehead.datasets.streaming.loader import ShardStream, StreamSettings, open_loader
-from spherehead.datasets.streaming.slots import Slots
+from spherehead.datasets.streaming.slots import Slots, require_shared_memory
 
 SETTINGS = StreamSettings(batch=4, resolution=16, lanes=4, window=2, piece=2, seed=11)
 
@@ -70,3 +73,23 @@ def test_batches_can_be_written(stream_set: Path, workers: int) -> None:
     batch = next(open_loader(ShardStream([stream_set], SETTINGS), range(3), workers))
     batch.image.zero_()
     assert int(batch.image.sum()) == 0
+
+
+def test_too_little_shared_memory_is_told_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = os.statvfs(tmp_path)
+    small = os.statvfs_result((4096, 4096, 16, 16, 16, *found[5:]))  # 64 KiB
+    monkeypatch.setattr(slots_module.os, "statvfs", lambda _: small)
+    require_shared_memory(16 * 4096)
+    with pytest.raises(
+        DataError, match=r"/dev/shm has 0 MiB free, the data workers need 1 MiB; use fewer --workers .*--shm-size"
+    ):
+        require_shared_memory(1 << 20)
+
+
+def test_absent_shared_memory_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(_: int) -> None:
+        raise RuntimeError("unable to open shared memory object </torch_1> in read-write mode: No such file or directory (2)")
+
+    monkeypatch.setattr(torch.UntypedStorage, "_new_shared", absent)
+    with pytest.raises(DataError, match=r"cannot share .*No such file.*make sure that /dev/shm is there .*--workers 0"):
+        Slots(1, 1, 1 << 20)
