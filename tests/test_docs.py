@@ -126,6 +126,19 @@ def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
                 assert (page.parent / link).exists(), f"{name_of(page)} links to {link}"
 
 
+def test_every_test_in_the_table_of_faults_exists() -> None:
+    text = (ROOT / "tests" / "FAULTS.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    assert {int(re.match(r" (\d+)", row[0])[1]) for row in rows} == set(range(1, 23))  # type: ignore[index]
+    for number, _, _, cell in rows:
+        names, file = re.findall(r"`([^`]*)`", cell), ""
+        assert names, f"no test for fault {number}"
+        for name in names:
+            file, _, test = name.partition("::") if name.partition("::")[0] else (file, "", name.partition("::")[2])
+            code = (ROOT / "tests" / file).read_text(encoding="utf-8")
+            assert re.search(rf"^def {test}\(", code, re.MULTILINE), f"fault {number}: no {test} in {file}"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not installed")
 def test_the_site_builds_strictly(tmp_path: Path) -> None:

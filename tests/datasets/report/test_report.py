@@ -217,6 +217,15 @@ def test_folder_without_a_set_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "report").exists()
 
 
+def test_a_table_of_another_set_is_not_reported(finished_set: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished_set, tmp_path / "set"))
+    table = pq.read_table(folder / MANIFEST)
+    pq.write_table(table.slice(1), folder / MANIFEST)
+    with pytest.raises(ManifestError, match=r"not the table that manifest\.json speaks of"):
+        write_report(folder)
+    assert not (folder / "report").exists()
+
+
 def test_origins_may_hold_empty_hashes(finished_set: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(finished_set, tmp_path / "set"))
     rows = pq.read_table(folder / ORIGINS).to_pylist()

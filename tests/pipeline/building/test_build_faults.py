@@ -179,7 +179,7 @@ def test_a_database_that_another_program_holds_is_told(pictures: Path, tmp_path:
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_without_locks_a_build_goes_on_after_a_warning(
+def test_without_locks_a_build_works_after_a_warning(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
     def flock(*_: object) -> None:
