@@ -44,7 +44,7 @@ class Changes:
     gone: list[int] = field(default_factory=list)
     """Numbers to remove, before the new ones are inserted."""
     again: list[int] = field(default_factory=list)
-    """Numbers of files that stay and have to be read again: without a known content, or without a stamp."""
+    """Numbers of files that have an outcome and have to be read again: without a known content, or without a stamp."""
     new: list[tuple[int, Row]] = field(default_factory=list)
     last: int = 0
     """Last number that stays, where the rest is taken anew."""
@@ -110,7 +110,7 @@ class Alignment:
             return False
         if row[_SOURCED]:
             return old.is_open and old.told == row[_SOURCED:]
-        if old.is_open or not row[_MARK]:
+        if old.told[0] and (old.is_open or not row[_MARK]):
             self._changes.again.append(old.number)
         return True
 
