@@ -100,7 +100,7 @@ class Decisions:
             most: maximum number of them.
         """
         found = (item for page in self.pages for item in page.refused(reason))
-        return ((id, Decision(*rest)) for id, *rest in itertools.islice(found, most))
+        return ((item[0], Decision(*item[1:])) for item in itertools.islice(found, most))
 
     def statuses(self) -> Counter[str]:
         """Return the number of heads by status."""
@@ -127,7 +127,7 @@ class Decisions:
         for page in self.pages:
             changes: dict[str, dict[int, Any]] = defaultdict(dict)
             for place, id in enumerate(page.ids):
-                told = rights_of(page.rights[place]) if page.rights[place] else {}
+                told: dict[str, Any] = dict(rights_of(page.rights[place])) if page.rights[place] else {}
                 if id in self.rows:
                     told |= self.rows[id].columns()
                 if id in placed:
@@ -149,7 +149,7 @@ class Decisions:
         wanted = {*otherwise, *(row.work_key for row in self.rows.values())}.union(
             *(page.later_work_keys() for page in self.pages)
         )
-        others = (Decision(*rest) for page in self.pages for _, *rest in page.refused_of(wanted))
+        others = (Decision(*item[1:]) for page in self.pages for item in page.refused_of(wanted))
         for row in itertools.chain(self.rows.values(), others):
             known = best.get(row.work_key)
             if known is None or (rank[row.status], row.position) < (rank[known.status], known.position):

@@ -194,7 +194,8 @@ def _plain(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
 
 def _places(mask: pa.ChunkedArray) -> list[int]:
     """Return where a mask is true."""
-    return pa.compute.indices_nonzero(mask).to_pylist()
+    places: list[int] = pa.compute.indices_nonzero(mask).to_pylist()
+    return places
 
 
 def rights_of(text: str) -> dict[str, str]:
