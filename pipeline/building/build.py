@@ -37,7 +37,7 @@ from .folder import RUN, STATE, Tombstones, own_shards, sweep
 from .inputs import InputRow, derived_rows, input_rows, open_all
 from .known_cameras import KnownCameras
 from .memory.state import State
-from .parts import Listing, PartOf, record_of, unfinish
+from .parts import Listing, PartOf, own_rows, record_of, unfinish
 from .quarantine import MOST
 from .request import (
     AccountingError,
@@ -178,10 +178,9 @@ class _Work:
 
     def _own(self, rows: Iterator[InputRow]) -> Iterator[InputRow]:
         """Yield the inputs of this build's part; the list of all of them is taken down where it matters."""
-        if self.part is None:
-            return self.listing.over(rows) if self.request.listing else rows
-        takes, texts = self.part.takes, self.request.sources
-        return (row for row in self.listing.over(rows) if takes(texts[row[0]], row[2]))
+        if self.part is None and not self.request.listing:
+            return rows
+        return own_rows(self.request.shard_of, self.request.sources, self.listing.over(rows))
 
     def _inputs(self) -> Iterator[InputRow]:
         """Yield every input; what is wrong with known cameras stops the build before the list is taken."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ PARTS = "parts"
 """Folder in a data set's folder with what its jobs have made; it may be deleted once they are merged."""
 RECORD = "part.json"
 _VERSION = 1
-_LABEL, _PATH = 1, 2
+_SOURCE, _PATH = 0, 2
 _FACTS = (1, 2, 4, 6, 7, 8, 9)
 """Columns of an input that tell it from others wherever it lies: label, path, bytes, rights, sidecar, outcome, reason."""
 
@@ -66,6 +66,18 @@ class PartOf:
         named = path if is_path(source) else path.rpartition("/")[0] or path
         digest = hashlib.blake2b(to_bytes(named), digest_size=8).digest()
         return int.from_bytes(digest, "big") % self.total == self.number - 1
+
+
+def own_rows(shard_of: str, sources: Sequence[str], rows: Iterable[InputRow]) -> Iterator[InputRow]:
+    """Yield the inputs of one part; all of them where there is none.
+
+    Args:
+        shard_of: K/N, or empty.
+        sources: texts of the sources.
+        rows: all inputs.
+    """
+    part = PartOf.parse(shard_of) if shard_of else None
+    return (row for row in rows if part is None or part.takes(sources[row[_SOURCE]], row[_PATH]))
 
 
 @dataclass

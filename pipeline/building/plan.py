@@ -22,7 +22,8 @@ from .inputs import InputRow, derived_rows, input_rows, open_all
 from .known_cameras import KnownCameras
 from .memory.state import State
 from .memory.tables import VERSION
-from .request import BuildRequest
+from .parts import own_rows
+from .request import BuildRequest, whole_set
 
 _PAGE = 20_000
 _VARIABLES = 500
@@ -95,14 +96,15 @@ def make_plan(request: BuildRequest) -> Plan:
     """
     recipe = request.recipe.resolved()
     plan = Plan(("decode", *(stage.name for stage in recipe.stages), "encode"))
-    check_places(request.sources, request.out)
+    check_places(request.sources, whole_set(request))
     sources = open_all(request.sources, request.recipe, request.follow_links)
     cameras = KnownCameras.of(recipe)
     with naming_faults(request.out / STATE), _reading(request.out) as state:
         seen = _Seen(state, recipe.keys(), plan)
-        seen.count(input_rows(sources, request.sources, request.limit, cameras, request.out))
+        rows = input_rows(sources, request.sources, request.limit, cameras, whole_set(request))
+        seen.count(own_rows(request.shard_of, request.sources, rows))
         plan.notes = cameras.check_listed(whole=not request.limit) if cameras is not None else []
-        if any(isinstance(source, DerivedSource) for source in sources):
+        if not request.shard_of and any(isinstance(source, DerivedSource) for source in sources):
             before = plan.inputs
             seen.count(_derived(plan, request, recipe, sources))
             plan.filled = plan.inputs - before

@@ -20,6 +20,7 @@ from spherehead.pipeline.building.memory.intake import take_in
 from spherehead.pipeline.building.memory.state import State
 from spherehead.pipeline.building.merge import MergeOptions, merge
 from spherehead.pipeline.building.parts import RECORD, PartOf
+from spherehead.pipeline.building.plan import Plan, make_plan
 from spherehead.pipeline.building.request import BuildRequest, Summary
 from spherehead.pipeline.building.takedown import forget
 from spherehead.pipeline.curation.splits import SplitSettings
@@ -195,6 +196,18 @@ def test_a_content_that_failed_in_one_job_is_taken_from_the_other(tmp_path: Path
     assert found is not None and found.outcome == "kept" and cache.members(key, keys[-1]) == b"members"
     state.close()
     cache.close()
+
+
+def test_a_plan_of_a_part_counts_its_own_inputs(pictures: Path, tmp_path: Path) -> None:
+    def plan(text: str) -> Plan:
+        out = PartOf.parse(text).folder(tmp_path / "out")
+        return make_plan(BuildRequest((str(pictures),), out, RECIPE, engine="inline", shard_of=text))
+
+    plans = [plan("1/2"), plan("2/2")]
+    assert sum(found.inputs for found in plans) == 14 and all(found.inputs < 14 for found in plans)
+    part(pictures, tmp_path / "out", "1/2")
+    again = plan("1/2")
+    assert again.unread == 0 and again.unchanged == again.inputs - again.refused
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
