@@ -134,10 +134,10 @@ def small_pictures(images: int) -> int:
 
 def parser_settings(images: int, threads: int = 1, max_seconds: float = 0.0) -> TrainingSettings:
     """Return how a parser is trained on a number of pictures."""
-    warmup = min(800, images // 4)
     return TrainingSettings(
-        images, batch=16, warmup=warmup, decay=0.5, ema=0.997, save=2_000, threads=threads, max_seconds=max_seconds
-    )
+        images, batch=16, warmup=min(800, images // 4), decay=0.5, ema=0.997, save=2_000, settle=min(12, 1 + images // 1_000),
+        max_seconds=max_seconds, threads=threads,
+    )  # fmt: skip
 
 
 @torch.no_grad()

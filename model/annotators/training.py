@@ -48,6 +48,8 @@ class TrainingSettings:
     """Share of the average that stays at each step, once there have been enough steps for it."""
     save: int = 4_000
     """A checkpoint and a sheet after every this number of pictures."""
+    settle: int = 12
+    """Batches of 32 on which the average's batch norms are measured at the end."""
     max_seconds: float = 0.0
     """Seconds of this call after which it saves and stops; 0 for no limit."""
     threads: int = 1
@@ -104,7 +106,7 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
             log.info("%s", line)
             sums, count, seconds = {}, 0, time.monotonic()
         if done:
-            settle_norms(progress.average, task, SHEET_NUMBERS // 2)
+            settle_norms(progress.average, task, SHEET_NUMBERS // 2, settings.settle)
         if done or progress.images // settings.save > (progress.images - settings.batch) // settings.save:
             save(out, task.name, progress)
             sheet = task.sheet(progress.average, list(range(SHEET_NUMBERS, SHEET_NUMBERS + 10)))

@@ -23,8 +23,8 @@ from ...manifests.config import user_path
 from ..annotators.faces.face_regions import EAR_CENTRE, feature_polygons
 from ..annotators.faces.head_fit import HeadFit
 from ..annotators.heads.files import weights as head_weights
+from ..annotators.heads.parser import HeadParser
 from ..annotators.heads.parsing import parse_crop
-from ..annotators.heads.reader import HeadReader
 from ..annotators.parsers.colour_models import ColourModel
 from ..annotators.parsers.head_layout import project
 from ..annotators.parsers.mesh_parser import INSIDE, Parsed, parse
@@ -39,7 +39,7 @@ class Parse(Stage):
     """Estimate the class map."""
 
     name = "parse"
-    version = 5
+    version = 6
     needs = ("image", "mask")
     gives = ("parsing",)
 
@@ -84,7 +84,7 @@ class Parse(Stage):
         if own.parser == "mesh":
             return Backend("mesh")
         if own.parser == "own":
-            return Backend("own", onnx_session.version(), head_weights("head"))
+            return Backend("own", onnx_session.version(), head_weights("parser"))
         files = (onnx_session.weights(own.weights_path()), onnx_session.weights(class_map_path(own.class_map)))
         return Backend("onnx", onnx_session.version(), files)
 
@@ -116,7 +116,7 @@ class OpenParse(OpenStage):
     def __init__(self, stage: Parse, device: str) -> None:
         self.stage = stage
         self._model, self._table = None, np.zeros(0, dtype=np.uint8)
-        self._reader = HeadReader(device) if stage.parser == "own" else None
+        self._parser = HeadParser(device) if stage.parser == "own" else None
         if stage.parser == "onnx":
             self._table = load_class_map(stage.class_map)
             self._model = onnx_session.OnnxModel(stage.weights_path(), device)
@@ -132,9 +132,9 @@ class OpenParse(OpenStage):
             parsed, source = Parsed(sample.parsing, 1.0), "known"
         elif self._model is not None:
             parsed, source = self._by_network(sample, image, mask), "onnx"
-        elif self._reader is not None:
-            reading, sample = self._reader.read_crop(sample)
-            parsed, source = parse_crop(reading, image, mask, sample.mesh), "own"
+        elif self._parser is not None:
+            maps, sample = self._parser.read_crop(sample)
+            parsed, source = parse_crop(maps, image, mask, sample.mesh), "own"
         else:
             parsed, source = parse(image, mask, sample.mesh, camera_of(sample), self.stage.colours), "mesh"
         counts = np.bincount(parsed.classes.ravel(), minlength=len(CLASSES))

@@ -13,6 +13,9 @@ from typing import Any
 
 from ...backends import onnx_session
 
+NAMES = ("head", "parser", "finder")
+"""The networks of the package."""
+
 
 class HeadNetworkError(ValueError):
     """A network of the package is missing or is not the one that its card names."""
@@ -20,7 +23,7 @@ class HeadNetworkError(ValueError):
 
 @functools.cache
 def card(name: str) -> dict[str, Any]:
-    """Return the card of a network, "head" or "finder".
+    """Return the card of a network of `NAMES`.
 
     Raises:
         HeadNetworkError: the package carries none.

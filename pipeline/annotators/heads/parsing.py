@@ -1,6 +1,6 @@
-"""Class maps of a crop from what the reader says of it: enlarged along the picture's own edges.
+"""Class maps of a crop from what the parser says of it: enlarged along the picture's own edges.
 
-Running the network is left to `reader`; that class map and matte agree is settled in `stages.parse`.
+Running the network is left to `parser`; that class map and matte agree is settled in `stages.parse`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..faces.face_regions import paint_features
 from ..mattes.guided_filter import GuidedFilter
 from ..parsers.mesh_parser import INSIDE, Parsed
 from ..parsers.onnx_parser import within_matte
-from .reader import Reading
+from .parser import CropMaps
 
 GRID = 256
 """Side at which boundaries are drawn along edges before the map is enlarged to the crop."""
@@ -26,15 +26,10 @@ FEATURES = tuple(
     INDEX[name] for name in ("left_brow", "right_brow", "left_eye", "right_eye", "nose", "mouth", "upper_lip", "lower_lip")
 )
 """Classes that the mesh marks finer than the network."""
-HAIR = INDEX["hair"]
-MOUTH_CORNERS = (61, 291)
-"""Vertices of the face mesh."""
-BEARD_PRIOR = 0.35
-"""The network learned from people of whom every fourth had a beard, many of them stubble, and takes shadows under the chin of
-shaven ones for it where it is unsure. On held-out rendered fronts hair under the mouth has an IoU of 0.50 instead of 0.55."""
-FACE = (INDEX["skin"], INDEX["glasses"], *FEATURES)
-"""Classes that the mesh's own marks may replace. Glasses are among them: the network claims them on bare eyes (IoU 0.23 on
-rendered people, and on four of five portraits without any), so that they are not believed where a mesh fits."""
+FACE = (INDEX["skin"], *FEATURES)
+"""Classes that the mesh's own marks may replace; glasses lie over them."""
+JEWELLERY = (INDEX["earring"], INDEX["necklace"])
+"""Classes that have no place on the features of a face, such as a necklace that is seen in teeth."""
 
 
 def chances(classes: Array) -> Array:
@@ -43,31 +38,17 @@ def chances(classes: Array) -> Array:
     return np.asarray(raised / raised.sum(axis=0, keepdims=True), dtype=np.float32)
 
 
-def beard_prior(mesh: Array, side: int) -> Array:
-    """Return (S, S) float32 factors of the chance of hair: `BEARD_PRIOR` under the mouth, between the jaw's sides, else 1.
+def parse_crop(maps: CropMaps, image: Pixels, mask: Pixels, mesh: Array | None) -> Parsed:
+    """Build the class map of a crop.
 
     Args:
-        mesh: (478, 3) face mesh in pixels of the map.
-        side: of the map in pixels.
-    """
-    prior = np.ones((side, side), dtype=np.float32)
-    top = int(np.clip(mesh[list(MOUTH_CORNERS), 1].mean(), 0, side))
-    left, right = (int(np.clip(value, 0, side)) for value in (mesh[:, 0].min(), mesh[:, 0].max() + 1.0))
-    prior[top:, left:right] = BEARD_PRIOR
-    return prior
-
-
-def parse_crop(reading: Reading, image: Pixels, mask: Pixels, mesh: Array | None) -> Parsed:
-    """Build the class map of a crop from a reading of all of it.
-
-    Args:
-        reading: of all of the crop, `HeadReader.read_crop`.
+        maps: what was read of it.
         image: (S, S, 3) uint8 RGB crop.
         mask: (S, S) uint8 matte; pixels under 128 become background, all others something else.
         mesh: (478, 3) face mesh in crop pixels, whose features are finer than the network's; or None.
     """
     inside = mask >= INSIDE
-    planes = chances(reading.classes)
+    planes = chances(maps.classes)
     side = min(GRID, image.shape[0])
     small = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     guided = GuidedFilter(small, RADIUS, EPSILON, 2)
@@ -78,8 +59,6 @@ def parse_crop(reading: Reading, image: Pixels, mask: Pixels, mesh: Array | None
         fine = cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR)
         if kind in GUIDED:
             fine = guided(fine)
-        if kind == HAIR and mesh is not None:
-            fine = fine * beard_prior(mesh * np.float32(side / image.shape[0]), side)
         better = fine > best
         classes[better], best[better] = kind, fine[better]
     coarse = cv2.resize(classes, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
@@ -87,7 +66,7 @@ def parse_crop(reading: Reading, image: Pixels, mask: Pixels, mesh: Array | None
     if mesh is not None:
         face = np.isin(found, FACE) & inside
         found[face] = INDEX["skin"]
-        paint_features(found, mesh, face)
+        paint_features(found, mesh, face | (np.isin(found, JEWELLERY) & inside))
     certain = cv2.resize(planes[1:].max(axis=0) + planes[0], (side, side), interpolation=cv2.INTER_LINEAR)
     where = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA) >= INSIDE
     return Parsed(found, float(np.clip(certain[where].mean(), 0.0, 1.0)) if where.any() else 0.0)

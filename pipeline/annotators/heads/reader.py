@@ -29,9 +29,9 @@ RIGHT_WITHIN = math.radians(15.0)
 SHARED = "crop_reading"
 """Name under which a sample carries the reading of its crop, see `Sample.shared`."""
 _FLIP = np.diag([-1.0, 1.0, 1.0])
-_SWAP = np.arange(19)
+SWAP = np.arange(19)
 for _left, _right in MIRROR_PAIRS:
-    _SWAP[_left], _SWAP[_right] = _right, _left
+    SWAP[_left], SWAP[_right] = _right, _left
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class HeadReader:
             warping.apply(back, points + 1.0),
             square.side / 2.0 * sigma,
             square,
-            0.5 * (classes[0] + classes[1][_SWAP][..., ::-1]),
+            0.5 * (classes[0] + classes[1][SWAP][..., ::-1]),
             0.5 * (alpha[0, 0] + alpha[1, 0][:, ::-1]),
         )
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import gamma
 from spherehead.datasets.camera import Camera, geodesic
+from spherehead.datasets.classes import INDEX
 from spherehead.datasets.sample import Head, Photo, Sample
 from spherehead.datasets.warp import warp
 from spherehead.pipeline.annotators.heads import files
 from spherehead.pipeline.annotators.heads.finder import FoundHead, HeadFinder, peaks, without_twins
-from spherehead.pipeline.annotators.heads.parsing import BEARD_PRIOR, beard_prior, parse_crop
+from spherehead.pipeline.annotators.heads.parser import CropMaps, HeadParser
+from spherehead.pipeline.annotators.heads.parsing import FACE, parse_crop
 from spherehead.pipeline.annotators.heads.reader import (
+    SWAP,
     HeadReader,
     Reading,
     Square,
@@ -62,9 +66,9 @@ def test_of_twin_boxes_the_better_stays() -> None:
 
 
 def test_files_are_what_their_cards_name() -> None:
-    total = sum(files.path_of(name).stat().st_size for name in ("head", "finder"))
+    total = sum(files.path_of(name).stat().st_size for name in files.NAMES)
     assert total < 16e6
-    for name in ("head", "finder"):
+    for name in files.NAMES:
         card = files.card(name)
         assert card["licence"] == "Apache-2.0" and card["pictures"] > 0
 
@@ -129,11 +133,16 @@ def test_stages_read_a_crop_once_and_label_it_as_if_each_had_read_it(
     astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     squares: list[Square] = []
-    read = HeadReader.read
+    crops: list[np.ndarray] = []
+    read, parse = HeadReader.read, HeadParser.read
 
     def counted(self: HeadReader, image: np.ndarray, square: Square) -> Reading:
         squares.append(square)
         return read(self, image, square)
+
+    def counted_crop(self: HeadParser, image: np.ndarray) -> CropMaps:
+        crops.append(image)
+        return parse(self, image)
 
     reader = HeadReader()
     head = Head((150.0, 20.0, 150.0, 190.0), 0.9, "head", 0.0, pose=reader.settle(astronaut, (150.0, 20.0, 150.0, 190.0)).pose)
@@ -141,35 +150,49 @@ def test_stages_read_a_crop_once_and_label_it_as_if_each_had_read_it(
     settings = (Align(max_upscale=16.0, max_padding=0.9), Matte(), EstimateCamera(max_roll_degrees=90), Parse())
     stages = [stage.open() for stage in settings]
     monkeypatch.setattr(HeadReader, "read", counted)
+    monkeypatch.setattr(HeadParser, "read", counted_crop)
     together = through(stages, sample, forget=False)
-    assert len(squares) == 1
+    assert len(squares) == len(crops) == 1
     apart = through(stages, sample, forget=True)
-    assert len(squares) == 4
+    assert len(squares) == 2 and len(crops) == 3
     assert np.array_equal(together.mask, apart.mask) and np.array_equal(together.parsing, apart.parsing)
     assert np.array_equal(together.camera.label(), apart.camera.label()) and together.scores == apart.scores
 
 
 def test_a_crop_on_another_background_is_read_anew(astronaut: np.ndarray) -> None:
-    reader = HeadReader()
     crop = np.ascontiguousarray(astronaut[:256, 100:356])
-    first, sample = reader.read_crop(Sample("a" * 16, Photo.of_pixels(astronaut), image=crop))
-    again, sample = reader.read_crop(sample)
-    assert again is first
     white = np.full_like(crop, 255)
-    other, _ = reader.read_crop(sample.with_(image=white))
-    assert np.array_equal(other.classes, reader.read(white, whole(white)).classes) and other is not first
+    for network, alone in ((HeadReader(), HeadReader().read(white, whole(white))), (HeadParser(), HeadParser().read(white))):
+        first, sample = network.read_crop(Sample("a" * 16, Photo.of_pixels(astronaut), image=crop))
+        again, sample = network.read_crop(sample)
+        assert again is first
+        other, _ = network.read_crop(sample.with_(image=white))
+        assert np.array_equal(other.classes, alone.classes) and other is not first
 
 
-@pytest.mark.parametrize(("logit", "kind"), [(1.0, 1), (3.0, 17)])
-def test_unsure_hair_under_the_mouth_of_a_face_is_skin_and_sure_hair_is_a_beard(logit: float, kind: int) -> None:
-    classes = np.full((19, 64, 64), -9.0, dtype=np.float32)
-    classes[1], classes[17] = 0.5, logit  # hair is the likeliest everywhere
+def test_a_mirrored_crop_has_the_mirrored_maps(astronaut: np.ndarray) -> None:
+    parser = HeadParser()
+    crop = np.ascontiguousarray(astronaut[:256, 100:356])
+    here, there = parser.read(crop), parser.read(np.ascontiguousarray(crop[:, ::-1]))
+    assert here.classes.shape == (19, 128, 128) and here.alpha.shape == (128, 128)
+    assert np.abs(there.classes[SWAP][..., ::-1] - here.classes).max() < 1e-3
+    assert np.abs(there.alpha[:, ::-1] - here.alpha).max() < 1e-4
+
+
+def test_a_crop_of_another_size_has_nearly_the_same_maps(astronaut: np.ndarray) -> None:
+    parser = HeadParser()
+    crop = np.ascontiguousarray(astronaut[:256, 100:356])
+    small, large = parser.read(crop), parser.read(np.asarray(cv2.resize(crop, (512, 512), interpolation=cv2.INTER_LINEAR)))
+    assert float(np.mean(small.classes.argmax(axis=0) == large.classes.argmax(axis=0))) > 0.97
+    assert float(np.abs(small.alpha - large.alpha).mean()) < 0.02
+
+
+def test_glasses_that_the_parser_sees_lie_over_the_meshes_eyes() -> None:
+    classes = np.full((19, 128, 128), -9.0, dtype=np.float32)
+    classes[INDEX["skin"]] = 0.0
+    classes[INDEX["glasses"], 40:60, 20:108] = 3.0
     image, mask = np.full((256, 256, 3), 128, dtype=np.uint8), np.full((256, 256), 255, dtype=np.uint8)
-    corners = np.random.default_rng(0).uniform(70.0, 180.0, (478, 2))
-    corners[[61, 291]] = (100.0, 150.0), (156.0, 150.0)
-    mesh = np.column_stack([corners, np.zeros(478)]).astype(np.float32)
-    prior = beard_prior(mesh, 256)
-    assert (prior[:150] == 1.0).all() and (prior[151:, 75:175] == BEARD_PRIOR).all() and (prior[:, :60] == 1.0).all()
-    reading = HeadReader().read(image, whole(image))
-    found = parse_crop(replace(reading, classes=classes), image, mask, mesh).classes
-    assert found[245, 125] == kind and found[20, 20] == 17
+    mesh = np.random.default_rng(0).uniform(60.0, 190.0, (478, 3)).astype(np.float32)
+    found = parse_crop(CropMaps(image, classes, np.ones((128, 128), dtype=np.float32)), image, mask, mesh).classes
+    assert (found[86:114, 46:210] == INDEX["glasses"]).all()
+    assert np.isin(found[130:], FACE).all() and len(np.unique(found[130:])) > 2

@@ -28,8 +28,8 @@ def test_a_soft_coverage_stays_as_soft_as_it_is() -> None:
     small = cv2.resize(alpha, (128, 128), interpolation=cv2.INTER_AREA)
     edge = (alpha > 0.05) & (alpha < 0.95)
     found = matting.sharpened(picture, small)
-    assert float(np.abs(found - alpha)[edge].mean()) < 0.03
-    assert float(np.abs(matting.refine(picture, small) - alpha)[edge].mean()) > 0.05
+    assert float(np.abs(found - alpha)[edge].mean()) < 0.07
+    assert float(np.abs(matting.refine(picture, small) - alpha)[edge].mean()) > 0.15
     assert found[alpha == 0.0].max() < 0.02 and found[alpha == 1.0].min() > 0.98
 
 
