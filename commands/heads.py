@@ -205,10 +205,11 @@ def model_presets(json_: Json = False) -> None:
         networks = (outline(config.model.generator), outline(config.model.discriminator))
         generator, discriminator = (sum(part.numel() for part in network.parameters()) for network in networks)
         volume = config.model.generator.volume.kind
-        rows.append({"name": name, "resolution": config.resolution, "volume": volume, "generator": generator,
+        rows.append({"name": name, "resolution": config.resolution, "volume": volume,
+                     "renderer": config.model.generator.renderer.kind, "generator": generator,
                      "discriminator": discriminator, "batch": config.batch, "images": config.images})  # fmt: skip
     if json_:
         print(record_text({"presets": rows}))
         return
-    head = ("preset", "pixels", "volume", "generator", "discriminator", "batch", "pictures of its recipe")
+    head = ("preset", "pixels", "volume", "renderer", "generator", "discriminator", "batch", "pictures of its recipe")
     print(table(head, [tuple(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row.values()) for row in rows]))

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from spherehead.model.losses import RendererPenalty
+from spherehead.model.losses import DepthAgreement, RendererPenalty
 from spherehead.model.losses.step import Step
 from spherehead.model.nets.persons import PersonTable
+from spherehead.model.portrait import Portrait
 from spherehead.model.presets import ModelSettings, with_renderer
 from spherehead.model.train.recipes import configured
 from spherehead.model.train.state import make_optimiser
@@ -45,6 +46,17 @@ def test_rebuilt_views_are_penalised_where_an_update_makes_them(
     assert len(step.views.made.penalties["levels"]) == 4 and "fake" not in vars(step)
     assert set(step.views.made.detach().chosen(torch.tensor([1, 2])).penalties) == {"levels"}
     assert len(step.views.made.chosen(torch.tensor([1, 2])).penalties["levels"]) == 2
+
+
+def test_exact_depth_moves_the_surfaces(
+    make_step: Callable[..., Step], smallest: ModelSettings, data: Callable[..., Portrait]
+) -> None:
+    people = {"persons": PersonTable(torch.arange(6), 8), "person": torch.arange(6), "rebuilds": True}
+    real = dataclasses.replace(data(), depth=torch.full((6, 1, 8, 8), 2.6))
+    step = penalised(make_step, smallest, 0.0, real=real, **people)
+    DepthAgreement()(step).backward()
+    slope = step.generator.renderer.predictor.layers[-1].bias.grad  # type: ignore[union-attr, operator]
+    assert bool(slope.isfinite().all()) and float(slope) != 0  # type: ignore[operator, union-attr, arg-type]
 
 
 def test_a_penalty_that_the_renderer_does_not_give_is_refused(make_step: Callable[..., Step]) -> None:
