@@ -1,6 +1,6 @@
 """Errors on a device: against the published numbers, of precisions and layouts against fp32, and NCCL with one process.
 
-`python tests/gpu/checks.py reference|precision|nccl cuda` prints one line of JSON; `run.py` calls it with a limit of time.
+`python tests/gpu/checks.py reference|precision|surface|nccl cuda` prints JSON; `run.py` calls it with a limit of time.
 """
 
 from __future__ import annotations
@@ -99,6 +99,33 @@ def precision(device: torch.device) -> dict[str, Any]:
     return {"preset": name, "errors": found}
 
 
+def surface(device: torch.device) -> dict[str, Any]:
+    """Draw an egg's mesh with gradients here and on the CPU: the same faces, pictures and slopes within roundings."""
+    from spherehead.datasets.camera import Camera
+    from spherehead.model.volume_rendering.surfaces.antialias import outlines
+    from spherehead.model.volume_rendering.surfaces.marching import marching_tetrahedra
+    from spherehead.model.volume_rendering.surfaces.rasterise import project, rasterise
+    from spherehead.model.volume_rendering.surfaces.tetrahedra import body_centred_grid
+
+    found: dict[str, list[torch.Tensor]] = {}
+    for place in (torch.device("cpu"), device):
+        grid = body_centred_grid(36, str(place))
+        distances = (0.3 - (grid.vertices / grid.vertices.new_tensor([0.8, 1.1, 0.9])).norm(dim=1)).requires_grad_()
+        mesh, label = marching_tetrahedra(grid, distances), torch.as_tensor(Camera.look_at(0.4, 0.1).label())[None].to(place)
+        screen = project(mesh, label, 128)
+        fragments = rasterise(screen, 1)
+        places = fragments.blend(mesh.vertices, mesh.faces)
+        picture = places.new_zeros(128 * 128, 3).index_copy(0, fragments.pixel, places + 1.0)
+        picture = outlines(mesh, screen, fragments, label).apply(picture)
+        (slope,) = torch.autograd.grad(picture.square().sum(), distances)
+        found[str(place)] = [fragments.face.double(), picture.detach(), slope]
+    (faces, picture, slope), *rest = found.values()
+    other = rest[0] if rest else [faces, picture, slope]
+    same = bool(torch.equal(faces, other[0].cpu()))
+    errors = {"picture": error(other[1], picture), "slope": error(other[2], slope)}
+    return {"faces": same, "errors": errors, "met": same and max(errors.values()) < 1e-4}
+
+
 def nccl(device: torch.device) -> dict[str, Any]:
     """Exchange numbers in a group of one process over NCCL (gloo on a CPU): every collective of training gives what it got."""
     from spherehead.model.train.distributed import World
@@ -123,7 +150,7 @@ def nccl(device: torch.device) -> dict[str, Any]:
 def main() -> None:
     """Run one part."""
     part, device = sys.argv[1], torch.device(sys.argv[2])
-    print(json.dumps({"reference": reference, "precision": precision, "nccl": nccl}[part](device)))
+    print(json.dumps({"reference": reference, "precision": precision, "surface": surface, "nccl": nccl}[part](device)))
 
 
 if __name__ == "__main__":

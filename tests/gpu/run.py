@@ -212,7 +212,7 @@ def main() -> int:
     session.work.mkdir(exist_ok=True)
     (out / "log.txt").write_text("")
     environment(session)
-    for part, share in (("reference", 0.15), ("precision", 0.12), ("nccl", 0.1)):
+    for part, share in (("reference", 0.15), ("precision", 0.12), ("surface", 0.1), ("nccl", 0.1)):
         checks(session, part, share * arguments.seconds)
     sets = data_sets(session, arguments.data)
     speeds(session, sets, (0.07 if session.device == "cuda" else 0.2) * arguments.seconds)
