@@ -107,9 +107,7 @@ def prepare(place: Place, update: bool = False) -> list[str]:
         _check_empty(place, names, update)
         return []
     changed = [
-        name
-        for name in (*BROUGHT, store.HEADER)
-        if name in record and ((found := there.find(name)) is None or found.tag != record[name][2])
+        name for name in (*BROUGHT, store.HEADER) if name in record and not _is_ours(place, there, name, record[name][2])
     ]
     if changed and not update:
         raise ConfigError(
@@ -125,6 +123,15 @@ def prepare(place: Place, update: bool = False) -> list[str]:
         f"{place.name} was built from another folder than {place.folder}: its settings and tombstones are taken over, its "
         "photographs are worked on again here, and shards that come out the same are not uploaded"
     ]
+
+
+def _is_ours(place: Place, there: ObjectStore, name: str, tag: str) -> bool:
+    """Return whether an object was written from here: as noted, or with the folder's bytes after a stop before the note."""
+    found = there.find(name)
+    if found is not None and found.tag == tag:
+        return True
+    here = place.folder / name
+    return found is not None and here.is_file() and there.read(name) == here.read_bytes()
 
 
 def _check_empty(place: Place, names: set[str], update: bool) -> None:

@@ -6,6 +6,7 @@ Each object appears whole under its own key. Objects that no record of this data
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from .place import Place, read_record, write_record
 
 UPLOADS = 8
 """Objects that are uploaded at the same time."""
+_SHARD = re.compile(r"[^/]+-\d{6,}\.tar")
 OUTSIDE = frozenset({REQUEST, RUN, LOG})
 """Files that say how a set was built; a change of theirs leaves the set itself as it is."""
 
@@ -121,7 +123,7 @@ def publish(place: Place) -> Published:
             "written; move it away and rerun the same command"
         )
     changed = {key: sha256 for key, sha256 in files.items() if not work.is_there(key, sha256, listed)}
-    gone = sorted(key for key in own & set(found) if key not in files and key != LOG)
+    gone = sorted(key for key in found if key not in files and (key in work.record or (key in own and _SHARD.fullmatch(key))))
     work.done.kept = len(files) - len(changed)
     if REQUEST in changed:  # it names the shards that are about to be written
         work.put(REQUEST, changed.pop(REQUEST))
@@ -147,12 +149,12 @@ def _own_keys(work: _Publishing) -> tuple[set[str], dict[str, str]]:
         own |= {key for key in work.found if key in OWN_FILES or (key.partition("/")[0] in OWN_FOLDERS and "/" in key)}
     with contextlib.suppress(ValueError, KeyError, TypeError):
         if REQUEST in work.found:
-            own |= set(map(str, parse_json(work.there.read(REQUEST)).get("shards", [])))
+            own |= {name for name in map(str, parse_json(work.there.read(REQUEST)).get("shards", [])) if _SHARD.fullmatch(name)}
     with contextlib.suppress(store.ManifestError, ValueError):
         if store.HEADER in work.found:
             header = store.parse_header(parse_json(work.there.read(store.HEADER)), work.there.shown(store.HEADER))
             listed = {entry.name: entry.sha256 for entry in header.shards} if header.is_genuine else {}
-            own |= set(listed)
+            own |= {name for name in listed if _SHARD.fullmatch(name)}
     return own, listed
 
 
