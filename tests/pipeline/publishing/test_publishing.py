@@ -132,8 +132,8 @@ def test_objects_of_others_are_neither_replaced_nor_removed(
     assert build(str(pictures), out, "--update") == 2 and "train-000000.tar" in capsys.readouterr().err
     assert set(stored(faults)) == {"readme.txt", "train-000000.tar"}
     fsspec.filesystem("s3", use_listings_cache=False).rm_file(f"{faults.bucket}/heads/train-000000.tar")
-    s3_put("heads/report/mine.png", b"mine", faults.bucket)
     assert build(str(pictures), out, "--update") == 0
+    s3_put("heads/report/mine.png", b"mine", faults.bucket)
     assert build(str(pictures), out, "--update", "--set", "shard_size=2") == 0
     assert {"heads/readme.txt", "heads/report/mine.png"} < set(s3_keys(faults.bucket))
     s3_put("other/manifest.parquet", b"mine", faults.bucket)
