@@ -42,6 +42,7 @@ def command_lines(page: Path) -> list[str]:
     fenced = [text for language, _, text in blocks(page) if language == "bash"]
     indented = re.findall(r"^    (spherehead .*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     lines = [line for text in fenced for line in text.replace("\\\n", " ").splitlines()] + indented
+    lines = [re.sub(r"\$\w+", "1", line) for line in lines]  # a scheduler's variables are numbers here
     return [line.split("  #")[0].strip() for line in lines if line.strip().startswith("spherehead ")]
 
 
