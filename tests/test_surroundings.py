@@ -60,7 +60,14 @@ def test_a_build_ends_whole_whatever_becomes_of_its_streams(pictures: Path, tmp_
     assert not any(b"samples in" in path.read_bytes() for path in files)  # no file got the number of a closed stream
 
 
-@pytest.mark.parametrize(("streams", "told"), [(">/dev/full", "No space left on device (ENOSPC)"), ("| true", ""), (">&-", "")])
+@pytest.mark.parametrize(
+    ("streams", "told"),
+    [
+        (">/dev/full", "No space left on device (ENOSPC)"),
+        pytest.param("| true", "", marks=pytest.mark.slow),
+        pytest.param(">&-", "", marks=pytest.mark.slow),
+    ],
+)
 def test_commands_whose_output_nobody_takes_end_without_a_traceback(streams: str, told: str) -> None:
     done = shell(f"env -u PYTHONUNBUFFERED {PROGRAM} presets show frames {streams}")
     lines = done.stderr.splitlines()

@@ -47,7 +47,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ROWS, min_size=1, max_size=3))
 def test_rows_parsed_by_arrow_are_those_of_plain_python(pages: list[list[dict[str, object]]]) -> None:
     reader = RowReader()
@@ -80,6 +80,7 @@ def row(name: int, told: str = "") -> tuple[object, ...]:
     return (0, b"", b"%d" % name, b"" if name < 4 or name >= 10 else b"mark", 1, "", "", "", *reason)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(PLACES, PLACES, st.integers(0, 12), st.sampled_from([1, 3, GAP]))
 def test_a_changed_list_is_made_by_its_changes_alone(before: list[int], after: list[int], odd: int, gap: int) -> None:
     known = [
