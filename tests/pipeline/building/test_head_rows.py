@@ -66,6 +66,12 @@ def test_rows_parsed_by_arrow_are_those_of_plain_python(pages: list[list[dict[st
         assert page.with_columns({"split": "train"}, {"width": {0: 7}}, schema).column("width").to_pylist()[0] == 7
 
 
+def test_labels_are_rounded_by_way_of_doubles_as_python_does() -> None:
+    """1 + 2**-24 is half way between two float32; its shortest text lies a little above it."""
+    (label,) = RowReader().table(['{"camera":[1.0000000596046448]}'])["camera"].to_pylist()
+    assert label == to_table([{"camera": [1.0 + 2.0**-24]}], schema_for((), ())).column("camera").to_pylist()[0] == [1.0]
+
+
 def test_a_field_that_is_no_column_is_named() -> None:
     with pytest.raises(KeyError, match="unknown manifest columns \\['colour'\\]"):
         RowReader().table(['{"id":"0","colour":1}'])
