@@ -89,11 +89,11 @@ class Killer(Silent):
 
 
 @pytest.mark.slow
-def test_a_cluster_that_loses_an_actor_gives_the_bytes_of_the_local_engine(pictures: Path, tmp_path: Path) -> None:
-    killer = Killer("ray::SphereheadWorker")
+def test_a_cluster_that_loses_actor_and_raylet_gives_the_bytes_of_the_local_engine(pictures: Path, tmp_path: Path) -> None:
+    killer = Killer("ray::SphereheadWorker", "raylet/raylet")
     run(pictures, tmp_path / "local", recipe(Odd(deed="crash")), engine="local")
     summary = run(pictures, tmp_path / "ray", recipe(Odd(deed="crash")), killer, engine="ray", ray_address="local")
-    assert killer.killed == ["ray::SphereheadWorker"]
+    assert killer.killed == ["ray::SphereheadWorker", "raylet/raylet"]
     assert (summary.counts["kept"], summary.counts["failed"]) == (12, 1)
     assert digests(tmp_path / "ray") == digests(tmp_path / "local")
     until = time.monotonic() + 20
