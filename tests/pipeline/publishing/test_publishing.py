@@ -122,6 +122,7 @@ def _an_id(folder: Path) -> str:
     return str(read(folder).kept["id"][0])
 
 
+@pytest.mark.slow
 def test_objects_of_others_are_neither_replaced_nor_removed(
     faults: Faults, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +167,7 @@ def test_a_set_is_whole_or_absent_whichever_upload_fails(
     assert build(str(pictures), out, "--update") == 0 and stored(faults) == whole == md5s(local)
 
 
+@pytest.mark.slow
 def test_a_store_that_dies_during_a_build_ends_it_in_time_and_the_same_command_resumes(
     faults: Faults, pictures: Path, local: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
