@@ -103,12 +103,6 @@ def test_a_cluster_that_loses_actor_and_raylet_gives_the_bytes_of_the_local_engi
     assert run(pictures, tmp_path / "ray", recipe(Odd(deed="crash")), engine="ray").worked == 0
 
 
-@pytest.mark.slow
-def test_an_address_without_a_cluster_is_an_error_with_its_name(pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"cannot connect to Ray at '127\.0\.0\.1:9'"):
-        run(pictures, tmp_path / "out", recipe(), engine="ray", ray_address="127.0.0.1:9")
-
-
 def test_without_ray_the_message_says_what_to_install(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
