@@ -42,10 +42,10 @@ class PersonSummary:
 
     psnr: float
     """dB inside the matte, at the model's resolution."""
-    mask_iou: float
-    """IoU of rendered and exact mask, both cut at a half."""
-    depth_cm: float
-    """Mean absolute error of the distance along the ray where both have a head, in centimetres; NaN without depth maps."""
+    mask_iou: float | None
+    """IoU of rendered and exact mask, both cut at a half; None where the model renders no mask."""
+    depth_cm: float | None
+    """Mean absolute error of the distance along the ray where both have a head, in centimetres; None without depth maps."""
     count: int
     """Views."""
 
@@ -80,9 +80,13 @@ def rebuilt_persons(
                 found.append(_compare(generator, table, rows[sample.id], sample, rendering))
     if not found:
         return None
-    psnr, iou, depth = np.array(found).T
-    known = depth[np.isfinite(depth)]
-    return PersonSummary(float(psnr.mean()), float(iou.mean()), float(known.mean()) if len(known) else math.nan, len(found))
+    psnr, iou, depth = zip(*found, strict=True)
+    return PersonSummary(float(np.mean(psnr)), _known_mean(iou), _known_mean(depth), len(found))
+
+
+def _known_mean(values: Sequence[float]) -> float | None:
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else None
 
 
 def _rows_of(place: Path, table: PersonTable) -> dict[str, int]:

@@ -301,8 +301,8 @@ def _cells(row: RunScores) -> Iterator[str]:
     yield "-" if reading is None or math.isnan(reading.class_iou) else f"{reading.class_iou:.2f}"
     persons = row.persons
     yield "-" if persons is None else f"{persons.psnr:.1f} dB"
-    yield "-" if persons is None or math.isnan(persons.mask_iou) else f"{persons.mask_iou:.3f}"
-    yield "-" if persons is None or math.isnan(persons.depth_cm) else f"{persons.depth_cm:.1f} cm"
+    yield "-" if persons is None or persons.mask_iou is None else f"{persons.mask_iou:.3f}"
+    yield "-" if persons is None or persons.depth_cm is None else f"{persons.depth_cm:.1f} cm"
     yield "-" if row.seconds is None else f"{row.seconds:.3f}"
     yield "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:,.0f} MiB"
 

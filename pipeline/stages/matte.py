@@ -45,14 +45,14 @@ class Matte(Stage):
     """Estimate the matte of the head and shoulders, keep this head only, and lay it on a background."""
 
     name = "matte"
-    version = 5
+    version = 6
     needs = ("image",)
     gives = ("mask", "image")
     remade = ("image",)
 
     segmenter: Literal["auto", "own", "selfie", "rembg", "onnx"] = "auto"
-    """Our own network, MediaPipe's selfie network, a session of rembg, or an ONNX file; auto = rembg if the weights of `model`
-    are here, else own."""
+    """Our own network, with MediaPipe's selfie network as a second opinion on background where a face mesh fits (own), the
+    selfie network alone, a session of rembg, or an ONNX file; auto = rembg if the weights of `model` are here, else own."""
     model: str = "isnet-general-use"
     """Session of rembg, always by name; u2net_custom, dis_custom and ben_custom run the file in `weights`."""
     weights: str = ""
@@ -107,7 +107,8 @@ class Matte(Stage):
         elif own.segmenter == "onnx":
             found = Backend("onnx", onnx_session.version(), (onnx_session.weights(user_path(own.weights)),))
         elif own.segmenter == "own":
-            found = Backend("own", onnx_session.version(), head_weights("parser"))
+            second = mediapipe_models.weights(*mediapipe_models.SelfieSegmenter.FILES)
+            found = Backend("own", onnx_session.version(), (*head_weights("parser"), *second))
         else:
             files = mediapipe_models.weights(*mediapipe_models.SelfieSegmenter.FILES)
             found = Backend(SELFIE, mediapipe_models.version(), files)
@@ -147,7 +148,8 @@ class OpenMatte(OpenStage):
         self.stage = stage
         self.source = stage.backend().name
         self._parser = HeadParser(device) if stage.segmenter == "own" else None
-        self._selfie: mediapipe_models.SelfieSegmenter | None = None
+        selfie = stage.segmenter in ("own", "selfie")
+        self._selfie = mediapipe_models.SelfieSegmenter() if selfie else None
         self._segment = self._load(device)
 
     def _load(self, device: str) -> Segment:
@@ -160,7 +162,7 @@ class OpenMatte(OpenStage):
         if stage.segmenter == "onnx":
             model = onnx_session.OnnxModel(user_path(stage.weights), device)
             return lambda image: _run_onnx(model, image, stage)
-        self._selfie = mediapipe_models.SelfieSegmenter()
+        assert self._selfie is not None
         return self._selfie.segment
 
     def close(self) -> None:
@@ -204,6 +206,8 @@ class OpenMatte(OpenStage):
         matte = matting.keep_head(chance, outline * (chance.shape[0] / image.shape[0]))
         if own:  # which knows whose head it is: only what it doubts goes with distance from the head
             matte = np.maximum(matte, chance * matting.smoothstep(chance, *_DOUBT))
+            if self._selfie is not None and sample.mesh is not None:
+                matte = matting.without_background(matte, chance, self._person(image, matte.shape[0]))
         if source != "alpha":
             matte = self._refined(image, matte, own)
         mask = matting.quantise(matte)
@@ -213,7 +217,7 @@ class OpenMatte(OpenStage):
 
     def _chance(self, sample: Sample, image: Pixels) -> Array:
         """Return the (s, s) float32 map of the segmenter, at its own resolution."""
-        if self._selfie is None:
+        if self._selfie is None or self._parser is not None:
             return self._segment(image)
         side = min(image.shape[0], _SEGMENTER_SIDE)
         reduced: Pixels = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
@@ -224,6 +228,13 @@ class OpenMatte(OpenStage):
             return matting.veto(chance, self._wide_chance(sample, side, self.stage.context))
         wider = [self._wide_chance(sample, side, factor * self.stage.context) for factor in _FACELESS_VIEWS]
         return np.asarray(np.maximum.reduce([chance, *wider]))
+
+    def _person(self, image: Pixels, side: int) -> Array:
+        """Return the (side, side) float32 map of the selfie network."""
+        assert self._selfie is not None
+        reduced = cv2.resize(image, (_SEGMENTER_SIDE, _SEGMENTER_SIDE), interpolation=cv2.INTER_AREA)
+        chance = self._selfie.segment(np.asarray(reduced, dtype=np.uint8))
+        return np.asarray(cv2.resize(chance, (side, side), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
     def _wide_chance(self, sample: Sample, side: int, wider: float) -> Array:
         """Return the map of a view `wider` times as wide as the crop, brought back to the crop at `side` pixels."""

@@ -10,26 +10,32 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from spherehead.datasets.arrays import Pixels
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
+from spherehead.datasets.streaming.index import subject_number
 from spherehead.model.evaluation.faces import FaceCount
 from spherehead.model.evaluation.features import RandomConv
+from spherehead.model.evaluation.known_persons import TABLE
 from spherehead.model.evaluation.reading import HeadReading
 from spherehead.model.export.evaluate import HEAD, JudgeSettings, comparable, evaluate, table_rows
 from spherehead.model.generator import Generator
+from spherehead.model.nets.persons import PersonTable
 from spherehead.model.presets import preset
 from spherehead.model.store import FORMAT, GENERATOR, ModelConfig, write_config, write_part
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model with random weights."""
+    """A tiny model with random weights, which knows a person."""
     folder = tmp_path_factory.mktemp("evaluate") / "model"
     torch.manual_seed(0)
     generator = Generator(preset("tiny-64").generator)
     entry = write_part(folder, GENERATOR, generator.state_dict())
     write_config(folder, ModelConfig(FORMAT, generator.settings, parts={GENERATOR: entry}))
+    table = PersonTable(torch.tensor([subject_number("person 1"), subject_number("nobody")]), generator.settings.w_dim)
+    save_file({name: value.contiguous() for name, value in table.state_dict().items()}, folder / TABLE)
     return folder
 
 
@@ -38,7 +44,7 @@ def people(finished_sets: ModuleType, tmp_path_factory: pytest.TempPathFactory) 
     """72 views of ball heads."""
     yaws = [-170.0 + 5 * index for index in range(72)]
     views = tuple(finished_sets.View(yaw, split="train") for yaw in yaws)
-    folder: Path = finished_sets.build(tmp_path_factory.mktemp("evaluate") / "people", views=views, lost=(), size=32)
+    folder: Path = finished_sets.build(tmp_path_factory.mktemp("evaluate") / "people", views=views, lost=(), size=64, people=3)
     return folder
 
 
@@ -69,6 +75,7 @@ def test_the_same_call_gives_the_same_numbers(model: Path, people: Path, tmp_pat
     assert run.reading.degrees == pytest.approx(145.0, abs=0.01)  # the middle of 0, 20, 20, 145, 145, 160, 160, 180
     assert data.reading is not None and not math.isnan(data.reading.class_iou)
     assert run.seconds is not None and run.seconds > 0 and run.mirror is not None
+    assert run.persons is not None and run.persons.count > 0 and run.persons.depth_cm is None and data.persons is None
     assert all(len(row) == len(HEAD) for row in table_rows(first))
     written = json.loads((tmp_path / "a" / "evaluate.json").read_text())
     assert written["features"] == "random-conv-v1" and len(written["rows"]) == 2

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from spherehead.datasets import warp
 from spherehead.datasets.sample import Crop, Drop, Photo, PhotoInfo, Sample, SourceImage
+from spherehead.pipeline.annotators.mattes import matting
 from spherehead.pipeline.backends import rembg_models
 from spherehead.pipeline.stages.matte import Matte, head_outline
 
@@ -192,6 +193,19 @@ def test_file_of_the_users_own_makes_the_matte(
     assert stage.backend().weights[0][0] == "dark.onnx"
     truth = (picture[:, :, 0] < 100).astype(bool)
     assert iou(run(stage.open(), sample).mask > 127, truth) > 0.97
+
+
+def test_sure_background_goes_and_hair_at_the_outline_stays() -> None:
+    """What the second network does not see goes where the first doubts, and stays within six cells of a sure outline."""
+    person = np.zeros((64, 64), dtype=np.float32)
+    person[20:, 20:44] = 1.0
+    coverage = np.where(person > 0, 1.0, 0.0).astype(np.float32)
+    coverage[14:20, 20:44] = 1.0  # hair that the second network cuts off
+    coverage[30:40, 2:12] = 0.75  # a patch of background
+    kept = matting.without_background(coverage, coverage, person)
+    assert np.array_equal(kept[14:, 20:44], coverage[14:, 20:44]) and kept[30:40, 2:12].max() == 0
+    doubted = np.where((coverage == 1.0) & (person == 0), np.float32(0.6), coverage)
+    assert matting.without_background(doubted, doubted, person)[14:17, 20:44].max() == 0
 
 
 def test_place_of_the_weights_is_no_part_of_the_settings(tmp_path: Path) -> None:
