@@ -93,7 +93,7 @@ def commands() -> list[tuple[str, typer.models.CommandInfo]]:
 
 def test_help_names_every_command() -> None:
     expected = {
-        "build-dataset", "plan", "retry", "forget", "report", "doctor", "presets show", "shards ls", "shards show",
+        "build-dataset", "plan", "merge", "retry", "forget", "report", "doctor", "presets show", "shards ls", "shards show",
         "shards sheet", "shards verify", "manifest show", "manifest summary", "manifest diff", "manifest verify",
         "models list", "models fetch", "models verify", "convert", "generate", "evaluate", "model show", "model presets",
         "model pack", "train", "render-photographs", "invert", "train-encoder", "view", "mesh", "export",

@@ -38,7 +38,8 @@ class Decoder(nn.Module):
         self.settings = settings
         if not settings.hidden:
             if num_in != 1 + settings.features:
-                raise ValueError(f"a decoder without layers needs {1 + settings.features} features of the volume, got {num_in}")
+                wanted = f"{1 + settings.features} features of the volume"
+                raise ValueError(f"a decoder with hidden = 0, without layers, needs {wanted}, got {num_in}")
             return
         self.hidden = Dense(num_in, settings.hidden)
         self.out = Dense(settings.hidden, 1 + settings.features)

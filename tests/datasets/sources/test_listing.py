@@ -28,7 +28,7 @@ def rows():
         {"path": "missing.jpg", "license": "", "identity": "", "source_url": "", "camera": "", "mask": ""},
         {"path": "", "license": "", "identity": "", "source_url": "", "camera": "", "mask": ""},
         {"path": "a", "license": "", "identity": "", "source_url": "", "camera": "", "mask": ""},
-        {"path": "https://x.org/2.jpg", "license": "", "identity": "", "source_url": "", "camera": "", "mask": ""},
+        {"path": "ftp://x.org/2.jpg", "license": "", "identity": "", "source_url": "", "camera": "", "mask": ""},
         {"path": "b.jpg", "license": "second time", "identity": "", "source_url": "", "camera": "", "mask": "gone.png"},
     ]  # fmt: skip
 
