@@ -30,6 +30,10 @@ GROUPS = {
 """What is built together: formats that ask for about as much. Of names in a group of one, all that begin so."""
 
 
+KEPT = 32 << 20
+"""Bytes that the allocator may keep of the other pictures of a group: alone, each takes at most 0.9 of its limit."""
+
+
 @pytest.fixture(scope="module")
 def large(bad_inputs: ModuleType) -> ModuleType:
     import large_pictures
@@ -54,6 +58,7 @@ class Watch(threading.Thread):
             now = 0
             for child in psutil.Process().children():
                 try:
+                    is_worker = b"spawn_main" in Path(f"/proc/{child.pid}/cmdline").read_bytes()
                     text = Path(f"/proc/{child.pid}/status").read_text()
                     sizes = {
                         line.split(":")[0]: int(line.split()[1]) << 10
@@ -62,7 +67,7 @@ class Watch(threading.Thread):
                     }
                 except (OSError, psutil.Error):
                     continue
-                if sizes and "spherehead" in text.splitlines()[0]:
+                if sizes and is_worker:
                     now += sizes["VmRSS"]
                     self.highest[child.pid] = max(sizes["VmHWM"], self.highest.get(child.pid, 0))
             self.peak_of_all = max(self.peak_of_all, now)
@@ -77,7 +82,8 @@ def watched(folder: Path, out: Path, limit: int, workers: int, count: int) -> Wa
     finally:
         watch.done = True
         watch.join()
-    assert summary.counts["kept"] == summary.worked == count and summary.counts["failed"] == 0
+    assert summary.worked == count and summary.counts["failed"] == 0
+    assert summary.counts["kept"] + summary.reasons.get("pixel_duplicate", 0) == count  # kinds that decode to equal pixels
     return watch
 
 
@@ -112,7 +118,7 @@ def test_builds_of_every_format_and_depth_stay_within_the_limit(
     names = members(large, group)
     limit = write(large, tmp_path / "pictures", names, 1800, 2400)
     watch = watched(tmp_path / "pictures", tmp_path / "out", limit, 1, len(names))
-    assert max(watch.highest.values()) - bare <= 1.25 * limit, (limit >> 20, bare >> 20)
+    assert max(watch.highest.values()) - bare <= 1.25 * limit + KEPT, (limit >> 20, bare >> 20)
 
 
 @pytest.mark.slow
@@ -122,4 +128,4 @@ def test_workers_together_stay_within_the_limit(large: ModuleType, tmp_path: Pat
     limit = write(large, tmp_path / "pictures", names, 1800, 2400)
     watch = watched(tmp_path / "pictures", tmp_path / "out", limit, 3, len(names))
     assert len(watch.highest) >= 2
-    assert watch.peak_of_all - len(watch.highest) * bare <= 1.25 * limit, (limit >> 20, bare >> 20)
+    assert watch.peak_of_all - len(watch.highest) * bare <= 1.25 * limit + KEPT, (limit >> 20, bare >> 20)
