@@ -184,7 +184,7 @@ def test_a_trained_encoder_knows_own_samples_better_than_the_mean_head(
     generator: Generator, space: StyleSpace, tmp_path: Path
 ) -> None:
     made = task(generator, space)
-    progress = train(made, TrainingSettings(images=640, batch=16, lr=1e-3, warmup=64, tensorboard=False), tmp_path)
+    progress = train(made, TrainingSettings(images=1600, batch=16, lr=2e-3, warmup=64, ema=0.95, tensorboard=False), tmp_path)
     pictures, truth = made.batch(list(range(10_000, 10_032)))
     with torch.no_grad():
         terms = made.losses(progress.average.eval(), pictures, truth)
