@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import json
 import math
+import os
 import reprlib
 import stat
 import types
@@ -180,6 +181,15 @@ def user_path(text: str) -> Path:
     except RuntimeError as error:
         words = f"cannot tell the home folder in {brief(text)} ({error}); set HOME, or write the whole path"
         raise ConfigError(words) from error
+
+
+def user_cache() -> Path:
+    """Return the user's cache folder: $XDG_CACHE_HOME, else ~/.cache.
+
+    Raises:
+        ConfigError: see `user_path`.
+    """
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
 
 
 def canonical_json(value: Any) -> str:

@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ...manifests.config import ConfigError
+from ...manifests.config import ConfigError, user_path
 from ..sample import Drop, Rights, SourceImage
 from ..sources.base import Refused, Source, SourceError
 from ..sources.folder import FolderSource
@@ -208,7 +208,7 @@ def scene_opener(kind: str) -> Callable[[str], Source]:
     """Return what opens a scene from its text, such as `nerfstudio:PATH`."""
 
     def open_scene(text: str) -> Source:
-        path = Path(text.removeprefix(kind)).expanduser()
+        path = user_path(text.removeprefix(kind))
         if not text.removeprefix(kind):
             raise SourceError(f"expected {kind}PATH, got {text!r}")
         path = path.parent if path.name == TRANSFORMS else path
@@ -223,7 +223,7 @@ def open_rig(text: str) -> Source:
     Raises:
         SourceError: it is no folder of folders.
     """
-    path = Path(text.removeprefix(RIG)).expanduser()
+    path = user_path(text.removeprefix(RIG))
     if not text.removeprefix(RIG) or not path.is_dir():
         raise SourceError(f"expected rig:DIR, a folder with a folder for each person, got {text!r}")
     return RigSource(path.resolve().name, path)

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ...manifests.config import user_path
 from ..arrays import Array, Pixels
 from ..sample import Drop, Rights, SourceImage
 from ..sources.base import Refused, Source, SourceError
@@ -181,4 +182,4 @@ def open_video(text: str) -> Source:
         values[name] = value
     if not values["frames"].isdecimal():
         raise SourceError(f"video: expected a number of frames, got {values['frames']!r}")
-    return VideoSource(Path(path).expanduser(), int(values["frames"]), values["identity"])
+    return VideoSource(user_path(path), int(values["frames"]), values["identity"])

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ... import __version__
-from ...manifests.config import unknown, user_path
+from ...manifests.config import unknown, user_cache, user_path
 from ...manifests.store import write_json
 from . import rembg_models
 from .weights_registry import REGISTRY, WeightFile
@@ -52,7 +52,7 @@ class Fetched:
 def folder() -> Path:
     """Return where fetched files go: $SPHEREHEAD_WEIGHTS, else the user's cache folder."""
     chosen = os.environ.get("SPHEREHEAD_WEIGHTS")
-    return user_path(chosen) if chosen else _cache_home() / "spherehead" / "weights"
+    return user_path(chosen) if chosen else user_cache() / "spherehead" / "weights"
 
 
 def entry(name: str) -> WeightFile:
@@ -77,7 +77,7 @@ def _back_end_places(item: WeightFile) -> list[Path]:
         return list(reversed(rembg_models.candidates(item.rembg_session)))
     if item.torch_hub:
         home = os.environ.get("TORCH_HOME")
-        root = user_path(home) if home else _cache_home() / "torch"
+        root = user_path(home) if home else user_cache() / "torch"
         return [root / "hub" / "checkpoints" / item.file_name]
     return []
 
@@ -288,11 +288,6 @@ def _receipts() -> dict[str, dict[str, str]]:
     except ValueError as error:
         raise WeightsError(f"{path} is no JSON ({error}); delete it, and trusted files must be trusted again") from error
     return plain
-
-
-def _cache_home() -> Path:
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    return user_path(chosen or "~/.cache")
 
 
 def _digests(path: Path) -> tuple[str, str]:

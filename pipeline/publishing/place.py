@@ -5,7 +5,6 @@ What a store holds of earlier builds is brought here before a build; writing to 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from ...datasets.shown import shown_place
 from ...datasets.stores.connection import is_store, scheme_of
 from ...datasets.stores.objects import ObjectStore, folder_name
 from ...manifests import store
-from ...manifests.config import ConfigError
+from ...manifests.config import ConfigError, user_cache
 from ...manifests.parsing import read_json
 from ..building.folder import OWN_FILES, OWN_FOLDERS, REQUEST, STATE, TOMBSTONES, read_request
 
@@ -47,7 +46,7 @@ def place_of(out: str, state: Path | None = None) -> Place:
         state: folder here for a data set that is kept in a store; one in the user's cache by default.
 
     Raises:
-        ConfigError: the URL cannot be written, or a folder is given for a folder.
+        ConfigError: the URL cannot be written, a folder is given for a folder, or the user has no home folder.
     """
     if not scheme_of(out):
         if state is not None:
@@ -55,9 +54,7 @@ def place_of(out: str, state: Path | None = None) -> Place:
         return Place(Path(out))
     if not is_store(out) or not out.partition("://")[2].strip("/"):
         raise ConfigError(f"expected --out to be a folder or a prefix such as s3://bucket/heads, got {shown_place(out)}")
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    cache = Path(chosen).expanduser() if chosen else Path.home() / ".cache"
-    return Place(state or cache / "spherehead" / "stores" / folder_name(out), out.rstrip("/"))
+    return Place(state or user_cache() / "spherehead" / "stores" / folder_name(out), out.rstrip("/"))
 
 
 def read_record(place: Place) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ....datasets.shown import shown_place
 from ....datasets.stores.connection import is_store, scheme_of
 from ....datasets.stores.objects import ObjectStore, StoredObject, folder_name
-from ....manifests.config import ConfigError
+from ....manifests.config import ConfigError, user_cache
 from ....manifests.parsing import parse_json
 from ....manifests.store import TEMPORARY, write_bytes
 from ...store import CONFIG
@@ -28,15 +28,13 @@ def run_folder(out: str) -> tuple[Path, str]:
     """Return where a run is written here, and its URL in an object store, empty for a run in a folder.
 
     Raises:
-        ConfigError: the URL cannot be written.
+        ConfigError: the URL cannot be written, or the user has no home folder.
     """
     if not scheme_of(out):
         return Path(out), ""
     if not is_store(out) or "/" not in out.partition("://")[2].strip("/"):
         raise ConfigError(f"expected --out to be a folder or a prefix such as s3://bucket/run, got {shown_place(out)}")
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    cache = Path(chosen).expanduser() if chosen else Path.home() / ".cache"
-    return cache / "spherehead" / "runs" / folder_name(out), out.rstrip("/")
+    return user_cache() / "spherehead" / "runs" / folder_name(out), out.rstrip("/")
 
 
 class RunStore:

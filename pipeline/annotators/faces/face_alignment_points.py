@@ -17,7 +17,7 @@ import numpy as np
 from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.classes import LANDMARK_MIRROR
 from ....datasets.warp import apply, similarity, warp
-from ....manifests.config import user_path
+from ....manifests.config import user_cache
 
 WEIGHTS = {"2d": "2DFAN4-11f355bf06.pth.tar", "3d": "3DFAN4-7835d9f11d.pth.tar"}
 """Weight file by kind; the hex digits in a name begin the file's sha256."""
@@ -33,8 +33,7 @@ def weights_folder(folder: str = "") -> Path:
     """Return the folder where weights are looked up: the given one, else $TORCH_HOME/hub/checkpoints as torch.hub has it."""
     if folder:
         return Path(folder)
-    cache = os.environ.get("XDG_CACHE_HOME") or str(user_path("~/.cache"))
-    return Path(os.environ.get("TORCH_HOME", str(Path(cache) / "torch"))) / "hub" / "checkpoints"
+    return Path(os.environ.get("TORCH_HOME") or user_cache() / "torch") / "hub" / "checkpoints"
 
 
 def find_weights(kind: str, folder: str = "") -> Path | None:

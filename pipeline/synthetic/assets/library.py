@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Pixels
-from ....manifests.config import user_path
+from ....manifests.config import user_cache, user_path
 from .formats import AssetError, Material, Mesh, Proxy, Target, read_material, read_obj, read_proxy, read_target
 
 FORMAT = 1
@@ -58,8 +58,7 @@ def default_folder() -> Path:
 
 def cache_folder() -> Path:
     """Return the user's cache folder for assets."""
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    return user_path(chosen or "~/.cache") / "spherehead" / "assets"
+    return user_cache() / "spherehead" / "assets"
 
 
 class Assets:

@@ -13,17 +13,21 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from spherehead.cli import main
+from spherehead.datasets.exchange.scene_source import open_rig, scene_opener
+from spherehead.datasets.exchange.video_source import open_video
 from spherehead.datasets.sample import SourceImage
 from spherehead.datasets.shards.verify import verify
 from spherehead.datasets.sources.base import SCHEMES, Source
 from spherehead.manifests import store
-from spherehead.manifests.config import ConfigError, user_path
+from spherehead.manifests.config import ConfigError, user_cache, user_path
+from spherehead.model.train.nodes.store import run_folder
 from spherehead.pipeline.building import takedown
 from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.folder import Tombstones
 from spherehead.pipeline.building.request import BuildRequest, Summary
 from spherehead.pipeline.building.takedown import forget
 from spherehead.pipeline.presets import STAGES
+from spherehead.pipeline.publishing.place import place_of
 from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.stages.frame import Frame
 from spherehead.pipeline.synthetic.assets.formats import AssetError
@@ -155,10 +159,21 @@ def test_a_home_that_cannot_be_told_is_a_named_error(
 ) -> None:
     assert main(["build-dataset", "~nobody-of-that-name/x", "--out", str(tmp_path / "out"), "--preset", "frames"]) == 2
     assert "cannot tell the home folder in '~nobody-of-that-name/x'" in capsys.readouterr().err
+    for opened, text in ((open_video, "video:~nobody-of-that-name/x"), (open_rig, "rig:~nobody-of-that-name/x"),
+                         (scene_opener("colmap:"), "colmap:~nobody-of-that-name/x")):  # fmt: skip
+        with pytest.raises(ConfigError, match="~nobody-of-that-name/x"):
+            opened(text)
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", _no_user)
-    with pytest.raises(ConfigError, match="set HOME"):
-        user_path("~/.cache")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    for ask in (
+        lambda: user_path("~/.cache"),
+        user_cache,
+        lambda: place_of("s3://bucket/heads"),
+        lambda: run_folder("s3://b/run"),
+    ):
+        with pytest.raises(ConfigError, match="set HOME"):
+            ask()
     assert main(["build-dataset", str(pictures), "--out", str(tmp_path / "out"), "--preset", "frames", "--engine", "inline",
                  "--no-report", "--set", "frame.size=64"]) == 0  # fmt: skip
 
