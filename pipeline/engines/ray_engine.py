@@ -44,6 +44,8 @@ _CLOSE_SECONDS = 10.0
 _EVENTS = 16
 """Events that are taken between two looks at the workers."""
 _TOLD_EVERY = 60.0
+_TOLD_AFTER = 15.0
+"""Seconds without an answer of the cluster after which that is said."""
 _PASSED_ON = ("SPHEREHEAD_", "NO_ALBUMENTATIONS_", "XDG_CACHE_HOME", "HF_", "AWS_", "GOOGLE_", "AZURE_", "FSSPEC_")
 """Beginnings of variables that workers get from the build's environment."""
 
@@ -189,11 +191,17 @@ class _Cluster(Transport):
 
     def _connect_once(self) -> _BridgeProcess:
         bridge, began, address = _BridgeProcess(self._settings), time.monotonic(), self._settings["address"]
+        tell_at = began + _TOLD_AFTER
         try:
             while not bridge.pipe.poll(0.25):
                 self._parent.tick()
-                if time.monotonic() - began > _CONNECT_SECONDS:
-                    raise EngineError(f"Ray at {address!r} did not answer within {_CONNECT_SECONDS:g} s")
+                now = time.monotonic()
+                if now - began > _CONNECT_SECONDS:
+                    words = f"did not answer within {_CONNECT_SECONDS:g} s ({bridge.last_words()})"
+                    raise EngineError(f"Ray at {address!r} {words}; check that a cluster runs there")
+                if now > tell_at:
+                    log.warning("no answer from Ray at %r yet, waiting up to %g s", address, _CONNECT_SECONDS)
+                    tell_at = math.inf
             _, kind, value = bridge.pipe.recv()
             if kind == "unreachable":
                 raise EngineError(f"cannot connect to Ray at {address!r}: {value}")

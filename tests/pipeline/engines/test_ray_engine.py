@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib.util
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.request import BuildRequest, Summary
 from spherehead.pipeline.console.progress import Silent
+from spherehead.pipeline.engines import ray_engine
 from spherehead.pipeline.engines.base import EngineError, Limits, Parent
 from spherehead.pipeline.engines.ray_engine import RayEngine, _check_seen
 from spherehead.pipeline.engines.ray_node import Mission
@@ -109,6 +111,25 @@ def test_without_ray_the_message_says_what_to_install(pictures: Path, tmp_path: 
     with pytest.raises(ConfigError, match=r"pip install 'spherehead-toolkit\[ray\]' or use --engine local"):
         run(pictures, tmp_path / "out", recipe(), engine="ray")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_address_without_a_cluster_is_told_while_it_is_waited_for_and_when_it_is_given_up(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ray_engine, "_TOLD_AFTER", 0.5)
+    monkeypatch.setattr(ray_engine, "_CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr(ray_engine, "_CLOSE_SECONDS", 0.1)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # not listening, so that nothing else can answer either
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        with pytest.raises(
+            EngineError, match=rf"Ray at '{address}' did not answer within 2 s .*check that a cluster runs there"
+        ):
+            run(pictures, tmp_path / "out", recipe(), engine="ray", ray_address=address)
+    assert [entry.message for entry in caplog.records if entry.levelname == "WARNING"] == [
+        f"no answer from Ray at '{address}' yet, waiting up to 2 s"
+    ]
+    assert of_ray() == []
 
 
 def test_a_build_with_nothing_to_do_starts_no_cluster() -> None:
