@@ -153,10 +153,8 @@ class OpenMatte(OpenStage):
         self._segment = self._load(device)
 
     def _load(self, device: str) -> Segment:
+        """Load the network of the settings; beside our own parser, the one that gives a second opinion."""
         stage = self.stage
-        if self._parser is not None:
-            parser = self._parser
-            return lambda image: parser.read(image).alpha
         if stage.segmenter == "rembg":
             return rembg_models.Remover(stage.model, stage.weights, device).chance
         if stage.segmenter == "onnx":
@@ -206,7 +204,7 @@ class OpenMatte(OpenStage):
         matte = matting.keep_head(chance, outline * (chance.shape[0] / image.shape[0]))
         if own:  # which knows whose head it is: only what it doubts goes with distance from the head
             matte = np.maximum(matte, chance * matting.smoothstep(chance, *_DOUBT))
-            if self._selfie is not None and sample.mesh is not None:
+            if sample.mesh is not None:
                 matte = matting.without_background(matte, chance, self._person(image, matte.shape[0]))
         if source != "alpha":
             matte = self._refined(image, matte, own)
@@ -217,7 +215,7 @@ class OpenMatte(OpenStage):
 
     def _chance(self, sample: Sample, image: Pixels) -> Array:
         """Return the (s, s) float32 map of the segmenter, at its own resolution."""
-        if self._selfie is None or self._parser is not None:
+        if self._selfie is None:
             return self._segment(image)
         side = min(image.shape[0], _SEGMENTER_SIDE)
         reduced: Pixels = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
@@ -231,9 +229,8 @@ class OpenMatte(OpenStage):
 
     def _person(self, image: Pixels, side: int) -> Array:
         """Return the (side, side) float32 map of the selfie network."""
-        assert self._selfie is not None
         reduced = cv2.resize(image, (_SEGMENTER_SIDE, _SEGMENTER_SIDE), interpolation=cv2.INTER_AREA)
-        chance = self._selfie.segment(np.asarray(reduced, dtype=np.uint8))
+        chance = self._segment(np.asarray(reduced, dtype=np.uint8))
         return np.asarray(cv2.resize(chance, (side, side), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
     def _wide_chance(self, sample: Sample, side: int, wider: float) -> Array:

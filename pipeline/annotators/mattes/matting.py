@@ -109,6 +109,12 @@ def _filled(region: Array) -> Array:
     return np.asarray(region | small[labels])
 
 
+def _guide(image: Pixels, radius: float, epsilon: float) -> GuidedFilter:
+    """Return the filter of a picture, its window in sides of it; at half the size where that is fine enough."""
+    subsample = 2 if min(image.shape[:2]) >= 256 else 1
+    return GuidedFilter(image, max(subsample, round(radius * image.shape[0])), epsilon, subsample)
+
+
 def refine(image: Pixels, chance: Array, radius: float = 0.016, epsilon: float = 2e-4) -> Array:
     """Pull the edge of a map onto the picture's own edges and make it a matte: a colour guided filter, then levels.
 
@@ -124,9 +130,7 @@ def refine(image: Pixels, chance: Array, radius: float = 0.016, epsilon: float =
     Returns:
         (H, W) float32 matte, 0 to 1.
     """
-    subsample = 2 if min(image.shape[:2]) >= 256 else 1
-    pixels = max(subsample, round(radius * image.shape[0]))
-    guided = GuidedFilter(image, pixels, epsilon, subsample)
+    guided = _guide(image, radius, epsilon)
     finer = chance.shape[1] > guided.reduced_size[0]
     small = cv2.resize(chance, guided.reduced_size, interpolation=cv2.INTER_AREA if finer else cv2.INTER_LINEAR)
     return smoothstep(guided(smoothstep(small, 0.1, 0.9)), 0.05, 0.88)
@@ -147,8 +151,7 @@ def sharpened(image: Pixels, alpha: Array, radius: float = 0.012, epsilon: float
     Returns:
         (H, W) float32 matte, 0 to 1.
     """
-    subsample = 2 if min(image.shape[:2]) >= 256 else 1
-    guided = GuidedFilter(image, max(subsample, round(radius * image.shape[0])), epsilon, subsample)
+    guided = _guide(image, radius, epsilon)
     small = cv2.resize(alpha, guided.reduced_size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(np.clip((guided(small) - np.float32(0.12)) * np.float32(1.0 / 0.85), 0.0, 1.0))
 
