@@ -67,6 +67,14 @@ def test_a_warped_map_is_that_of_the_warped_camera(geometry: Geometry) -> None:
     assert ((warped > 0) == (truth > 0)).mean() > 0.985
 
 
+@pytest.mark.parametrize("size", [7, 8])
+def test_a_mirrored_map_is_the_map_mirrored(size: int) -> None:
+    camera, geometry = Camera.look_at(0.5, 0.2, 0.1), Geometry(mirror=True)
+    depth = (2.0 + np.random.default_rng(0).random((size, size))).astype(np.float32)
+    warped = warp_depth(depth, geometry.pixel_matrix(size), size, camera, geometry.camera(camera))
+    np.testing.assert_allclose(warped, depth[:, ::-1], rtol=1e-6)
+
+
 def test_nothing_is_known_beside_the_picture() -> None:
     camera = Camera.look_at(0.0, 0.0)
     geometry = Geometry(shift=(0.5, 0.0))

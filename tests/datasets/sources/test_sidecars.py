@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import PALETTE, mirror_parsing, swap_sides
+from spherehead.datasets.depth import encode_depth
 from spherehead.datasets.sample import Drop
 from spherehead.datasets.shards.codec import encode_grey
-from spherehead.datasets.sources.sidecars import read_camera, read_mask, read_parsing, sides_swapped
+from spherehead.datasets.sources.sidecars import read_camera, read_depth, read_mask, read_parsing, sides_swapped
 
 SIZE = (40, 30)
 
@@ -113,6 +115,29 @@ def test_a_class_map_that_is_lossy_coloured_foreign_or_swapped_is_refused(bad_in
         (encode_grey(face().repeat(2, 0)), "got 40 x 60"),
     ):
         drop = refused(read_parsing, data, SIZE)
+        assert drop.reason == "sidecar_mismatch" and hint in drop.detail
+
+
+def test_depth_maps_are_read_in_world_units_and_other_pictures_refused(bad_inputs):
+    import picture_files as files
+
+    steps = np.arange(1200, dtype=np.uint16).reshape(30, 40)
+    steps[0, 1] = 65535
+    data = bytes(cv2.imencode(".png", steps)[1])
+    found = read_depth(data, SIZE)
+    assert found.dtype == np.float32 and np.allclose(found, steps / 1000, rtol=1e-6)
+    assert np.array_equal(read_depth(encode_depth(found), SIZE), found)
+    for other, hint in (
+        (encode_grey(face()), "expected thousandths of a world unit in 16-bit grey, got uint8"),
+        (bytes(cv2.imencode(".png", np.dstack([steps] * 3))[1]), "in 16-bit grey, got uint16 of shape (30, 40, 3)"),
+        (bytes(cv2.imencode(".png", steps.T)[1]), "got 30 x 40; was it made before the photograph was turned upright?"),
+        (bytes(cv2.imencode(".png", steps[:20])[1]), "expected 40 x 30 like the upright picture, got 40 x 20"),
+        (files.jpeg(face()), "depth: expected thousandths"),
+        (data[: len(data) // 2], "depth: "),
+        (b"no picture", "depth: "),
+        (b"", "depth: "),
+    ):
+        drop = refused(read_depth, other, SIZE)
         assert drop.reason == "sidecar_mismatch" and hint in drop.detail
 
 

@@ -112,6 +112,19 @@ def test_depth_counts_where_a_surface_is_known(step: Step) -> None:
         DepthAgreement()(step)
 
 
+def test_depth_counts_by_the_exact_mask(step: Step) -> None:
+    views = step.views
+    made = views.made.depth
+    assert made is not None and views.wanted.mask is not None
+    share, error = torch.zeros_like(made), torch.full_like(made, 0.25)
+    share[..., :4], share[..., 4:6] = 1.0, 0.5  # whole, half and outside
+    error[..., 4:6], error[..., 6:] = 0.75, 9.0
+    wanted = dataclasses.replace(views.wanted, depth=made.detach() + error, mask=share)
+    step.__dict__["views"] = dataclasses.replace(views, wanted=wanted)
+    expected = (4 * 0.25 + 2 * 0.5 * 0.75) / (4 + 2 * 0.5)
+    assert float(DepthAgreement()(step).detach()) == pytest.approx(4 * expected / 6, rel=1e-5)
+
+
 def test_the_look_of_the_ground_does_not_count(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     """The term is the network's distance within the exact mask, over all rows of the micro-batch."""
     monkeypatch.setattr(views_module, "perceptual_net", lambda device: pixel_distance)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from spherehead.model.train.state import TrainState, new_state
 from spherehead.model.train.step import train_step
 from spherehead.model.train.trainer import open_stream
 from spherehead.model.volume_rendering import ManifoldSettings
+from torch import Tensor
 
 CPU = torch.device("cpu")
 ALONE = World(0, 1, CPU)
@@ -38,6 +41,33 @@ def advance(state: TrainState, config: TrainConfig, heads: str, steps: int) -> d
         schedule = schedule_state(config.schedule, state.images, config.resolution, state.augment)
         told = train_step(state, config, schedule, [stream[state.step]], ALONE).sums
     return told
+
+
+def norm(parameters: Iterable[Tensor]) -> float:
+    return math.sqrt(sum(float(each.grad.double().square().sum()) for each in parameters if each.grad is not None))
+
+
+def test_gradients_are_clipped_over_all_and_then_over_the_renderer(config: TrainConfig, heads: str) -> None:
+    """Without a clip, each alone and both: factors that make the norms the settings'."""
+
+    def norms(clip: float | None, own: float | None) -> tuple[float, float, float]:
+        optimiser = dataclasses.replace(config.optimiser, clip=clip, renderer_clip=own)
+        own_config = dataclasses.replace(on_manifolds(config), optimiser=optimiser)
+        state = new_state(own_config, CPU)
+        advance(state, own_config, heads, 1)
+        generator = state.generator
+        return (
+            norm(generator.renderer.parameters()),
+            norm(generator.parameters()),
+            norm(state.discriminator_modules().parameters()),
+        )
+
+    renderer, whole, judge = norms(None, None)
+    assert norms(None, renderer / 2) == pytest.approx((renderer / 2, math.sqrt(whole**2 - 0.75 * renderer**2), judge), rel=0.01)
+    for clip in (whole / 3, judge / 3):
+        _, every, judged = norms(clip, None)
+        assert every == pytest.approx(min(clip, whole), rel=1e-3) and judged == pytest.approx(min(clip, judge), rel=1e-3)
+    assert norms(whole / 3, renderer / 6)[0] == pytest.approx(renderer / 6, rel=0.02)  # PyTorch adds 1e-6 to a norm
 
 
 @pytest.mark.slow

@@ -32,6 +32,22 @@ def test_data_become_the_moments_sides_in_the_discriminators_range(config: Train
     torch.testing.assert_close(data.real.mask, resize(shares, 4), atol=1e-5, rtol=0)
 
 
+def test_exact_depths_become_the_distances_that_a_renderer_gives(config: TrainConfig, heads: str) -> None:
+    """A renderer's depth is along its rays, a map's along the optical axis."""
+    batch = open_stream([heads], config)[0]
+    depth = torch.full((4, 16, 16), 2.5)
+    depth[:, :4] = 0.0
+    data = prepare(dataclasses.replace(batch, depth=depth), config, ScheduleState(image_resolution=8, neural_resolution=4), CPU)
+    assert data.real.depth is not None and prepare(batch, config, ScheduleState(image_resolution=8), CPU).real.depth is None
+    camera = batch.camera.double()
+    place = (torch.arange(4, dtype=torch.float64) + 0.5) / 4
+    x = (place[None, None, :] - camera[:, 18, None, None]) / camera[:, 16, None, None]
+    y = (place[None, :, None] - camera[:, 21, None, None]) / camera[:, 20, None, None]
+    wanted = 2.5 * (1 + x.square() + y.square()).sqrt()
+    wanted[:, 0] = 0.0
+    torch.testing.assert_close(data.real.depth[:, 0].double(), wanted, atol=1e-5, rtol=0)
+
+
 def test_pixels_that_nobody_labelled_are_of_the_spare_class(config: TrainConfig, heads: str) -> None:
     batch = open_stream([heads], config)[0]
     assert batch.parsing is not None

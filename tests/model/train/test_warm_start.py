@@ -13,7 +13,7 @@ import torch
 from spherehead.manifests.config import ConfigError
 from spherehead.model.losses import ClassAgreement, MaskAgreement, Reconstruction, StylePrior
 from spherehead.model.nets.persons import GaussianStyles
-from spherehead.model.presets import ModelSettings
+from spherehead.model.presets import ModelSettings, with_renderer
 from spherehead.model.store import load_generator, read_config
 from spherehead.model.train.checkpoint import newest
 from spherehead.model.train.config import RunSettings, TrainConfig, WarmStart
@@ -24,6 +24,7 @@ from spherehead.model.train.recipes import conditioned, configured
 from spherehead.model.train.state import new_state
 from spherehead.model.train.step import set_rates
 from spherehead.model.train.trainer import open_stream, train
+from spherehead.model.volume_rendering import ManifoldSettings
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -114,6 +115,19 @@ def test_learning_rates_follow_a_cosine_and_then_their_share(warm: TrainConfig, 
     state.images = 32
     set_rates(state, warm)
     assert state.generator_optimiser.param_groups[0]["lr"] == warm.optimiser.generator_lr
+
+
+def test_a_renderers_learning_rate_stays_its_share_while_it_warms_up(warm: TrainConfig, people: str) -> None:
+    renderer = ManifoldSettings(surfaces=4, hidden=4, grid=4, samples=8)
+    own = dataclasses.replace(
+        warm, model=with_renderer(warm.model, renderer), optimiser=dataclasses.replace(warm.optimiser, renderer_lr=0.1)
+    )
+    state = new_state(own, ALONE.device, torch.from_numpy(open_stream([people], own).known_subjects))
+    assert own.warm_start is not None
+    for images, rate in ((0, own.warm_start.generator_lr), (32, own.optimiser.generator_lr)):
+        state.images = images
+        set_rates(state, own)
+        assert [group["lr"] for group in state.generator_optimiser.param_groups] == pytest.approx([rate, 0.1 * rate])
 
 
 def test_first_vectors_come_from_the_pictures_alone(warm: TrainConfig, people: str) -> None:

@@ -84,6 +84,21 @@ def test_surfaces_begin_as_spheres_and_hits_are_right_to_second_order() -> None:
     assert fine < coarse / 10  # 16 at four times as many points
 
 
+def test_where_s_hardly_changes_the_farther_point_is_the_meeting() -> None:
+    samples, seen = 26, rays()
+    renderer = opened(samples=samples, least_change=100.0)
+    got, valid = met(renderer, seen)
+    wanted, _ = sphere_hits(seen, renderer.predictor.centre, torch.linspace(0.4, 0.2, 5, dtype=torch.float64))
+    middle = -((seen.origins - renderer.predictor.centre) * seen.directions).sum(-1, keepdim=True)
+    steps = (got - middle + 0.5) * (samples - 1)  # rays are sampled over one world unit about their middle
+    assert int(valid.sum()) > 300
+    torch.testing.assert_close(steps[valid], steps[valid].round(), rtol=0, atol=1e-6)
+    late = (got - wanted)[valid].detach() * (samples - 1)
+    assert float(late.min()) > -1e-6 and float(late.max()) < 1 + 1e-6
+    exact, same = met(opened(samples=samples, least_change=0.0), seen)
+    assert torch.equal(valid, same) and float((got - exact)[valid].mean().detach()) * (samples - 1) > 0.2
+
+
 def test_a_grid_changes_nothing_of_the_exact_start() -> None:
     seen = rays()
     one, two = (met(opened(grid=grid), seen)[0] for grid in (None, 8))
@@ -142,6 +157,21 @@ def test_a_constant_density_gives_the_closed_form(density: float) -> None:
     assert bool((rendering.weight[count == 0] == 0).all()) and bool((count == 0).any())
 
 
+def test_meetings_beside_the_crop_are_none_however_high_they_are() -> None:
+    crop, seen = 0.18, rays()
+    renderer = opened(crop=crop)
+    hits, hit = sphere_hits(seen, renderer.predictor.centre, torch.linspace(0.4, 0.2, 5, dtype=torch.float64))
+    along = -((seen.origins - renderer.predictor.centre) * seen.directions).sum(-1, keepdim=True)
+    points = (seen.origins[:, :, None] + hits[..., None] * seen.directions[:, :, None]).abs()
+    beside = points[..., ::2].amax(-1)
+    clear = ((~hit | (along - hits > 0.03)) & ((beside - crop).abs() > 5e-3)).all(-1)
+    kept = hit & (beside <= crop)
+    for what in (hit & ~kept, kept & (points[..., 1] > crop)):
+        assert int(what[clear].sum()) > 10
+    wanted = 1 - (1 - (1 - math.exp(-3.0 * 0.05))) ** kept.sum(-1, keepdim=True).double()
+    torch.testing.assert_close(renderer(constant(3.0), seen).weight[clear], wanted[clear])
+
+
 def test_what_a_meeting_absorbs_over_is_a_setting() -> None:
     seen = rays(yaws=(0.0, 0.0))
     centre = seen.origins.shape[1] // 2 + 6
@@ -168,6 +198,13 @@ def test_a_plane_behind_is_opaque_and_where_it_stands() -> None:
     thin = opened(plane=-0.6, near=2.0, far=3.6, sphere_radius=None)(constant(1e-4), seen)
     wanted = (-0.6 - seen.origins[..., 2:]) / seen.directions[..., 2:]
     torch.testing.assert_close(thin.depth, wanted, rtol=0, atol=1e-3)
+
+
+def test_a_plane_behind_the_camera_is_not_seen() -> None:
+    seen = Rays.cast(rays(yaws=(0.0, 0.1)).camera, 8)
+    usual = {"near": 2.0, "far": 3.6, "sphere_radius": None}
+    behind, none = (opened(plane=plane, **usual)(constant(1.0), seen).weight for plane in (3.5, None))
+    assert torch.equal(behind, none) and float(none.min().detach()) < 0.5
 
 
 def ball(centre: torch.Tensor) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:

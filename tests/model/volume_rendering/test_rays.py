@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spherehead.datasets.camera import Camera
-from spherehead.model.volume_rendering.rays import LabelError, camera_rays, check_labels
+from spherehead.model.volume_rendering.rays import LabelError, camera_rays, check_labels, ray_distance
 
 CANONICAL = Camera.look_at(0.0, 0.0)
 
@@ -38,6 +38,20 @@ def test_every_ray_projects_to_its_pixels_centre(
     centres = (np.arange(3) + 0.5) / 3
     wanted = np.stack(np.meshgrid(centres, centres), -1).reshape(9, 2)  # rows first, x fastest
     assert np.abs(places - wanted).max() < 1e-5 and depths.min() > 0
+
+
+@pytest.mark.parametrize(("yaw", "skew", "size"), [(0.7, 0.0, 6), (2.9, 0.3, 18)])
+def test_a_depth_map_becomes_distances_to_the_points_it_shows(yaw: float, skew: float, size: int) -> None:
+    """The wall at a depth of 2.5 is met by every ray there; what is not known stays so. Each ray takes the nearest pixel."""
+    intrinsics = np.array([[1.2, skew, 0.4], [0, 1.5, 0.6], [0, 0, 1.0]])
+    camera = Camera(Camera.look_at(yaw, 0.3).cam2world, intrinsics)
+    depth = torch.full((1, size, size), 2.5, dtype=torch.float64)
+    depth[:, : size // 6] = 0.0
+    distances = ray_distance(depth, label_of(camera).double(), 6)
+    assert distances.shape == (1, 1, 6, 6) and bool((distances[:, :, 0] == 0).all())
+    origins, directions = camera_rays(label_of(camera).double(), 6)
+    depths = camera.project((origins + distances.view(1, 36, 1) * directions)[0, 6:].numpy())[1]
+    np.testing.assert_allclose(depths, 2.5, atol=1e-5)
 
 
 def test_the_frontal_camera_looks_at_the_face() -> None:

@@ -183,6 +183,12 @@ def test_a_shared_edge_leaves_no_crack_and_the_first_face_keeps_it() -> None:
     assert {int(ids[15 - k, k]) for k in range(int(columns.min()), int(columns.max()) + 1)} == {0}
 
 
+def test_of_equal_faces_the_first_is_seen_whatever_their_number() -> None:
+    corners = torch.tensor([[-0.2, -0.2, 0.0], [0.2, -0.2, 0.1], [0.0, 0.25, -0.1]], dtype=torch.float64)
+    ids = module.nearest_faces(project(soup(corners, [[0, 1, 2]] * 40), camera(0.2).double(), 16), 1)
+    assert int((ids >= 0).sum()) > 10 and set(ids.tolist()) == {-1, 0}
+
+
 def test_pixels_meet_the_surface_on_their_rays() -> None:
     grid = body_centred_grid(12)
     mesh, label = marching_tetrahedra(grid, ball(grid, 0.33)), camera(0.7, 0.3).double()
@@ -254,6 +260,21 @@ def test_outlines_measure_fractions_of_pixels() -> None:
         torch.testing.assert_close(slope, x.new_tensor([-8.0, 8.0]))
 
 
+@pytest.mark.parametrize("reach", [20.1, 20.3, 20.7, 20.9])
+def test_slanted_outlines_measure_fractions_of_pixels(reach: float) -> None:
+    """A square on its corner: rows and columns cross each side at one fraction of a pixel, and count once together."""
+    label = torch.zeros(1, 25, dtype=torch.float64)
+    label[0, :16] = torch.tensor([1.0, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 2.0, 0, 0, 0, 1])
+    label[0, [16, 20, 24]] = 1.0
+    label[0, [18, 21]] = 0.5
+    way = reach / 32
+    corners = torch.tensor([[way, 0, 0], [0, way, 0], [-way, 0, 0], [0, -way, 0]], dtype=torch.float64)
+    square = soup(corners, [[0, 1, 2], [0, 2, 3]])
+    assert float(coverage(square, label, 64).sum()) == pytest.approx(2 * reach**2, rel=0.002)
+    whole = len(rasterise(project(square, label, 64), 1).pixel)
+    assert whole != pytest.approx(2 * reach**2, rel=0.015)
+
+
 def test_what_lies_before_another_surface_has_an_outline_and_folds_have_none() -> None:
     grid, label = body_centred_grid(16), camera()
     near = marching_tetrahedra(grid, ball(grid, 0.2))
@@ -272,6 +293,29 @@ def test_what_lies_before_another_surface_has_an_outline_and_folds_have_none() -
     is_wall = hit >= len(near.faces)
     assert len(found.amount) > 40
     assert (is_wall[found.target] != is_wall[found.source]).all()
+
+
+def walls(*depths: tuple[float, float]) -> Meshes:
+    """Squares that face the camera at z = 2.7: z and half their side."""
+    corners = [[x * half, y * half, z] for z, half in depths for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    faces = [
+        [4 * k + first, 4 * k + second, 4 * k + third]
+        for k in range(len(depths))
+        for first, second, third in ((0, 1, 2), (0, 2, 3))
+    ]
+    return soup(torch.tensor(corners, dtype=torch.float64), faces)
+
+
+def outlined(mesh: Meshes) -> int:
+    screen, label = project(mesh, camera(), 32), camera()
+    return len(outlines(mesh, screen, rasterise(screen, 1), label).amount)
+
+
+def test_a_step_within_a_surface_and_what_is_hidden_have_no_outline() -> None:
+    """A square 0.004 of its distance before another is a fold in one surface, one of 0.02 lies before it."""
+    assert outlined(walls((0.0, 0.15), (-0.004 * 2.7, 1.0))) == 0
+    assert outlined(walls((0.0, 0.15), (-0.02 * 2.7, 1.0))) > 20
+    assert outlined(walls((0.3, 1.0), (0.0, 0.15), (-0.5, 1.0))) == 0  # behind the first
 
 
 def test_nothing_to_draw_gives_an_empty_picture() -> None:
