@@ -52,7 +52,7 @@ def read_colmap(cameras: bytes, images: bytes) -> list[Frame]:
             cam2world[:3, :3], cam2world[:3, 3] = rotation, -rotation @ np.array(shift)
             camera = Camera(cam2world, normalised(lens, width, height))
             found.append(Frame(" ".join(words[9:]), camera, (width, height)))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ConfigError(f"images.txt, line {number}: {error}") from error
     return found
 

@@ -100,12 +100,15 @@ def read_transforms(data: bytes) -> list[Frame]:
         frames = document["frames"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ConfigError(f'expected a transforms.json with "frames", got {type(error).__name__}: {error}') from error
+    if not isinstance(frames, list):
+        raise ConfigError(f'expected a transforms.json with a list of frames, got {type(frames).__name__} as "frames"')
     found = []
     for number, frame in enumerate(frames):
-        every = {**{key: value for key, value in document.items() if key != "frames"}, **frame}
         try:
-            found.append(_frame(every))
-        except (KeyError, TypeError, ValueError) as error:
+            if not isinstance(frame, dict):
+                raise ValueError(f"expected a mapping, got {type(frame).__name__}")
+            found.append(_frame({**{key: value for key, value in document.items() if key != "frames"}, **frame}))
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise ConfigError(f"transforms.json, frame {number}: {what}") from error
     return found
@@ -116,6 +119,8 @@ def _frame(frame: dict[str, Any]) -> Frame:
     if bent:
         raise ValueError(f"lens distortion ({', '.join(bent)}) is not read; undistort the pictures first")
     width, height = int(frame["w"]), int(frame["h"])
+    if min(width, height) < 1:
+        raise ValueError(f"expected a width and height of 1 or more, got {width} x {height}")
     focal = frame["fl_x"] if "fl_x" in frame else width / 2 / math.tan(float(frame["camera_angle_x"]) / 2)
     lens = Pinhole(
         float(focal), float(frame.get("fl_y", focal)), float(frame.get("cx", width / 2)), float(frame.get("cy", height / 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import shutil
 from pathlib import Path
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 from spherehead.datasets.exchange.colmap import read_colmap
 from spherehead.datasets.exchange.scene_source import COLMAP, NERFSTUDIO, open_rig, scene_opener
-from spherehead.datasets.exchange.scenes import write_colmap, write_nerfstudio
+from spherehead.datasets.exchange.scenes import read_transforms, write_colmap, write_nerfstudio
 from spherehead.datasets.exchange.video_source import VideoSource, chosen, open_video
-from spherehead.datasets.sample import SourceImage
+from spherehead.datasets.sample import Drop, SourceImage
 from spherehead.datasets.shards.inspect import iterate
 from spherehead.datasets.sources.base import Refused, Source, SourceError
+from spherehead.datasets.sources.sidecars import load_sidecars
 from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.building.inputs import open_sources
 
@@ -74,6 +76,55 @@ def test_colmaps_text_is_read_by_its_definition() -> None:
     ):
         with pytest.raises(ConfigError, match=text):
             read_colmap(cameras, pictures)
+
+
+FRAME = {"file_path": "a.png", "fl_x": 400, "w": 96, "h": 96, "transform_matrix": np.eye(4).tolist()}
+
+
+@pytest.mark.parametrize(
+    ("document", "text"),
+    [
+        ({"frames": 5}, "a list of frames"),
+        ({"frames": {"a": FRAME}}, "a list of frames"),
+        ({"frames": [FRAME, 5]}, "frame 1: expected a mapping"),
+        ({"frames": [{**FRAME, "w": 0}]}, "frame 0: expected a width and height of 1 or more, got 0 x 96"),
+        ({"frames": [{**FRAME, "h": -1}]}, "frame 0: expected a width and height of 1 or more"),
+        ({"frames": [{**FRAME, "w": float("inf")}]}, "frame 0: "),
+        ({"frames": [{**FRAME, "w": float("nan")}]}, "frame 0: "),
+        ({"frames": [{**FRAME, "w": 10**400}]}, "frame 0: "),
+        ({"frames": [{**FRAME, "fl_x": "wide"}]}, "frame 0: "),
+        ({"frames": [{"file_path": "a.png", "w": 9, "h": 9, "camera_angle_x": 0.0}]}, "frame 0: "),
+        ({"frames": [{**FRAME, "transform_matrix": [[1, 2], [3]]}]}, "frame 0: "),
+    ],
+)
+def test_numbers_that_no_camera_has_are_told_by_frame(document: object, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        read_transforms(json.dumps(document).encode())
+
+
+def test_sizes_that_no_colmap_camera_has_are_told_by_line() -> None:
+    for size in (b"9" * 400 + b" 64", b"64 -1", b"0 64"):
+        with pytest.raises(ConfigError, match=r"(cameras|images).txt, line 2: "):
+            read_colmap(CAMERAS.replace(b"64 64", size), IMAGES)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_camera_that_is_no_number_costs_its_own_picture(finished_set: Path, tmp_path: Path, number: float) -> None:
+    write_nerfstudio(finished_set, tmp_path / "scene")
+    path = tmp_path / "scene" / "transforms.json"
+    document = json.loads(path.read_text())
+    document["frames"][0]["transform_matrix"][0][3] = document["frames"][1]["fl_x"] = number
+    path.write_text(json.dumps(document))
+    source = scene_opener(NERFSTUDIO)(f"{NERFSTUDIO}{path}")
+    bad = {frame["file_path"] for frame in document["frames"][:2]}
+    side = document["frames"][0]["w"]
+    for entry in images(source):
+        if entry.path in bad:
+            with pytest.raises(Drop) as refused:
+                load_sidecars(source, entry, (side, side))
+            assert refused.value.reason == "camera_invalid" and "finite" in refused.value.detail
+        else:
+            assert set(load_sidecars(source, entry, (side, side))) == {"camera", "mask"}
 
 
 def test_what_a_scene_does_not_fit_is_told_by_name(finished_set: Path, tmp_path: Path) -> None:
