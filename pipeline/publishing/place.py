@@ -52,7 +52,7 @@ def place_of(out: str, state: Path | None = None) -> Place:
         if state is not None:
             raise ConfigError("--state is for a data set in an object store; a folder keeps its memory in .state")
         return Place(Path(out))
-    if not is_store(out) or not out.partition("://")[2].strip("/"):
+    if not is_store(out) or not out.partition("://")[2].partition("/")[0]:
         raise ConfigError(f"expected --out to be a folder or a prefix such as s3://bucket/heads, got {shown_place(out)}")
     return Place(state or user_cache() / "spherehead" / "stores" / folder_name(out), out.rstrip("/"))
 

@@ -187,7 +187,7 @@ def test_a_store_that_dies_during_a_build_ends_it_in_time_and_the_same_command_r
 
 
 def test_a_place_that_cannot_be_written_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    for out in ("https://x.org/heads", "s3://", "ftp://x/y"):
+    for out in ("https://x.org/heads", "s3://", "s3:///heads", "ftp://x/y"):
         assert build(str(tmp_path), out) == 2 and "--out" in capsys.readouterr().err
     assert build(str(tmp_path), str(tmp_path / "x"), "--state", str(tmp_path)) == 2
     assert not list(tmp_path.iterdir())
