@@ -77,7 +77,7 @@ def merge(
         and what `build` raises.
     """
     observer, options = observer or Silent(), options or MergeOptions()
-    parts = _checked(out, [place for folder in folders or (out,) for place in parts_in(folder)])
+    parts = _checked([place for folder in folders or (out,) for place in parts_in(folder)], folders or (out / PARTS,))
     first = parts[0]
     changes: dict[str, Any] = {"out": out, "shard_of": "", "listing": first.record.listing, **dataclasses.asdict(options)}
     request = dataclasses.replace(load_request(first.folder, known), **changes)
@@ -88,10 +88,17 @@ def merge(
     return build(request, observer)
 
 
-def _checked(out: Path, folders: Sequence[Path]) -> list[_Part]:
-    """Return every part once, by number, or say what is missing or does not fit."""
+def _checked(folders: Sequence[Path], asked: Sequence[Path]) -> list[_Part]:
+    """Return every part once, by number, or say what is missing or does not fit.
+
+    Args:
+        folders: of the parts that were found.
+        asked: where they were looked for.
+    """
     if not folders:
-        raise ConfigError(f"no parts in {out / PARTS}; expected what build-dataset --shard-of K/N wrote, or name their folders")
+        raise ConfigError(
+            f"no parts in {', '.join(map(str, asked))}; expected what build-dataset --shard-of K/N wrote, or name their folders"
+        )
     totals = Counter(int(folder.name.partition("-of-")[2]) for folder in folders)
     if len(totals) > 1:
         told = ", ".join(f"{count} of {total}" for total, count in sorted(totals.items()))

@@ -100,6 +100,8 @@ def test_missing_and_unfinished_parts_are_told_by_number(pictures: Path, tmp_pat
     out = tmp_path / "out"
     with pytest.raises(ConfigError, match="no parts in"):
         merge(out, [], KNOWN, INLINE)
+    with pytest.raises(ConfigError, match=rf"no parts in {tmp_path / 'other'}, {tmp_path / 'third'}; expected"):
+        merge(out, [tmp_path / "other", tmp_path / "third"], KNOWN, INLINE)
     for number in (1, 2, 4):
         part(pictures, out, f"{number}/5")
     (PartOf(2, 5).folder(out) / RECORD).unlink()
