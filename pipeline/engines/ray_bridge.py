@@ -223,9 +223,21 @@ def main(descriptor: int) -> None:
         descriptor: of the pipe to the build.
     """
     pipe = Connection(descriptor)
+    settings, is_connected = pipe.recv(), threading.Event()
+    watch = threading.Thread(target=_end_with_build, args=(pipe, is_connected), daemon=True)
+    watch.start()
     try:
-        bridge = Bridge(pipe, pipe.recv())
+        bridge = Bridge(pipe, settings)
     except Exception as error:
         pipe.send((0, "unreachable", f"{type(error).__name__}: {error}"))
         return
+    is_connected.set()
+    watch.join()
     bridge.run()
+
+
+def _end_with_build(pipe: Connection, is_connected: threading.Event) -> None:
+    """End this process when the build ends while Ray still tries to connect, which it does for minutes."""
+    while not is_connected.wait(_TICK):
+        if pipe.poll():  # the build asks for nothing yet, so its end is closed
+            os._exit(1)

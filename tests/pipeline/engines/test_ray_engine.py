@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,20 @@ def test_an_address_without_a_cluster_is_told_while_it_is_waited_for_and_when_it
         f"no answer from Ray at '{address}' yet, waiting up to 2 s"
     ]
     assert of_ray() == []
+
+
+def test_a_build_that_ends_while_it_waits_for_a_cluster_leaves_no_process() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        bridge = ray_engine._BridgeProcess({"address": address, "paths": [*sys.path]})
+        until = time.monotonic() + 60
+        while "Connecting to existing" not in bridge.last_words() and time.monotonic() < until:
+            time.sleep(0.1)
+        assert len(of_ray()) == 1
+        bridge.pipe.close()  # as the system does it for a build that is killed; Ray itself tries for minutes
+        bridge._process.wait(timeout=20)
+        bridge.close()
 
 
 def test_a_build_with_nothing_to_do_starts_no_cluster() -> None:
