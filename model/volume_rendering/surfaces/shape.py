@@ -29,7 +29,8 @@ FALLBACK = 0.25
 LEVEL, LEVEL_SLOPE = 10.0, 20.0
 """Raw density at which a march's surface is taken to lie, and raw densities that are worth one world unit of distance there.
 
-Of levels 5, 15 and 35 of a trained tiny-64, 5 gave the best outlines (mask IoU 0.94) and 15 the best depth (1.3 cm).
+Of levels 5, 15 and 35 of a trained tiny-64, 5 gave the best outlines (mask IoU 0.94) and 15 the best depth (1.3 cm), on the
+views of known persons by which the models page also judges it.
 """
 WALL = 0.1
 """Least distance outside of the grid's border, as a share of a cell: what the grid cuts is closed by a plane there."""
