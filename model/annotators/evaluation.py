@@ -40,8 +40,7 @@ def evaluate_head(network: nn.Module, task: HeadTask, count: int, batch: int = 3
     """
     network.eval()
     told: dict[str, list[float]] = {name: [] for name in ("yaw", "angle", "centre", "scale", "ratio")}
-    overlap, union = np.zeros(len(CLASSES)), np.zeros(len(CLASSES))
-    soft: list[float] = []
+    counts, soft = np.zeros((2, len(CLASSES))), list[float]()
     for start in range(0, count, batch):
         pictures, truth = task.batch(list(range(start, min(start + batch, count))))
         said = network(pictures)
@@ -54,18 +53,13 @@ def evaluate_head(network: nn.Module, task: HeadTask, count: int, batch: int = 3
         told["centre"] += (np.linalg.norm(offset[:, :2], axis=1) / canonical).tolist()
         told["scale"] += np.abs(np.expm1(offset[:, 2])).tolist()
         classes, wanted = said.classes.argmax(1).numpy(), truth["classes"].numpy()
-        for kind in range(len(CLASSES)):
-            overlap[kind] += np.count_nonzero((classes == kind) & (wanted == kind))
-            union[kind] += np.count_nonzero((classes == kind) | (wanted == kind))
+        counts += np.stack(shared(classes, wanted))
         edge = (truth["alpha"] > 0.05) & (truth["alpha"] < 0.95)
         soft.append(float((said.alpha.sigmoid() - truth["alpha"]).abs()[edge].mean()))
-    there = union > 0
     bands = _by_band(*(np.array(told[name]) for name in ("yaw", "angle", "centre", "scale")))
-    iou = {name: round(float(overlap[kind] / union[kind]), 3) for kind, name in enumerate(CLASSES) if there[kind]}
     return {
         **bands,
-        "iou": iou,
-        "mean_iou": round(float((overlap[there] / union[there]).mean()), 3),
+        **ious(*counts),
         "alpha_soft_error": round(float(np.mean(soft)), 3),
         "spread_factor": round(float(np.median(told["ratio"])) / GAMMA_MEDIAN, 3),
     }
@@ -90,6 +84,21 @@ def yaw_degrees(rotation: Array) -> Array:
     """Return the (B,) azimuths in degrees of cameras with (B, 3, 3) world-to-camera rotations."""
     backward = -np.asarray(rotation)[:, 2]  # the camera lies where its optical axis comes from
     return np.asarray(np.degrees(np.arctan2(backward[:, 0], backward[:, 2])))
+
+
+def shared(first: Array, second: Array) -> tuple[Array, Array]:
+    """Return the (19,) numbers of pixels of each class in both maps, and in either."""
+    kinds = len(CLASSES)
+    table = np.bincount(first.astype(np.int64).ravel() * kinds + second.ravel(), minlength=kinds * kinds).reshape(kinds, kinds)
+    overlap = np.diagonal(table)
+    return overlap, table.sum(axis=0) + table.sum(axis=1) - overlap
+
+
+def ious(overlap: Array, union: Array) -> dict[str, Any]:
+    """Return the intersection over union by name of the classes that are there, and their mean."""
+    there = union > 0
+    found = {name: round(float(overlap[kind] / union[kind]), 3) for kind, name in enumerate(CLASSES) if there[kind]}
+    return {"iou": found, "mean_iou": round(float((overlap[there] / union[there]).mean()), 3)}
 
 
 def calm(task: HeadTask) -> HeadTask:

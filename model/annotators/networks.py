@@ -19,8 +19,6 @@ CROP = 128
 """Side in pixels of the crops that `HeadNet` looks at."""
 NUM_POINTS = 68
 """iBUG landmarks."""
-MAPS = CROP // 2
-"""Side of the class and alpha maps."""
 PARSER_CROP = 256
 """Side in pixels of the canonical crops that `ParserNet` looks at; its maps have half of it."""
 FINDER_STRIDE = 8

@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...datasets.arrays import Array, Pixels
+from ...datasets.arrays import Pixels
 from ...datasets.classes import CLASSES, INDEX, colourise
 from ...manifests.identity import rng
 from ..nets.efficientnet import load_imagenet
 from .augmentation import Crop, CropSettings, make_crop
 from .checkpoint import CHECKPOINT, load_average, read
-from .evaluation import BANDS, yaw_degrees
+from .evaluation import BANDS, ious, shared, yaw_degrees
 from .losses import class_loss
 from .networks import PARSER_CROP, HeadNet, ParserNet
 from .tasks import normalised
@@ -55,7 +55,6 @@ class ParserTask:
     """Number of the first pictures that are shown at `small_size`, where a picture costs less."""
     small_size: int = 160
     name: str = "parser"
-    _order: tuple[int, Array] | None = None
 
     def network(self) -> nn.Module:
         """Return the network, started from an earlier run's average, else from ImageNet weights where they are installed."""
@@ -73,11 +72,8 @@ class ParserTask:
         return network
 
     def chosen(self, number: int) -> int:
-        """Return the view of a crop by number: each pass shows every view once, in an order of its own."""
-        passed, place = divmod(number, len(self.views))
-        if self._order is None or self._order[0] != passed:
-            self._order = passed, np.random.default_rng([self.seed, passed]).permutation(len(self.views))
-        return int(self._order[1][place])
+        """Return the view of a crop by number; see `Views.in_passes`."""
+        return self.views.in_passes(number, self.seed)
 
     def crop(self, number: int) -> Crop:
         """Make a training crop by number."""
@@ -172,21 +168,6 @@ def evaluate_parser(network: nn.Module, task: ParserTask, count: int, batch: int
         **{name: {"num": nums[name], **ious(*counts[name])} for name in counts if nums[name]},
         "alpha_soft_error": round(float(np.mean(soft)), 3),
     }
-
-
-def shared(first: Array, second: Array) -> tuple[Array, Array]:
-    """Return the (19,) numbers of pixels of each class in both maps, and in either."""
-    kinds = len(CLASSES)
-    table = np.bincount(first.astype(np.int64).ravel() * kinds + second.ravel(), minlength=kinds * kinds).reshape(kinds, kinds)
-    overlap = np.diagonal(table)
-    return overlap, table.sum(axis=0) + table.sum(axis=1) - overlap
-
-
-def ious(overlap: Array, union: Array) -> dict[str, Any]:
-    """Return the intersection over union by name of the classes that are there, and their mean."""
-    there = union > 0
-    found = {name: round(float(overlap[kind] / union[kind]), 3) for kind, name in enumerate(CLASSES) if there[kind]}
-    return {"iou": found, "mean_iou": round(float((overlap[there] / union[there]).mean()), 3)}
 
 
 def calm_parser(task: ParserTask) -> ParserTask:

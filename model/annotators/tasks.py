@@ -74,7 +74,6 @@ class HeadTask:
     start: str = ""
     """Folder of a run of this task whose averaged weights are the first ones; empty for ImageNet weights."""
     name: str = "head"
-    _order: tuple[int, Array] | None = None
 
     def network(self) -> nn.Module:
         """Return the network, started from an earlier run's average, else from ImageNet weights where they are installed."""
@@ -87,11 +86,8 @@ class HeadTask:
         return network
 
     def chosen(self, number: int) -> int:
-        """Return the view of a crop by number: each pass shows every view once, in an order of its own."""
-        passed, place = divmod(number, len(self.views))
-        if self._order is None or self._order[0] != passed:
-            self._order = passed, np.random.default_rng([self.seed, passed]).permutation(len(self.views))
-        return int(self._order[1][place])
+        """Return the view of a crop by number; see `Views.in_passes`."""
+        return self.views.in_passes(number, self.seed)
 
     def crop(self, number: int) -> Crop:
         """Make a training crop by number."""

@@ -53,6 +53,7 @@ class Views:
         """
         self.members: list[dict[str, bytes]] = []
         self.keys: list[str] = []
+        self._order: tuple[tuple[int, int], Array] | None = None
         for folder in folders:
             most = min(limit or sys.maxsize, len(self.keys) + each if each else sys.maxsize)
             for path in sorted(Path(folder).glob("*.tar")):
@@ -68,6 +69,18 @@ class Views:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def in_passes(self, number: int, seed: int) -> int:
+        """Return the view of a crop by number: each pass shows every view once, in an order of its own.
+
+        Args:
+            number: of the crop.
+            seed: of the orders.
+        """
+        passed, place = divmod(number, len(self))
+        if self._order is None or self._order[0] != (seed, passed):
+            self._order = (seed, passed), np.random.default_rng([seed, passed]).permutation(len(self))
+        return int(self._order[1][place])
 
     def view(self, number: int) -> View:
         """Decode a view."""

@@ -13,8 +13,6 @@ from torch import Tensor
 
 LOCAL_EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 """Corners of the six edges of a tetrahedron."""
-MIN_WIDTH = 0.5
-"""Least distance of two parallel planes that hold a tetrahedron of this grid between them, in cells: that of its long edges."""
 
 
 @dataclass(frozen=True, eq=False)

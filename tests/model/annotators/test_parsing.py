@@ -18,15 +18,14 @@ from spherehead.datasets.shards.tar import write_shard
 from spherehead.model.annotators import relighting
 from spherehead.model.annotators.augmentation import CropGeometry, CropSettings, make_crop, unspeckled
 from spherehead.model.annotators.checkpoint import CHECKPOINT, load_average, save
+from spherehead.model.annotators.evaluation import ious, shared
 from spherehead.model.annotators.networks import CROP, HeadNet, ParserNet
 from spherehead.model.annotators.parsing import (
     ALIGNED,
     ParserTask,
     calm_parser,
     evaluate_parser,
-    ious,
     parser_settings,
-    shared,
     small_pictures,
 )
 from spherehead.model.annotators.tasks import HeadTask
