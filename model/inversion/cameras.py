@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
@@ -65,8 +64,7 @@ def rotation(vector: Tensor) -> Tensor:
 
 def rotation_vector(matrix: Tensor) -> Tensor:
     """Return the (B, 3) vectors whose `rotation` are (B, 3, 3) rotations, of lengths up to pi."""
-    found = [Rotation.from_matrix(one).as_rotvec() for one in matrix.detach().double().cpu().numpy()]
-    return torch.from_numpy(np.stack(found)).to(matrix)
+    return torch.from_numpy(Rotation.from_matrix(matrix.detach().double().cpu().numpy()).as_rotvec()).to(matrix)
 
 
 def angle_between(first: Tensor, second: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from ..visualization.views import to_pixels
 from .cameras import CameraPrior, rotation
 from .encoder import Encoded, EncoderSettings, HeadEncoder, about_camera
 from .objective import Objective, ObjectiveSettings, total
-from .style_space import StyleSpace
+from .style_space import StyleSpace, shared_planes
 from .targets import Targets, targets_of
 
 PEOPLE = ObjectiveSettings(perceptual=0.0, ground=0.0)
@@ -158,8 +158,7 @@ class EncoderTask:
         for head in dict.fromkeys(heads):
             rows = [row for row, other in enumerate(heads) if other == head]
             ws = space.styles(coordinates[rows[0]], grounds[rows])
-            planes = self.generator.planes(ws[:1])
-            made = self.generator.synthesise(ws, labels[rows], planes=planes.expand(len(rows), *planes.shape[1:]))
+            made = self.generator.synthesise(ws, labels[rows], planes=shared_planes(self.generator, ws))
             pictures.append(self._photographed(made, [numbers[row] for row in rows]))
         return torch.cat(pictures), {"head": coordinates, "ground": grounds, "camera": labels}
 

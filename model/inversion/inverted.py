@@ -91,7 +91,7 @@ class InversionRecord:
     """Files by part; none until the head is whole."""
     photographs: tuple[PhotographResult, ...] = ()
     starts: tuple[Start, ...] = ()
-    """Azimuths that uncertain cameras were tried from."""
+    """Directions that uncertain cameras were tried from."""
     drift: Drift | None = None
     files: tuple[str, ...] = ()
     """What else was written, in order."""

@@ -19,6 +19,7 @@ from ...manifests.config import ConfigError, check_ranges
 from ..generator import Generator
 from ..portrait import Portrait
 from ..visualization.views import RenderSettings
+from ..volume_rendering.rays import camera_angles
 from .cameras import NUM_UNITS, CameraPrior, moved
 from .objective import Objective, total
 from .style_space import StyleSpace, shared_planes
@@ -222,7 +223,7 @@ def choose_starts(
     wins where it is below the first start's by the margin.
     """
     units = torch.zeros(len(targets.ids), NUM_UNITS, device=space.mean.device)
-    behind = torch.atan2(targets.camera[:, 3], targets.camera[:, 11]).abs().rad2deg() >= settings.behind_degrees
+    behind = camera_angles(targets.camera)[:, 0].abs().rad2deg() >= settings.behind_degrees
     uncertain = (behind | (targets.angle_error.rad2deg() >= settings.uncertain_degrees)).nonzero()[:, 0].tolist()
     held = dataclasses.replace(
         settings, steps=settings.start_steps, camera_steps=0, camera_rate=0.0, camera_prior=0.0,

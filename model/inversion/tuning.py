@@ -19,6 +19,7 @@ from ...manifests.identity import rng
 from ..generator import Generator
 from ..portrait import Portrait
 from ..visualization.views import RenderSettings
+from ..volume_rendering.rays import camera_angles
 from .objective import Objective, total
 from .search import optimiser_state, ramp, restore_optimiser
 from .style_space import repeated
@@ -67,7 +68,7 @@ def tuned_rows(cameras: Tensor, angle_error: Tensor, settings: TuningSettings) -
         angle_error: (B,) standard deviation of each of a camera's angles in radians.
         settings: the limits.
     """
-    azimuths = torch.atan2(cameras[:, 3], cameras[:, 11]).abs().rad2deg()
+    azimuths = camera_angles(cameras)[:, 0].abs().rad2deg()
     fit = (azimuths <= settings.within_degrees) & (angle_error.to(azimuths).rad2deg() <= settings.error_degrees)
     return fit.nonzero()[:, 0].tolist() if settings.steps else []
 

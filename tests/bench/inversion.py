@@ -23,13 +23,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from spherehead.datasets.camera import CANONICAL_SCALE, RADIUS, Camera, canonical_intrinsics
 from spherehead.datasets.report.overlay import fit
 from spherehead.datasets.report.sheets import write_png
 from spherehead.datasets.shards.codec import Decoded
 from spherehead.manifests.config import fingerprint, override, to_plain
 from spherehead.manifests.store import file_sha256
+from spherehead.model.evaluation.known_persons import TABLE
 from spherehead.model.export.generate import find_model
 from spherehead.model.generator import Generator
 from spherehead.model.inversion.cameras import angle_between
@@ -42,10 +42,10 @@ from spherehead.model.inversion.targets import Targets, error_of_spread, targets
 from spherehead.model.inversion.tuning import Tuning, tuned_rows
 from spherehead.model.nets.perceptual import PerceptualNet, perceptual_net
 from spherehead.model.nets.upsampler import resize
-from spherehead.model.store import load_generator
+from spherehead.model.store import load_generator, read_tensors
 from spherehead.model.visualization.pictures import sheet
 from spherehead.model.visualization.views import head_styles, look_from, ring, seeded_latents, to_pixels
-from spherehead.model.volume_rendering.rays import camera_rays
+from spherehead.model.volume_rendering.rays import ray_distance
 
 SIDES = {"front": 0.0, "profile": math.pi / 2, "back": math.pi}
 HIDDEN = 16
@@ -117,11 +117,7 @@ class Scorer:
         self.net, self.side, self.raw = net, shape.upsampler.resolution, shape.neural_resolution
         channels = shape.parsing.channels if shape.parsing else 0
         self.targets = targets_of([sample(truth, index) for index in range(len(truth.labels))], self.side, self.raw, channels)
-        step = truth.depth.shape[-1] // self.raw
-        axis = torch.from_numpy(truth.depth[:, step // 2 :: step, step // 2 :: step])
-        _, directions = camera_rays(truth.labels, self.raw)
-        forward = truth.labels[:, None, [2, 6, 10]]
-        self.depth = axis / (directions * forward).sum(dim=-1).view(-1, self.raw, self.raw)
+        self.depth = ray_distance(torch.from_numpy(truth.depth), truth.labels, self.raw)[:, 0]
 
     @torch.no_grad()
     def __call__(self, generator: Generator, ws: torch.Tensor, row: int) -> dict[str, dict[str, float]]:
@@ -208,8 +204,8 @@ def nearest(generator: Generator, table: torch.Tensor, objective: Objective, lab
 
 def persons(folder: Path, generator: Generator) -> torch.Tensor | None:
     """Return the (P, w_dim) style vectors of the run's people, where it has a table."""
-    path = folder / "persons_average.safetensors"
-    return load_file(path)["styles"] if path.is_file() and generator.settings.own_ground else None
+    path = folder / TABLE
+    return read_tensors(path)["styles"] if path.is_file() and generator.settings.own_ground else None
 
 
 def one_case(
