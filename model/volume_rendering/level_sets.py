@@ -73,12 +73,19 @@ class LevelSets(nn.Module):
         local = (points - self.centre) * self.scale
         return self._with_start(local, self.layers(local)[..., 0])
 
-    def forward(self, points: Tensor) -> Tensor:
-        """Return s at points (..., 3), from the grid where there is one: (...)."""
+    def forward(self, points: Tensor, values: Tensor | None = None) -> Tensor:
+        """Return s at points (..., 3), from the grid where there is one: (...).
+
+        Args:
+            points: world points.
+            values: what `values` returned, where many are asked about in parts; None to ask it now.
+        """
         if self.grid is None:
             return self.exact(points)
         place = ((points - self.centre) / self.extent).view(1, 1, 1, -1, 3)
-        read = functional.grid_sample(self.values(), place, padding_mode="border", align_corners=True)
+        read = functional.grid_sample(
+            self.values() if values is None else values, place, padding_mode="border", align_corners=True
+        )
         return self._with_start((points - self.centre) * self.scale, read.view(points.shape[:-1]))
 
     def values(self) -> Tensor:

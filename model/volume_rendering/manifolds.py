@@ -150,10 +150,12 @@ class Manifolds(Renderer):
         if noise is not None and noise.shape != (*origins.shape[:2], self.count):
             raise RenderError(f"expected density numbers of shape {(*origins.shape[:2], self.count)}, got {tuple(noise.shape)}")
         near, far = ray_bounds(origins - self.predictor.centre, directions, settings)
+        with torch.autocast(origins.device.type, enabled=False):
+            grid = None if settings.grid is None else self.predictor.values()  # once, however many chunks there are
 
         def part(some: slice) -> tuple[Tensor, ...]:
             noises = None if noise is None else noise[:, some]
-            met = self.meetings(origins[:, some], directions[:, some], near[:, some], far[:, some])
+            met = self.meetings(origins[:, some], directions[:, some], near[:, some], far[:, some], grid)
             return (*self._composed(scene, origins[:, some], directions[:, some], met, noises), met.first)
 
         again = settings.recompute and torch.is_grad_enabled()
@@ -168,7 +170,7 @@ class Manifolds(Renderer):
         """Return how far neighbouring levels are apart."""
         return (self.levels[0] - self.levels[-1]) / (self.settings.surfaces - 1)
 
-    def meetings(self, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor) -> Meetings:
+    def meetings(self, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor, grid: Tensor | None = None) -> Meetings:
         """Find where rays first enter each surface, linearly between points of the ray.
 
         Points are constants: a gradient reaches the predictor through s at the two points about a meeting.
@@ -176,12 +178,13 @@ class Manifolds(Renderer):
         Args:
             origins, directions: (B, M, 3) of the rays.
             near, far: (B, M, 1) between which surfaces are looked for.
+            grid: the predictor's `values`, made before; None to make them where they are needed.
         """
         settings, last = self.settings, self.settings.samples - 1
         place = torch.arange(last + 1, dtype=near.dtype, device=near.device) / last
         depths = near + (far - near) * place
         with torch.autocast(origins.device.type, enabled=False):
-            s = self.predictor(origins[:, :, None] + depths[..., None] * directions[:, :, None])
+            s = self.predictor(origins[:, :, None] + depths[..., None] * directions[:, :, None], grid)
             with torch.no_grad():
                 index, valid = entered(s, self.levels)
             before, after = s.gather(-1, index), s.gather(-1, index + 1)

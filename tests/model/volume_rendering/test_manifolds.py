@@ -305,6 +305,18 @@ def test_chunks_and_recomputing_change_nothing() -> None:
             torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_grid_is_worked_out_once_a_rendering_whatever_the_chunks(recompute: bool) -> None:
+    renderer, seen = opened(grid=6, chunk=50, recompute=recompute), rays()
+    asked: list[int] = []
+    renderer.predictor.layers.register_forward_hook(lambda _, given, __: asked.append(given[0].numel() // 3))
+    found = renderer(constant(3.0), seen)
+    (found.depth.sum() + found.penalties[PENALTY].sum()).backward()
+    assert sorted(asked) == [1, 6**3]  # the centre, and the grid
+    gradient = next(renderer.predictor.parameters()).grad
+    assert gradient is not None and bool(gradient.isfinite().all())
+
+
 def test_the_grid_is_held_until_a_weight_changes() -> None:
     predictor = opened(grid=6).predictor
     with torch.no_grad():
