@@ -67,10 +67,7 @@ def rebuilt_persons(
     """
     if not (folder / TABLE).is_file():
         return None
-    tensors = read_tensors(folder / TABLE)
-    table = PersonTable(tensors["subjects"], generator.settings.w_dim)
-    table.load_state_dict(tensors)
-    table = table.to(next(generator.parameters()).device)
+    table = PersonTable.of(read_tensors(folder / TABLE)).to(next(generator.parameters()).device)
     found = []
     for place in data:
         rows = _rows_of(place, table)
@@ -101,6 +98,31 @@ def _rows_of(place: Path, table: PersonTable) -> dict[str, int]:
 
 
 @torch.no_grad()
+def rebuilt(
+    generator: Generator, table: PersonTable, row: int, picture: Tensor, mask: Tensor, camera: Tensor,
+    rendering: RenderSettings,
+) -> Portrait:  # fmt: skip
+    """Return a known person as a view of the data shows it, before the view's ground.
+
+    Args:
+        generator: the model.
+        table: its persons.
+        row: the person's.
+        picture: (1, 3, R, R) the view, in [-1, 1]; only its ground is read.
+        mask: (1, 1, R, R) share of the head.
+        camera: (1, 25) label.
+        rendering: how far the networks had grown.
+    """
+    ws = table.styles[row].expand(1, generator.num_ws, -1).clone()
+    if generator.settings.own_ground:
+        ws[:, -1] = table.to_ground(ground_colours(picture, mask))
+    return generator.synthesise(
+        ws, camera, neural_resolution=rendering.neural_resolution, image_resolution=rendering.image_resolution,
+        fade=rendering.fade,
+    )  # fmt: skip
+
+
+@torch.no_grad()
 def _compare(
     generator: Generator, table: PersonTable, row: int, sample: Decoded, rendering: RenderSettings
 ) -> tuple[float, float, float]:
@@ -110,13 +132,7 @@ def _compare(
     truth = _plane(cv2.resize(sample.image, (side, side), interpolation=cv2.INTER_AREA), device) / 127.5 - 1.0
     mask = _plane(cv2.resize(sample.mask, (side, side), interpolation=cv2.INTER_AREA)[..., None], device) / 255.0
     camera = torch.from_numpy(sample.camera.label())[None].to(device)
-    ws = table.styles[row].expand(1, generator.num_ws, -1).clone()
-    if generator.settings.own_ground:
-        ws[:, -1] = table.to_ground(ground_colours(truth, mask))
-    made = generator.synthesise(
-        ws, camera, neural_resolution=rendering.neural_resolution, image_resolution=rendering.image_resolution,
-        fade=rendering.fade,
-    )  # fmt: skip
+    made = rebuilt(generator, table, row, truth, mask, camera, rendering)
     inside = (mask > INSIDE).expand_as(truth)
     error = float(((made.image.clamp(-1, 1) - truth) / 2.0).square()[inside].mean())
     if made.mask is None:

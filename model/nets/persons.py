@@ -5,6 +5,8 @@ How the table learns is left to `losses.views`; which pictures show whom is left
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -108,6 +110,13 @@ class PersonTable(nn.Module):
         numbers = 3 * GROUND_CELLS**2
         self.to_ground = Dense(numbers, w_dim)
         self.register_buffer("ground_moments", torch.zeros(numbers + 1, numbers + 1, dtype=torch.float64))
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> PersonTable:
+        """Return the table that a checkpoint's tensors hold."""
+        table = cls(tensors["subjects"], tensors["styles"].shape[1])
+        table.load_state_dict(tensors)
+        return table
 
     def rows(self, subject: Tensor) -> Tensor:
         """Return the (B,) row of each person of (B,) numbers; -1 for persons that are not in the table."""

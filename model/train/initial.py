@@ -117,9 +117,7 @@ def take_persons(persons: PersonTable, place: Path) -> int:
     """
     if not place.is_file():
         return 0
-    tensors = read_tensors(place)
-    other = PersonTable(tensors["subjects"], tensors["styles"].shape[1])
-    other.load_state_dict(tensors)
+    other = PersonTable.of(read_tensors(place))
     if other.styles.shape[1] != persons.styles.shape[1]:
         return 0
     rows = other.rows(persons.subjects.cpu())

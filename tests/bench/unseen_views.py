@@ -16,15 +16,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.report.sheets import write_png
 from spherehead.datasets.streaming.index import subject_number
-from spherehead.model.nets.persons import PersonTable, ground_colours
-from spherehead.model.store import load_generator
+from spherehead.model.evaluation.known_persons import TABLE, rebuilt
+from spherehead.model.nets.persons import PersonTable
+from spherehead.model.store import load_generator, read_tensors
 from spherehead.model.train.checkpoint import newest
 from spherehead.model.visualization.pictures import sheet
-from spherehead.model.visualization.views import to_pixels
+from spherehead.model.visualization.views import RenderSettings, to_pixels
 from spherehead.pipeline.synthetic.people.figure import build_figure
 from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
@@ -49,9 +49,7 @@ def main() -> None:
     torch.set_num_threads(1)
     settings, folder = parse(asked.source), newest(asked.run)
     generator = load_generator(folder)
-    tensors = load_file(folder / "persons_average.safetensors")
-    table = PersonTable(tensors["subjects"], generator.settings.w_dim)
-    table.load_state_dict(tensors)
+    table = PersonTable.of(read_tensors(folder / TABLE))
     assets = opened(asked.assets)
     values: dict[str, list[float]] = {"psnr": [], "psnr with gains": [], "alpha IoU": []}
     rows, names = [], []
@@ -71,12 +69,9 @@ def main() -> None:
         side = generator.settings.upsampler.resolution
         truth = cv2.resize(shot.image, (side, side), interpolation=cv2.INTER_AREA)
         alpha = cv2.resize(shot.mask, (side, side), interpolation=cv2.INTER_AREA) / 255.0
-        with torch.no_grad():
-            ws = table.styles[row].expand(1, generator.num_ws, -1).clone()
-            if generator.settings.own_ground:
-                picture = torch.from_numpy(truth).permute(2, 0, 1)[None].float() / 127.5 - 1.0
-                ws[:, -1] = table.to_ground(ground_colours(picture, torch.from_numpy(alpha)[None, None].float()))
-            made = generator.synthesise(ws, torch.from_numpy(camera.label())[None])
+        picture = torch.from_numpy(truth).permute(2, 0, 1)[None].float() / 127.5 - 1.0
+        mask = torch.from_numpy(alpha)[None, None].float()
+        made = rebuilt(generator, table, row, picture, mask, torch.from_numpy(camera.label())[None], RenderSettings())
         image = to_pixels(made.image)[0]
         assert made.mask is not None
         seen = cv2.resize(made.mask[0, 0].numpy(), (side, side), interpolation=cv2.INTER_LINEAR)
