@@ -93,9 +93,13 @@ class World:
 
     def share(self, module: nn.Module) -> None:
         """Give every rank the first one's parameters and buffers."""
+        self.share_tensors((*module.parameters(), *module.buffers()))
+
+    def share_tensors(self, tensors: Iterable[Tensor]) -> None:
+        """Give every rank the first one's tensors, in place; shapes and order are the same on all."""
         if self.size > 1:
             with _exchange("sharing the first weights"):
-                for tensor in (*module.parameters(), *module.buffers()):
+                for tensor in tensors:
                     torch.distributed.broadcast(tensor.data, src=0)
 
     def share_objects(self, objects: list[Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from ..checkpoint import load_optimiser, optimiser_tensors
 from ..distributed import World
@@ -41,22 +40,12 @@ def _share_optimiser(optimiser: torch.optim.Optimizer, world: World) -> None:
     own = optimiser_tensors(optimiser)
     told: list[Any] = [[(key, tuple(tensor.shape), str(tensor.dtype)) for key, tensor in own.items()]]
     world.share_objects(told)
-    places = {key: torch.empty(shape, dtype=getattr(torch, kind.removeprefix("torch."))) for key, shape, kind in told[0]}
-    box = _Box(own if world.is_first else places, world.device)
-    world.share(box)
+    tensors = {
+        key: own[key].to(world.device)
+        if world.is_first
+        else torch.empty(shape, dtype=getattr(torch, kind.removeprefix("torch.")), device=world.device)
+        for key, shape, kind in told[0]
+    }
+    world.share_tensors(tensors.values())
     if not world.is_first:
-        load_optimiser(optimiser, box.tensors())
-
-
-class _Box(nn.Module):
-    """Tensors as the buffers of a module, on the device that exchanges them."""
-
-    def __init__(self, tensors: dict[str, Tensor], device: torch.device) -> None:
-        super().__init__()
-        self._names = list(tensors)
-        for number, tensor in enumerate(tensors.values()):
-            self.register_buffer(f"tensor{number}", tensor.detach().to(device))
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return them by name."""
-        return dict(zip(self._names, (buffer.cpu() for buffer in self.buffers()), strict=True))
+        load_optimiser(optimiser, {key: tensor.cpu() for key, tensor in tensors.items()})
