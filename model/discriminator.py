@@ -57,7 +57,6 @@ class DiscriminatorSettings:
             raise ConfigError(
                 f"expected smallest of 8 or more that halves {self.resolution} some times over, got {self.smallest}"
             )
-
         if self.pose and (self.mask or self.parsing_channels or self.silhouette or self.smallest):
             raise ConfigError("a discriminator that estimates the pose sees the picture alone: set mask=false")
 

@@ -115,7 +115,7 @@ def _faces(grid: TetrahedralGrid, inside: Tensor, cut: Tensor) -> Tensor:
 def sign_entropy(grid: TetrahedralGrid, distances: Tensor, inside: Tensor, scale: float) -> Tensor:
     """Return the mean cross-entropy between the signs of both ends of edges that cross the surface (Gao et al. 2022, eq. 2).
 
-    Each end's distance is held against the other end's sign; it is least where few edges cross, so specks and inner walls go.
+    Each end's distance is held against the other end's sign, which draws both to one side: specks and inner walls go.
 
     Args:
         grid: the grid.
