@@ -5,7 +5,6 @@ The bytes are those of one build, because what follows is one build that finds a
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,21 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from ...manifests.config import ConfigError
-from ...manifests.lock import writer_lock
 from ...manifests.signals import GRACE_SECONDS, Interrupted, StopSignals
 from ..console.progress import Observer, Silent
-from ..execution.cache import StageCache
-from ..execution.database import naming_faults
 from ..execution.environment import environment
 from ..stage import Stage
 from .build import build
 from .folder import REQUEST, STATE, Tombstones, read_request
 from .memory.intake import take_in
-from .memory.state import State
 from .parts import PARTS, RECORD, PartRecord, parts_in
 from .request import BuildInterrupted, BuildRequest, Summary, check_request, claim_folder
 from .shard_plan import file_stamp
-from .takedown import load_request
+from .takedown import held, load_request
 
 _FEW = 20
 
@@ -152,8 +147,8 @@ def _check_alike(parts: Sequence[_Part]) -> None:
                 f"{names} ({other.folder}) saw different inputs ({first.record.listed:,} and {other.record.listed:,} listed); "
                 "rerun the jobs that ran before the sources changed"
             )
+    here = environment()
     for part in parts:
-        here = environment()
         differing = sorted(name for name, version in part.record.environment.items() if here.get(name) != version)
         if differing:
             told = ", ".join(f"{name} {part.record.environment[name]}, here {here.get(name)}" for name in differing)
@@ -164,30 +159,23 @@ def _check_alike(parts: Sequence[_Part]) -> None:
 
 def _take_in(request: BuildRequest, parts: Sequence[_Part], observer: Observer) -> None:
     """Bring what the parts know into the data set's own memory; those that are in it already are passed over."""
-    folder = request.out / STATE
     with StopSignals(GRACE_SECONDS) as signals:
         try:
-            with naming_faults(folder):
-                request.out.mkdir(parents=True, exist_ok=True)
-                with (
-                    writer_lock(folder / "lock"),
-                    contextlib.closing(State(folder / "state.sqlite")) as state,
-                    contextlib.closing(StageCache(folder / "cache.sqlite")) as cache,
-                ):
-                    claim_folder(request)
-                    forgotten = Tombstones.read(request.out).sha256
-                    for part in parts:
-                        signals.check()
-                        name = f"part {part.record.part}/{part.record.of}"
-                        mark = file_stamp(part.folder / RECORD)
-                        if state.fact(name) == mark:
-                            continue
-                        observer.phase(f"merging {name}")
-                        new = take_in(state, cache, part.folder / STATE, part.record.keys, forgotten, signals.check)
-                        state.begin()
-                        state.set_fact(name, mark)
-                        state.commit()
-                        observer.message(f"{name}: {part.record.inputs:,} inputs, {new:,} new contents, {_told(part.record)}")
+            with held(request.out) as (state, cache):
+                claim_folder(request)
+                forgotten = Tombstones.read(request.out).sha256
+                for part in parts:
+                    signals.check()
+                    name = f"part {part.record.part}/{part.record.of}"
+                    mark = file_stamp(part.folder / RECORD)
+                    if state.fact(name) == mark:
+                        continue
+                    observer.phase(f"merging {name}")
+                    new = take_in(state, cache, part.folder / STATE, part.record.keys, forgotten, signals.check)
+                    state.begin()
+                    state.set_fact(name, mark)
+                    state.commit()
+                    observer.message(f"{name}: {part.record.inputs:,} inputs, {new:,} new contents, {_told(part.record)}")
         except Interrupted as stop:
             raise BuildInterrupted(stop.signum) from None
 

@@ -48,7 +48,7 @@ def load_request(out: Path, known: Mapping[str, type[Stage]]) -> BuildRequest:
 
 
 @contextlib.contextmanager
-def _held(out: Path) -> Iterator[tuple[State, StageCache]]:
+def held(out: Path) -> Iterator[tuple[State, StageCache]]:
     """Open a data set's memory and cache as its only writer."""
     folder = out / STATE
     with (
@@ -67,7 +67,7 @@ def retry(out: Path, reason: str, known: Mapping[str, type[Stage]]) -> tuple[Bui
         The request to build again, and the number of files.
     """
     request = load_request(out, known)
-    with _held(out) as (state, cache):
+    with held(out) as (state, cache):
         found = state.with_reason(reason)
         cache.begin()
         for work_key in found:
@@ -101,7 +101,7 @@ def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
         raise ConfigError(
             f"settings or models differ from those that {out} was built with; run its build-dataset command first"
         )
-    with _held(out) as (state, cache):
+    with held(out) as (state, cache):
         tombstones = Tombstones.read(out)
         splits = {row["id"]: row["split"] for row in read(out, ["id", "split"]).table.to_pylist()}
         found = _found(what, state)

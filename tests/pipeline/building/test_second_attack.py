@@ -129,16 +129,16 @@ def _stop(*_: object, **__: object) -> None:
 def test_takedowns_that_meet_are_both_remembered(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another takedown ends between this one's start and its turn to write."""
     run(pictures, tmp_path / "out")
-    real = takedown._held
+    real = takedown.held
 
     def late(out: Path) -> object:
         with monkeypatch.context() as patch:
-            patch.setattr(takedown, "_held", real)
+            patch.setattr(takedown, "held", real)
             forget(out, "1.png", STAGES)
-        monkeypatch.setattr(takedown, "_held", real)
+        monkeypatch.setattr(takedown, "held", real)
         return real(out)
 
-    monkeypatch.setattr(takedown, "_held", late)
+    monkeypatch.setattr(takedown, "held", late)
     forget(tmp_path / "out", "3.png", STAGES)
     assert len(Tombstones.read(tmp_path / "out").sha256) == 2
     assert run(pictures, tmp_path / "out").counts["kept"] == 3
