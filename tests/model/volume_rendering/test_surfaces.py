@@ -239,8 +239,8 @@ def test_a_ball_s_outline_grows_as_its_projected_circle(yaw: float, side: int) -
     tangent = 2.7**2 - 0.3**2  # the outline is where rays touch the ball: its radius on the screen is f r / sqrt(d^2 - r^2)
     seen = 4.2647 * side * 0.3 / math.sqrt(tangent)
     growth = 4.2647 * side * 2.7**2 / tangent**1.5
-    assert float(area.detach()) == pytest.approx(math.pi * seen**2, rel=0.02)
-    assert float(slope) == pytest.approx(2 * math.pi * seen * growth, rel=0.03)
+    assert float(area.detach()) == pytest.approx(math.pi * seen**2, rel=0.006)
+    assert float(slope) == pytest.approx(2 * math.pi * seen * growth, rel=0.008)
 
 
 def test_outlines_measure_fractions_of_pixels() -> None:
