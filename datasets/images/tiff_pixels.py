@@ -120,7 +120,8 @@ def _check_tiles(directory: tiff.Directory, header: Header) -> None:
 
 def _decode(data: bytes, header: Header, samples: int, needed: list[int]) -> Array:
     """Return (H, W, C) stored numbers of the channels that are needed, strip by strip."""
-    with _opened(data) as file:
+    # tifffile's pages and files refer to each other: without closing the stream the bytes would stay until a collection
+    with io.BytesIO(data) as stream, _opened(stream) as file:
         page = file.pages[0]
         dtype = np.dtype(np.uint16 if header.bit_depth == 16 else np.uint8)
         if page.shaped[1:4] != (1, header.height, header.width) or page.dtype != dtype or page.samplesperpixel != samples:
@@ -144,14 +145,14 @@ def _decode(data: bytes, header: Header, samples: int, needed: list[int]) -> Arr
         return pixels
 
 
-def _opened(data: bytes) -> Any:
+def _opened(stream: io.BytesIO) -> Any:
     """Open a TIFF with tifffile; whatever it makes of a series or of pages behind the first is not asked for."""
     import logging
 
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # damage raises; remarks about it are nobody's
-    return tifffile.TiffFile(io.BytesIO(data), is_ome=False, is_shaped=False)
+    return tifffile.TiffFile(stream, is_ome=False, is_shaped=False)
 
 
 def _divide(colours: Array, alpha: Array) -> None:

@@ -20,10 +20,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...datasets import warp
-from ...datasets.arrays import Pixels
 from ...datasets.camera import Camera, CameraError
 from ...datasets.depth import warp_depth
-from ...datasets.images.decode import decode, memory_needed, probe
+from ...datasets.images.decode import probe
 from ...datasets.sample import Crop, Drop, Photo, PhotoInfo, Sample, without_addresses, wording
 from ...datasets.shards.codec import encode_members
 from ...datasets.sources.base import Source
@@ -32,15 +31,12 @@ from ...datasets.sources.sidecars import load_sidecars
 from ...manifests.config import canonical_json
 from ...manifests.identity import rng, sample_id
 from ..stage import OpenStage
+from .decoding import Decoding, spend
 from .packing import changes, first_sample, pack, restore, unpack
 from .rows import Refused, file_row, kept_row, refused_row, thumbnail
 from .work import Task, Thumb, WorkOrder, refusing
 
 log = logging.getLogger(__name__)
-
-SMALL_PHOTO = 48 << 20
-"""Bytes that decoding may take without leave from the memory budget."""
-
 
 _ARRAYS = ("image", "padding", "mask", "parsing", "depth", "mesh", "landmarks")
 
@@ -126,26 +122,10 @@ class FileRun:
         """Make the photograph: from the header alone where its pixels were looked at before, else decoded."""
         policy = self.worker.order.recipe.decode
         info: PhotoInfo | None = self._cached(key)
-        loaded: list[tuple[Pixels, Pixels | None]] = []
+        load = Decoding(self.data, policy, self.ask_memory, self.seconds)
         if info is None:
-            started = time.perf_counter()
-            self._reserve()
-            decoded = decode(self.data, policy)
-            info = decoded.info
-            decoded.pixels.flags.writeable = False
-            loaded.append((decoded.pixels, decoded.alpha))
-            self._spend("decode", started)
+            info = load.ahead()
             self.made[key] = pack(info)
-
-        def load() -> tuple[Pixels, Pixels | None]:
-            if loaded:
-                return loaded.pop()
-            started = time.perf_counter()
-            self._reserve()
-            again = decode(self.data, policy)
-            self._spend("decode", started)
-            again.pixels.flags.writeable = False
-            return again.pixels, again.alpha
 
         photo = Photo(self.task.image, self.sha256, info, load)
         self.alive = self.whole = [frozen(first_sample(photo, self._known(photo)))]
@@ -188,15 +168,6 @@ class FileRun:
             camera.check(free_k=self.worker.order.recipe.free_k)
         except CameraError as error:
             raise Drop("camera_invalid", str(error)) from error
-
-    def _reserve(self) -> None:
-        """Ask for leave to decode the file, where it is large."""
-        needed = memory_needed(self.data, self.worker.order.recipe.decode)
-        if needed > SMALL_PHOTO:
-            self.ask_memory(needed)
-
-    def _spend(self, name: str, started: float) -> None:
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
     def _run(self, index: int, key: str) -> dict[str, Any]:
         """Run a stage over the living samples and return its record: changes and refusals, by position."""
@@ -289,7 +260,7 @@ class FileRun:
         started = time.perf_counter()
         members = {sample.id: encode_members(sample, self.worker.order.recipe.encoding) for sample in self.alive}
         rows = [kept_row(sample, members[sample.id]) for sample in self.alive]
-        self._spend("encode", started)
+        spend(self.seconds, "encode", started)
         if members:
             self.packed = pack(members)
         return rows + [refused_row(refused) for refused in self.refused]
