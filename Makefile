@@ -52,6 +52,7 @@ types: # mypy wants a folder named like the package; strict where pyproject.toml
 	@mkdir -p .typecheck && ln -sfn "$(CURDIR)" .typecheck/spherehead
 	MYPYPATH=.typecheck .venv/bin/mypy $(foreach part,manifests datasets pipeline model commands api cli __main__,-p spherehead.$(part))
 
+tests test-slow: export OMP_NUM_THREADS := 1 # one a worker: threads of several workers would wait for each other
 tests:
 	.venv/bin/pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m "not slow"
 

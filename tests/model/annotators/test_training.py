@@ -58,7 +58,7 @@ def test_views_of_an_ordinary_set_have_no_normals_and_no_points(finished_set: Pa
 
 
 def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(views: Views, tmp_path: Path) -> None:
-    settings = TrainingSettings(images=8, batch=2, warmup=2, save=1_000)
+    settings = TrainingSettings(images=8, batch=2, warmup=2, save=1_000, settle=1)
     train(HeadTask(views), settings, tmp_path / "whole")
     train(HeadTask(views), TrainingSettings(**{**vars(settings), "max_seconds": 1e-9}), tmp_path / "broken")
     assert read(tmp_path / "broken" / "checkpoint.safetensors")[1] == 2
@@ -77,7 +77,7 @@ def test_every_pass_shows_every_view_once(views: Views) -> None:
 
 
 def test_a_run_starts_from_the_average_of_an_earlier_one(views: Views, tmp_path: Path) -> None:
-    train(HeadTask(views), TrainingSettings(images=4, batch=2, tensorboard=False), tmp_path)
+    train(HeadTask(views), TrainingSettings(images=4, batch=2, tensorboard=False, settle=1), tmp_path)
     kept = read(tmp_path / "checkpoint.safetensors")[2]
     started = HeadTask(views, start=str(tmp_path)).network().state_dict()
     assert all(torch.equal(value, kept[f"average/{name}"]) for name, value in started.items())
@@ -87,7 +87,7 @@ def test_tensorboard_shows_the_losses_and_a_sheet_at_each_save(views: Views, tmp
     pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train(HeadTask(views), TrainingSettings(images=4, batch=2, save=2), tmp_path)
+    train(HeadTask(views), TrainingSettings(images=4, batch=2, save=2, settle=1), tmp_path)
     told = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"images": 0})
     told.Reload()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

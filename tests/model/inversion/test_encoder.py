@@ -147,7 +147,7 @@ def test_turns_towards_a_sure_answer_are_whole_and_towards_an_unsure_one_none() 
 def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(
     generator: Generator, space: StyleSpace, tmp_path: Path
 ) -> None:
-    settings = TrainingSettings(images=8, batch=4, warmup=2, save=1_000, tensorboard=False)
+    settings = TrainingSettings(images=8, batch=4, warmup=2, save=1_000, tensorboard=False, settle=1)
     whole = train(task(generator, space), settings, tmp_path / "whole")
     train(task(generator, space), dataclasses.replace(settings, max_seconds=1e-9), tmp_path / "broken")
     broken = train(task(generator, space), settings, tmp_path / "broken")
