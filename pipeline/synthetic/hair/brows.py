@@ -18,8 +18,8 @@ LINE = ((0.020, 0.0525), (0.045, 0.0605), (0.075, 0.0680), (0.105, 0.0705), (0.1
 """x and y of the left brow's middle line on the mean head."""
 HALF = ((0.020, 0.0062), (0.035, 0.0085), (0.075, 0.0080), (0.105, 0.0060), (0.142, 0.0012))
 """x, and half the brow's height there, world units."""
-SPARE = 12
-"""Roots that are sown around the brows for each strand of `count`; those inside a brow are thinned by chance and by half."""
+SPARE = 8
+"""Roots that are sown around the brows for each strand of `count`; those inside a brow are thinned once, by its density."""
 
 
 def draw_brows(male: float, age: float, colour: Colour, random: np.random.Generator) -> BrowLook:
@@ -72,8 +72,7 @@ def build_brows(look: BrowLook, surface: Surface, count: int = 1300) -> tuple[St
         return ()
     assert roots.rest is not None
     chance = look.density * np.clip(0.25 + 1.6 * inside(look, roots.rest), 0.0, 1.0)
-    kept = np.flatnonzero(random.random(len(roots)) < chance)[:: max(1, SPARE // 6)]
-    some = roots.chosen(kept)
+    some = roots.chosen(np.flatnonzero(random.random(len(roots)) < chance))
     points = _grown(look, some, surface, random)
     taper = np.linspace(1.0, 0.35, points.shape[1], dtype=np.float32)
     radii = (0.013 * CENTIMETRE * np.exp(random.normal(0.0, 0.15, (len(points), 1))) * taper).astype(np.float32)

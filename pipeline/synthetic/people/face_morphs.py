@@ -6,6 +6,7 @@ Hair, skin, clothes and glasses are drawn by `population`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -50,21 +51,27 @@ def sliders(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     return found
 
 
+@lru_cache(maxsize=4)
+def _sorted_sliders(names: tuple[str, ...]) -> tuple[tuple[str, tuple[str, str]], ...]:
+    return tuple(sorted(sliders(names).items()))
+
+
 def detail_weights(names: Sequence[str], random: np.random.Generator) -> dict[str, float]:
     """Draw the details of a face: sliders, its outline, and a little asymmetry."""
     drawn: dict[str, float] = {}
-    for slider, (low, high) in sorted(sliders(names).items()):
+    known = set(names)
+    for slider, (low, high) in _sorted_sliders(tuple(names)):
         folder, _, base = slider.partition("/")
         spread = SPREADS.get(folder, 0.0)
         if not spread or slider.startswith(LEFT_OUT) or base.startswith("r-"):
             continue
-        value = float(np.clip(random.normal(0.0, spread), -2.2 * spread, 2.2 * spread))
+        value = min(max(float(random.normal(0.0, spread)), -2.2 * spread), 2.2 * spread)
         sides = [(low, high, value)]
         if base.startswith("l-"):  # both sides alike, but for a little
             other = [name.replace("/l-", "/r-") for name in (low, high)]
             sides.append((other[0], other[1], value + float(random.normal(0.0, 0.04))))
         for first, second, amount in sides:
-            if {first, second} <= set(names):
+            if first in known and second in known:
                 drawn[second if amount > 0 else first] = abs(amount)
     outline = f"head/head-{FACE_SHAPES[int(random.integers(len(FACE_SHAPES)))]}"
     if outline in names:

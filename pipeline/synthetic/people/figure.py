@@ -20,9 +20,10 @@ from ..hair.strands import Strands
 from ..wear.dress import around, dress
 from ..wear.garment import Garment
 from . import glasses, paint
-from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
+from .body import BUST_BOTTOM, BUST_HALF_WIDTH, MOUTH_ISLAND, Body, vertex_normals
 from .face_points import face_points, iris_points
 from .growth import grow_on, head_places, scalp_field, scalp_picture, surface_of
+from .mouth import TeethLook, build_mouth, is_open
 from .parts import Part
 from .placement import Placement, place
 from .population import Person
@@ -32,6 +33,8 @@ TOP_OF_EAR = (0.74, 7.36, 0.50)
 """Where the temples of glasses rest on the unmorphed left ear (dm)."""
 SCALP_SHADE = 0.7
 """How much of the scalp's skin takes the colour of grown hair where that is dense: its shade, and what is too short to draw."""
+MOUTH_SHADE = 0.62
+"""Factor on the sRGB values inside of mouths with teeth."""
 NOSE_BRIDGE = (0.0, 7.16, 1.56)
 """Where their bridge rests."""
 
@@ -62,7 +65,8 @@ def build_figure(assets: Assets, person: Person) -> Figure:
         AssetError: one of the assets is damaged or missing.
     """
     body = body_of(assets)
-    placement = place(body.morph(person.shape))
+    calm = body.morph(person.shape)
+    placement = place(calm)
     vertices = body.morph({**person.shape, **person.expression})
     maker = _Maker(assets, body, person, vertices, placement)
     parts = [*maker.skin(), *maker.eyes(), *maker.worn()]
@@ -70,6 +74,8 @@ def build_figure(assets: Assets, person: Person) -> Figure:
         parts += maker.glasses()
     strands: tuple[Strands, ...] = ()
     face = maker.face_points(parts)
+    if person.teeth is not None and is_open(vertices, calm):
+        parts += maker.mouth(person.teeth, calm)
     if person.growth is not None or person.wear.things:
         surface = maker.surface(parts)
         outfit = dress(person.wear, surface, person.growth)
@@ -120,6 +126,11 @@ class _Maker:
         none = np.zeros((0, 3))
         return face_points(surface, irises.get("right_eye", none), irises.get("left_eye", none))
 
+    def mouth(self, look: TeethLook, calm: Floats) -> list[Part]:
+        """Make what is in the mouth; `calm` are the vertices without expression."""
+        moved, before = self.placement.apply(self.vertices), self.placement.apply(calm)
+        return [_worn_part(made) for made in build_mouth(look, self.body, moved, before)]
+
     def skin(self) -> list[Part]:
         """Make the head and the rest of the bust, which have textures of their own."""
         bust, person = self.body.bust, self.person
@@ -145,7 +156,7 @@ class _Maker:
                 crop_uvs,
                 _opaque(paint.head_skin(self.assets, person, self._scalp_picture(), self._places())),
             ),
-            ("bust", ~head & shown, bust.uvs, _opaque(paint.body_skin(self.assets, person))),
+            ("bust", ~head & shown, bust.uvs, _opaque(self._bust_skin())),
         ):
             some = faces[chosen]
             used, new = np.unique(some, return_inverse=True)
@@ -155,6 +166,14 @@ class _Maker:
             )  # fmt: skip
             found.append(part)
         return found
+
+    def _bust_skin(self) -> Pixels:
+        """Paint the bust; the inside of a mouth that has teeth lies deep, where light that bounces does not reach."""
+        skin = paint.body_skin(self.assets, self.person)
+        if self.person.teeth is not None:
+            left, top, right, bottom = map(int, MOUTH_ISLAND)
+            skin[top:bottom, left:right] = (skin[top:bottom, left:right] * MOUTH_SHADE).astype(np.uint8)
+        return skin
 
     def _scalp_field(self) -> Floats:
         """Return one value a fine vertex of the bust: positive where the scalp is painted as hair."""

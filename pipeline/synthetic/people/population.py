@@ -24,6 +24,7 @@ from ..wear.look import Wear
 from ..wear.wardrobe import WearShares, draw_wear, under
 from .face_morphs import detail_weights, expression_weights, macro_weights
 from .glasses import SHAPES, GlassesLook, draw_frame
+from .mouth import TeethLook, draw_teeth
 from .skin_marks import SkinMarks, draw_marks
 
 Colour = tuple[float, float, float]
@@ -42,8 +43,10 @@ LONG_HAIR = ("long01", "bob01", "ponytail01")
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
 USUAL, WIDE = "usual", "wide"
-GROWTH_VERSION = 5
+GROWTH_VERSION = 6
 """Raise it when the same settings would grow other hair."""
+WEAR_VERSION = 2
+"""Raise it when the same settings would make other things to wear."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,13 @@ class PopulationSettings:
     """assets: skins as they are; drawn: with freckles, moles, flushes and make-up."""
     faces: str = USUAL
     """usual: seven expressions, mostly weak; wide: shouts, yawns, kisses, winks, grimaces and the like too."""
+    teeth: str = ASSETS
+    """assets: mouths are hollow; drawn: with teeth, gums and a tongue."""
 
     def __post_init__(self) -> None:
         if self.faces not in (USUAL, WIDE):
             raise ConfigError(f"people: expected faces of {USUAL} or {WIDE}, got {self.faces!r}")
-        for name in ("wear", "skins"):
+        for name in ("wear", "skins", "teeth"):
             if getattr(self, name) not in (ASSETS, DRAWN):
                 raise ConfigError(f"people: expected {name} of {ASSETS} or {DRAWN}, got {getattr(self, name)!r}")
         if self.hair not in (CARDS, GROWN):
@@ -91,10 +96,11 @@ def deciding(people: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of plain `PopulationSettings` decides who is drawn: without what only grown hair or drawn wear read."""
     idle: tuple[str, ...] = () if people.get("hair", CARDS) != CARDS else ("hair", "beards")
     idle += () if people.get("wear", ASSETS) != ASSETS else ("wear", "shares")
-    idle += () if people.get("skins", ASSETS) != ASSETS else ("skins",)
+    idle += tuple(name for name in ("skins", "teeth") if people.get(name, ASSETS) == ASSETS)
     idle += () if people.get("faces", USUAL) != USUAL else ("faces",)
     told = {key: value for key, value in people.items() if key not in idle}
-    return told | ({"growth": GROWTH_VERSION} if "hair" in told else {})
+    versions = {"hair": ("growth", GROWTH_VERSION), "wear": ("dressing", WEAR_VERSION)}
+    return told | {name: version for key, (name, version) in versions.items() if key in told}
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,8 @@ class Person:
     """What is worn beside the assets' clothes, hat and glasses."""
     marks: SkinMarks | None = None
     """What is painted on the skin."""
+    teeth: TeethLook | None = None
+    """What an open mouth shows; nothing where None."""
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -179,6 +187,8 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
     if settings.faces == WIDE:
         wide = expression_weights(settings.expressions, rng(seed, name, "faces"), wide=True)
         person = dataclasses.replace(person, expression=wide)
+    if settings.teeth != ASSETS:
+        person = dataclasses.replace(person, teeth=draw_teeth(age, rng(seed, name, "teeth")))
     if settings.skins != ASSETS:
         dark = sum(share for name, share in skins if "darkskinned" in name)
         person = dataclasses.replace(person, marks=draw_marks(male, age, dark, rng(seed, name, "marks")))

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from ....datasets.arrays import Floats
+from ....datasets.arrays import Array, Floats
 from ..hair.collision import DistanceField
 from ..hair.scalp import CENTIMETRE
 from .fabric import opaque, paint, plain
@@ -107,12 +107,23 @@ def helmet(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garm
         rows = np.arange(256) > 236
         picture[rows] = look.trim
         if look.seed % 3 == 0:
-            picture[:, 236:276] = look.fabric.second
+            picture[_along_crown(picture.shape[:2]) & ~rows[:, None]] = look.fabric.second
     made = [grid("helmet", "hat", "frame", hemmed(crown, thick), opaque(picture), closed=True)]
     if look.option == 2:
         made.append(visor(crown, HeadWear("cap", look.fabric, look.fabric.colour, brim=3.5), 60.0, 0.3, "frame"))
     made += _straps(crown.frame, crown.elevation[:, 0], crown.radii[:, 0], field)
     return made, [crown.cover()]
+
+
+def _along_crown(shape: tuple[int, ...], half: float = 0.17) -> Array:
+    """Tell which texels of a crown's picture, azimuth by elevation from the pole, lie in a stripe from front to back.
+
+    Args:
+        shape: rows and columns.
+        half: half the stripe's width as a share of the crown's.
+    """
+    down, turn = np.meshgrid(np.linspace(0.0, 1.0, shape[0]), np.linspace(0.0, 2.0 * np.pi, shape[1]), indexing="ij")
+    return np.asarray(np.abs(np.sin(turn)) * np.sin(0.5 * np.pi * down) < half)
 
 
 def _straps(frame: Frame, low: Floats, radii: Floats, field: DistanceField) -> list[Garment]:

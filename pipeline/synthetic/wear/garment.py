@@ -90,6 +90,15 @@ def tube(
     return grid(name, label, finish, points.transpose(1, 0, 2), texture, closed=True)
 
 
+def beads(name: str, label: str, finish: str, middles: Floats, size: float, texture: Pixels, fine: int = 8) -> Garment:
+    """Make one mesh of equal balls of a radius around (N, 3) points, which share texture coordinates."""
+    one = ball(name, label, finish, np.zeros(3), size, texture, fine)
+    points = (middles[:, None] + one.points).reshape(-1, 3)
+    faces = np.arange(len(middles), dtype=np.int32)[:, None, None] * np.int32(len(one.points)) + one.faces
+    face_uvs = np.tile(one.face_uvs, (len(middles), 1))
+    return Garment(name, label, finish, points, faces.reshape(-1, 3).astype(np.int32), one.uvs, face_uvs, texture)
+
+
 def ball(name: str, label: str, finish: str, middle: Floats, size: Floats | float, texture: Pixels, fine: int = 16) -> Garment:
     """Make an ellipsoid with half axes `size` (3,) or one radius around a point (3,)."""
     azimuth = np.linspace(0.0, 2.0 * np.pi, 2 * fine, endpoint=False)[:, None]

@@ -120,10 +120,12 @@ def _cuff(crown: Crown, thick: Floats, look: HeadWear) -> Garment:
 def _pompom(middle: Floats, size: float, look: HeadWear, random: np.random.Generator) -> Garment:
     """Put a ball of wool on top."""
     fabric = Fabric("plain", look.trim, look.trim, 1.0, look.seed)
-    wool = ball("pompom", "hat", "cloth", middle, size, paint(fabric, 12.0, 6.0, (64, 64)), 20)
+    rows = 26
+    wool = ball("pompom", "hat", "cloth", middle, size, paint(fabric, 12.0, 6.0, (64, 64)), rows)
     away = wool.points - middle
-    rough = 1.0 + 0.10 * random.standard_normal((len(away), 1))
-    rough[:40] = rough[-40:] = 1.0  # the poles are one point each
+    rough = 1.0 + 0.08 * random.standard_normal((len(away) // rows, rows, 1))
+    rough[:, [0, -1]] = 1.0  # each pole is one point, which all columns share
+    rough = rough.reshape(-1, 1)
     return Garment(wool.name, wool.label, wool.finish, middle + away * rough, wool.faces, wool.uvs, wool.face_uvs, wool.texture)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 from ....datasets.arrays import Floats
 from ..hair.scalp import CENTIMETRE, Surface
 from .fabric import plain
-from .garment import Garment, ball, tube
+from .garment import Garment, ball, beads, tube
 from .look import Accessory
-from .shell import leaning, outside, reach
+from .shell import leaning, outside, reach, taut
 from .wraps import NECK
 
 LOBE = (0.1845, -0.0885, -0.0700)
@@ -56,6 +57,14 @@ def _earring(look: Accessory, lobe: Floats, outward: Floats, side: float) -> lis
     return found
 
 
+def strung(path: Floats, apart: float) -> Floats:
+    """Return (M, 3) points at even distances of about `apart` along a closed (N, 3) path."""
+    ring = np.vstack([path, path[:1]])
+    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(ring, axis=0), axis=1))])
+    places = np.linspace(0.0, way[-1], max(3, round(way[-1] / apart)), endpoint=False)
+    return np.stack([np.interp(places, way, ring[:, axis]) for axis in range(3)], axis=1)
+
+
 def necklace(look: Accessory, surface: Surface) -> list[Garment]:
     """Make a chain, pearls, a choker or a chain with a pendant, lying on neck, collarbones and clothes."""
     frame = leaning(0.0, origin=NECK)
@@ -65,11 +74,12 @@ def necklace(look: Accessory, surface: Surface) -> list[Garment]:
     low = np.where(front > 0.0, -8.0 - (10.0 if choker else 14.0 + 4.0 * look.length) * front**1.5, 0.0)
     level = np.radians(low + (6.0 if choker else 0.0))
     far = np.minimum(reach(surface.field, frame, azimuth, level, 0.4), 0.23)
+    far = taut(median_filter(far, 9, mode="wrap")[:, None], (4.0, 0.0))[:, 0]  # over collars, not down into their gaps
     path = outside(frame.place(azimuth, level, far), surface.field, 0.12 * CENTIMETRE)
     thick = look.size * CENTIMETRE
     if look.kind == "pearls":
-        beads = path[:: max(1, round(2.0 * look.size))]
-        return [ball("pearl", "necklace", "frame", bead, 0.42 * thick, plain(look.second), 6) for bead in beads]
+        radius = 0.38 * thick
+        return [beads("pearls", "necklace", "frame", strung(path, 2.04 * radius), radius, plain(look.second), 8)]
     if choker:
         out = surface.field.normals(path).astype(np.float64)
         up = np.broadcast_to(out, path.shape)

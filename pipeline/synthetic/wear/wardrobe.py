@@ -87,21 +87,21 @@ KINDS: Mapping[str, Kind] = {
     "brim": Kind({"plain": 2.0, "twill": 1.0, "check": 0.4, "stripes": 0.2}, 4, {
         "edge": (-2.0, 3.0), "lean": (14.0, 24.0), "slack": (0.6, 2.0), "brim": (4.5, 10.0)}),
     "turban": Kind({"plain": 4.0, "blots": 0.4, "stripes": 0.2}, 3, {
-        "edge": (-16.0, -5.0), "lean": (26.0, 34.0), "slack": (1.4, 3.4), "brim": (4.0, 6.0)}),
+        "edge": (-16.0, -5.0), "lean": (26.0, 34.0), "slack": (1.4, 3.4)}),
     "headscarf": Kind({"plain": 1.0, "dots": 1.0, "blots": 1.5, "check": 0.5}, 1, {
-        "edge": (-6.0, 2.0), "lean": (24.0, 34.0), "slack": (0.0, 0.5), "brim": (6.0, 12.0)}),
+        "edge": (-6.0, 2.0), "lean": (24.0, 34.0), "brim": (6.0, 12.0)}),
     "hijab": Kind({"plain": 4.0, "blots": 1.0, "dots": 0.3}, 1, {
-        "edge": (-8.0, 8.0), "lean": (0.0, 0.0), "slack": (0.0, 0.5), "brim": (5.0, 6.0)}),
+        "edge": (-8.0, 8.0)}),
     "hood": Kind({"plain": 3.0, "twill": 1.0, "blots": 0.4}, 1, {
-        "edge": (-12.0, 10.0), "lean": (0.0, 0.0), "slack": (0.0, 1.6), "brim": (5.0, 6.0)}),
+        "edge": (-12.0, 10.0), "slack": (0.0, 1.6)}),
     "headband": Kind({"plain": 1.0, "knit": 1.5, "stripes": 0.4, "blots": 0.4}, 3, {
-        "edge": (0.0, 8.0), "lean": (22.0, 32.0), "slack": (0.0, 0.5), "brim": (2.5, 7.0)}),
+        "edge": (0.0, 8.0), "lean": (22.0, 32.0), "brim": (2.5, 7.0)}),
     "hairband": Kind({"plain": 2.0, "dots": 0.6, "check": 0.4, "blots": 0.4}, 2, {
-        "edge": (0.0, 1.0), "lean": (14.0, 40.0), "slack": (0.0, 0.5), "brim": (4.0, 7.0)}),
+        "lean": (14.0, 40.0), "brim": (4.0, 7.0)}),
     "helmet": Kind({"plain": 1.0}, 3, {
-        "edge": (0.0, 6.0), "lean": (10.0, 18.0), "slack": (0.0, 0.5), "brim": (3.0, 4.0)}),
+        "edge": (0.0, 6.0), "lean": (10.0, 18.0)}),
     "headphones": Kind({"plain": 1.0}, 2, {
-        "edge": (0.0, 1.0), "lean": (0.0, 24.0), "slack": (0.0, 0.5), "brim": (3.0, 4.0)}),
+        "lean": (0.0, 24.0)}),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from spherehead.manifests.config import ConfigError, to_plain
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.hair.collision import LOW
 from spherehead.pipeline.synthetic.hair.look import Growth
-from spherehead.pipeline.synthetic.hair.scalp import Surface
+from spherehead.pipeline.synthetic.hair.scalp import CENTRE, Surface
 from spherehead.pipeline.synthetic.hair.strands import Strands
 from spherehead.pipeline.synthetic.hair.styles import draw_beard, draw_hair
 from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_figure
@@ -32,11 +33,12 @@ from spherehead.pipeline.synthetic.people.population import (
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
 from spherehead.pipeline.synthetic.rendering.light import draw_light
 from spherehead.pipeline.synthetic.rendering.render import Studio
+from spherehead.pipeline.synthetic.wear.bands import helmet
 from spherehead.pipeline.synthetic.wear.coverings import FACE
 from spherehead.pipeline.synthetic.wear.dress import MAKERS, dress
 from spherehead.pipeline.synthetic.wear.fabric import plain
 from spherehead.pipeline.synthetic.wear.garment import Garment, ball, tube
-from spherehead.pipeline.synthetic.wear.look import EARRINGS, NECKLACES, Accessory, Wear
+from spherehead.pipeline.synthetic.wear.look import EARRINGS, NECKLACES, Accessory, Fabric, HeadWear, Wear
 from spherehead.pipeline.synthetic.wear.pressing import Cover, press
 from spherehead.pipeline.synthetic.wear.shell import leaning
 from spherehead.pipeline.synthetic.wear.wardrobe import KINDS, WearShares, draw_head_wear, under
@@ -112,10 +114,22 @@ def test_pressed_strands_lie_within_the_cover_and_hidden_ones_are_gone() -> None
     assert np.linalg.norm(away, axis=1).max() > 0.2
 
 
+class Noted(HeadWear):
+    """Head-wear that notes which of its numbers are read."""
+
+    read: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        Noted.read.add(name)
+        return super().__getattribute__(name)
+
+
 @pytest.mark.parametrize("kind", sorted(MAKERS))
-def test_head_wear_lies_outside_of_the_head(surface: Surface, kind: str) -> None:
+def test_head_wear_lies_outside_of_the_head_and_every_number_that_is_drawn_counts(surface: Surface, kind: str) -> None:
+    Noted.read.clear()
     for seed in range(3):
-        made, covers = MAKERS[kind](surface.field, draw_head_wear(kind, np.random.default_rng(seed)), 0.0)
+        drawn = dataclasses.replace(draw_head_wear(kind, np.random.default_rng(seed)), option=seed % KINDS[kind].options)
+        made, covers = MAKERS[kind](surface.field, Noted(**vars(drawn)), 0.0)
         points = np.vstack([garment.points for garment in made])
         outside: Floats = surface.field.at(points[points[:, 1] > -0.2])  # cloth on shoulders ends beneath what it lies on
         assert np.isfinite(outside).all() and np.quantile(outside, 0.02) > -0.01
@@ -126,6 +140,42 @@ def test_head_wear_lies_outside_of_the_head(surface: Surface, kind: str) -> None
         inside = cover.frame.place(azimuth, elevation, cover.radii).reshape(-1, 3)
         near = (np.linalg.norm(inside, axis=1) < 0.5) & (inside[:, 1] > -0.1)
         assert 0.0 < np.quantile(surface.field.at(inside[near]), 0.02) < 0.01
+    assert set(KINDS[kind].drawn) <= Noted.read
+
+
+def open_edges(garment: Garment) -> int:
+    """How many edges of a mesh have no other face: none where it is closed."""
+    _, merged = np.unique(np.round(garment.points, 9), axis=0, return_inverse=True)
+    faces = merged.reshape(-1)[garment.faces]
+    sides = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    sides = sides[sides[:, 0] != sides[:, 1]]  # triangles at poles have sides without a length
+    return int((np.unique(sides, axis=0, return_counts=True)[1] % 2).sum())
+
+
+def test_pompoms_are_closed_and_a_string_of_pearls_is_one_closed_mesh_of_balls_that_touch(surface: Surface) -> None:
+    head = dataclasses.replace(draw_head_wear("beanie", np.random.default_rng(1)), option=2)
+    assert open_edges(next(part for part in MAKERS["beanie"](surface.field, head, 0.0)[0] if part.name == "pompom")) == 0
+    (pearls,) = dress(Wear(neck=Accessory("pearls", size=1.2)), surface, None).garments
+    assert open_edges(pearls) == 0
+    one = ball("pearl", "necklace", "frame", np.zeros(3), 1.0, plain((1.0, 1.0, 1.0)), 8)
+    middles = pearls.points.reshape(-1, len(one.points), 3).mean(axis=1)
+    away = np.linalg.norm(middles - np.roll(middles, 1, axis=0), axis=1)
+    width = 2.0 * np.linalg.norm(pearls.points[: len(one.points)] - middles[0], axis=1).max()
+    assert len(middles) >= 40 and abs(np.median(away) / width - 1.0) < 0.1
+
+
+def test_a_helmets_stripe_runs_from_the_front_over_the_top_to_the_back(surface: Surface) -> None:
+    fabric = Fabric("plain", (0.1, 0.2, 0.3), (0.9, 0.1, 0.1))
+    shell = helmet(surface.field, HeadWear("helmet", fabric, edge=2.0, lean=14.0, option=1, seed=3), 0.0)[0][0]
+    height, width = shell.texture.shape[:2]
+    columns, rows = np.minimum(shell.uvs * [width, height], [width - 1, height - 1]).astype(int).T
+    corner = np.zeros((len(shell.points), 3))
+    corner[shell.faces.ravel()] = shell.texture[rows, columns, :3][shell.face_uvs.ravel()]
+    red = corner[:, 0] > 200
+    side, up, front = (shell.points - np.array(CENTRE)).T
+    assert np.abs(side[red]).max() < 0.07
+    middle = (np.abs(side) < 0.01) & (up > 0.05)
+    assert red[middle].all() and (front[middle] > 0.1).any() and (front[middle] < -0.1).any()
 
 
 WORST = {"headphones": "short", "hairband": "bun"}
