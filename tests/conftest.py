@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -69,3 +70,22 @@ def finished_set(finished_sets: ModuleType, tmp_path_factory: pytest.TempPathFac
     }  # fmt: skip
     folder: Path = finished_sets.build(tmp_path_factory.mktemp("finished") / "set", run=run)
     return folder
+
+
+class Result:
+    """What one command left behind."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Run a command line in this process."""
+    from spherehead import cli
+
+    def command(*words: object) -> Result:
+        code = cli.main([str(word) for word in words])
+        return Result(code, *capsys.readouterr())
+
+    return command

@@ -3,58 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import torch
-from spherehead.datasets.camera import Camera
+from small_generators import cameras, latents, made, relative, shrunk
 from spherehead.manifests.config import override
-from spherehead.model.generator import ComputeSettings, Generator, GeneratorSettings
-from spherehead.model.nets.backbone import SynthesisSettings
-from spherehead.model.nets.background import BackgroundSettings
-from spherehead.model.nets.upsampler import Upsampler, UpsamplerSettings
+from spherehead.model.generator import Generator
 from spherehead.model.presets import preset
 from spherehead.model.volume_rendering.base import Randomness, RenderError
 from spherehead.model.volume_rendering.rays import LabelError
 from spherehead.model.volumes.base import VolumeError
-
-
-def shrunk(name: str, **compute: object) -> GeneratorSettings:
-    """A tiny preset made smaller still, with other ways to compute."""
-    settings = override(
-        preset(name),
-        [
-            "generator.z_dim=16", "generator.w_dim=16", "generator.neural_resolution=8",
-            "generator.renderer.coarse_samples=6", "generator.renderer.fine_samples=6",
-        ],
-    ).generator  # fmt: skip
-    narrow = SynthesisSettings(channel_base=256, channel_max=8)
-    return dataclasses.replace(
-        settings,
-        backbone=narrow,
-        background=BackgroundSettings(8, narrow),
-        upsampler=UpsamplerSettings(input_resolution=8, channels=(8, 8), doubles=(False, True)),
-        compute=ComputeSettings(**compute),  # type: ignore[arg-type]
-    )
-
-
-def made(settings: GeneratorSettings) -> Generator:
-    torch.manual_seed(0)
-    generator = Generator(settings).eval()
-    with torch.no_grad():
-        for name, parameter in generator.named_parameters():
-            if name.endswith(("noise_strength", "bias")):
-                parameter.add_(0.1 * torch.randn_like(parameter))
-    return generator
-
-
-def latents(count: int, seed: int = 1) -> torch.Tensor:
-    return torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
-
-
-def cameras(*yaws: float) -> torch.Tensor:
-    return torch.stack([torch.from_numpy(Camera.look_at(yaw, 0.1).label()) for yaw in yaws])
-
 
 TINY = ["tiny-64", "tiny-64-feedback", "tiny-64-single", "tiny-64-planar", "tiny-64-trigrid", "tiny-64-hyplane"]
 
@@ -212,60 +170,6 @@ def test_hidden_parsing_layer_is_what_is_fed_back() -> None:
     assert generator(latents(1), cameras(0.0)).image.shape == (1, 3, 16, 16)
 
 
-def relative(got: torch.Tensor, wanted: torch.Tensor) -> float:
-    return float((got - wanted).norm() / wanted.norm())
-
-
-@pytest.mark.parametrize(
-    ("compute", "bound"),
-    [
-        ({"channels_last": False}, 1e-5),
-        ({"modulation": "weights"}, 1e-5),
-        ({"modulation": "activations"}, 1e-5),
-        ({"upsampler_precision": "bf16"}, 2e-2),
-        ({"backbone_precision": "bf16", "upsampler_precision": "bf16"}, 5e-2),
-    ],
-)
-def test_ways_to_compute_stay_within_their_error(compute: dict[str, object], bound: float) -> None:
-    usual, other = made(shrunk("tiny-64")), made(shrunk("tiny-64", **compute))
-    other.load_state_dict(usual.state_dict())
-    with torch.no_grad():
-        wanted = usual(latents(2), cameras(0.2, -0.5)).image
-        got = other(latents(2), cameras(0.2, -0.5)).image
-    assert relative(got, wanted) < bound
-    if bound > 1e-3:
-        assert relative(got, wanted) > 1e-5, "the other precision was not used"
-
-
-def slope(generator: Generator) -> torch.Tensor:
-    """Gradients of a loss of the final picture by all parameters that have one, as one vector."""
-    generator.zero_grad()
-    generator(latents(2), cameras(0.2, -0.5)).image.square().mean().backward()
-    return torch.cat([parameter.grad.flatten() for parameter in generator.parameters() if parameter.grad is not None])
-
-
-@pytest.mark.parametrize(
-    ("compute", "bound"),
-    [
-        ({"channels_last": False}, 1e-4),
-        ({"compile": "aot_eager"}, 1e-4),
-        ({"backbone_precision": "bf16", "upsampler_precision": "bf16"}, 0.1),
-    ],
-)
-def test_gradients_of_other_ways_to_compute_stay_within_their_error(compute: dict[str, object], bound: float) -> None:
-    usual, other = made(shrunk("tiny-64")), made(shrunk("tiny-64", **compute))
-    other.load_state_dict(usual.state_dict())
-    assert relative(slope(other), slope(usual)) < bound
-
-
-def test_compiled_networks_stay_within_rounding() -> None:
-    usual, other = made(shrunk("tiny-64")), made(shrunk("tiny-64", compile="aot_eager"))
-    other.load_state_dict(usual.state_dict())
-    with torch.no_grad():
-        wanted, got = (generator(latents(1), cameras(0.2)).image for generator in (usual, other))
-    assert relative(got, wanted) < 1e-5
-
-
 def test_near_and_far_come_from_the_heads_sphere_so_any_distance_works() -> None:
     settings = shrunk("tiny-64")
     march = dataclasses.replace(settings.renderer, sphere_radius=0.6, coarse_samples=48, fine_samples=48)
@@ -297,24 +201,6 @@ def test_radii_of_the_two_spheres_are_settings_that_change_the_picture() -> None
     with torch.no_grad():
         wanted, got = (generator(latents(1), cameras(0.2)).image for generator in (usual, other))
     assert bool(got.isfinite().all()) and relative(got, wanted) > 1e-3
-
-
-@pytest.mark.slow
-def test_inductor_stays_within_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    torch.manual_seed(0)
-    network = Upsampler(4, 8, UpsamplerSettings(input_resolution=8, channels=(4,), doubles=(True,)))
-    inputs = torch.randn(1, 4, 8, 8), torch.randn(1, 3, 8, 8), torch.randn(1, 8)
-    with torch.no_grad():
-        wanted = network(*inputs)
-        network.compile(backend="inductor")
-        try:
-            got = network(*inputs)
-        except RuntimeError as error:
-            if "compiler" not in str(error).lower():
-                raise
-            pytest.skip("torch.compile needs a C++ compiler on this machine")
-    assert relative(got, wanted) < 1e-5
 
 
 def test_bad_input_is_named() -> None:
