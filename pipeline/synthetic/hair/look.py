@@ -132,9 +132,28 @@ class BrowLook:
 
 
 @dataclass(frozen=True)
+class LashLook:
+    """Lashes of both eyes."""
+
+    length: float = 1.0
+    """Factor on their length."""
+    density: float = 0.8
+    """0 to 1: how dense."""
+    curl: float = 0.5
+    """0 to 1: how far they bend away from the eye."""
+    clumping: float = 0.4
+    """0 to 1: how closely neighbours lie at their tips."""
+    thick: float = 1.0
+    """Factor on their thickness."""
+    colour: Colour = (0.05, 0.04, 0.04)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Growth:
     """Everything that grows on a head in strands."""
 
     hair: HairLook | None = None
     beard: BeardLook | None = None
     brows: BrowLook | None = None
+    lashes: LashLook | None = None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from ....datasets.arrays import Array, Floats
 from ....datasets.classes import INDEX
@@ -85,6 +86,12 @@ class Body:
                 target = self._assets.target(name)
                 vertices[target.indices] += weights[name] * target.offsets
         return vertices
+
+    def mirrored(self, indices: Array) -> Array:
+        """Return the vertices of the base mesh that mirror others."""
+        places = self.base.vertices[indices.ravel()] * [-1.0, 1.0, 1.0]
+        _, found = cKDTree(self.base.vertices).query(places)
+        return np.asarray(found.reshape(indices.shape))
 
     def centre(self, vertices: Floats, group: str) -> Floats:
         """Return the (3,) mean vertex of a group such as "joint-l-eye" on a morphed body."""

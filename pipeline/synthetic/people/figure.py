@@ -17,12 +17,13 @@ from ....datasets.classes import INDEX
 from ..assets.library import Assets, Piece
 from ..hair.scalp import Surface
 from ..hair.strands import Strands
+from ..wear.clips import clips
 from ..wear.dress import around, dress
 from ..wear.garment import Garment
 from . import glasses, paint
 from .body import BUST_BOTTOM, BUST_HALF_WIDTH, MOUTH_ISLAND, Body, vertex_normals
 from .face_points import face_points, iris_points
-from .growth import grow_on, head_places, scalp_field, scalp_picture, surface_of
+from .growth import grow_lashes, grow_on, head_places, scalp_field, scalp_picture, surface_of
 from .mouth import TeethLook, build_mouth, is_open
 from .parts import Part
 from .placement import Placement, place
@@ -82,6 +83,10 @@ def build_figure(assets: Assets, person: Person) -> Figure:
         parts += [_worn_part(garment) for garment in outfit.garments]
         if person.growth is not None:
             strands = outfit.press(grow_on(person.growth, around(surface, outfit)))
+            if person.wear.clip is not None:
+                parts += [_worn_part(garment) for garment in clips(person.wear.clip, strands)]
+            if person.growth.lashes is not None:
+                strands += (grow_lashes(person.growth.lashes, body, vertices, placement),)
     return Figure(person, tuple(part for part in parts if len(part.faces)), placement, face, strands)
 
 

@@ -15,12 +15,24 @@ from ..assets.library import Assets
 from ..hair.brows import build_brows
 from ..hair.face_hair import build_beard
 from ..hair.head_hair import build_hair, density
-from ..hair.look import Growth, HairLook
+from ..hair.lashes import build_lashes
+from ..hair.look import Growth, HairLook, LashLook
 from ..hair.scalp import Surface, angles_of
 from ..hair.strands import Strands
 from .body import Body, vertex_normals
 from .placement import Placement, place
 
+UPPER_LASHES = (
+    (14763, 14766, 14762, 14761, 14760, 14743, 14742, 14744, 14745, 14746, 14747, 14748, 14749),
+    (14772, 14769, 14773, 14774, 14775, 14794, 14795, 14791, 14790, 14789, 14788, 14787, 14786),
+    (14750, 14785, 14771, 14764, 14796, 14803, 14804, 14802, 14801, 14800, 14799, 14798, 14797),
+)
+LOWER_LASHES = (
+    (14765, 14759, 14793, 14758, 14757, 14756, 14755, 14754, 14753, 14752, 14792, 14751),
+    (14770, 14776, 14767, 14777, 14778, 14779, 14780, 14781, 14782, 14783, 14768, 14784),
+    (14820, 14821, 14818, 14822, 14823, 14824, 14825, 14826, 14827, 14828, 14819, 14829),
+)
+"""Vertices of the base mesh along the left eye's lids: behind the margin, on it, and where lashes lead."""
 MEAN = {
     f"macrodetails/{people}-{sex}-young": 1 / 6 for people in ("african", "asian", "caucasian") for sex in ("female", "male")
 }
@@ -59,6 +71,22 @@ def grow_on(growth: Growth, surface: Surface) -> tuple[Strands, ...]:
     beard = build_beard(growth.beard, surface) if growth.beard is not None else ()
     brows = build_brows(growth.brows, surface) if growth.brows is not None else ()
     return (*hair, *beard, *brows)
+
+
+@lru_cache(maxsize=4)
+def _lids(body: Body) -> tuple[tuple[Array, bool], ...]:
+    found = []
+    for rows, upper in ((UPPER_LASHES, True), (LOWER_LASHES, False)):
+        left = np.array(rows).T
+        found += [(left, upper), (body.mirrored(left), upper)]
+    return tuple(found)
+
+
+def grow_lashes(look: LashLook, body: Body, vertices: Floats, placement: Placement) -> Strands:
+    """Grow lashes on the lids of a morphed body."""
+    return build_lashes(
+        look, [(placement.apply(vertices[lid].reshape(-1, 3)).reshape(-1, 3, 3), up) for lid, up in _lids(body)]
+    )
 
 
 def scalp_field(body: Body, look: HairLook) -> Floats:

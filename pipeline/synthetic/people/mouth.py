@@ -104,10 +104,7 @@ def build_mouth(look: TeethLook, body: Body, points: Floats, calm: Floats) -> li
 def _both_sides(body: Body, rows: tuple[tuple[int, ...], ...]) -> Array:
     """Return (3, 17) vertices from the right to the left; those of the right mirror the left ones."""
     left = np.array(rows)
-    base = body.base.vertices
-    near = np.arange(left.min() - 20, left.max() + 80)
-    mirrored = base[left[:, 1:]] * [-1.0, 1.0, 1.0]
-    right = near[((base[near] - mirrored[..., None, :]) ** 2).sum(axis=-1).argmin(axis=-1)]
+    right = body.mirrored(left[:, 1:])
     return np.concatenate([right[:, ::-1], left], axis=1)
 
 

@@ -18,10 +18,11 @@ from ....manifests.config import ConfigError
 from ....manifests.identity import rng
 from ..assets.library import Assets
 from ..hair.brows import draw_brows
+from ..hair.lashes import draw_lashes
 from ..hair.look import Growth
 from ..hair.styles import draw_beard, draw_hair
 from ..wear.look import Wear
-from ..wear.wardrobe import WearShares, draw_wear, under
+from ..wear.wardrobe import WearShares, draw_clip, draw_wear, under
 from .face_morphs import detail_weights, expression_weights, macro_weights
 from .glasses import SHAPES, GlassesLook, draw_frame
 from .mouth import TeethLook, draw_teeth
@@ -47,6 +48,8 @@ GROWTH_VERSION = 6
 """Raise it when the same settings would grow other hair."""
 WEAR_VERSION = 2
 """Raise it when the same settings would make other things to wear."""
+MARKS_VERSION = 2
+"""Raise it when the same settings would paint other marks on skins."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class PopulationSettings:
     shares: WearShares = WearShares()
     """Who wears what, where wear is drawn."""
     skins: str = ASSETS
-    """assets: skins as they are; drawn: with freckles, moles, flushes and make-up."""
+    """assets: skins as they are; drawn: with freckles, moles, flushes, make-up, wrinkles and tattoos."""
     faces: str = USUAL
     """usual: seven expressions, mostly weak; wide: shouts, yawns, kisses, winks, grimaces and the like too."""
     teeth: str = ASSETS
@@ -99,7 +102,9 @@ def deciding(people: Mapping[str, Any]) -> dict[str, Any]:
     idle += tuple(name for name in ("skins", "teeth") if people.get(name, ASSETS) == ASSETS)
     idle += () if people.get("faces", USUAL) != USUAL else ("faces",)
     told = {key: value for key, value in people.items() if key not in idle}
-    versions = {"hair": ("growth", GROWTH_VERSION), "wear": ("dressing", WEAR_VERSION)}
+    versions = {
+        "hair": ("growth", GROWTH_VERSION), "wear": ("dressing", WEAR_VERSION), "skins": ("marks", MARKS_VERSION),
+    }  # fmt: skip
     return told | {name: version for key, (name, version) in versions.items() if key in told}
 
 
@@ -204,7 +209,9 @@ def _dressed(person: Person, seed: int, settings: PopulationSettings) -> Person:
     if wear.head is not None and wear.head.kind == "hairband" and person.scalp != "covered":
         wear = dataclasses.replace(wear, head=None)
     if wear.head is None:
-        return dataclasses.replace(person, wear=wear)
+        hair = person.growth.hair if person.growth is not None else None
+        clip = draw_clip(settings.shares, person.male, hair, rng(seed, person.name, "clip"))
+        return dataclasses.replace(person, wear=dataclasses.replace(wear, clip=clip))
     growth, scalp = person.growth, "stubble" if person.growth is None and person.scalp != "bare" else person.scalp
     if growth is not None and growth.hair is not None:
         growth = dataclasses.replace(growth, hair=under(growth.hair, wear.head))
@@ -222,9 +229,10 @@ def _grown(person: Person, seed: int, settings: PopulationSettings) -> Person:
         None if bald else hair,
         beard if bearded else None,
         draw_brows(person.male, person.age, person.hair_colour, rng(seed, person.name, "brows")),
+        draw_lashes(person.male, person.hair_colour, rng(seed, person.name, "lashes")),
     )
     return dataclasses.replace(
-        person, hair="", brows="", hat="", hat_texture="", scalp="bare" if bald else "covered", growth=growth
+        person, hair="", brows="", lashes="", hat="", hat_texture="", scalp="bare" if bald else "covered", growth=growth
     )
 
 

@@ -1,11 +1,14 @@
-"""What skin carries beside its own texture: freckles, moles, flushes and make-up, painted where they lie on every face."""
+"""What skin carries beside its own texture: freckles, moles, flushes, make-up, wrinkles and tattoos, where they belong."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial import cKDTree
 
 from ....datasets.arrays import Array, Floats
 from .body import LOWER_LIP, MIDDLE_ROW, UPPER_LIP
@@ -23,6 +26,27 @@ SHADOWS: tuple[Colour, ...] = (
 )
 EYE = (0.0717, 0.0317)
 """x and y of the left eye's middle on the mean head, in the head frame."""
+CREASES: tuple[tuple[float, tuple[tuple[float, float], ...]], ...] = (
+    (0.9, ((0.000, 0.104), (0.030, 0.107), (0.060, 0.109), (0.082, 0.104))),
+    (1.0, ((0.000, 0.121), (0.030, 0.124), (0.062, 0.126), (0.088, 0.120))),
+    (0.8, ((0.000, 0.139), (0.030, 0.142), (0.058, 0.143), (0.080, 0.138))),
+    (0.9, ((0.011, 0.052), (0.010, 0.066), (0.013, 0.082))),
+    (0.7, ((0.107, 0.033), (0.118, 0.040), (0.130, 0.050))),
+    (0.8, ((0.109, 0.027), (0.122, 0.028), (0.136, 0.031))),
+    (0.7, ((0.107, 0.021), (0.119, 0.014), (0.131, 0.009))),
+    (0.8, ((0.040, 0.010), (0.055, 0.002), (0.075, 0.000), (0.092, 0.008))),
+    (1.0, ((0.034, -0.050), (0.048, -0.070), (0.060, -0.095), (0.066, -0.125))),
+    (0.7, ((0.062, -0.140), (0.066, -0.158), (0.064, -0.178))),
+)
+"""Strength, and x and y on the left of the mean head: forehead, between the brows, beside and beneath the eyes, from nose
+to mouth, beside the chin."""
+TATTOOS = ("rings", "star", "waves", "thorns", "script", "dots")
+SITES = ((0.120, 0.062, 0.085), (0.105, -0.065, 0.100), (0.040, 0.128, 0.140))
+"""Places on the mean head where tattoos lie: temple, cheek, forehead."""
+INKED = 192
+"""Texels of a tattoo's picture along each side."""
+SITE_RADII = (0.026, 0.030, 0.030)
+"""How far they reach, world units."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +62,12 @@ class SkinMarks:
     shadow: Colour | None = None
     """Colour on the lids."""
     seed: int = 0
+    wrinkles: float = 0.0
+    tattoo: str = ""
+    """One of `TATTOOS`; empty for none."""
+    site: int = 0
+    """Where the tattoo lies, an index in `SITES`; on the right where `seed` is odd."""
+    ink: Colour = (0.10, 0.14, 0.18)
 
 
 def draw_marks(male: float, age: float, dark: float, random: np.random.Generator) -> SkinMarks:
@@ -59,7 +89,18 @@ def draw_marks(male: float, age: float, dark: float, random: np.random.Generator
         blush=float(random.uniform(0.1, 0.5)) if painted else 0.0,
         shadow=SHADOWS[int(random.integers(len(SHADOWS)))] if painted and chance[4] < 0.6 else None,
         seed=int(random.integers(1 << 31)),
+        wrinkles=float(np.clip(1.5 * (age - 0.22) + random.normal(0.0, 0.12), 0.0, 1.0)),
+        **_tattoo(random),
     )
+
+
+def _tattoo(random: np.random.Generator) -> dict[str, Any]:
+    """Draw a tattoo, for one of twenty people."""
+    if random.random() >= 0.05:
+        return {}
+    kind, site = TATTOOS[int(random.integers(len(TATTOOS)))], int(random.choice(len(SITES), p=(0.45, 0.35, 0.2)))
+    faded = float(random.uniform(0.0, 0.12))
+    return {"tattoo": kind, "site": site, "ink": (0.06 + faded, 0.09 + faded, 0.12 + faded)}
 
 
 def mark(skin: Array, marks: SkinMarks, places: Array, corner: tuple[int, int], scale: int) -> Array:
@@ -104,7 +145,97 @@ def mark(skin: Array, marks: SkinMarks, places: Array, corner: tuple[int, int], 
     )
     skin = skin * (1.0 - spots * np.array([0.18, 0.30, 0.36], dtype=np.float32))
     moles = _spots(skin.shape[:2], face.astype(np.float64), marks.moles, (1.5, 3.0), scale, random)
-    return np.asarray(skin * (1.0 - moles * np.array([0.62, 0.72, 0.75], dtype=np.float32)), dtype=np.float32)
+    skin = skin * (1.0 - moles * np.array([0.62, 0.72, 0.75], dtype=np.float32))
+    if marks.wrinkles > 0.0:
+        skin = _creased(skin, marks, places, scale)
+    return np.asarray(_tattooed(skin, marks, places, scale) if marks.tattoo else skin, dtype=np.float32)
+
+
+def _creased(skin: Array, marks: SkinMarks, places: Array, scale: int) -> Array:
+    """Paint wrinkles: a thin dark line in the shade of a fold, and a lighter ridge around it."""
+    random = np.random.Generator(np.random.Philox(marks.seed + 1))
+    lines = np.zeros(skin.shape[:2], dtype=np.float32)
+    front = (places[..., 2] > 0.0) & (places[..., 2] < 1.0)
+    rows, columns = np.nonzero(front)
+    tree = cKDTree(places[front][:, :2])
+    for strength, corners in CREASES:
+        for side in (1.0, -1.0):
+            line = np.array(corners)
+            steps = np.linspace(0.0, len(line) - 1.0, 8 * len(line) - 7)
+            line = np.stack([np.interp(steps, np.arange(len(line)), line[:, k]) for k in (0, 1)], axis=1)
+            phase, bend = random.uniform(0.0, 6.0), random.normal(0.0, 0.0012)
+            line[:, 1] += bend * np.sin(0.35 * steps * len(line) + phase) + random.normal(0.0, 0.0015)
+            away, nearest = tree.query(line * [side, 1.0], k=4)
+            share = 1.0 / np.maximum(away, 1e-5)
+            share = share / share.sum(axis=1, keepdims=True)
+            spots = np.stack([(columns[nearest] * share).sum(axis=1), (rows[nearest] * share).sum(axis=1)], axis=1)
+            level = float(strength * random.uniform(0.5, 1.0))
+            drawn = np.round(16.0 * scale * (gaussian_filter1d(spots, 1.5, axis=0) + 0.5)).astype(np.int32)
+            cv2.polylines(lines, [drawn], False, level, 2, cv2.LINE_AA, shift=4)
+    thin, soft, ridge = (cv2.GaussianBlur(lines, (0, 0), sigma) for sigma in (0.9, 3.0, 7.0))
+    dark = marks.wrinkles * (0.14 * thin + 0.24 * soft - 0.20 * ridge)
+    return np.asarray(skin * (1.0 - dark[..., None] * np.array([0.8, 1.0, 1.05], dtype=np.float32)))
+
+
+def _tattooed(skin: Array, marks: SkinMarks, places: Array, scale: int) -> Array:
+    """Paint a tattoo as ink beneath the skin: it keeps the skin's light and fine texture."""
+    side = -1.0 if marks.seed % 2 else 1.0
+    away = places - np.array(SITES[marks.site], dtype=np.float32) * np.array([side, 1.0, 1.0], dtype=np.float32)
+    radius = SITE_RADII[marks.site]
+    inside = (away**2).sum(axis=2) < (1.5 * radius) ** 2
+    if not inside.any():
+        return skin
+    rows, columns = (slice(int(where.min()), int(where.max()) + 1) for where in np.nonzero(inside))
+    across = (-side * away[..., 2] if marks.site == 0 else away[..., 0])[rows, columns]
+    half = 0.5 * INKED
+    size = (across.shape[1] * scale, across.shape[0] * scale)
+    u, v = (cv2.resize(field, size) for field in (half + half / radius * across, half - half / radius * away[rows, columns, 1]))
+    near = cv2.resize(inside[rows, columns].astype(np.float32), size)
+    ink = cv2.remap(_design(marks), u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderValue=0.0)
+    share = (0.78 * cv2.GaussianBlur(ink, (0, 0), 0.8) * (near > 0.5))[..., None]
+    window = np.s_[rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]
+    painted = skin.copy()
+    painted[window] = skin[window] * (1.0 - share) + share * (255.0 * np.array(marks.ink) * 0.8 + 0.12 * skin[window])
+    return np.asarray(painted)
+
+
+def _design(marks: SkinMarks) -> Array:
+    """Draw a tattoo's picture: (INKED, INKED) float32 share of ink."""
+    random = np.random.Generator(np.random.Philox(marks.seed + 2))
+    found = np.zeros((INKED, INKED), dtype=np.float32)
+    middle = INKED / 2.0
+
+    def stroke(x: Floats, y: Floats, wide: int, closed: bool = False) -> None:
+        line = np.round(16.0 * (middle + middle * np.stack([x, y], axis=1))).astype(np.int32)
+        cv2.polylines(found, [line], closed, 1.0, wide, cv2.LINE_AA, shift=4)
+
+    t = np.linspace(0.0, 1.0, 60)
+    if marks.tattoo == "rings":
+        for radius in np.linspace(0.2, 0.9, int(random.integers(2, 5))):
+            stroke(radius * np.cos(2 * np.pi * t), radius * np.sin(2 * np.pi * t), int(random.integers(3, 12)))
+    elif marks.tattoo == "star":
+        count = 2 * int(random.integers(5, 9))
+        turn = 2.0 * np.pi * np.arange(count) / count
+        far = np.where(np.arange(count) % 2, 0.35, 0.9)
+        stroke(far * np.sin(turn), -far * np.cos(turn), int(random.integers(5, 14)), closed=True)
+    elif marks.tattoo == "waves":
+        for level in np.linspace(-0.7, 0.7, int(random.integers(3, 6))):
+            stroke(1.8 * t - 0.9, level + 0.12 * np.sin(2 * np.pi * (2.5 * t + level)), int(random.integers(4, 12)))
+    elif marks.tattoo == "thorns":
+        stroke(0.18 * np.sin(7.0 * t), 1.8 * t - 0.9, 12)
+        for place in np.linspace(0.05, 0.95, 9):
+            out = 0.45 * (1.0 if round(place * 100) % 2 else -1.0)
+            stroke(0.18 * np.sin(7.0 * place) + out * t, 1.8 * place - 0.9 - 0.3 * t**2, 8)
+    elif marks.tattoo == "script":
+        for level in (-0.35, 0.25):
+            loops = np.cumsum(random.normal(0.0, 0.35, 240))
+            x = np.linspace(-0.9, 0.9, 240) + 0.05 * np.sin(0.6 * np.arange(240) + loops)
+            stroke(x, level + 0.16 * np.sin(0.55 * np.arange(240)) * (0.5 + random.random(240).cumsum() / 120.0), 4)
+    else:
+        for _ in range(int(random.integers(6, 18))):
+            x, y = random.uniform(-0.85, 0.85, 2)
+            stroke(x + 0.02 * t, y + 0.0 * t, int(random.integers(10, 26)))
+    return found
 
 
 def _covered(skin: Array, colour: Colour, share: Array) -> Array:

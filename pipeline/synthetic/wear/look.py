@@ -11,6 +11,7 @@ HEAD_WEAR = (
     "cap", "beanie", "brim", "turban", "headscarf", "hijab", "hood", "headband", "hairband", "helmet", "headphones",
 )  # fmt: skip
 EARRINGS = ("studs", "hoops", "drops", "beads")
+CLIPS = ("barrette", "pins", "bow")
 NECKLACES = ("chain", "pendant", "pearls", "choker")
 
 
@@ -57,7 +58,7 @@ class Accessory:
     """Something on ears, neck or mouth."""
 
     kind: str
-    """One of `EARRINGS`, `NECKLACES`, "scarf", "collar" or "mask"."""
+    """One of `EARRINGS`, `NECKLACES`, `CLIPS`, "scarf", "collar" or "mask"."""
     fabric: Fabric = Fabric()
     colour: Colour = (0.8, 0.65, 0.3)
     """Colour of its metal."""
@@ -80,8 +81,9 @@ class Wear:
     ears: Accessory | None = None
     neck: Accessory | None = None
     mask: Accessory | None = None
+    clip: Accessory | None = None
 
     @property
     def things(self) -> tuple[str, ...]:
         """Names of what is worn."""
-        return tuple(piece.kind for piece in (self.head, self.ears, self.neck, self.mask) if piece is not None)
+        return tuple(piece.kind for piece in (self.head, self.ears, self.neck, self.mask, self.clip) if piece is not None)

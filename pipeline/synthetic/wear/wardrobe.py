@@ -14,7 +14,7 @@ import numpy as np
 
 from ....manifests.config import ConfigError
 from ..hair.look import Colour, HairLook
-from .look import EARRINGS, NECKLACES, Accessory, Fabric, HeadWear, Wear
+from .look import CLIPS, EARRINGS, NECKLACES, Accessory, Fabric, HeadWear, Wear
 
 Range = tuple[float, float]
 COLOURS: tuple[Colour, ...] = (
@@ -61,6 +61,8 @@ class WearShares:
     """With a high collar."""
     mask: float = 0.03
     """With a mask over nose and mouth."""
+    clips: float = 0.2
+    """With a barrette, pins or a bow, of women whose grown hair can hold them."""
     frames: float = 0.6
     """With a frame or a tinted lens of the wider choice, of those with glasses."""
 
@@ -151,6 +153,19 @@ def draw_wear(shares: WearShares, male: float, random: np.random.Generator) -> W
     if head is not None and head.kind in ("hijab", "hood"):
         neck = None
     return Wear(head, ears, neck, mask)
+
+
+HOLDING = ("", "half-up", "ponytail", "bun", "braid")
+"""Ways to tie hair in which clips are worn."""
+
+
+def draw_clip(shares: WearShares, male: float, hair: HairLook | None, random: np.random.Generator) -> Accessory | None:
+    """Draw what holds somebody's hair beside ties: None where there is none, or hair that holds nothing."""
+    worn = random.random() < shares.clips * (male < 0.5)
+    if not worn or hair is None or hair.tie not in HOLDING or (not hair.tie and hair.top < 9.0) or hair.strip > 0.0:
+        return None
+    kinds = CLIPS if hair.tie in ("", "half-up") else CLIPS[:2]  # a bow would sit where tails begin
+    return _accessory(str(random.choice(kinds)), random, (0.7, 1.2), (0.0, 1.0), int(random.integers(2)))
 
 
 def _leaning(kind: str, male: float) -> float:

@@ -13,7 +13,7 @@ from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.hair.brows import inside as inside_brow
 from spherehead.pipeline.synthetic.hair.collision import HIGH, LOW
 from spherehead.pipeline.synthetic.hair.head_hair import build_hair, density
-from spherehead.pipeline.synthetic.hair.look import BrowLook, Growth, HairLook
+from spherehead.pipeline.synthetic.hair.look import BrowLook, Growth, HairLook, LashLook
 from spherehead.pipeline.synthetic.hair.scalp import Surface
 from spherehead.pipeline.synthetic.hair.strands import StrandSet, lay_end_to_end
 from spherehead.pipeline.synthetic.hair.styles import BEARDS, STYLES, draw_beard, draw_hair
@@ -22,7 +22,7 @@ from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_f
 from spherehead.pipeline.synthetic.people.growth import surface_of
 from spherehead.pipeline.synthetic.people.placement import place
 from spherehead.pipeline.synthetic.people.population import CARDS, GROWN, PopulationSettings, draw_person
-from spherehead.pipeline.synthetic.rendering.exact_pass import GROWTH, Drawing, look
+from spherehead.pipeline.synthetic.rendering.exact_pass import GROWTH, Drawing, labels_of, look
 from spherehead.pipeline.synthetic.rendering.ribbons import draw_strands
 
 SETTINGS = PopulationSettings(hair=GROWN, glasses=0.0)
@@ -171,3 +171,19 @@ def test_no_point_of_tied_hair_stands_out_from_its_neighbours(makehuman: Assets)
     before = grown.points[:, :ON_HEAD]
     assert np.linalg.norm(np.diff(before, axis=1), axis=2).max() < 0.12
     assert np.abs(before[..., 0]).max() < 0.30
+
+
+def test_lashes_change_no_class_and_lie_over_eyes_and_lids_only(makehuman: Assets) -> None:
+    drawn = draw_person(makehuman, 3, 0)
+    bare = dataclasses.replace(
+        drawn, hair="", hat="", clothes="", brows="", lashes="", glasses=None, scalp="bare", expression={}
+    )
+    figure = build_figure(makehuman, dataclasses.replace(bare, growth=Growth(lashes=LashLook(density=1.0))))
+    drawing = Drawing(figure)
+    seen = drawing.see(Camera.look_at(0.3, 0.0), 3 * 96)
+    with_lashes, without = (labels_of(drawing, some, 3) for some in (seen, dataclasses.replace(seen, strands=None)))
+    assert np.array_equal(with_lashes.parsing, without.parsing)
+    assert seen.strands is not None
+    covered = seen.strands.every(3).clear < 0.9
+    assert 10 < covered.sum() < 400
+    assert np.isin(without.parsing[covered], [INDEX[name] for name in ("left_eye", "right_eye", "skin", "nose")]).mean() > 0.97

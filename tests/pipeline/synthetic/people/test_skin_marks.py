@@ -12,7 +12,7 @@ from spherehead.pipeline.synthetic.people import paint
 from spherehead.pipeline.synthetic.people.figure import body_of
 from spherehead.pipeline.synthetic.people.growth import head_places
 from spherehead.pipeline.synthetic.people.population import DRAWN, PopulationSettings, draw_person
-from spherehead.pipeline.synthetic.people.skin_marks import SkinMarks, mark
+from spherehead.pipeline.synthetic.people.skin_marks import TATTOOS, SkinMarks, _design, draw_marks, mark
 
 SCALE = paint.ENLARGED
 LEFT, TOP, RIGHT, BOTTOM = paint.HEAD_CROP
@@ -41,6 +41,9 @@ def test_no_marks_change_nothing(places: Array) -> None:
         (SkinMarks(lipstick=(0.6, 0.1, 0.1)), (-0.075, -0.165), (0.075, -0.09)),
         (SkinMarks(shadow=(0.2, 0.2, 0.3)), (-0.16, 0.0), (0.16, 0.10)),
         (SkinMarks(moles=5, seed=4), (-0.25, -0.35), (0.25, 0.30)),
+        (SkinMarks(wrinkles=1.0, seed=4), (-0.16, -0.20), (0.16, 0.16)),
+        (SkinMarks(tattoo="rings", site=1, seed=4), (0.06, -0.11), (0.15, -0.02)),
+        (SkinMarks(tattoo="waves", site=0, seed=5), (-0.16, 0.02), (-0.08, 0.11)),
     ],
 )
 def test_marks_lie_on_their_part_of_the_face(
@@ -62,3 +65,18 @@ def test_marks_are_drawn_where_asked_for_and_change_nothing_else(makehuman: Asse
     assert [dataclasses.replace(person, marks=None) for person in drawn] == plain
     assert 2 < sum(person.marks.freckles > 0.0 for person in drawn if person.marks) < 30
     assert any(person.marks and person.marks.lipstick for person in drawn)
+
+
+def test_the_old_have_more_wrinkles_and_few_people_a_tattoo() -> None:
+    random = np.random.default_rng(3)
+    young, old = ([draw_marks(0.5, age, 0.5, random) for _ in range(300)] for age in (0.1, 0.8))
+    assert np.mean([marks.wrinkles for marks in young]) < 0.05 < 0.6 < np.mean([marks.wrinkles for marks in old])
+    tattooed = [marks for marks in young + old if marks.tattoo]
+    assert 12 < len(tattooed) < 55 and {marks.tattoo for marks in tattooed} == set(TATTOOS)
+
+
+def test_every_tattoo_is_a_picture_of_its_own_that_leaves_most_of_the_skin_free() -> None:
+    for kind in TATTOOS:
+        one, other = (_design(SkinMarks(tattoo=kind, seed=seed)) for seed in (2, 3))
+        assert 0.004 < one.mean() < 0.6 and one.max() <= 1.0
+        assert kind == "thorns" or not np.array_equal(one, other)

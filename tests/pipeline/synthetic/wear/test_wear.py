@@ -18,6 +18,7 @@ from spherehead.pipeline.synthetic.hair.look import Growth
 from spherehead.pipeline.synthetic.hair.scalp import CENTRE, Surface
 from spherehead.pipeline.synthetic.hair.strands import Strands
 from spherehead.pipeline.synthetic.hair.styles import draw_beard, draw_hair
+from spherehead.pipeline.synthetic.hair.ties import direction
 from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_figure
 from spherehead.pipeline.synthetic.people.growth import surface_of
 from spherehead.pipeline.synthetic.people.placement import place
@@ -34,11 +35,12 @@ from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
 from spherehead.pipeline.synthetic.rendering.light import draw_light
 from spherehead.pipeline.synthetic.rendering.render import Studio
 from spherehead.pipeline.synthetic.wear.bands import helmet
+from spherehead.pipeline.synthetic.wear.clips import clips
 from spherehead.pipeline.synthetic.wear.coverings import FACE
 from spherehead.pipeline.synthetic.wear.dress import MAKERS, dress
 from spherehead.pipeline.synthetic.wear.fabric import plain
 from spherehead.pipeline.synthetic.wear.garment import Garment, ball, tube
-from spherehead.pipeline.synthetic.wear.look import EARRINGS, NECKLACES, Accessory, Fabric, HeadWear, Wear
+from spherehead.pipeline.synthetic.wear.look import CLIPS, EARRINGS, NECKLACES, Accessory, Fabric, HeadWear, Wear
 from spherehead.pipeline.synthetic.wear.pressing import Cover, press
 from spherehead.pipeline.synthetic.wear.shell import leaning
 from spherehead.pipeline.synthetic.wear.wardrobe import KINDS, WearShares, draw_head_wear, under
@@ -256,7 +258,7 @@ def test_no_two_of_2000_people_share_style_colour_and_accessories(makehuman: Ass
     told = [discrete(draw_person(makehuman, 11, head, settings)) for head in range(2000)]
     assert len(set(told)) == 2000
     worn = [kind for person in told for kind in person[-1]]
-    assert set(worn) == {*KINDS, *EARRINGS, *NECKLACES, "scarf", "collar", "mask"}
+    assert set(worn) == {*KINDS, *EARRINGS, *NECKLACES, *CLIPS, "scarf", "collar", "mask"}
 
 
 def discrete(person: Person) -> tuple[object, ...]:
@@ -301,3 +303,33 @@ def test_a_mask_ends_at_the_chin_above_wide_collars_too(makehuman: Assets) -> No
     assert np.linalg.norm(worn.points - np.array(FACE), axis=1).max() < 0.30
     sides = [np.linalg.norm(worn.points[worn.faces[:, k]] - worn.points[worn.faces[:, k - 1]], axis=1) for k in range(3)]
     assert np.max(sides) < 0.06
+
+
+def test_clips_lie_on_the_hair_are_of_its_class_and_fall_off_bald_heads() -> None:
+    turn = np.linspace(0.0, 2.0 * np.pi, 900, endpoint=False)
+    rise = np.linspace(-0.5, 1.5, 48)
+    shell = np.array(CENTRE) + 0.25 * direction(turn[:, None], rise[None])  # hair that lies at one distance
+    hair = Strands(
+        "hair", "hair", shell.astype(np.float32), np.full((900, 48), 1e-3, np.float32), np.zeros((900, 2, 3), np.float32)
+    )
+    for kind in CLIPS:
+        for option, side in ((0, 1.0), (1, -1.0)):
+            made = clips(Accessory(kind, option=option), [hair])
+            points = np.vstack([garment.points for garment in made])
+            assert {garment.label for garment in made} == {"hair"}
+            far = np.linalg.norm(points - np.array(CENTRE), axis=1) - 0.25
+            assert far.min() > -0.02 and far.max() < 0.09 and far.mean() > 0.0
+            assert side * points[:, 0].mean() > (0.0 if kind == "bow" else 0.1)
+        assert clips(Accessory(kind), []) == [] and clips(Accessory(kind), [dataclasses.replace(hair, kind="beard")]) == []
+
+
+def test_clips_are_drawn_for_hair_that_can_hold_them_and_change_nothing_else(makehuman: Assets) -> None:
+    every, none = (dataclasses.replace(SETTINGS, wear=DRAWN, shares=WearShares(clips=share)) for share in (1.0, 0.0))
+    drawn, plainly = ([draw_person(makehuman, 11, head, some) for head in range(40)] for some in (every, none))
+    bare = [dataclasses.replace(person, wear=dataclasses.replace(person.wear, clip=None)) for person in drawn]
+    assert bare == plainly
+    clipped = [person for person in drawn if person.wear.clip is not None]
+    assert len(clipped) >= 5
+    for person in clipped:
+        assert person.growth is not None and person.growth.hair is not None and person.male < 0.5
+        assert person.growth.hair.top >= 9.0 or person.growth.hair.tie
