@@ -18,7 +18,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import rq
 
 from .arrays import Array, Floats
 
@@ -210,6 +209,8 @@ class Camera:
         determinant = np.linalg.det(matrix)
         if not np.isfinite(determinant) or determinant <= 1e-12:
             raise CameraError(f"expected a homography that keeps orientation, got determinant {determinant:.3g}")
+        from scipy.linalg import rq
+
         intrinsics, rotation = rq(matrix / np.cbrt(determinant))
         signs = np.sign(np.diag(intrinsics))
         intrinsics, rotation = intrinsics * signs, signs[:, None] * rotation

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ...manifests.config import ConfigError
 from ..arrays import Array, Floats
@@ -59,6 +58,8 @@ def normalised(lens: Pinhole, width: int, height: int) -> Floats:
 
 def quaternion(camera: Camera) -> tuple[Floats, Floats]:
     """Return COLMAP's world-to-camera pose: quaternion (w, x, y, z) with w >= 0, and translation."""
+    from scipy.spatial.transform import Rotation
+
     rotation = camera.cam2world[:3, :3].T
     x, y, z, w = Rotation.from_matrix(rotation).as_quat(canonical=True)
     return np.array([w, x, y, z]), -rotation @ camera.position

@@ -6,7 +6,6 @@ Points are not read, and the binary model is left to COLMAP's own converter.
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ...manifests.config import ConfigError
 from ..camera import Camera
@@ -29,6 +28,8 @@ def read_colmap(cameras: bytes, images: bytes) -> list[Frame]:
     Raises:
         ConfigError: they are no such files, or a lens is distorted; the message names file and line.
     """
+    from scipy.spatial.transform import Rotation
+
     lenses: dict[int, tuple[Pinhole, int, int]] = {}
     for number, words in _lines("cameras.txt", cameras, skip_empty=True):
         try:

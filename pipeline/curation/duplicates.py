@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Hashes = NDArray[np.uint64]
 Indices = NDArray[np.int64]
@@ -226,6 +224,11 @@ def _merge(labels: Indices, pairs: list[tuple[Indices, Indices]]) -> Indices:
 
 def _components(count: int, first: Indices, second: Indices) -> Indices:
     """Return the component number of each of `count` nodes under undirected links."""
+    if not first.size:
+        return np.arange(count, dtype=np.int64)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(first.size, dtype=np.int8), (first, second)), shape=(count, count))
     return np.asarray(connected_components(graph.tocsr(), directed=False)[1], dtype=np.int64)
 

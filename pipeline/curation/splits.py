@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ...datasets.arrays import Array
 from ...manifests.identity import unit_interval
@@ -144,8 +142,13 @@ def _components(links: Links) -> Array:
     count = len(links.ids)
     total = count + len(nodes)
     places = (np.array(rows, dtype=np.int64), np.array(keys, dtype=np.int64) + count)
+    if not count:
+        return np.zeros(0, dtype=np.int64)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(rows), dtype=np.int8), places), shape=(total, total))
-    labels: Array = connected_components(graph.tocsr(), directed=False)[1][:count] if count else np.zeros(0, dtype=np.int64)
+    labels: Array = connected_components(graph.tocsr(), directed=False)[1][:count]
     return labels
 
 
