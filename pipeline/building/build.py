@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ...datasets.sample import Rights, SourceImage
@@ -85,10 +85,8 @@ def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
     state_folder = request.out / STATE
     with StopSignals(GRACE_SECONDS) as signals:
         try:
-            with naming_faults(state_folder):
-                request.out.mkdir(parents=True, exist_ok=True)
-                with writer_lock(state_folder / "lock"):
-                    committed = _build(request, observer, books, signals)
+            with naming_faults(state_folder), writer_lock(state_folder / "lock") as check_folder:
+                committed = _build(request, observer, books, signals, check_folder)
         except Interrupted as stop:
             raise BuildInterrupted(stop.signum) from None
         except Exception as error:
@@ -105,7 +103,9 @@ def _is_interrupt(error: Exception) -> bool:
     return isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT
 
 
-def _build(request: BuildRequest, observer: Observer, books: _Books, signals: StopSignals) -> Committed:
+def _build(
+    request: BuildRequest, observer: Observer, books: _Books, signals: StopSignals, check_folder: Callable[[], None]
+) -> Committed:
     """Do the work of `build` as the only writer of the folder."""
     sources = open_all(request.sources, request.recipe, request.follow_links)
     cameras = KnownCameras.of(request.recipe)
@@ -125,7 +125,7 @@ def _build(request: BuildRequest, observer: Observer, books: _Books, signals: St
             sweep(request.out, own_shards(request.out) | state.shard_names())
             tombstones = Tombstones.read(request.out)
             take_down(state, cache, recipe.keys()[-1], tombstones)
-            work = _Work(request, recipe, sources, state, cache, tombstones, observer, books, signals, cameras)
+            work = _Work(request, recipe, sources, state, cache, tombstones, observer, books, signals, check_folder, cameras)
             work.list_inputs()
             work.run()
             if request.shard_of:
@@ -155,6 +155,7 @@ class _Work:
     observer: Observer
     books: _Books
     signals: StopSignals
+    check_folder: Callable[[], None]
     cameras: KnownCameras | None = None
 
     def __post_init__(self) -> None:
@@ -217,9 +218,7 @@ class _Work:
 
     def commit(self) -> Committed:
         """Decide and pack; finished samples that the stage cache has lost are made again first."""
-        books = Books(
-            self.request.out, self.recipe, self.state, self.cache, self.tombstones, self.observer, self.signals.check
-        )  # fmt: skip
+        books = Books(self.request.out, self.recipe, self.state, self.cache, self.tombstones, self.observer, self._check)
         for _ in range(_REMAKES):
             self.observer.phase("deciding and packing")
             try:
@@ -227,6 +226,10 @@ class _Work:
             except CacheLost as lost:
                 self._remake(lost.work_keys)
         return commit(books)
+
+    def _check(self) -> None:
+        self.signals.check()
+        self.check_folder()
 
     def _remake(self, work_keys: Iterable[str]) -> None:
         """Work once more on contents whose finished samples are gone from the stage cache."""

@@ -101,6 +101,7 @@ def commit(books: Books) -> Committed:
             HEADER_VERSION, __version__, recipe.provenance(), {chain: recipe.chain()}, versions, counts, reasons,
             tuple(entries), sha256, tuple(sorted(books.tombstones.ids)),
         ).sealed()  # fmt: skip
+        books.check()
         store.write_json(out / store.HEADER, header)
         _note_written(out, state, facts, header.digest)
     else:

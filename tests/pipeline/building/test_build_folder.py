@@ -6,12 +6,15 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from spherehead.manifests import store
 from spherehead.manifests.config import ConfigError
+from spherehead.manifests.lock import BuildLocked, FolderReplaced
+from spherehead.pipeline.building import shard_plan
 from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.folder import OWN_FILES, OWN_FOLDERS
 from spherehead.pipeline.building.request import BuildRequest, Summary
@@ -163,3 +166,42 @@ def test_damaged_tombstones_stop_a_build(pictures: Path, tmp_path: Path, text: s
     (out / "tombstones.json").write_text(text)
     with pytest.raises(ConfigError, match=r"tombstones\.json is damaged.*come back"):
         run(pictures, out)
+
+
+def test_a_folder_that_is_moved_while_it_is_written_is_no_set(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, elsewhere, write_shard = tmp_path / "out", tmp_path / "elsewhere", shard_plan.write_shard
+
+    def moving(path: Path, *rest: Any) -> Any:
+        if path.name != "train-000000.tar":
+            out.rename(elsewhere)
+        return write_shard(path, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(FolderReplaced, match="moved or deleted"):
+        patch.setattr(shard_plan, "write_shard", moving)
+        run(pictures, out)
+    assert (elsewhere / "train-000000.tar").exists() and not [*tmp_path.glob(f"*/{store.HEADER}")]
+    shutil.rmtree(out)
+    elsewhere.rename(out)
+    assert run(pictures, out).worked == 0
+    run(pictures, tmp_path / "calm")
+    assert (out / store.HEADER).read_bytes() == (tmp_path / "calm" / store.HEADER).read_bytes()
+
+
+def test_a_build_whose_memory_is_deleted_stays_the_only_writer(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, write_shard = tmp_path / "out", shard_plan.write_shard
+
+    def forgetting(path: Path, *rest: Any) -> Any:
+        shutil.rmtree(out / ".state", ignore_errors=True)
+        with pytest.raises(BuildLocked):
+            run(pictures, out, Recipe("test", (Frame(size=32),)), update=True)
+        return write_shard(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_plan, "write_shard", forgetting)
+        run(pictures, out)
+    run(pictures, tmp_path / "calm")
+    assert (out / store.HEADER).read_bytes() == (tmp_path / "calm" / store.HEADER).read_bytes()
