@@ -122,22 +122,21 @@ class RowReader:
 
     def pages(self, state: State) -> Iterator[Page]:
         """Yield every head that is chosen for the set; of several contents that claim one id the first counts."""
-        columns: tuple[list[str], ...] = ([], [], [], [], [])
+        heads: list[tuple[str, ...]] = []
         last: str | None = None
         for head in state.heads():
             if head[0] == last:
                 continue
             last = head[0]
-            for column, value in zip(columns, head, strict=True):
-                column.append(value)
-            if len(columns[0]) == PAGE:
-                yield self._page(columns)
-                columns = ([], [], [], [], [])
-        if columns[0]:
-            yield self._page(columns)
+            heads.append(head)
+            if len(heads) == PAGE:
+                yield self._page(heads)
+                heads = []
+        if heads:
+            yield self._page(heads)
 
-    def _page(self, columns: Sequence[list[str]]) -> Page:
-        ids, work_keys, statuses, texts, rights = columns
+    def _page(self, heads: Sequence[tuple[str, ...]]) -> Page:
+        columns = ids, work_keys, statuses, texts, rights = [list(column) for column in zip(*heads, strict=True)]
         digest = hashlib.sha256("\0".join(itertools.chain(*columns)).encode()).hexdigest()
         kept = {place: texts[place] for place, status in enumerate(statuses) if status == "kept"}
         return Page(ids, work_keys, statuses, rights, kept, self.table(texts), digest)

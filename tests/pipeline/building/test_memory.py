@@ -23,10 +23,11 @@ from spherehead.manifests import store
 from spherehead.manifests.config import canonical_json
 from spherehead.pipeline.building import commit
 from spherehead.pipeline.building.build import build
-from spherehead.pipeline.building.memory import tables
+from spherehead.pipeline.building.memory import state, tables
 from spherehead.pipeline.building.memory.tables import packed_row, row_text
 from spherehead.pipeline.building.request import BuildRequest, Summary
 from spherehead.pipeline.building.takedown import forget
+from spherehead.pipeline.execution.work import FileResult
 from spherehead.pipeline.presets import STAGES
 from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.stages.frame import Frame
@@ -60,6 +61,31 @@ def digests(out: Path) -> dict[str, str]:
 
 def memory(out: Path) -> sqlite3.Connection:
     return sqlite3.connect(out / ".state" / "state.sqlite", isolation_level=None)
+
+
+def filled(path: Path, count: int) -> state.State:
+    """Return a memory of refused heads, as they come from files in no order, some with a digest beside the work key."""
+    memory = state.State(path)
+    memory.begin()
+    for number in range(count):
+        key, other = (hashlib.sha256(f"{name}{number}".encode()).hexdigest() for name in ("key", "file"))
+        sha256, id = other if number % 3 else key, key[8:24]
+        row = canonical_json({"id": id, "sha256": sha256, "head_index": 0, "reason": "no_head", "detail": f"{number}"})
+        memory.store(FileResult(key, sha256, "dropped", "no_head", "", "detect", ((id, "dropped", row),)), 1)
+        memory.db.execute("INSERT INTO chosen SELECT number, '' FROM contents WHERE work_key=?", (tables.key_of(key),))
+    memory.commit()
+    return memory
+
+
+def test_heads_come_by_id_whether_sorted_aside_or_by_their_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = filled(tmp_path / "state.sqlite", 40)
+    aside = list(memory.heads())
+    monkeypatch.setattr(state, "_SORTED_ASIDE", 0)
+    assert list(memory.heads()) == aside and [head[0] for head in aside] == sorted(head[0] for head in aside)
+    assert [json.loads(head[3])["id"] for head in aside] == [head[0] for head in aside]
+    digests_of = {json.loads(head[3])["detail"]: (head[1], json.loads(head[3])["sha256"]) for head in aside}
+    assert len(digests_of) == 40 and all((key == sha256) == (int(n) % 3 == 0) for n, (key, sha256) in digests_of.items())
+    memory.close()
 
 
 def test_a_build_of_the_same_inputs_decides_nothing_anew_and_writes_no_table(pictures: Path, tmp_path: Path) -> None:
