@@ -140,7 +140,7 @@ def colours(look: HairLook, count: int, random: np.random.Generator) -> Array:
     """Return (S, 2, 3) float32 linear colours: each strand a little lighter or darker, some of them streaks."""
     pair = np.tile(linear(np.array([look.colour, look.tip])), (count, 1, 1))
     streak = random.random(count) < look.streaks
-    share = random.uniform(0.15, 0.75, (int(streak.sum()), 1, 1))  # strands stand for several hairs, not all of which are light
+    share = random.uniform(0.1, 0.6, (int(streak.sum()), 1, 1))  # strands stand for several hairs, not all of which are light
     pair[streak] += share * (linear(np.array(look.streak)) - pair[streak])
     shade = np.exp(random.normal(0.0, 0.22, (count, 1, 1)) + random.normal(0.0, 0.05, (count, 1, 3)))
     return np.clip(pair * shade, 0.002, 0.95).astype(np.float32)

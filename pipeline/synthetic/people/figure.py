@@ -21,7 +21,7 @@ from ..wear.clips import clips
 from ..wear.dress import around, dress
 from ..wear.garment import Garment
 from . import glasses, paint
-from .body import BUST_BOTTOM, BUST_HALF_WIDTH, MOUTH_ISLAND, Body, vertex_normals
+from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
 from .face_points import face_points, iris_points
 from .growth import grow_lashes, grow_on, head_places, scalp_field, scalp_picture, surface_of
 from .mouth import TeethLook, build_mouth, is_open
@@ -34,8 +34,6 @@ TOP_OF_EAR = (0.74, 7.36, 0.50)
 """Where the temples of glasses rest on the unmorphed left ear (dm)."""
 SCALP_SHADE = 0.7
 """How much of the scalp's skin takes the colour of grown hair where that is dense: its shade, and what is too short to draw."""
-MOUTH_SHADE = 0.62
-"""Factor on the sRGB values inside of mouths with teeth."""
 NOSE_BRIDGE = (0.0, 7.16, 1.56)
 """Where their bridge rests."""
 
@@ -161,7 +159,7 @@ class _Maker:
                 crop_uvs,
                 _opaque(paint.head_skin(self.assets, person, self._scalp_picture(), self._places())),
             ),
-            ("bust", ~head & shown, bust.uvs, _opaque(self._bust_skin())),
+            ("bust", ~head & shown, bust.uvs, _opaque(paint.bust_skin(self.assets, person))),
         ):
             some = faces[chosen]
             used, new = np.unique(some, return_inverse=True)
@@ -171,14 +169,6 @@ class _Maker:
             )  # fmt: skip
             found.append(part)
         return found
-
-    def _bust_skin(self) -> Pixels:
-        """Paint the bust; the inside of a mouth that has teeth lies deep, where light that bounces does not reach."""
-        skin = paint.body_skin(self.assets, self.person)
-        if self.person.teeth is not None:
-            left, top, right, bottom = map(int, MOUTH_ISLAND)
-            skin[top:bottom, left:right] = (skin[top:bottom, left:right] * MOUTH_SHADE).astype(np.uint8)
-        return skin
 
     def _scalp_field(self) -> Floats:
         """Return one value a fine vertex of the bust: positive where the scalp is painted as hair."""
@@ -299,7 +289,10 @@ class _Maker:
             uvs, face_uvs = np.full((1, 2), 0.5), np.zeros_like(solid.faces)
             labels = np.full(len(solid.faces), INDEX["glasses"], dtype=np.uint8)
             part = self.part(name, solid.points, solid.faces, uvs, face_uvs, texture, labels, finish)
-            found.append(part if finish != "lens" else dataclasses.replace(part, seen_from=0.0))
+            if finish == "lens":
+                part = dataclasses.replace(part, seen_from=0.0)
+                part = part if look.lens is None else dataclasses.replace(part, normals=glasses.ground(part.points))
+            found.append(part)
         return found
 
     def _not_skin(self) -> Array:

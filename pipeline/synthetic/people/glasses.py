@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
+from ..hair.scalp import CENTIMETRE
 
 SHAPES: Mapping[str, tuple[float, float, float, float, float]] = {
     "round": (0.225, 0.215, 2.0, 0.0, 0.0), "oval": (0.255, 0.170, 2.3, 0.0, 0.0), "rectangle": (0.270, 0.165, 5.0, 0.02, 0.0),
@@ -119,6 +120,19 @@ def build(look: GlassesLook, seat: Seat) -> tuple[Solid, Solid]:
         tubes.append(_tube(_temple(rim, ear, side, seat, look.thickness), look.thickness * look.temple))
     tubes.append(_tube(_bridge(look, seat, front, centre_y), look.thickness * 0.9))
     return _join(tubes), _join(lenses)
+
+
+def ground(lenses: Floats) -> Floats:
+    """Return the (V, 3) normals of two lenses ground to a radius of 9 cm, which bend what they mirror; flat ones look like tin.
+
+    Args:
+        lenses: (V, 3) in the head frame, in front of the eyes.
+    """
+    found = np.empty_like(lenses)
+    for side in (lenses[:, 0] > 0.0, lenses[:, 0] <= 0.0):
+        away = lenses[side] - lenses[side].mean(axis=0) + [0.0, 0.0, 9.0 * CENTIMETRE]
+        found[side] = away / np.linalg.norm(away, axis=1, keepdims=True)
+    return found
 
 
 def _foremost(seat: Seat, eyes: Floats) -> float:

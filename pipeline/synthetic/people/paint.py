@@ -12,6 +12,7 @@ import numpy as np
 
 from ....datasets.arrays import Array, Floats, Pixels
 from ..assets.library import Assets
+from .body import MOUTH_ISLAND
 from .population import Person
 from .skin_marks import mark
 
@@ -21,6 +22,8 @@ ENLARGED = 4
 """Pixels of the painted head a pixel of the skin texture."""
 EYE_GAIN = 0.8
 """Factor on the sRGB values of eyes."""
+MOUTH_SHADE = 0.62
+"""Factor on the sRGB values inside of mouths with teeth."""
 UNSHADED = 0.95
 """How much of the shade painted into hair is taken out: lamps make their own, and dark patches would look like holes."""
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -63,6 +66,15 @@ def body_skin(assets: Assets, person: Person) -> Pixels:
             picture = np.asarray(cv2.resize(picture, (512, 512), interpolation=cv2.INTER_AREA), dtype=np.uint8)
         blended += share * picture.astype(np.float32)
     return np.clip(blended * np.array(person.skin_gain, dtype=np.float32), 0.0, 255.0).astype(np.uint8)
+
+
+def bust_skin(assets: Assets, person: Person) -> Pixels:
+    """Paint the (512, 512, 3) skin of bust and mouth; mouths with teeth are dark, for light does not bounce into them."""
+    skin = body_skin(assets, person)
+    if person.teeth is not None:
+        left, top, right, bottom = map(int, MOUTH_ISLAND)
+        skin[top:bottom, left:right] = (MOUTH_SHADE * skin[top:bottom, left:right]).astype(np.uint8)
+    return skin
 
 
 def scalp_mask(assets: Assets) -> Array:

@@ -135,16 +135,17 @@ def mark(skin: Array, marks: SkinMarks, places: Array, corner: tuple[int, int], 
         skin = _covered(skin, marks.shadow, wide(lid, 0.5))
     if marks.lipstick is not None:
         skin = _covered(skin, marks.lipstick, 0.62 * _lips(skin.shape[:2], corner, scale)[..., None])
+    even = face & _unstretched(places, face)
     spots = _spots(
         skin.shape[:2],
-        np.asarray(face * (nose + cheek + 0.25 * brow), np.float64),
+        np.asarray(even * (nose + cheek + 0.25 * brow), np.float64),
         round(520 * marks.freckles),
         (0.6, 1.5),
         scale,
         random,
     )
     skin = skin * (1.0 - spots * np.array([0.18, 0.30, 0.36], dtype=np.float32))
-    moles = _spots(skin.shape[:2], face.astype(np.float64), marks.moles, (1.5, 3.0), scale, random)
+    moles = _spots(skin.shape[:2], even.astype(np.float64), marks.moles, (1.5, 3.0), scale, random)
     skin = skin * (1.0 - moles * np.array([0.62, 0.72, 0.75], dtype=np.float32))
     if marks.wrinkles > 0.0:
         skin = _creased(skin, marks, places, scale)
@@ -252,6 +253,14 @@ def _lips(shape: tuple[int, ...], corner: tuple[int, int], scale: int) -> Array:
         points = (np.array(outline) - (corner[0], corner[1] - MIDDLE_ROW)) * scale
         cv2.fillPoly(found, [np.round(16.0 * points).astype(np.int32)], 1.0, lineType=cv2.LINE_AA, shift=4)
     return np.asarray(cv2.GaussianBlur(found, (0, 0), 0.6 * scale))
+
+
+def _unstretched(places: Array, face: Array) -> Array:
+    """Tell where texels (H, W) are about as wide as high and of usual size on the head: round spots stay round there."""
+    wide, high = (np.linalg.norm(np.gradient(places, axis=axis), axis=2) for axis in (1, 0))
+    usual = float(np.median(np.sqrt(wide * high)[face])) if face.any() else 1.0
+    near = np.minimum(wide, high) > 0.62 * usual
+    return np.asarray(near & (np.maximum(wide, high) < 1.5 * usual) & (np.maximum(wide, high) < 1.35 * np.minimum(wide, high)))
 
 
 def _spots(

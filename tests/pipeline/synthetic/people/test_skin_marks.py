@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 from spherehead.datasets.arrays import Array
@@ -12,7 +13,7 @@ from spherehead.pipeline.synthetic.people import paint
 from spherehead.pipeline.synthetic.people.figure import body_of
 from spherehead.pipeline.synthetic.people.growth import head_places
 from spherehead.pipeline.synthetic.people.population import DRAWN, PopulationSettings, draw_person
-from spherehead.pipeline.synthetic.people.skin_marks import TATTOOS, SkinMarks, _design, draw_marks, mark
+from spherehead.pipeline.synthetic.people.skin_marks import TATTOOS, SkinMarks, _design, _unstretched, draw_marks, mark
 
 SCALE = paint.ENLARGED
 LEFT, TOP, RIGHT, BOTTOM = paint.HEAD_CROP
@@ -80,3 +81,17 @@ def test_every_tattoo_is_a_picture_of_its_own_that_leaves_most_of_the_skin_free(
         one, other = (_design(SkinMarks(tattoo=kind, seed=seed)) for seed in (2, 3))
         assert 0.004 < one.mean() < 0.6 and one.max() <= 1.0
         assert kind == "thorns" or not np.array_equal(one, other)
+
+
+def test_moles_and_freckles_lie_where_they_stay_round(places: Array) -> None:
+    """On a nose whose texels are three times as high as wide they were long dark bars."""
+    face = (places[..., 2] > 0.05) & (places[..., 2] < 1.0)
+    kept = _unstretched(places, face) & face
+    assert 0.25 < kept.sum() / face.sum() < 0.95
+    away, _ = changed(SkinMarks(moles=60, freckles=1.0, seed=4), places)
+    rows, columns = np.nonzero(away > 40.0)
+    near = cv2.dilate(kept.astype(np.uint8), np.ones((3, 3), np.uint8))
+    assert len(rows) > 40 and near[rows, columns].mean() > 0.97
+    plane = places.copy()
+    plane[...] = np.stack([*np.meshgrid(np.arange(192) * 0.001, np.arange(368) * 0.003), np.full((368, 192), 0.1)], axis=-1)
+    assert not _unstretched(plane, np.ones(plane.shape[:2], dtype=bool)).any()
