@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..model.export.invert import Photographs
+    from ..model.export.invert_request import How, Photographs
+    from ..model.inversion.inverted import InversionSettings
     from ..model.inversion.search import Tick
     from ..pipeline.recipe import Recipe
 
 PHOTOGRAPHS = "photographs"
 """Folder of the data set inside the head's."""
+TASK = "task."
+"""What names of settings begin with that say how an encoder's pictures are drawn."""
 
 
 def invert(
@@ -34,12 +37,18 @@ def invert(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting: --set tuning.steps=0")
     ] = None,
     method: Annotated[
-        str, typer.Option(help="optimise: by descent; encode: what an encoder reads, in about a second.")
+        str, typer.Option(help="optimise: by descent; encode: what an encoder reads off the photographs, at once.")
     ] = "optimise",
     encoder: Annotated[
         Path | None,
-        typer.Option("--encoder", metavar="DIR", help="What train-encoder wrote: the answer of encode, the start of optimise."),
+        typer.Option(
+            "--encoder", metavar="DIR", help="What train-encoder wrote, the start of optimise too; tiny-64 comes with one."
+        ),
     ] = None,
+    from_mean: Annotated[bool, typer.Option("--from-mean", help="Start optimise at the mean head, not an encoder's.")] = False,
+    each: Annotated[
+        bool, typer.Option("--each", help="A head for every photograph, in folders of their names, and heads.png of them all.")
+    ] = False,
     mesh: Annotated[bool, typer.Option(help="Write the head as mesh.glb too.")] = True,
     device: Annotated[str, typer.Option(help="Where the model runs, e.g. cuda.")] = "cpu",
 ) -> None:
@@ -49,20 +58,56 @@ def invert(
     """
     from ..manifests.config import override
     from ..model.export.generate import find_model
-    from ..model.export.invert import How
-    from ..model.export.invert import invert as run_it
+    from ..model.export.invert_request import How
     from ..model.inversion.inverted import InversionSettings
 
     settings = override(InversionSettings(), assignments or [])
-    folder, how = find_model(run), How(method, encoder, device, mesh)  # type: ignore[arg-type]
-    record = run_it(folder, labelled(photographs, out / PHOTOGRAPHS, device), out, settings, how, _tick())
-    for row in record.photographs:
+    folder, how = find_model(run), How(method, encoder, device, mesh, from_mean)  # type: ignore[arg-type]
+    if each:
+        _invert_each(_files(photographs), out, folder, settings, how)
+        return
+    _invert(photographs, out, folder, settings, how)
+    print(f"{out / 'inversion.html'}")
+
+
+def _invert(photographs: Sequence[Path], out: Path, folder: Path, settings: InversionSettings, how: How) -> Photographs:
+    """Find one head, say how well, and return the photographs as samples."""
+    from ..model.export.invert import invert as run_it
+
+    samples = labelled(photographs, out / PHOTOGRAPHS, how.device)
+    for row in run_it(folder, samples, out, settings, how, _tick()).photographs:
         print(
             f"{row.name}: {row.psnr:.1f} dB in the matte, outline IoU {row.mask_iou:.2f}, moved {row.moved_degrees:.1f} degrees"
         )
         for text in row.suspect:
             print(f"{row.name}: suspect {text}", file=sys.stderr)
-    print(f"{out / 'inversion.html'}")
+    return samples
+
+
+def _invert_each(photographs: Sequence[Path], out: Path, folder: Path, settings: InversionSettings, how: How) -> None:
+    """Find a head for every photograph, each in a folder of its name, and lay them out on one sheet."""
+    from ..datasets.report.sheets import write_png
+    from ..manifests.config import ConfigError
+    from ..model.export.invert_sheet import heads_picture
+
+    names = [path.stem for path in photographs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"expected photographs of different names with --each, got two called {twice}; rename one")
+    heads = []
+    for name, path in zip(names, photographs, strict=True):
+        samples = _invert([path], out / name, folder, settings, how)
+        heads.append((name, samples.samples[0].image, out / name))
+    write_png(out / "heads.png", heads_picture(heads))
+    print(f"{out / 'heads.png'}")
+
+
+def _files(photographs: Sequence[Path]) -> list[Path]:
+    """Return photographs, and in the place of a folder the files in it by name."""
+    found: list[Path] = []
+    for path in photographs:
+        found += sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    return found
 
 
 def train_encoder(
@@ -72,6 +117,10 @@ def train_encoder(
     ] = Path("tiny-64"),
     data: Annotated[
         Path | None, typer.Option("--data", metavar="SET", help="Rendered people to learn from too, e.g. of makehuman:.")
+    ] = None,
+    persons: Annotated[
+        Path | None,
+        typer.Option("--persons", metavar="CHECKPOINT", help="Checkpoint whose table has the styles of the people in --data."),
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Number of pictures shown in all.")] = 30_000,
     resolution: Annotated[int, typer.Option(min=64, help="Side in pixels of what the encoder looks at.")] = 128,
@@ -83,7 +132,8 @@ def train_encoder(
     threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
     max_seconds: Annotated[float, typer.Option(min=0, help="Seconds after which it saves and stops; 0 for no limit.")] = 0.0,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change how it learns: --set lr=0.0005")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change how it learns: --set lr=0.0005, --set task.people=8"),
     ] = None,
 ) -> None:
     """Train a network that reads a model's style and camera off one picture; rerun the command to resume.
@@ -96,11 +146,14 @@ def train_encoder(
     from ..model.annotators.training import TrainingSettings
     from ..model.export.generate import find_model
     from ..model.export.train_encoder import EncoderRun, train
+    from ..model.inversion.encoder_task import EncoderTaskSettings
 
     logging.getLogger("spherehead").setLevel(logging.INFO)
     wanted = TrainingSettings(images=images, lr=5e-4, threads=threads, max_seconds=max_seconds, tensorboard=False)
-    asked = EncoderRun(find_model(run), out, data, start, resolution, layers, seed)
-    shown, record = train(asked, override(wanted, assignments or []))
+    given = assignments or []
+    drawing = override(EncoderTaskSettings(), [text.removeprefix(TASK) for text in given if text.startswith(TASK)])
+    asked = EncoderRun(find_model(run), out, data, persons, start, resolution, layers, seed, drawing)
+    shown, record = train(asked, override(wanted, [text for text in given if not text.startswith(TASK)]))
     if record is None:
         print(f"{shown:,} of {images:,} pictures; rerun the same command to resume")
         return
@@ -121,7 +174,7 @@ def labelled(photographs: Sequence[Path], folder: Path, device: str = "cpu") -> 
     from ..datasets.shards.inspect import iterate
     from ..datasets.sources.names import from_native
     from ..manifests.config import ConfigError
-    from ..model.export.invert import Photographs
+    from ..model.export.invert_request import Photographs
     from ..pipeline.building.build import build
     from ..pipeline.building.request import BuildRequest
 

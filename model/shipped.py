@@ -10,11 +10,14 @@ from pathlib import Path
 
 import torch
 
+from ..manifests.store import file_sha256
 from .store import GENERATOR, ModelConfig, ModelStoreError, read_config, read_part, write_config, write_part
 
 FOLDER = Path(__file__).parent / "weights"
 SHIPPED: dict[str, str] = {"tiny-64": "d6d6948acb4d00326b823afdf6496e25c21809087c3c2c6dc764d6d8ff7767d1"}
 """sha256 of the generator's file of every shipped model, by name."""
+ENCODERS: dict[str, str] = {}
+"""sha256 of the weights of every shipped encoder, by the name of its generator; it lies in the folder NAME-encoder."""
 DEFAULT = "tiny-64"
 """What `generate` shows where no model is given."""
 
@@ -32,6 +35,25 @@ def shipped(name: str) -> Path:
     if found != SHIPPED[name]:
         raise ModelStoreError(f"{folder} is not the released {name}: expected sha256 {SHIPPED[name]}, got {found}; reinstall")
     return folder
+
+
+def shipped_encoder(sha256: str) -> Path | None:
+    """Return the folder of the encoder that comes with the package for a generator; None where none does.
+
+    Args:
+        sha256: digest of the generator's file.
+
+    Raises:
+        ModelStoreError: the encoder's file is not the one that was released.
+    """
+    for name, wanted in ENCODERS.items():
+        if SHIPPED[name] == sha256:
+            folder = FOLDER / f"{name}-encoder"
+            found = file_sha256(folder / "encoder.safetensors")
+            if found != wanted:
+                raise ModelStoreError(f"{folder} is not the released encoder: expected sha256 {wanted}, got {found}; reinstall")
+            return folder
+    return None
 
 
 def is_shipped(place: Path) -> bool:

@@ -70,7 +70,7 @@ def rebuilt_persons(
     table = PersonTable.of(read_tensors(folder / TABLE)).to(next(generator.parameters()).device)
     found = []
     for place in data:
-        rows = _rows_of(place, table)
+        rows = person_rows(place, table)
         ids = sorted(rows, key=lambda key: (unit_interval(f"persons/{key}"), key))[: most // len(data)]
         for sample in read(place, ids, read_frame(place, PLACE)):
             if sample.camera is not None and sample.mask is not None:
@@ -86,7 +86,7 @@ def _known_mean(values: Sequence[float]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _rows_of(place: Path, table: PersonTable) -> dict[str, int]:
+def person_rows(place: Path, table: PersonTable) -> dict[str, int]:
     """Return id -> row of the table of every picture of a set that shows a known person."""
     source, known = open_source(place), {}
     for split in sorted({entry.split for entry in read_header(source).shards}):

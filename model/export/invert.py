@@ -7,21 +7,16 @@ step, bit-exact.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ...datasets.arrays import Pixels
 from ...datasets.report.overlay import fit
 from ...datasets.report.sheets import write_png
-from ...datasets.shards.codec import Decoded
 from ...manifests.config import ConfigError, fingerprint, to_plain
 from ...manifests.store import write_bytes, write_json
 from ..generator import Generator
@@ -54,6 +49,7 @@ from ..visualization.video import write_video
 from ..visualization.views import each_view, ring, to_pixels
 from .generate import present_settings
 from .invert_page import page
+from .invert_request import How, Photographs, contents
 from .mesh import MeshSettings, make_mesh
 
 log = logging.getLogger(__name__)
@@ -65,47 +61,6 @@ KEPT_EVERY = 25
 VIEWS, FRAMES, FPS = 8, 72, 24
 MESH, MESH_FACES = "mesh.glb", 10_000
 NO_IDENTITY = "no identity term: no face recognition network comes with this toolkit"
-
-
-@dataclass(frozen=True)
-class Photographs:
-    """One person's photographs as samples, with the names that a user knows them by."""
-
-    samples: tuple[Decoded, ...]
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class How:
-    """By what way a head is found, and what is written of it."""
-
-    method: Literal["optimise", "encode"] = "optimise"
-    """By descent, or by what an encoder reads off the photographs."""
-    encoder: Path | None = None
-    """Folder of an encoder: the answer of `encode`, the start of `optimise`; None for the mean head as the start."""
-    device: str = "cpu"
-    """Where the model runs."""
-    mesh: bool = True
-    """Whether mesh.glb is written too."""
-
-    def __post_init__(self) -> None:
-        if self.method not in ("optimise", "encode"):
-            raise ConfigError(f"expected optimise or encode as the method, got {self.method!r}")
-        if self.method == "encode" and self.encoder is None:
-            raise ConfigError("expected an encoder for the method encode; train one with `spherehead train-encoder`")
-
-
-def contents(sample: Decoded) -> str:
-    """Return a digest of everything of a sample that an inversion looks at: picture, matte, class map and camera."""
-    digest = hashlib.sha256()
-    label = None if sample.camera is None else sample.camera.label()
-    for part in (sample.image, sample.mask, sample.parsing, label):
-        if part is None:
-            digest.update(b"none")
-            continue
-        digest.update(f"{part.dtype} {part.shape}".encode())
-        digest.update(np.ascontiguousarray(part).tobytes())
-    return digest.hexdigest()
 
 
 class _Run:
@@ -124,16 +79,17 @@ class _Run:
         self.targets = targets_of(photographs.samples, side, self.raw, channels).to(self.place)
         self.perceptual = _perceptual(self.place) if settings.objective.perceptual else None
         self.objective = Objective(self.targets, self.raw, shape.own_ground, self.perceptual, settings.objective)
-        sha256 = read_config(folder).parts[GENERATOR].sha256
-        self.encoder = None if how.encoder is None else load_encoder(how.encoder, sha256).to(self.place)
+        self.sha256 = read_config(folder).parts[GENERATOR].sha256
+        self.encoder_place = how.encoder_of(self.sha256)
+        self.encoder = None if self.encoder_place is None else load_encoder(self.encoder_place, self.sha256).to(self.place)
 
     def record(self) -> InversionRecord:
         """Return the record of a head that is not whole yet."""
-        sha256 = read_config(self.folder).parts[GENERATOR].sha256
         pictures = [[sample.id, contents(sample)] for sample in self.photographs.samples]
-        encoder = "" if self.how.encoder is None else read_record(self.how.encoder).part.sha256
-        mark = fingerprint([sha256, pictures, to_plain(self.settings), self.perceptual is not None, self.how.method, encoder])
-        return InversionRecord(FORMAT, self.folder.name, sha256, mark, self.settings, self.perceptual is not None, NO_IDENTITY)
+        encoder = "" if self.encoder_place is None else read_record(self.encoder_place).part.sha256
+        perceptual = self.perceptual is not None
+        mark = fingerprint([self.sha256, pictures, to_plain(self.settings), perceptual, self.how.method, encoder])
+        return InversionRecord(FORMAT, self.folder.name, self.sha256, mark, self.settings, perceptual, NO_IDENTITY)
 
     def state(self, stage: str) -> dict[str, Tensor] | None:
         """Return the kept state of a stage; None where there is none."""
@@ -174,15 +130,16 @@ class _Run:
     def find(self, tick: Tick | None) -> tuple[Guess, dict[str, Tensor], tuple[Start, ...]]:
         """Run both stages, or ask the encoder; return the guess, the changes of the weights, and what was tried."""
         self.space = style_space(self.generator)
-        guess = Guess(self.space, self.targets, self.settings.search)
+        search = self.settings.search if self.encoder is None else self.settings.search.warm()
+        guess = Guess(self.space, self.targets, search)
         if self.encoder is not None:
             fill(guess, self.encoder)
         if self.how.method == "encode":
             return guess.requires_grad_(False), {}, ()
         units, tried = self.starts(tick)
         guess.begin_at(torch.where((units != 0).any(dim=1, keepdim=True), units, guess.units.detach()))
-        search = Search(self.generator, guess, self.objective, self.rendering)
-        self.descend("search", search, search.steps, tick)
+        descent = Search(self.generator, guess, self.objective, self.rendering)
+        self.descend("search", descent, descent.steps, tick)
         guess.requires_grad_(False)
         settings, cameras = self.settings.tuning, guess.cameras()
         rows = tuned_rows(cameras, self.targets.angle_error, settings)
@@ -200,7 +157,7 @@ def invert(
     photographs: Photographs,
     out: Path,
     settings: InversionSettings | None = None,
-    how: How = How(),
+    how: How | None = None,
     tick: Tick | None = None,
 ) -> InversionRecord:
     """Find the head that photographs of one person show, and write it with views, a video of a turn, a mesh and a page.
@@ -210,7 +167,7 @@ def invert(
         photographs: what the pipeline made of the photographs.
         out: folder of the head; one that holds another inversion is refused, one that was stopped resumes.
         settings: how to find it; None for the defaults.
-        how: by descent or by an encoder, and what is written.
+        how: by descent or by an encoder, and what is written; None for the defaults.
         tick: told of every step.
 
     Returns:
@@ -220,7 +177,7 @@ def invert(
         ConfigError: the folder holds another inversion, or a loss is no finite number.
         ModelStoreError, TargetError: the model is not whole, or a sample lacks matte or camera.
     """
-    settings = settings or InversionSettings()
+    settings, how = settings or InversionSettings(), how or How()
     run = _Run(folder, photographs, out, settings, how)
     record, known = run.record(), read_inversion(out)
     if known is not None and known.fingerprint != record.fingerprint:

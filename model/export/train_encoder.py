@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...manifests.config import ConfigError
 from ..annotators.training import TrainingSettings
 from ..annotators.training import train as train_task
 from ..inversion.encoder import EncoderRecord, HeadEncoder, fitting, write_encoder
-from ..inversion.encoder_task import EncoderTask, EncoderTaskSettings, read_people
+from ..inversion.encoder_task import EncoderTask, EncoderTaskSettings, known_styles, read_people
 from ..inversion.style_space import style_space
 from ..store import GENERATOR, load_generator, read_config
 
@@ -26,6 +27,8 @@ class EncoderRun:
     """Folder of the run."""
     data: Path | None = None
     """A data set of rendered people, or None."""
+    persons: Path | None = None
+    """A checkpoint whose table has the styles of the data's people, or None."""
     start: Path | None = None
     """A run of the annotators' head task, or None for ImageNet's features."""
     resolution: int = 128
@@ -45,7 +48,7 @@ def train(asked: EncoderRun, settings: TrainingSettings) -> tuple[int, EncoderRe
         How many pictures have been shown, and the encoder's record once it is finished.
 
     Raises:
-        ConfigError: the folder holds a run for another generator.
+        ConfigError: the folder holds a run for another generator, or nobody's style is known.
         ModelStoreError: the model is not whole.
     """
     sha256 = read_config(asked.model).parts[GENERATOR].sha256
@@ -53,7 +56,12 @@ def train(asked: EncoderRun, settings: TrainingSettings) -> tuple[int, EncoderRe
     space = style_space(generator)
     people = None if asked.data is None else read_people(asked.data, generator)
     shape = fitting(space, asked.layers, asked.resolution)
-    task = EncoderTask(generator, space, sha256, shape, asked.seed, asked.task, people, asked.start)
+    styles = None
+    if asked.persons is not None:
+        if people is None or asked.data is None:
+            raise ConfigError("expected data beside a checkpoint of persons; give the set that shows them")
+        styles = known_styles(asked.data, asked.persons, space, people.ids)
+    task = EncoderTask(generator, space, sha256, shape, asked.seed, asked.task, people, asked.start, styles)
     progress = train_task(task, settings, asked.out)
     if progress.images < settings.images or not isinstance(progress.average, HeadEncoder):
         return progress.images, None

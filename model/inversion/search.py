@@ -36,7 +36,9 @@ class SearchSettings:
     """How style and camera are searched."""
 
     steps: int = 200
-    """Steps of the joint search."""
+    """Steps of the joint search from the mean head."""
+    warm_steps: int = 80
+    """Steps of the joint search from an encoder's answer."""
     camera_steps: int = 0
     """Steps before in which only camera and ground move: towards how the mean head looks most like the photograph."""
     style_rate: float = 0.06
@@ -67,11 +69,15 @@ class SearchSettings:
     """How far the crop may be off."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, steps=(1, 100_000), camera_steps=(0, 100_000), start_steps=(1, 100_000))
+        check_ranges(self, steps=(1, 100_000), warm_steps=(1, 100_000), camera_steps=(0, 100_000), start_steps=(1, 100_000))
         check_ranges(self, style_rate=(0, 10), camera_rate=(0, 10), prior=(0, 1e3), camera_prior=(0, 1e3), layer_prior=(0, 1e3))
         check_ranges(self, start_margin=(0, 1))
         if not self.starts_degrees:
             raise ConfigError("expected at least one azimuth in starts_degrees, got none")
+
+    def warm(self) -> SearchSettings:
+        """Return the settings of a search that starts at an encoder's answer."""
+        return dataclasses.replace(self, steps=self.warm_steps, camera_steps=0)
 
     @property
     def offsets(self) -> tuple[tuple[float, float], ...]:

@@ -1,12 +1,15 @@
 """Inversion against rendered truth: held-out people from one photograph, scored at the input and at hidden views all around.
 
     python tests/bench/inversion.py RUN --cache DIR [--people 24] [--sides front,profile,back] [--own 4] [--set NAME=VALUE]
+        [--encoder DIR] [--from-mean]
 
 People are rendered once into the cache (raster light, the same for all views of a person), results are kept there by person
 and side, so that the command resumes. The camera that an inversion starts from is read off the picture by the pipeline's own
 head network; the crop's place is exact. Baselines see the true camera: the mean head, and the person of the run's table whose
 picture is nearest to the input (by the inversion's own objective). PSNR and perceptual distance count inside the true mask,
-depth where both have a head. Own samples of the generator start from a camera that is turned by 4 degrees.
+depth where both have a head. `encoded` is what an encoder reads off the picture (the shipped one, unless --encoder names
+another), from which the search starts unless --from-mean says otherwise. Own samples of the generator start from a camera that
+is turned by 4 degrees.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ from spherehead.model.evaluation.known_persons import TABLE
 from spherehead.model.export.generate import find_model
 from spherehead.model.generator import Generator
 from spherehead.model.inversion.cameras import angle_between
+from spherehead.model.inversion.encoder import HeadEncoder, load_encoder, read_record
+from spherehead.model.inversion.encoding import fill
 from spherehead.model.inversion.inverted import InversionSettings
 from spherehead.model.inversion.objective import Objective, total
 from spherehead.model.inversion.scores import mask_iou, psnr
@@ -42,6 +47,7 @@ from spherehead.model.inversion.targets import Targets, error_of_spread, targets
 from spherehead.model.inversion.tuning import Tuning, tuned_rows
 from spherehead.model.nets.perceptual import PerceptualNet, perceptual_net
 from spherehead.model.nets.upsampler import resize
+from spherehead.model.shipped import shipped_encoder
 from spherehead.model.store import load_generator, read_tensors
 from spherehead.model.visualization.pictures import sheet
 from spherehead.model.visualization.views import head_styles, look_from, ring, seeded_latents, to_pixels
@@ -161,10 +167,14 @@ def class_iou(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 def read_camera(picture: np.ndarray) -> tuple[torch.Tensor, float]:
-    """Return the (1, 25) label that the pipeline's head network reads off a canonical crop, and its expected error."""
-    from spherehead.pipeline.annotators.heads.reader import HeadReader, whole
+    """Return the (1, 25) label that the pipeline's head network reads off a picture, and its expected error.
 
-    reading = HeadReader().read(picture, whole(picture))
+    As in the pipeline, it looks once to find the head and once at the square that it was trained on.
+    """
+    from spherehead.pipeline.annotators.heads.reader import HeadReader, next_square, whole
+
+    reader = HeadReader()
+    reading = reader.read(picture, next_square(reader.read(picture, whole(picture))))
     rotation = reading.rotation.T
     cam2world = np.eye(4)
     cam2world[:3, :3] = rotation
@@ -174,12 +184,15 @@ def read_camera(picture: np.ndarray) -> tuple[torch.Tensor, float]:
 
 
 def found_head(
-    generator: Generator, space: StyleSpace, targets: Targets, objective: Objective, settings: InversionSettings
-) -> tuple[Guess, Generator]:
-    """Run both stages."""
+    generator: Generator, space: StyleSpace, targets: Targets, objective: Objective, settings: InversionSettings,
+    encoder: HeadEncoder | None = None,
+) -> tuple[Guess, Generator]:  # fmt: skip
+    """Run both stages, from the mean head or from an encoder's answer."""
+    guess = Guess(space, targets, settings.search if encoder is None else settings.search.warm())
+    if encoder is not None:
+        fill(guess, encoder)
     units, _ = choose_starts(generator, space, targets, objective, settings.search)
-    guess = Guess(space, targets, settings.search)
-    guess.begin_at(units)
+    guess.begin_at(torch.where((units != 0).any(dim=1, keepdim=True), units, guess.units.detach()))
     search = Search(generator, guess, objective)
     while search.done < search.steps:
         search.step()
@@ -210,7 +223,7 @@ def persons(folder: Path, generator: Generator) -> torch.Tensor | None:
 
 def one_case(
     asked: argparse.Namespace, generator: Generator, space: StyleSpace, table: torch.Tensor | None, truth: Truth, side: str,
-    settings: InversionSettings,
+    settings: InversionSettings, encoder: HeadEncoder | None,
 ) -> dict[str, object]:  # fmt: skip
     """Invert one person from one side and score everything."""
     net, row = perceptual_net(torch.device("cpu")), list(SIDES).index(side)
@@ -222,15 +235,22 @@ def one_case(
     targets = Targets(exact.ids, exact.image, exact.mask, start, exact.angle_error, exact.parsing)
     objective = Objective(targets, scorer.raw, shape.own_ground, net, settings.objective)
     cpu, wall = time.process_time(), time.perf_counter()
-    guess, tuned = found_head(generator, space, targets, objective, settings)
+    guess, tuned = found_head(generator, space, targets, objective, settings, None if asked.from_mean else encoder)
     spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
     ws, ground = guess.styles(), torch.zeros(1, space.ground_size)
-    degrees = [math.degrees(float(angle_between(label, exact.camera)[0])) for label in (start, guess.cameras())]
+    read, cpu = Guess(space, targets), time.process_time()
+    if encoder is not None:
+        fill(read, encoder)
+        spent["cpu encoded"] = time.process_time() - cpu
+    labels = (start, guess.cameras(), read.cameras().detach())
+    degrees = [math.degrees(float(angle_between(label, exact.camera)[0])) for label in labels]
     heads = {"mean head": (generator, space.styles(torch.zeros(space.size), ground))}
     if table is not None:
         behind = space.styles(torch.zeros(space.size), ground)[:, -1:]
         chosen = table[nearest(generator, table, objective, exact.camera, behind)]
         heads["nearest person"] = (generator, torch.cat([chosen.expand(1, generator.backbone.num_ws, -1), behind], dim=1))
+    if encoder is not None:
+        heads["encoded"] = (generator, read.styles().detach())
     heads |= {"search": (generator, ws), "tuned": (tuned, ws)}
     scores = {name: scorer(network, styles, row) for name, (network, styles) in heads.items()}
     if asked.sheets:
@@ -240,6 +260,7 @@ def one_case(
         "trusted": math.degrees(error),
         "camera start": degrees[0],
         "camera found": degrees[1],
+        "camera encoded": degrees[2],
         "scores": scores,
         **spent,
     }
@@ -258,7 +279,10 @@ def picture_rows(folder: Path, truth: Truth, side: str, heads: dict[str, tuple[G
     write_png(folder / f"{side}-{number:02d}.png", sheet(rows, ["truth", *heads], titles))
 
 
-def own_samples(generator: Generator, space: StyleSpace, count: int, settings: InversionSettings) -> Iterator[str]:
+def own_samples(
+    generator: Generator, space: StyleSpace, count: int, settings: InversionSettings,
+    encoder: HeadEncoder | None,
+) -> Iterator[str]:  # fmt: skip
     """Find drawn heads again, from a camera that is off by 4 degrees; yield a line each."""
     net, cameras = perceptual_net(torch.device("cpu")), ring(HIDDEN, 0.1)
     for seed in range(5_000_000, 5_000_000 + count):
@@ -274,7 +298,7 @@ def own_samples(generator: Generator, space: StyleSpace, count: int, settings: I
         raw = generator.settings.neural_resolution
         objective = Objective(targets, raw, generator.settings.own_ground, net, settings.objective)
         begun = time.process_time()
-        guess, tuned = found_head(generator, space, targets, objective, settings)
+        guess, tuned = found_head(generator, space, targets, objective, settings, encoder)
         cpu = time.process_time() - begun
         with torch.no_grad():
             found = [
@@ -293,11 +317,13 @@ def print_tables(results: list[dict[str, object]]) -> None:
         rows = [row for row in results if row["side"] == side]
         if not rows:
             continue
-        cameras = [[float(row[name]) for row in rows] for name in ("camera start", "camera found")]  # type: ignore[arg-type]
+        names = ("camera start", "camera encoded", "camera found")
+        cameras = [[float(row[name]) for row in rows] for name in names]  # type: ignore[arg-type]
         cpu, wall = (statistics.fmean(float(row[name]) for row in rows) for name in ("cpu", "wall"))  # type: ignore[arg-type]
         print(
             f"\n{side}, {len(rows)} people: camera median {statistics.median(cameras[0]):.1f} degrees at the start, "
-            f"{statistics.median(cameras[1]):.1f} found (mean {statistics.fmean(cameras[1]):.1f}); "
+            f"{statistics.median(cameras[1]):.1f} with the encoder, {statistics.median(cameras[2]):.1f} found "
+            f"(means {', '.join(f'{statistics.fmean(values):.1f}' for values in cameras)}); "
             f"{cpu:.0f} s of CPU, {wall:.0f} s of wall clock a photograph"
         )
         print(f"{'':16}{'':8}" + "".join(f"{name:>12}" for name in MEASURES))
@@ -305,7 +331,7 @@ def print_tables(results: list[dict[str, object]]) -> None:
             for kind in ("input", "hidden"):
                 values = [statistics.fmean(row["scores"][name][kind][key] for row in rows) for key in MEASURES]  # type: ignore[index]
                 print(f"{name:16}{kind:8}" + "".join(f"{value:12.3f}" for value in values))
-        for baseline in list(rows[0]["scores"])[:-2]:  # type: ignore[call-overload]
+        for baseline in [name for name in rows[0]["scores"] if name not in ("search", "tuned")]:  # type: ignore[call-overload]
             gains = [row["scores"]["tuned"]["hidden"]["psnr"] - row["scores"][baseline]["hidden"]["psnr"] for row in rows]  # type: ignore[index]
             better = sum(gain > 0 for gain in gains)
             print(
@@ -323,6 +349,8 @@ def main() -> None:
     parser.add_argument("--assets", default="")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sheets", type=Path, help="folder for pictures of every case")
+    parser.add_argument("--encoder", type=Path, help="folder of an encoder; the shipped one unless given")
+    parser.add_argument("--from-mean", action="store_true", help="search from the mean head")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -330,17 +358,21 @@ def main() -> None:
     generator = load_generator(folder).requires_grad_(False)
     settings, space = override(InversionSettings(), asked.changes), style_space(generator)
     asked.cache.mkdir(parents=True, exist_ok=True)
-    for line in own_samples(generator, space, asked.own, settings):
+    sha256 = file_sha256(folder / "generator.safetensors")
+    place = asked.encoder or shipped_encoder(sha256)
+    encoder = None if place is None else load_encoder(place, sha256)
+    for line in own_samples(generator, space, asked.own, settings, None if asked.from_mean else encoder):
         print(line, flush=True)
     table = persons(folder, generator)
-    mark = fingerprint([file_sha256(folder / "generator.safetensors"), to_plain(settings)])
+    known = "" if place is None else read_record(place).part.sha256
+    mark = fingerprint([sha256, to_plain(settings), known, asked.from_mean])
     results = []
     for number in range(asked.people):
         for side in asked.sides.split(","):
             path = asked.cache / f"result-{mark}-{number:03d}-{side}.json"
             if not path.is_file():
                 truth = rendered(asked.assets, number, asked.cache)
-                path.write_text(json.dumps(one_case(asked, generator, space, table, truth, side, settings)))
+                path.write_text(json.dumps(one_case(asked, generator, space, table, truth, side, settings, encoder)))
             results.append(json.loads(path.read_text()))
             print(f"person {number} {side}: {results[-1]['cpu']:.0f} s", flush=True)
     print_tables(results)

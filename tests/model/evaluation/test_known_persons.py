@@ -71,7 +71,7 @@ def test_only_persons_of_the_table_are_rebuilt(
     found = rebuilt_persons(generator, tmp_path, [people], FULL, most=6)
     assert found is not None and found.count == 6 and found.depth_cm is None
     assert found.mask_iou is not None and 0 <= found.mask_iou <= 1
-    rows = known_persons._rows_of(people, table)
+    rows = known_persons.person_rows(people, table)
     assert set(rows.values()) == {int(table.rows(torch.tensor([subject_number(f"person {n}")]))) for n in (0, 2)}
     strangers = finished_sets.build(tmp_path / "strangers", size=64)
     assert rebuilt_persons(generator, tmp_path, [strangers], FULL) is None

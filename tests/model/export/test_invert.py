@@ -7,11 +7,14 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from spherehead.manifests.config import ConfigError, override
-from spherehead.model.export.invert import How, Photographs, contents, invert
+from spherehead.model.export.invert import invert
 from spherehead.model.export.invert_page import page
+from spherehead.model.export.invert_request import How, Photographs, contents
+from spherehead.model.export.invert_sheet import heads_picture
 from spherehead.model.inversion.encoder import HeadEncoder, fitting, write_encoder
 from spherehead.model.inversion.inverted import InversionRecord, InversionSettings, load_inverted, read_inversion
 from spherehead.model.inversion.style_space import style_space
@@ -122,7 +125,21 @@ def test_an_encoders_answer_is_written_like_any_head(
     with pytest.raises(ConfigError, match="holds an inversion"):
         invert(model, photographs, tmp_path / "head", QUICK, How("optimise", tmp_path / "encoder", mesh=False))
     with pytest.raises(ConfigError, match="train-encoder"):
-        How("encode")
+        invert(model, photographs, tmp_path / "other", QUICK, How("encode"))
+    with pytest.raises(ConfigError, match="got both"):
+        How("optimise", tmp_path / "encoder", from_mean=True)
+
+
+def test_several_heads_lie_on_one_sheet_beside_their_photographs(
+    done: tuple[Path, InversionRecord], photographs: Photographs, tmp_path: Path
+) -> None:
+    row = ("one", photographs.samples[0].image, done[0])
+    picture = heads_picture([row, ("two", photographs.samples[1].image, done[0])], 32)
+    assert picture.shape[0] > 2 * 32 and picture.shape[1] > 9 * 32
+    single = heads_picture([row], 32)
+    assert np.array_equal(picture[: single.shape[0]], single)
+    with pytest.raises(ModelStoreError, match="no finished inversion"):
+        heads_picture([("none", photographs.samples[0].image, tmp_path)])
 
 
 @pytest.mark.slow
