@@ -42,7 +42,9 @@ def invert(
     encoder: Annotated[
         Path | None,
         typer.Option(
-            "--encoder", metavar="DIR", help="What train-encoder wrote, the start of optimise too; tiny-64 comes with one."
+            "--encoder",
+            metavar="DIR",
+            help="What train-encoder wrote, the start of optimise too; else what comes with the model.",
         ),
     ] = None,
     from_mean: Annotated[bool, typer.Option("--from-mean", help="Start optimise at the mean head, not an encoder's.")] = False,
@@ -122,7 +124,7 @@ def train_encoder(
         Path | None,
         typer.Option("--persons", metavar="CHECKPOINT", help="Checkpoint whose table has the styles of the people in --data."),
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="Number of pictures shown in all.")] = 30_000,
+    images: Annotated[int, typer.Option(min=1, help="Number of pictures shown in all.")] = 200_000,
     resolution: Annotated[int, typer.Option(min=64, help="Side in pixels of what the encoder looks at.")] = 128,
     layers: Annotated[bool, typer.Option("--layers", help="Give every layer a style of its own (W+).")] = False,
     start: Annotated[
@@ -149,7 +151,9 @@ def train_encoder(
     from ..model.inversion.encoder_task import EncoderTaskSettings
 
     logging.getLogger("spherehead").setLevel(logging.INFO)
-    wanted = TrainingSettings(images=images, lr=5e-4, threads=threads, max_seconds=max_seconds, tensorboard=False)
+    wanted = TrainingSettings(
+        images=images, batch=64, lr=1e-3, save=40_000, threads=threads, max_seconds=max_seconds, tensorboard=False
+    )
     given = assignments or []
     drawing = override(EncoderTaskSettings(), [text.removeprefix(TASK) for text in given if text.startswith(TASK)])
     asked = EncoderRun(find_model(run), out, data, persons, start, resolution, layers, seed, drawing)

@@ -142,6 +142,9 @@ def settle_norms(network: nn.Module, task: Task, first: int, batches: int = 12, 
         batch: pictures per batch.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        network.eval()
+        return
     kept = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from ...datasets.arrays import Pixels
 from ...datasets.report.overlay import fit
@@ -47,5 +48,4 @@ def _read(path: Path) -> Pixels:
     found = cv2.imread(str(path))
     if found is None:
         raise ModelStoreError(f"{path} is missing or damaged; invert into a new folder")
-    picture: Pixels = found[..., ::-1].copy()
-    return picture
+    return np.ascontiguousarray(found[..., ::-1], dtype=np.uint8)

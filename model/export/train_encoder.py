@@ -11,7 +11,7 @@ from pathlib import Path
 from ...manifests.config import ConfigError
 from ..annotators.training import TrainingSettings
 from ..annotators.training import train as train_task
-from ..inversion.encoder import EncoderRecord, HeadEncoder, fitting, write_encoder
+from ..inversion.encoder import EncoderRecord, fitting, write_encoder
 from ..inversion.encoder_task import EncoderTask, EncoderTaskSettings, known_styles, read_people
 from ..inversion.style_space import style_space
 from ..store import GENERATOR, load_generator, read_config
@@ -63,6 +63,6 @@ def train(asked: EncoderRun, settings: TrainingSettings) -> tuple[int, EncoderRe
         styles = known_styles(asked.data, asked.persons, space, people.ids)
     task = EncoderTask(generator, space, sha256, shape, asked.seed, asked.task, people, asked.start, styles)
     progress = train_task(task, settings, asked.out)
-    if progress.images < settings.images or not isinstance(progress.average, HeadEncoder):
+    if progress.images < settings.images:
         return progress.images, None
-    return progress.images, write_encoder(asked.out, progress.average, asked.model.name, sha256, progress.images)
+    return progress.images, write_encoder(asked.out, task.whole(progress.average), asked.model.name, sha256, progress.images)

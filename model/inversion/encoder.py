@@ -16,7 +16,7 @@ from torch.nn import functional
 from ...manifests.config import ConfigError, check_ranges, from_plain
 from ...manifests.store import write_json
 from ..annotators.networks import rotation_of
-from ..nets.efficientnet import MEAN, STD, WIDTHS, ConvNorm, Encoder
+from ..nets.efficientnet import MEAN, STD, WIDTHS, Encoder
 from ..nets.persons import GROUND_CELLS, ground_colours
 from ..nets.upsampler import resize
 from ..store import ModelStoreError, PartEntry, read_tensors, write_part
@@ -24,9 +24,9 @@ from .style_space import StyleSpace
 
 RECORD, PART = "encoder.json", "encoder"
 """What the network is; the name of its weights."""
-FORMAT = 1
-LOCAL, HIDDEN = 64, 256
-"""Channels that keep their place, and width of the hidden layer."""
+FORMAT = 2
+LOCAL, CELLS = 64, 8
+"""Channels that keep their place, and cells a side in which colours and coverage are averaged."""
 KNOWN = 11
 """Numbers about the camera: whether it is known, its expected error, and its rotation."""
 
@@ -43,11 +43,23 @@ class EncoderSettings:
     """Coordinates of a ground's style; 0 where it has none of its own."""
     num_layers: int = 0
     """Layers that get coordinates of their own (W+); 0 for one style for all (W)."""
+    hidden: int = 512
+    """Width of the hidden layer."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, resolution=(64, 1024), size=(1, 4096), ground_size=(0, 4096), num_layers=(0, 64))
+        check_ranges(self, resolution=(64, 1024), size=(1, 4096), ground_size=(0, 4096), num_layers=(0, 64), hidden=(1, 8192))
         if self.resolution % 32:
             raise ConfigError(f"expected a resolution that is a multiple of 32, got {self.resolution}")
+
+    @property
+    def cells(self) -> int:
+        """Cells of the last features."""
+        return (self.resolution // 32) ** 2
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Numbers of each part of a picture's features: last and middle level, cells of colour and coverage, the ground."""
+        return (WIDTHS[4] * self.cells, WIDTHS[3], 4 * CELLS**2, 3 * GROUND_CELLS**2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,22 +78,62 @@ class Encoded:
     """(B,) logarithm of the rotation's expected error in radians, as the scale of a Laplace density."""
 
 
-class HeadEncoder(nn.Module):
-    """EfficientNet-Lite0, and a small perceptron over its last features, the ground's colours and the camera where known."""
+class FeatureReader(nn.Module):
+    """A small perceptron over a picture's features and its camera where known: the part that learns."""
 
     def __init__(self, settings: EncoderSettings) -> None:
         super().__init__()
         self.settings = settings
-        cells = (settings.resolution // 32) ** 2
-        self.encoder = Encoder()
-        self.local = ConvNorm(WIDTHS[4], LOCAL, 1)
-        self.hidden = nn.Linear(WIDTHS[4] + LOCAL * cells + KNOWN, HIDDEN)
-        self.style = nn.Linear(HIDDEN, settings.size * (1 + settings.num_layers))
-        self.turn = nn.Linear(HIDDEN, 7)
-        self.behind = nn.Linear(3 * GROUND_CELLS**2, settings.ground_size) if settings.ground_size else None
+        self.local = nn.Linear(WIDTHS[4], LOCAL)
+        self.norm = nn.LayerNorm(WIDTHS[4] + WIDTHS[3])
+        width = WIDTHS[4] + WIDTHS[3] + LOCAL * settings.cells + settings.parts[2] + KNOWN
+        self.hidden = nn.Sequential(nn.Linear(width, settings.hidden), nn.SiLU(), nn.Dropout(0.1))
+        self.style = nn.Linear(settings.hidden, settings.size * (1 + settings.num_layers))
+        self.turn = nn.Linear(settings.hidden, 7)
+        self.behind = nn.Linear(settings.parts[3], settings.ground_size) if settings.ground_size else None
         with torch.no_grad():
             self.style.weight.mul_(0.1)
             self.turn.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, -1.0, 0.0, -1.0]))
+
+    def forward(self, features: Tensor, about: Tensor | None = None) -> Encoded:
+        """Read features.
+
+        Args:
+            features: (B, F) what `HeadEncoder.features` returned.
+            about: (B, 11) what `about_camera` says of each picture's camera; None where nothing is known.
+        """
+        settings, count = self.settings, len(features)
+        last, middle, cells, ground = features.float().split(settings.parts, dim=1)
+        maps = last.view(count, WIDTHS[4], settings.cells)
+        means = self.norm(torch.cat([maps.mean(dim=2), middle], dim=1))
+        local = functional.relu(self.local(maps.transpose(1, 2))).flatten(1)
+        about = last.new_zeros(count, KNOWN) if about is None else about
+        hidden = self.hidden(torch.cat([means, local, cells, about], dim=1))
+        styles = self.style(hidden).unflatten(1, (1 + settings.num_layers, settings.size))
+        turn = self.turn(hidden)
+        behind = last.new_zeros(count, 0) if self.behind is None else self.behind(ground)
+        return Encoded(styles[:, 0], styles[:, 1:], behind, rotation_of(turn[:, :6]), turn[:, 6].clamp(-6.0, 1.0))
+
+
+class HeadEncoder(nn.Module):
+    """EfficientNet-Lite0, whose features are left as they are, and what reads them."""
+
+    def __init__(self, settings: EncoderSettings, reader: FeatureReader | None = None) -> None:
+        super().__init__()
+        self.settings, self.encoder = settings, Encoder()
+        self.reader = FeatureReader(settings) if reader is None else reader
+
+    def features(self, picture: Tensor) -> Tensor:
+        """Return the (B, F) features of (B, 4, R, R) pictures: colours in [-1, 1] and the share of the head."""
+        image, mask = picture[:, :3].float(), picture[:, 3:].float()
+        seen = image * mask
+        x = ((resize(seen, self.settings.resolution) * 127.5 + 127.5 - MEAN) / STD).contiguous(
+            memory_format=torch.channels_last
+        )
+        levels = self.encoder(x)
+        cells = torch.cat([resize(seen, CELLS), resize(mask, CELLS)], dim=1)
+        middle = levels[-2].mean(dim=(2, 3))
+        return torch.cat([levels[-1].flatten(1), middle, cells.flatten(1), ground_colours(image, mask)], dim=1)
 
     def forward(self, picture: Tensor, about: Tensor | None = None) -> Encoded:
         """Read pictures.
@@ -90,18 +142,8 @@ class HeadEncoder(nn.Module):
             picture: (B, 4, R, R) colours in [-1, 1] and the share of the head.
             about: (B, 11) what `about_camera` says of each picture's camera; None where nothing is known.
         """
-        settings, count = self.settings, len(picture)
-        image, mask = picture[:, :3].float(), picture[:, 3:].float()
-        seen = resize(image * mask, settings.resolution)
-        x = ((seen * 127.5 + 127.5 - MEAN) / STD).contiguous(memory_format=torch.channels_last)
-        last = self.encoder(x)[-1]
-        about = image.new_zeros(count, KNOWN) if about is None else about
-        features = torch.cat([last.mean(dim=(2, 3)), self.local(last).flatten(1), about], dim=1)
-        hidden = functional.silu(self.hidden(features))
-        styles = self.style(hidden).unflatten(1, (1 + settings.num_layers, settings.size))
-        turn = self.turn(hidden)
-        ground = image.new_zeros(count, 0) if self.behind is None else self.behind(ground_colours(image, mask))
-        return Encoded(styles[:, 0], styles[:, 1:], ground, rotation_of(turn[:, :6]), turn[:, 6].clamp(-6.0, 1.0))
+        found: Encoded = self.reader(self.features(picture), about)
+        return found
 
 
 def about_camera(rotation: Tensor, error: Tensor, known: Tensor | None = None) -> Tensor:

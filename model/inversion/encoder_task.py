@@ -1,10 +1,12 @@
 """What a head encoder learns from: the generator's own samples, whose style and camera are exact, and rendered people.
 
-The loop is that of `annotators.training`; the network is `encoder`. Pictures are a function of their number and the seed.
+The loop is that of `annotators.training`; the network is `encoder`. Pictures are a function of their number and the seed. What
+learns is the reader of features; these are computed once for every picture and kept, so that thousands of passes cost minutes.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,11 +33,13 @@ from ..nets.upsampler import resize
 from ..store import read_tensors
 from ..visualization.views import to_pixels
 from .cameras import CameraPrior, rotation
-from .encoder import Encoded, EncoderSettings, HeadEncoder, about_camera
+from .encoder import Encoded, EncoderSettings, FeatureReader, HeadEncoder, about_camera
 from .objective import Objective, ObjectiveSettings, total
 from .style_space import StyleSpace, shared_planes
 from .targets import Targets, targets_of
 
+FRESH = 1 << 32
+"""Number from which drawn pictures are of no pool: those on sheets and of measurements."""
 PEOPLE = ObjectiveSettings(perceptual=0.0, ground=0.0)
 """What the pictures of rendered people are compared by."""
 
@@ -46,8 +50,10 @@ class EncoderTaskSettings:
 
     views: int = 2
     """Pictures of each drawn head."""
-    pool: int = 4096
-    """Drawn pictures that are rendered once and photographed anew each time they come up, kept in memory; 0 for fresh ones."""
+    pool: int = 6144
+    """Drawn pictures, after which the first one comes up again."""
+    shots: int = 2
+    """Photographs taken of each picture, which differ in exposure and noise."""
     pitch_degrees: float = 15.0
     """Standard deviation of the cameras' elevation; azimuths are uniform."""
     roll_degrees: float = 6.0
@@ -74,7 +80,7 @@ class EncoderTaskSettings:
     """Pictures of rendered people in a batch, where a set of them is given; at most half of it."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, views=(1, 64), pool=(0, 1 << 20), known=(0, 1), error_degrees=(0, 90))
+        check_ranges(self, views=(1, 64), pool=(1, FRESH), shots=(1, 64), known=(0, 1), error_degrees=(0, 90))
         check_ranges(self, pitch_degrees=(0, 80), roll_degrees=(0, 180), exposure=(0, 4), noise=(0, 1), people=(0, 64))
 
 
@@ -130,7 +136,7 @@ class EncoderTask:
             seed: of the first weights and of everything drawn.
             settings: how pictures are drawn.
             people: what `read_people` returned, or None.
-            start: a run of the annotators' head task whose features are the first ones; None for ImageNet's.
+            start: a run of the annotators' head task whose features are read; None for ImageNet's.
             styles: what `known_styles` returned of the people; None where nobody's style is known.
 
         Raises:
@@ -145,66 +151,114 @@ class EncoderTask:
         size = space.factor.square().sum(dim=0)
         self.weights = 0.9 * size / size.mean().clamp_min(1e-12) + 0.1
         self.known = styles
-        self._rendered: dict[int, tuple[Tensor, Tensor]] = {}
+        self._kept: dict[int, Tensor] = {}
+        self._truth: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
-    def network(self) -> nn.Module:
-        """Return the network before training."""
+    @functools.cached_property
+    def backbone(self) -> HeadEncoder:
+        """The network whose features are read."""
         torch.manual_seed(self.seed)
-        network = HeadEncoder(self.shape)
+        found = HeadEncoder(self.shape)
         if self.start is not None:
             head = HeadNet()
             load_average(self.start / CHECKPOINT, head)
-            network.encoder.load_state_dict(head.encoder.state_dict())
+            found.encoder.load_state_dict(head.encoder.state_dict())
         else:
-            load_imagenet(network.encoder)
-        return network
+            load_imagenet(found.encoder)
+        return found.eval().requires_grad_(False)
+
+    def network(self) -> nn.Module:
+        """Return the reader before training."""
+        torch.manual_seed(self.seed)
+        return FeatureReader(self.shape)
+
+    def whole(self, reader: nn.Module) -> HeadEncoder:
+        """Return a trained reader with the network whose features it reads."""
+        assert isinstance(reader, FeatureReader)
+        found = HeadEncoder(self.shape, reader)
+        found.encoder.load_state_dict(self.backbone.encoder.state_dict())
+        return found.eval()
 
     def batch(self, numbers: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return (B, 4, R, R) pictures with masks, and what is true of them; the last are people's where there are some."""
+        """Return the (B, F) features of photographs, and what is true of them; the last are people's where there are some."""
         count = min(self.settings.people, len(numbers) // 2) if self.people is not None else 0
-        own = numbers[: len(numbers) - count]
-        pictures, truth = self._drawn(own)
+        own, others = numbers[: len(numbers) - count], numbers[len(numbers) - count :]
+        shown = [number if number >= FRESH else number % self.settings.pool for number in own]
+        features = [self._own_features(one)[self._shot(number)] for one, number in zip(shown, own, strict=True)]
+        truth = {
+            name: torch.stack(values)
+            for name, values in zip(("head", "ground", "camera"), zip(*map(self._true, shown), strict=True), strict=True)
+        }
         if count and self.people is not None:
-            chosen = [int(rng(self.seed, str(number), "person").integers(len(self.people.ids))) for number in numbers[-count:]]
-            rows = zip(chosen, numbers[-count:], strict=True)
-            shots = [self._photographed(self.people.image[row], self.people.mask[row], number) for row, number in rows]
-            labels = self.people.camera[chosen]
-            pictures = torch.cat([pictures, torch.stack(shots)])
-            styles = torch.full((count, self.space.size), math.nan) if self.known is None else self.known[chosen]
+            rows = [self._person(number) for number in others]
+            features += [self._peoples_features(row)[self._shot(number)] for row, number in zip(rows, others, strict=True)]
+            styles = torch.full((count, self.space.size), math.nan) if self.known is None else self.known[rows]
             truth["head"] = torch.cat([truth["head"], styles])
-            truth["ground"] = torch.cat([truth["ground"], torch.zeros(count, self.space.ground_size)])
-            truth["camera"] = torch.cat([truth["camera"], labels])
+            truth["camera"] = torch.cat([truth["camera"], self.people.camera[rows]])
+            truth["person"] = torch.tensor(rows)
         truth["rotation"] = truth["camera"][:, :16].view(-1, 4, 4)[:, :3, :3].transpose(1, 2)
         truth["about"] = self._about(numbers, truth["rotation"])
-        truth["drawn"] = torch.tensor(len(own))
-        return pictures, truth
+        return torch.stack(features).float(), truth
+
+    def _true(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the coordinates of the head and the ground of a drawn picture, and its camera."""
+        if number not in self._truth:
+            head = self._normal(number // self.settings.views, "head", self.space.size)
+            ground = self._normal(number, "ground", self.space.ground_size)
+            if number >= FRESH:
+                return head, ground, self._camera(number)
+            self._truth[number] = (head, ground, self._camera(number))
+        return self._truth[number]
+
+    def _shot(self, number: int) -> int:
+        """Return which photograph of its picture a number shows."""
+        return int(rng(self.seed, str(number), "shot").integers(self.settings.shots))
+
+    def _person(self, number: int) -> int:
+        """Return which of the people's pictures a number shows."""
+        assert self.people is not None
+        return int(rng(self.seed, str(number), "person").integers(len(self.people.ids)))
+
+    def _own_features(self, number: int) -> Tensor:
+        """Return the (shots, F) features of a drawn picture; all pictures of its head are made together, and kept in a pool."""
+        if number in self._kept:
+            return self._kept[number]
+        together = self._together(number)
+        pictures = [self._photographed(picture, one) for one, picture in zip(together, self.drawn(number), strict=True)]
+        features = self._features(torch.cat(pictures)).split(self.settings.shots)
+        found: dict[int, Tensor] = dict(zip(together, features, strict=True))
+        if number < FRESH:
+            self._kept.update(found)
+        return found[number]
+
+    def _peoples_features(self, row: int) -> Tensor:
+        """Return the (shots, F) features of one of the people's pictures."""
+        assert self.people is not None
+        key = -1 - row
+        if key not in self._kept:
+            picture = torch.cat([self.people.image[row], self.people.mask[row]])
+            self._kept[key] = self._features(self._photographed(picture, key))
+        return self._kept[key]
 
     @torch.no_grad()
-    def _drawn(self, numbers: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return photographs of drawn heads, and what is true of them."""
-        shown = [number % self.settings.pool if self.settings.pool else number for number in numbers]
-        coordinates = torch.stack([self._normal(number // self.settings.views, "head", self.space.size) for number in shown])
-        grounds = torch.stack([self._normal(number, "ground", self.space.ground_size) for number in shown])
-        labels = torch.stack([self._camera(number) for number in shown])
-        pictures = [self._photographed(*self._picture_of(one), number) for one, number in zip(shown, numbers, strict=True)]
-        if not self.settings.pool:
-            self._rendered.clear()
-        return torch.stack(pictures), {"head": coordinates, "ground": grounds, "camera": labels}
+    def _features(self, pictures: Tensor) -> Tensor:
+        """Return features in half precision, which is what is kept of thousands of pictures."""
+        found: Tensor = self.backbone.features(pictures).half()
+        return found
 
-    def _picture_of(self, number: int) -> tuple[Tensor, Tensor]:
-        """Return a drawn picture (3, R, R) and its mask (1, R, R); all pictures of its head are rendered together and kept."""
-        if number not in self._rendered:
-            settings, space = self.settings, self.space
-            head = number // settings.views
-            together = range(head * settings.views, (head + 1) * settings.views)
-            grounds = torch.stack([self._normal(one, "ground", space.ground_size) for one in together])
-            ws = space.styles(self._normal(head, "head", space.size), grounds)
-            labels = torch.stack([self._camera(one) for one in together])
-            made = self.generator.synthesise(ws, labels, planes=shared_planes(self.generator, ws))
-            assert made.mask is not None
-            masks = resize(made.mask.float(), made.image.shape[-1]).clamp(0, 1).half()
-            self._rendered.update(zip(together, zip(made.image.half(), masks, strict=True), strict=True))
-        return self._rendered[number]
+    def _together(self, number: int) -> range:
+        """Return the numbers of all pictures of the head that a number shows."""
+        first = number - number % self.settings.views
+        return range(first, first + self.settings.views)
+
+    @torch.no_grad()
+    def drawn(self, number: int) -> Tensor:
+        """Return the (views, 4, R, R) pictures and masks of the head that a number shows, as the generator makes them."""
+        heads, grounds, cameras = zip(*(self._true(one) for one in self._together(number)), strict=True)
+        ws, labels = self.space.styles(heads[0], torch.stack(grounds)), torch.stack(cameras)
+        made = self.generator.synthesise(ws, labels, planes=shared_planes(self.generator, ws))
+        assert made.mask is not None
+        return torch.cat([made.image.float(), resize(made.mask.float(), made.image.shape[-1]).clamp(0, 1)], dim=1)
 
     def _normal(self, number: int, what: str, size: int) -> Tensor:
         return torch.from_numpy(rng(self.seed, str(number), what).standard_normal(size, dtype=np.float32))
@@ -220,13 +274,18 @@ class EncoderTask:
         label[[18, 21]] += torch.from_numpy(prior.shift * draw.standard_normal(2)).float()
         return label
 
-    def _photographed(self, image: Tensor, mask: Tensor, number: int) -> Tensor:
-        """Return a (4, R, R) picture as a camera might have taken it: exposure, colour of the light and noise differ."""
-        draw, settings = rng(self.seed, str(number), "photograph"), self.settings
-        gain = 2.0 ** (settings.exposure * (draw.standard_normal() + draw.standard_normal(3) / 3.0))
-        noise = draw.random() * settings.noise * draw.standard_normal(image.shape, dtype=np.float32)
-        light = (image.float() + 1.0) * torch.from_numpy(gain).float()[:, None, None] - 1.0
-        return torch.cat([(light + torch.from_numpy(noise)).clamp(-1, 1), mask.float()])
+    def _photographed(self, picture: Tensor, number: int) -> Tensor:
+        """Return (shots, 4, R, R) photographs of a picture: the first as it is, others of other light and with noise."""
+        settings, shots = self.settings, [picture]
+        for shot in range(1, settings.shots):
+            draw = rng(self.seed, f"{number}/{shot}", "photograph")
+            gain = 2.0 ** (settings.exposure * (draw.standard_normal() + draw.standard_normal(3) / 3.0))
+            noise = draw.random() * settings.noise * draw.standard_normal((3, *picture.shape[1:]), dtype=np.float32)
+            light = (picture[:3] + 1.0) * torch.from_numpy(gain).float()[:, None, None] - 1.0
+            shots.append(torch.cat([light + torch.from_numpy(noise), picture[3:]]))
+        found = torch.stack(shots)
+        found[:, :3].clamp_(-1, 1)
+        return found
 
     def _about(self, numbers: Sequence[int], truth: Tensor) -> Tensor:
         """Return what the network is told of the cameras: an estimate with an error of a told size, or nothing."""
@@ -242,7 +301,7 @@ class EncoderTask:
 
     def losses(self, network: nn.Module, pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the weighted terms: errors of known styles, drawn grounds and every camera, and other people's pictures."""
-        settings, drawn = self.settings, int(truth["drawn"])
+        settings, drawn = self.settings, len(truth["ground"])
         said: Encoded = network(pictures, truth["about"])
         angle = geodesic(said.rotation, truth["rotation"])
         known = truth["head"].isfinite().all(dim=1)
@@ -254,18 +313,17 @@ class EncoderTask:
             "spread": settings.spread * laplace_nll(angle.detach(), said.log_spread, 3).mean(),
         }
         if self.space.ground_size:
-            terms["ground"] = settings.ground * (said.ground[:drawn] - truth["ground"][:drawn]).square().mean()
+            terms["ground"] = settings.ground * (said.ground[:drawn] - truth["ground"]).square().mean()
         if not bool(known.all()):
-            terms["picture"] = settings.picture * self._picture(said, pictures, truth["camera"], ~known)
+            terms["picture"] = settings.picture * self._picture(said, truth, (~known).nonzero()[:, 0])
         return terms
 
-    def _picture(self, said: Encoded, pictures: Tensor, cameras: Tensor, rows: Tensor) -> Tensor:
-        """Return the inversion's objective of what the generator makes of some answers at their true cameras."""
-        image, mask, labels = pictures[rows, :3], pictures[rows, 3:], cameras[rows]
-        ids, error = ("",) * len(labels), torch.zeros(len(labels))
-        targets = Targets(ids, image, mask, labels, error)
+    def _picture(self, said: Encoded, truth: dict[str, Tensor], rows: Tensor) -> Tensor:
+        """Return the inversion's objective of what the generator makes of some people's answers at their true cameras."""
+        assert self.people is not None
+        targets = self.people.rows(truth["person"][rows - len(truth["ground"])].tolist())
         objective = Objective(targets, self.generator.settings.neural_resolution, False, None, PEOPLE)
-        return total(objective(self.generator.synthesise(self.styles(said, rows), labels)))
+        return total(objective(self.generator.synthesise(self.styles(said, rows), targets.camera)))
 
     def styles(self, said: Encoded, rows: Tensor | slice = slice(None)) -> Tensor:
         """Return the (B, num_ws, w_dim) style vectors of answers."""
@@ -274,9 +332,12 @@ class EncoderTask:
 
     @torch.no_grad()
     def sheet(self, network: nn.Module, numbers: list[int]) -> Pixels:
-        """Draw pictures above what the generator makes of the answers at the true cameras."""
-        pictures, truth = self.batch(numbers)
-        said: Encoded = network(pictures, truth["about"])
+        """Draw pictures of no pool, and some people's, above what the generator makes of the answers at the true cameras."""
+        features, truth = self.batch(numbers)
+        said: Encoded = network(features, truth["about"])
         made = self.generator.synthesise(self.styles(said), truth["camera"])
-        rows = [to_pixels(pictures[:, :3]), to_pixels(made.image)]
+        shown = [self.drawn(number)[number % self.settings.views, :3] for number in numbers[: len(truth["ground"])]]
+        if self.people is not None and "person" in truth:
+            shown += list(self.people.image[truth["person"]])
+        rows = [to_pixels(torch.stack(shown)), to_pixels(made.image)]
         return np.vstack([np.hstack([fit(picture, 128) for picture in row]) for row in rows])
