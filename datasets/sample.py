@@ -149,6 +149,8 @@ class HeadPose:
     """Source pixels a side of the canonical crop."""
     confidence: float
     """Chance that the rotation is right within 15 degrees, as the network has it."""
+    spread: float = 0.0
+    """Expected error of the rotation in radians, as the network has it; 0 where it was not told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +168,8 @@ class Head:
     """Coarse azimuth of the camera in radians, as `Camera.yaw`."""
     mesh: Array | None = None
     """(478, 3) float32: MediaPipe's face mesh, x and y in source pixels, z in the same scale, towards the camera negative."""
+    mesh_pair: Array | None = None
+    """(2, 478, 3) float32: the meshes of the picture and of its mirror image, mirrored back, of which `mesh` is the mean."""
     body: Array | None = None
     """(33, 4) float32: MediaPipe's pose landmarks, x, y, z in source pixels and visibility 0 to 1."""
     landmarks: Array | None = None

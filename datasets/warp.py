@@ -91,6 +91,28 @@ def warp(source: Pixels, matrix: Array, size: int, border: str = "reflect", near
     return np.asarray(warped, dtype=np.uint8)
 
 
+def warp_reduced(source: Pixels, matrix: Array, size: int, border: str = "reflect") -> Pixels:
+    """Resample for a network: as `warp`, but a much larger source is first reduced by a whole factor, which is faster.
+
+    Args:
+        source: (H, W, 3) uint8.
+        matrix: (3, 3) similarity from source to target, continuous pixel coordinates.
+        size: side of the target.
+        border: a key of `BORDERS`.
+    """
+    reduction = int(1.0 / magnification(matrix, size))
+    if reduction < 2:
+        return warp(source, matrix, size, border)
+    corners = quad(matrix, size)
+    low = np.maximum(corners.min(axis=0).astype(int) - 2 * reduction, 0)
+    high = np.minimum(corners.max(axis=0).astype(int) + 2 * reduction, [source.shape[1], source.shape[0]])
+    width, height = (max(1, int(extent) // reduction) for extent in high - low)
+    cut = source[low[1] : low[1] + height * reduction, low[0] : low[0] + width * reduction]
+    small: Pixels = np.asarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    to_source = np.array([[reduction, 0.0, low[0]], [0.0, reduction, low[1]], [0.0, 0.0, 1.0]])
+    return warp(small, np.asarray(matrix) @ to_source, size, border)
+
+
 def padding(width: int, height: int, matrix: Array, size: int) -> Pixels:
     """Return the (size, size) mask of target pixels whose centre lies outside a source of width x height: 255 there."""
     corners = quad(matrix, size)

@@ -9,12 +9,13 @@ import math
 
 import numpy as np
 
-from ...datasets.arrays import Array
-from ...datasets.camera import Camera, CameraError, geodesic
+from ...datasets.arrays import Array, Floats
+from ...datasets.camera import Camera, CameraError, geodesic, rotation_z
 from ...datasets.sample import Drop, Sample
 from ..annotators.faces.face_shape import eye_distance
 from ..annotators.faces.head_fit import camera_of
 from ..annotators.faces.mesh_drift import marked
+from .align import warp_mesh
 
 DIGITS = 6
 """Angles of a label are rounded to this many digits, so that the last bits of a sum cannot change a data set."""
@@ -80,3 +81,19 @@ def check_label(camera: Camera) -> None:
         camera.check()
     except CameraError as error:
         raise Drop("camera_invalid", str(error)) from error
+
+
+def meshes_in_crop(sample: Sample) -> tuple[Array, Array] | None:
+    """Return the (478, 3) meshes of the crop and of its mirror image, mirrored back, that `detect` saw; None if it did not."""
+    pair = None if sample.head is None else sample.head.mesh_pair
+    if pair is None or sample.crop is None:
+        return None
+    return warp_mesh(pair[0], sample.crop.matrix), warp_mesh(pair[1], sample.crop.matrix)
+
+
+def reading_in_crop(sample: Sample) -> tuple[Floats, float] | None:
+    """Return the crop's (3, 3) rotation and its expected error as our network read them in `detect`; None if it did not."""
+    head = sample.head
+    if head is None or head.pose is None or not head.pose.spread or head.mesh_pair is None or sample.crop is None:
+        return None
+    return rotation_z(crop_turn(sample.crop.matrix)) @ head.pose.rotation, head.pose.spread

@@ -30,12 +30,13 @@ from ..backends import mediapipe_models as models
 from ..backends import onnx_session
 from ..stage import Backend, OpenStage, Stage
 from .found_heads import (
+    SeenFace,
     distinct,
     in_order,
     lone_head,
+    mean_mesh,
     mesh_box,
     mesh_corners,
-    mesh_head,
     pick,
     shifted,
     to_source,
@@ -58,7 +59,7 @@ class Detect(Stage):
     """Heads in a photograph, in a stable order."""
 
     name = "detect"
-    version = 3
+    version = 4
     gives = ("id", "head")
 
     finder: Literal["auto", "own", "mediapipe"] = "auto"
@@ -210,20 +211,22 @@ class OpenDetect(OpenStage):
             standing = self._upright_mesh(reduced, face) if fine else self._upright_mesh(pixels, place)
             if standing is None:
                 continue
-            mesh, seen = standing
-            if mesh is None:
-                lone.append(to_source(seen, factor) if fine else seen)
+            if standing.meshes is None:
+                lone.append(to_source(standing.face, factor) if fine else standing.face)
             else:
-                heads.append(mesh_head(mesh * np.float32(factor if fine else 1), face.score))
+                heads.append(dataclasses.replace(standing, face=face).head(factor if fine else 1))
         return heads, lone
 
-    def _upright_mesh(self, pixels: Pixels, face: models.Face) -> tuple[Array | None, models.Face] | None:
+    def _upright_mesh(self, pixels: Pixels, face: models.Face) -> SeenFace | None:
         """Fit the mesh to a face the way up that the detector is surer of; None where it doubts both.
 
-        Returns:
-            The mesh, None where it does not fit, and the face as it stands.
+        A face that our network sees as the mesh has it is not turned: it would see an inverted one by half a turn off.
         """
         mesh = self._mesh(pixels, face)
+        if mesh is not None and self.own is not None:
+            pose = self.own.confirmed(pixels, mean_mesh(mesh))
+            if pose is not None:
+                return SeenFace(face, mesh, pose)
         roll = head_of_face(face.points).roll  # in a profile the eyes lie too close to tell
         if mesh is None and abs(roll) > STRONG_ROLL:
             again = same_face(self.near, pixels, dataclasses.replace(region_of_face(face, FIRST_GROWTH), angle=roll))
@@ -232,32 +235,31 @@ class OpenDetect(OpenStage):
             face, mesh = again, self._mesh(pixels, again)  # the detector marks a level face better
         for _ in range(3):
             better = better_turn(
-                self.near, pixels, region_of_face(face, FIRST_GROWTH) if mesh is None else region_of_mesh(mesh)
+                self.near, pixels, region_of_face(face, FIRST_GROWTH) if mesh is None else region_of_mesh(mean_mesh(mesh))
             )
             if better is None:
-                return mesh, face
+                return SeenFace(face, mesh)
             face, mesh = better, self._mesh(pixels, better)
         return None
 
     def _mesh(self, pixels: Pixels, face: models.Face) -> Array | None:
-        """Fit the mesh to a face; (478, 3) in the pixels of the given picture, or None.
+        """Fit the mesh to a face; (2, 478, 3) in the pixels of the given picture, or None.
 
         The detector's box is loose and the mesh leans towards where it was sought, so the network looks again at the square
-        around its own answer until that square stays where it is. Every other look is at the mirrored picture, and the mean of
-        the last two is returned: what the network answers differently for left and right cancels.
+        around its own answer until that square stays where it is. Every other look is at the mirrored picture, and the last two
+        are returned: in their mean, what the network answers differently for left and right cancels.
         """
         region = region_of_face(face, FIRST_GROWTH)
-        last: Array | None = None
+        pair = np.zeros((2, models.NUM_MESH_POINTS, 3), dtype=np.float32)
         for look in range(max(2, self.stage.max_looks)):
             mesh = mesh_in_region(self.mesher, pixels, region, mirrored=look % 2 == 1)
             if mesh is None:
                 return None
+            pair[look % 2] = mesh
             before, region = region, region_of_mesh(mesh)
-            mean = mesh if last is None else 0.5 * (last + mesh)
-            if last is not None and distance(before, region) < SETTLED:
+            if look and distance(before, region) < SETTLED:
                 break
-            last = mesh
-        return np.asarray(mean, dtype=np.float32)
+        return pair
 
     def _in_tiles(self, pixels: Pixels, heads: Sequence[Head]) -> list[Head]:
         """Return further heads, seen in tiles of the photograph: a crowd's faces are too small for a look at the whole."""

@@ -1,6 +1,6 @@
 """The 25-number camera label of a canonical crop, with what says how far to trust it.
 
-For a face the label's own camera is fitted to the mesh of the crop and to that of the mirrored crop, and the two must agree;
+For a face the label's own camera is fitted to the meshes of the picture and of its mirror image, and the two must agree;
 for a head without a face it comes from a few points and is marked as coarse. Where the crop lies was settled by `align`.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...datasets.arrays import Array, Pixels
+from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.camera import Camera, canonical_to_world, geodesic, published_rise, published_rotation
 from ...datasets.canonical_face import canonical_vertices
 from ...datasets.sample import Drop, Head, Sample
@@ -37,7 +37,9 @@ from .camera_checks import (
     crop_turn,
     label_residual,
     likely_mistake,
+    meshes_in_crop,
     mirror_error,
+    reading_in_crop,
     rounded,
 )
 from .detect import BODY_SCORE
@@ -48,6 +50,8 @@ CENTRAL_FACE_SCORE = 0.3
 """Least score of a face in a crop that was made around one."""
 COARSE_ROLL = math.radians(25.0)
 """Largest roll, by the face's points, that may be left in the crop of a head without a mesh; they are off by 10 degrees."""
+MIRROR_STEPS = 2
+"""Gauss-Newton steps from the camera of the mean of two meshes to that of each."""
 COARSE_SPREAD = math.radians(25.0)
 """Disagreement under mirroring at which a coarse azimuth has lost about 40 per cent of its confidence."""
 MESH_SPREAD = math.radians(8.0)
@@ -63,7 +67,7 @@ class EstimateCamera(Stage):
     """Estimates the camera label."""
 
     name = "estimate_camera"
-    version = 5
+    version = 6
     needs = ("head", "image")
     gives = ("camera",)
 
@@ -143,7 +147,7 @@ class OpenEstimateCamera(OpenStage):
     def __init__(self, stage: EstimateCamera, device: str = "cpu") -> None:
         self.stage = stage
         self.reader = HeadReader(device) if stage.network == "own" else None
-        self.mesher = models.FaceMesher()
+        self.mesher: models.FaceMesher | None = None
         self.finder: models.FaceFinder | None = None
         self.poser: models.PoseFinder | None = None
         self.cameras: Mapping[str, tuple[float, ...]] = read_cameras(stage.sidecar) if stage.sidecar else {}
@@ -165,13 +169,15 @@ class OpenEstimateCamera(OpenStage):
         if known is not None:
             return [_filled(sample, _Estimate(known, 0.0, 1.0, math.nan, math.nan, "sidecar"))]
         head: Head = sample.require("head")
-        image = sample.require("image")
         published = sample.notes.get("frame") == "published"
         if sample.mesh is not None:
-            estimate = self._from_mesh(image, sample.mesh, published)
-            if self.reader is not None:
+            estimate = self._from_mesh(sample, sample.mesh, published)
+            told = reading_in_crop(sample)
+            if told is None and self.reader is not None:
                 reading, sample = self.reader.read_crop(sample)
-                estimate = _confirmed(reading, estimate)
+                told = reading.rotation, reading.spread
+            if told is not None and self.reader is not None:
+                estimate = _confirmed(*told, estimate)
         elif self.reader is not None:
             reading, sample = self.reader.read_crop(sample)
             estimate = _read(reading)
@@ -196,7 +202,7 @@ class OpenEstimateCamera(OpenStage):
         if sample.mesh is None or sample.image is None:
             return camera
         try:
-            seen = self._from_mesh(sample.image, sample.mesh, sample.notes.get("frame") == "published")
+            seen = self._from_mesh(sample, sample.mesh, sample.notes.get("frame") == "published")
         except Drop:
             return camera
         off = math.degrees(geodesic(seen.camera.world2cam, camera.world2cam))
@@ -205,31 +211,40 @@ class OpenEstimateCamera(OpenStage):
             raise Drop("sidecar_mismatch", f"{detail}; {likely_mistake(camera, seen.camera, sample)}", off)
         return camera
 
-    def _from_mesh(self, image: Pixels, mesh: Array, published: bool = False) -> _Estimate:
-        """Fit the mesh of the crop and that of the mirrored crop, seen anew; the label is fitted to the mean of both.
+    def _from_mesh(self, sample: Sample, mesh: Array, published: bool = False) -> _Estimate:
+        """Fit the label to the mean of the picture's mesh and of its mirror image's, and see how far the two disagree.
 
-        Each view alone tells how far they disagree. Where the crop lies is known, but to a per cent only: held fast, what it is
+        Where the crop lies is known, but to a per cent only: held fast, what it is
         off would turn the camera (twice the scatter under turned pictures); left free, the points would lie beside the label.
         """
+        image = sample.require("image")
         size = image.shape[1]
-        region = region_of_mesh(mesh)
-        self.finder = self.finder or models.FaceFinder("short", CENTRAL_FACE_SCORE)
-        if better_turn(self.finder, image, region) is not None:
-            raise Drop("pose_unsure", "the face is surer the other way up than as the crop shows it")
-        first = mesh_in_region(self.mesher, image, region)
-        second = mesh_in_region(self.mesher, image, region, mirrored=True)
-        if first is None or second is None:
-            raise Drop("pose_unsure", "the face mesh does not fit the crop and its mirror image")
-        here, there = self.stage.fit.fit(first), self.stage.fit.fit(second)
-        error = mirror_error(here.camera, there.camera.mirrored())  # the second mesh was mirrored back already
+        first, second = meshes_in_crop(sample) or self._look(image, mesh)
         both = 0.5 * (first + second)
+        free = self.stage.fit.fit(both)
+        near = dataclasses.replace(self.stage.fit, max_steps=MIRROR_STEPS)
+        here, there = (near.fit(one, start=free) for one in (first, second))
+        error = mirror_error(here.camera, there.camera.mirrored())  # the second mesh was mirrored back already
         if published:  # `align` laid the published origin in the middle, not the one that the fit knows
-            both[:, :2] += size * published_rise(here.rotation)
-        label = self.stage.fit.fit(both, start=here, size=size)
+            both[:, :2] += size * published_rise(free.rotation)
+        label = self.stage.fit.fit(both, start=free, size=size)
         camera = rounded(label.rotation)
         residual = label_residual(camera, label.face, both, size)
         plain = label_residual(camera, canonical_to_world(canonical_vertices()), both, size)
         return _Estimate(camera, error, math.exp(-0.5 * (error / MESH_SPREAD) ** 2), residual, plain, "mesh")
+
+    def _look(self, image: Pixels, mesh: Array) -> tuple[Array, Array]:
+        """Return the (478, 3) meshes of a crop and of its mirror image, mirrored back, where only one mesh is known."""
+        region = region_of_mesh(mesh)
+        self.finder = self.finder or models.FaceFinder("short", CENTRAL_FACE_SCORE)
+        if better_turn(self.finder, image, region) is not None:
+            raise Drop("pose_unsure", "the face is surer the other way up than as the crop shows it")
+        self.mesher = self.mesher or models.FaceMesher()
+        first = mesh_in_region(self.mesher, image, region)
+        second = mesh_in_region(self.mesher, image, region, mirrored=True)
+        if first is None or second is None:
+            raise Drop("pose_unsure", "the face mesh does not fit the crop and its mirror image")
+        return first, second
 
     def _coarse(self, sample: Sample, head: Head) -> _Estimate:
         """Take the azimuth from the face's or body's points, once more in the mirrored picture."""
@@ -297,10 +312,10 @@ class OpenEstimateCamera(OpenStage):
                 raise Drop("pose_implausible", f"{name} {angle:.1f} degrees is outside +-{largest:.1f}", angle)
 
 
-def _confirmed(reading: Reading, estimate: _Estimate) -> _Estimate:
-    """Return an estimate from the mesh that trusts itself less where our network's reading disagrees."""
-    apart = geodesic(reading.rotation, estimate.camera.world2cam)
-    beyond = max(0.0, apart - 3.0 * reading.spread)  # what our network is off by itself, on average, says nothing
+def _confirmed(rotation: Floats, spread: float, estimate: _Estimate) -> _Estimate:
+    """Return an estimate from the mesh that trusts itself less where our network's (3, 3) rotation disagrees."""
+    apart = geodesic(rotation, estimate.camera.world2cam)
+    beyond = max(0.0, apart - 3.0 * spread)  # what our network is off by itself, on average, says nothing
     trust = math.exp(-0.5 * (beyond / DISAGREEMENT) ** 2)
     return dataclasses.replace(estimate, confidence=estimate.confidence * trust, disagreement=apart)
 

@@ -5,23 +5,45 @@ Looking for them is left to `detect`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...datasets.arrays import Array
-from ...datasets.sample import Head
+from ...datasets.sample import Head, HeadPose
 from ..annotators.faces.coarse_pose import head_of_face
 from ..annotators.faces.head_fit import coarse_placement
 from ..annotators.heads.boxes import middle, overlap
 from ..backends import mediapipe_models as models
 
 
-def mesh_head(mesh: Array, score: float) -> Head:
-    """Return the head of a (478, 3) face mesh in pixels of the photograph."""
-    placement = coarse_placement(mesh)
-    return Head(placement.head_box(), score, "mesh", placement.camera.yaw, mesh=mesh, roll=placement.camera.roll)
+@dataclass(frozen=True, eq=False)
+class SeenFace:
+    """A face as it stands in a picture, with its mesh and the pose that confirms it where there are such."""
+
+    face: models.Face
+    meshes: Array | None = None
+    """(2, 478, 3) float32: the picture's mesh and its mirror image's, mirrored back; None where no mesh fits."""
+    pose: HeadPose | None = None
+
+    def head(self, factor: int) -> Head:
+        """Return the head of a face with a mesh, in pixels of a photograph that is `factor` times larger."""
+        assert self.meshes is not None
+        pair = self.meshes * np.float32(factor)
+        mesh = mean_mesh(pair)
+        placement, pose = coarse_placement(mesh), self.pose
+        if pose is not None:
+            pose = dataclasses.replace(pose, centre=factor * pose.centre, scale=factor * pose.scale)
+        box, yaw, roll = placement.head_box(), placement.camera.yaw, placement.camera.roll
+        return Head(box, self.face.score, "mesh", yaw, mesh=mesh, mesh_pair=pair, roll=roll, pose=pose)
+
+
+def mean_mesh(pair: Array) -> Array:
+    """Return the (478, 3) float32 mean of a picture's mesh and its mirror image's."""
+    return np.asarray(0.5 * (pair[0] + pair[1]), dtype=np.float32)
 
 
 def lone_head(face: models.Face) -> Head:

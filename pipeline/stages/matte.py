@@ -45,7 +45,7 @@ class Matte(Stage):
     """Estimate the matte of the head and shoulders, keep this head only, and lay it on a background."""
 
     name = "matte"
-    version = 6
+    version = 7
     needs = ("image",)
     gives = ("mask", "image")
     remade = ("image",)
@@ -239,7 +239,7 @@ class OpenMatte(OpenStage):
         scale = _SEGMENTER_SIDE / (sample.crop.size * wider)
         middle = np.array([0.5, 0.5 - _HEAD_HIGH]) * _SEGMENTER_SIDE
         to_wide = warp.similarity(scale, 0.0, np.full(2, sample.crop.size / 2.0), middle)
-        view = _view(sample.photo.pixels, to_wide @ sample.crop.matrix, _SEGMENTER_SIDE)
+        view = warp.warp_reduced(sample.photo.pixels, to_wide @ sample.crop.matrix, _SEGMENTER_SIDE)
         back = np.diag([side / sample.crop.size, side / sample.crop.size, 1.0]) @ np.linalg.inv(to_wide)
         seen = warp.warp(matting.quantise(self._segment(view)), back, side, border="replicate")
         return seen.astype(np.float32) * np.float32(1 / 255)
@@ -274,21 +274,6 @@ def _file_alpha(sample: Sample) -> Array | None:
         return None
     warped = warp.warp(sample.photo.alpha, sample.crop.matrix, sample.crop.size, border="black")
     return warped.astype(np.float32) * np.float32(1 / 255)
-
-
-def _view(pixels: Pixels, matrix: Floats, size: int) -> Pixels:
-    """Warp a view for the segmenter; a much larger source is first reduced, since exact resampling would buy nothing."""
-    reduction = int(1.0 / warp.magnification(matrix, size))
-    if reduction < 2:
-        return warp.warp(pixels, matrix, size)
-    corners = warp.quad(matrix, size)
-    low = np.maximum(corners.min(axis=0).astype(int) - 2 * reduction, 0)
-    high = np.minimum(corners.max(axis=0).astype(int) + 2 * reduction, [pixels.shape[1], pixels.shape[0]])
-    width, height = (max(1, int(extent) // reduction) for extent in high - low)
-    cut = pixels[low[1] : low[1] + height * reduction, low[0] : low[0] + width * reduction]
-    small: Pixels = np.asarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    to_source = np.array([[reduction, 0.0, low[0]], [0.0, reduction, low[1]], [0.0, 0.0, 1.0]])
-    return warp.warp(small, matrix @ to_source, size)
 
 
 def _run_onnx(model: onnx_session.OnnxModel, image: Pixels, stage: Matte) -> Array:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from ...datasets.arrays import Floats, Pixels
@@ -39,7 +40,7 @@ class Parse(Stage):
     """Estimate the class map."""
 
     name = "parse"
-    version = 6
+    version = 7
     needs = ("image", "mask")
     gives = ("parsing",)
 
@@ -137,7 +138,7 @@ class OpenParse(OpenStage):
             parsed, source = parse_crop(maps, image, mask, sample.mesh), "own"
         else:
             parsed, source = parse(image, mask, sample.mesh, camera_of(sample), self.stage.colours), "mesh"
-        counts = np.bincount(parsed.classes.ravel(), minlength=len(CLASSES))
+        counts = cv2.calcHist([parsed.classes], [0], None, [len(CLASSES)], [0, len(CLASSES)]).reshape(-1)
         areas = {f"area_{name}": round(int(count) / mask.size, 6) for name, count in zip(CLASSES, counts, strict=True)}
         yield sample.with_(
             parsing=parsed.classes,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spherehead.datasets.warp import BORDERS, apply, magnification, padding, quad, similarity, warp
+from spherehead.datasets.warp import BORDERS, apply, magnification, padding, quad, similarity, warp, warp_reduced
 
 
 def picture_of_dot(x: float, y: float, width: int = 200, height: int = 160, sigma: float = 3.0) -> np.ndarray:
@@ -114,6 +114,16 @@ def test_a_large_reduction_of_a_large_source_is_smooth() -> None:
     reduced = warp(source, similarity(64 / 3000, 0.0, np.array([1500.0, 1500.0]), np.array([32.0, 32.0])), 64)
     assert reduced[32, 32, 0] == 240 and reduced[5, 5, 0] == 0
     assert reduced.mean() == pytest.approx(240 / 9, rel=0.03)
+
+
+def test_a_source_that_is_reduced_first_shows_the_same_in_the_same_place() -> None:
+    source = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=np.uint8), (0, 0), 9)
+    whole = np.diag([0.25, 0.25, 1.0])
+    assert np.array_equal(warp_reduced(source[:512, :512], whole, 128), warp(source[:512, :512], whole, 128))
+    for scale, angle in ((0.19, 0.4), (0.3, -2.0), (0.7, 1.0)):
+        matrix = similarity(scale, angle, np.array([430.0, 360.0]), np.array([64.0, 64.0]))
+        apart = cv2.absdiff(warp_reduced(source, matrix, 128, "replicate"), warp(source, matrix, 128, "replicate"))
+        assert apart[8:-8, 8:-8].max() <= 3 and apart.mean() < 1.0
 
 
 def test_a_target_beside_the_source_is_refused() -> None:

@@ -78,8 +78,7 @@ def paint_features(parsing: Pixels, mesh: Array, where: Array) -> None:
     painted = np.zeros_like(parsing)
     for name, indices in feature_polygons():
         fill(painted, mesh[list(indices), :2], INDEX[name])
-    chosen = (painted > 0) & where
-    parsing[chosen] = painted[chosen]
+    np.copyto(parsing, painted, where=(painted > 0) & where)
 
 
 def ear_outline(side: int, grow: float = 0.0) -> Floats:

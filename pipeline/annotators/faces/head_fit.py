@@ -194,8 +194,9 @@ class _System:
     def look(self, state: _State) -> tuple[Floats, Floats, Floats]:
         """Return the vertices turned (3, N), their expected (2, N) marks about the centre, and (2, N) residuals."""
         turned = state.rotation @ (self.face + (self.modes @ state.weights).reshape(3, -1))
-        camera = camera_of(state.rotation)
-        image = FOCAL * (turned[:2] + drift(camera.yaw, camera.roll)[self.some].T) / (turned[2] + RADIUS)
+        right, down, forward = state.rotation  # azimuth and roll of `camera_of`, without the camera
+        yaw, roll = math.atan2(-forward[0], -forward[2]), math.atan2(right[1], -down[1])
+        image = FOCAL * (turned[:2] + drift(yaw, roll)[self.some].T) / (turned[2] + RADIUS)
         return turned, image, (state.scale * image + (state.centre - self.target).T) / self.eyes
 
     def jacobian(self, state: _State, turned: Floats, image: Floats) -> Floats:

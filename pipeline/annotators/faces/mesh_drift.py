@@ -44,8 +44,8 @@ def drift(yaw: float, roll: float = 0.0) -> Floats:
         roll: clockwise turn of the picture's content in radians.
     """
     limited = max(-LARGEST_YAW, min(LARGEST_YAW, yaw))
-    powers = limited ** np.arange(1, len(coefficients()) + 1)
-    upright = np.tensordot(powers, coefficients(), axes=1)
+    table = coefficients()
+    upright = (limited ** np.arange(1, len(table) + 1) @ table.reshape(len(table), -1)).reshape(-1, 2)
     c, s = math.cos(roll), math.sin(roll)
     return np.asarray(upright @ np.array([[c, s], [-s, c]]))
 

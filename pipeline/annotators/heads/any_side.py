@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ....datasets.arrays import Floats, Pixels
+from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.camera import geodesic
 from ....datasets.classes import INDEX
 from ....datasets.sample import Head, HeadPose
@@ -23,6 +23,10 @@ from .reader import SECOND_SIDE, HeadReader, Reading, Square
 
 CONTRADICTION = math.radians(60.0)
 """Angle between the mesh's rotation and the reader's from which one of them sees another side of the head."""
+AGREEMENT = math.radians(40.0)
+"""Angle between the mesh's rotation and a sure reading's up to which the face stands as the mesh has it, and not turned."""
+CONFIRMING = 0.8
+"""Confidence from which a reading is that sure."""
 SIDE, SIDE_CONTRADICTION = math.radians(60.0), math.radians(20.0)
 """The same for heads that the reader sees from an azimuth of `SIDE` or more, where the mesh is pulled towards the front."""
 NOT_HEAD = tuple(INDEX[name] for name in ("background", "neck", "necklace", "cloth"))
@@ -73,8 +77,17 @@ class AnySideHeads:
         """Return a head that something else found, with the reader's pose."""
         return dataclasses.replace(head, pose=self.reader.settle(pixels, head.box).pose)
 
+    def confirmed(self, pixels: Pixels, mesh: Array) -> HeadPose | None:
+        """Return the reader's pose of a face that it is sure to see as the (478, 3) mesh has it; None where it is not."""
+        fitted = coarse_placement(mesh)
+        reading = self.reader.read(pixels, square_of(fitted), quick=True)
+        near = geodesic(fitted.rotation, reading.rotation) < AGREEMENT
+        return reading.pose if near and reading.confidence > CONFIRMING and not contradicted(fitted.rotation, reading) else None
+
     def _checked(self, pixels: Pixels, head: Head) -> Head:
         """Return a face's head with the reader's pose; without its mesh where the reader is sure of another side."""
+        if head.pose is not None:
+            return head
         if head.mesh is None:
             return self.posed(pixels, head)
         fitted = coarse_placement(head.mesh)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Pixels
+from ..faces.face_crop import reduce_by
 from .files import network
 
 STRIDE = 8
@@ -21,6 +22,8 @@ SIDES, FINE_SIDES = (96, 160), (96, 160, 320)
 """Longest sides of the copies that are looked at: for the heads that a photograph is of, and for small ones too."""
 MULTIPLE = 16
 """Sides of the network's picture are multiples of this."""
+FINER = 3.0
+"""A picture is first reduced by a whole factor to no less than this many times the side that is looked at."""
 MOST_OVERLAP = 0.4
 """Two boxes that overlap more (intersection over union) are one head."""
 
@@ -63,7 +66,9 @@ class HeadFinder:
         height, width = image.shape[:2]
         scale = side / max(height, width)
         small = (max(1, round(width * scale)), max(1, round(height * scale)))
-        reduced = cv2.resize(image, small, interpolation=cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR)
+        # a whole factor first: a broken one over many pixels is several times slower
+        near = reduce_by(image, min(int(1.0 / (FINER * scale)), height, width))
+        reduced = cv2.resize(near, small, interpolation=cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR)
         padded = cv2.copyMakeBorder(reduced, 0, -small[1] % MULTIPLE, 0, -small[0] % MULTIPLE, cv2.BORDER_REPLICATE)
         tensor = (padded.astype(np.float32) - np.float32(127.0)) / np.float32(128.0)
         heat, boxes = self._model(np.ascontiguousarray(tensor.transpose(2, 0, 1)[None]))

@@ -47,7 +47,9 @@ class HeadParser:
 
     def read(self, image: Pixels) -> CropMaps:
         """Read an (S, S, 3) uint8 RGB canonical crop."""
-        crop = image if image.shape[0] == CROP else warping.warp(image, whole(image).matrix(CROP), CROP, border="replicate")
+        crop = image
+        if image.shape[0] != CROP:
+            crop = warping.warp_reduced(image, whole(image).matrix(CROP), CROP, border="replicate")
         both = np.stack([crop, crop[:, ::-1]]).astype(np.float32)
         tensor = np.ascontiguousarray(((both - np.float32(127.0)) / np.float32(128.0)).transpose(0, 3, 1, 2))
         classes, alpha = self._model(tensor)

@@ -38,6 +38,20 @@ def chances(classes: Array) -> Array:
     return np.asarray(raised / raised.sum(axis=0, keepdims=True), dtype=np.float32)
 
 
+def is_class(classes: Pixels, kinds: tuple[int, ...]) -> Array:
+    """Return the boolean map of the pixels of a uint8 class map that have one of some classes."""
+    table = np.zeros(256, dtype=np.uint8)
+    table[list(kinds)] = 1
+    return np.asarray(cv2.LUT(classes, table)).view(bool)
+
+
+def _enlarged(plane: Array, guided: GuidedFilter | None, side: int) -> Array:
+    """Return a class's (side, side) chances: along the picture's edges where a filter is given."""
+    if guided is None:
+        return np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR))
+    return guided(plane if plane.shape[1::-1] == guided.reduced_size else cv2.resize(plane, guided.reduced_size))
+
+
 def parse_crop(maps: CropMaps, image: Pixels, mask: Pixels, mesh: Array | None) -> Parsed:
     """Build the class map of a crop.
 
@@ -56,17 +70,15 @@ def parse_crop(maps: CropMaps, image: Pixels, mask: Pixels, mesh: Array | None) 
     for kind, plane in enumerate(planes):
         if kind == 0 or plane.max() < 0.2:  # background is the matte's affair
             continue
-        fine = cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR)
-        if kind in GUIDED:
-            fine = guided(fine)
-        better = fine > best
-        classes[better], best[better] = kind, fine[better]
+        fine = _enlarged(plane, guided if kind in GUIDED else None, side)
+        np.copyto(classes, np.uint8(kind), where=fine > best)
+        np.maximum(best, fine, out=best)
     coarse = cv2.resize(classes, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     found = within_matte(np.asarray(coarse), inside)
     if mesh is not None:
-        face = np.isin(found, FACE) & inside
-        found[face] = INDEX["skin"]
-        paint_features(found, mesh, face | (np.isin(found, JEWELLERY) & inside))
+        face, jewellery = is_class(found, FACE), is_class(found, JEWELLERY)  # background lies outside, neither of them does
+        np.copyto(found, np.uint8(INDEX["skin"]), where=face)
+        paint_features(found, mesh, face | jewellery)
     certain = cv2.resize(planes[1:].max(axis=0) + planes[0], (side, side), interpolation=cv2.INTER_LINEAR)
     where = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA) >= INSIDE
     return Parsed(found, float(np.clip(certain[where].mean(), 0.0, 1.0)) if where.any() else 0.0)

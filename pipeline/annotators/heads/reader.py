@@ -84,7 +84,7 @@ class Reading:
     @property
     def pose(self) -> HeadPose:
         """The part of it that a head keeps."""
-        return HeadPose(self.rotation, self.centre, self.scale, self.confidence)
+        return HeadPose(self.rotation, self.centre, self.scale, self.confidence, self.spread)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,12 +145,13 @@ class HeadReader:
         known = sample.shared.get(SHARED)
         if known is not None and known.image is image:
             return known.reading, sample
-        reading = self.read(image, whole(image))
+        reading = self.read(image, whole(image), quick=True)  # exact: the factor is whole
         return reading, sample.with_(shared={SHARED: CropReading(image, reading)})
 
-    def read(self, image: Pixels, square: Square) -> Reading:
-        """Read the head in a square of an (H, W, 3) uint8 RGB picture."""
-        crop = warping.warp(image, square.matrix(), CROP, border="replicate")
+    def read(self, image: Pixels, square: Square, quick: bool = False) -> Reading:
+        """Read the head in a square of an (H, W, 3) uint8 RGB picture; `quick` resamples a large one less exactly."""
+        warp = warping.warp_reduced if quick else warping.warp
+        crop = warp(image, square.matrix(), CROP, border="replicate")
         both = np.stack([crop, crop[:, ::-1]]).astype(np.float32)
         tensor = np.ascontiguousarray(((both - np.float32(127.0)) / np.float32(128.0)).transpose(0, 3, 1, 2))
         numbers, classes, alpha = self._model(tensor)

@@ -125,13 +125,18 @@ def within_matte(classes: Pixels, inside: Array) -> Pixels:
     Returns:
         (S, S) uint8; all background if the network saw nothing inside.
     """
-    seen = inside & (classes > 0)
-    if not seen.any():
-        return np.zeros_like(classes)
-    _, nearest = cv2.distanceTransformWithLabels((~seen).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    by_label = np.zeros(int(nearest.max()) + 1, dtype=np.uint8)
-    by_label[nearest[seen]] = classes[seen]
-    return np.where(inside, by_label[nearest], np.uint8(0))
+    within = classes * inside
+    seen = within > 0
+    unseen = np.flatnonzero(seen < inside)
+    places = np.flatnonzero(seen)
+    if not unseen.size or not places.size:
+        return within
+    _, nearest = cv2.distanceTransformWithLabels((~seen).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    by_label = np.zeros(seen.size + 1, dtype=np.uint8)
+    labels = nearest.reshape(-1)
+    by_label[labels[places]] = within.reshape(-1)[places]
+    within.reshape(-1)[unseen] = by_label[labels[unseen]]
+    return within
 
 
 def sides_by_place(classes: Pixels, places: dict[str, Floats]) -> Pixels:

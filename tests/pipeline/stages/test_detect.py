@@ -23,7 +23,7 @@ from spherehead.pipeline.annotators.heads.boxes import overlap
 from spherehead.pipeline.backends.mediapipe_models import Face, Region
 from spherehead.pipeline.stages.align import Align, place
 from spherehead.pipeline.stages.detect import Detect, OpenDetect
-from spherehead.pipeline.stages.found_heads import distinct, in_order, pick
+from spherehead.pipeline.stages.found_heads import distinct, in_order, mean_mesh, pick
 
 DRAW = rng(0, "0" * 16, "detect")
 SHA = "5a" * 32
@@ -329,4 +329,5 @@ def test_an_upside_down_portrait_is_cut_out_upright(largest: OpenDetect, shared:
 def test_an_upright_head_is_left_as_the_mesh_network_sees_it(largest: OpenDetect, astronaut: np.ndarray) -> None:
     (sample,) = detect(largest, astronaut)
     faces = distinct(largest.near.find(astronaut))
-    assert np.array_equal(sample.require("head").mesh, largest._mesh(astronaut, faces[0]))
+    head, seen = sample.require("head"), largest._mesh(astronaut, faces[0])
+    assert np.array_equal(head.mesh_pair, seen) and np.array_equal(head.mesh, mean_mesh(seen))

@@ -16,7 +16,9 @@ from spherehead.datasets.camera import Camera, geodesic
 from spherehead.datasets.sample import Drop, Photo, Sample
 from spherehead.manifests.identity import rng
 from spherehead.pipeline.annotators.faces.face_crop import mesh_in_region, region_of_mesh
-from spherehead.pipeline.stages.align import Align
+from spherehead.pipeline.annotators.faces.face_shape import mirror_mesh
+from spherehead.pipeline.backends.mediapipe_models import FaceMesher
+from spherehead.pipeline.stages.align import Align, warp_mesh
 from spherehead.pipeline.stages.camera_checks import crop_turn, label_residual, mirror_error
 from spherehead.pipeline.stages.detect import Detect, OpenDetect
 from spherehead.pipeline.stages.estimate_camera import EstimateCamera, OpenEstimateCamera
@@ -102,39 +104,43 @@ def test_mirroring_the_photograph_mirrors_the_label(
     assert math.degrees(mirror_error(here, there)) < 1.0
 
 
-class Blind:
-    """A mesh network that answers the same, whatever the picture shows; through the stage it must not pass."""
-
-    def __init__(self, mesh: np.ndarray, size: int) -> None:
-        self.answer, self.size = mesh, size
-
-    def mesh(self, image: np.ndarray, region: object) -> np.ndarray:
-        scale = image.shape[1] / self.size
-        return np.asarray(self.answer * scale, dtype=np.float32)
+def with_pair(sample: Sample, pair: np.ndarray | None) -> Sample:
+    """The sample with other meshes of the picture and of its mirror image; None has the stage look at the crop anew."""
+    return sample.with_(head=dataclasses.replace(sample.head, mesh_pair=pair))
 
 
 def test_the_stage_refuses_a_predictor_that_ignores_mirroring(
-    crop: Callable[[np.ndarray], Sample], photos: list[Path], monkeypatch: pytest.MonkeyPatch
+    estimator: OpenEstimateCamera, crop: Callable[[np.ndarray], Sample], photos: list[Path]
 ) -> None:
     (path,) = (path for path in photos if path.name == "obama-address.jpg")  # seen from 15 degrees
     sample = crop(cv2.imread(str(path))[:, :, ::-1])
-    opened = EstimateCamera().open()
-    assert estimate(opened, sample).scores["mirror_error_degrees"] < 4
-    blind = Blind(sample.mesh, 512)
-    cut_is_whole = "spherehead.pipeline.stages.estimate_camera.mesh_in_region"
-
-    def answer(mesher: object, image: np.ndarray, region: object, mirrored: bool = False) -> np.ndarray:
-        from spherehead.pipeline.annotators.faces.face_shape import mirror_mesh
-
-        shown = image[:, ::-1] if mirrored else image
-        mesh = blind.mesh(shown, region)
-        return mirror_mesh(mesh, image.shape[1]) if mirrored else mesh
-
-    monkeypatch.setattr(cut_is_whole, answer)
+    assert estimate(estimator, sample).scores["mirror_error_degrees"] < 4
+    seen = sample.head.mesh_pair[0]
+    blind = np.stack([seen, mirror_mesh(seen, 2.0 * float(seen[:, 0].mean()))])
     with pytest.raises(Drop) as caught:
-        estimate(opened, sample)
-    opened.close()
+        estimate(estimator, with_pair(sample, blind))
     assert caught.value.reason == "pose_mirror" and caught.value.value > 20
+
+
+def test_two_steps_from_the_mean_tell_how_far_the_cameras_of_two_meshes_are_apart(
+    estimator: OpenEstimateCamera, crop: Callable[[np.ndarray], Sample], astronaut: np.ndarray
+) -> None:
+    sample = crop(astronaut)
+    first, second = (warp_mesh(mesh, sample.crop.matrix) for mesh in sample.head.mesh_pair)
+    fit = estimator.stage.fit
+    whole = mirror_error(fit.fit(first).camera, fit.fit(second).camera.mirrored())
+    told = estimate(estimator, sample).scores["mirror_error_degrees"]
+    assert told == pytest.approx(math.degrees(whole), abs=0.1)
+
+
+def test_the_meshes_of_the_photograph_label_the_crop_as_new_looks_at_it_do(
+    estimator: OpenEstimateCamera, crop: Callable[[np.ndarray], Sample], astronaut: np.ndarray
+) -> None:
+    sample = crop(tilted(astronaut, 20.0))
+    here, anew = estimate(estimator, sample), estimate(estimator, with_pair(sample, None))
+    assert math.degrees(geodesic(here.camera.world2cam, anew.camera.world2cam)) < 2.0
+    told = [labelled.scores["pose_disagreement_degrees"] for labelled in (here, anew)]
+    assert abs(told[0] - told[1]) < 3.0  # 20 and more where the reading is not turned with the crop
 
 
 @pytest.mark.parametrize(
@@ -159,7 +165,7 @@ def test_each_limit_refuses_with_its_reason_and_number(
 def test_a_crop_without_the_face_it_should_have_is_refused(
     estimator: OpenEstimateCamera, crop: Callable[[np.ndarray], Sample], astronaut: np.ndarray
 ) -> None:
-    blank = crop(astronaut).with_(image=np.full((512, 512, 3), 127, np.uint8))
+    blank = with_pair(crop(astronaut).with_(image=np.full((512, 512, 3), 127, np.uint8)), None)
     with pytest.raises(Drop, match="pose_unsure"):
         estimate(estimator, blank)
 
@@ -316,9 +322,10 @@ def test_a_crop_that_shows_the_face_upside_down_is_refused(
     sample = crop(astronaut)
     inverted = np.ascontiguousarray(sample.image[::-1, ::-1])
     mesh = sample.mesh * np.array([-1, -1, 1], dtype=np.float32) + np.array([512, 512, 0], dtype=np.float32)
-    upside_down = sample.with_(image=inverted, mesh=mesh)
+    upside_down = with_pair(sample, None).with_(image=inverted, mesh=mesh)
     region = region_of_mesh(mesh)
-    drawn = mesh_in_region(estimator.mesher, inverted, dataclasses.replace(region, angle=0.0))
+    with FaceMesher() as mesher:
+        drawn = mesh_in_region(mesher, inverted, dataclasses.replace(region, angle=0.0))
     for given_mesh in (drawn, upside_down.mesh):
         if given_mesh is None:
             continue

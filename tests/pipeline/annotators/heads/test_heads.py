@@ -136,9 +136,9 @@ def test_stages_read_a_crop_once_and_label_it_as_if_each_had_read_it(
     crops: list[np.ndarray] = []
     read, parse = HeadReader.read, HeadParser.read
 
-    def counted(self: HeadReader, image: np.ndarray, square: Square) -> Reading:
+    def counted(self: HeadReader, image: np.ndarray, square: Square, quick: bool = False) -> Reading:
         squares.append(square)
-        return read(self, image, square)
+        return read(self, image, square, quick)
 
     def counted_crop(self: HeadParser, image: np.ndarray) -> CropMaps:
         crops.append(image)
