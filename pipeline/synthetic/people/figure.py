@@ -78,17 +78,18 @@ def build_figure(assets: Assets, person: Person) -> Figure:
     if person.growth is not None or person.wear.things:
         surface = maker.surface(parts)
         outfit = dress(person.wear, surface, person.growth)
-        parts += [_worn_part(garment) for garment in outfit.garments]
+        parts += [worn_part(garment) for garment in outfit.garments]
         if person.growth is not None:
             strands = outfit.press(grow_on(person.growth, around(surface, outfit)))
             if person.wear.clip is not None:
-                parts += [_worn_part(garment) for garment in clips(person.wear.clip, strands)]
+                parts += [worn_part(garment) for garment in clips(person.wear.clip, strands)]
             if person.growth.lashes is not None:
                 strands += (grow_lashes(person.growth.lashes, body, vertices, placement),)
     return Figure(person, tuple(part for part in parts if len(part.faces)), placement, face, strands)
 
 
-def _worn_part(garment: Garment) -> Part:
+def worn_part(garment: Garment) -> Part:
+    """Return something worn as a part to draw."""
     normals = vertex_normals(garment.points, garment.faces)
     labels = np.full(len(garment.faces), INDEX[garment.label], dtype=np.uint8)
     return Part(
@@ -132,7 +133,7 @@ class _Maker:
     def mouth(self, look: TeethLook, calm: Floats) -> list[Part]:
         """Make what is in the mouth; `calm` are the vertices without expression."""
         moved, before = self.placement.apply(self.vertices), self.placement.apply(calm)
-        return [_worn_part(made) for made in build_mouth(look, self.body, moved, before)]
+        return [worn_part(made) for made in build_mouth(look, self.body, moved, before)]
 
     def skin(self) -> list[Part]:
         """Make the head and the rest of the bust, which have textures of their own."""

@@ -64,6 +64,8 @@ class Sidecar:
     rights: Rights
     classes: str = ""
     """Name of a file beside the mesh with one class a vertex; empty where there is none."""
+    bald: bool = False
+    """Whether the scan shows no hair on its head."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +108,16 @@ def read_sidecar(path: Path) -> Sidecar:
     if not isinstance(told, dict):
         raise AssetError(f"{path}: expected an object with 'landmarks', got {type(told).__name__}")
     for name, value in told.items():
-        if name not in {"landmarks", "classes", *rights}:
-            raise AssetError(f"{path}: {unknown(name, ['landmarks', 'classes', *sorted(rights)], 'a sidecar')}")
-        if name != "landmarks" and not (isinstance(value, str) and is_text(value)):
+        if name not in {"landmarks", "classes", "bald", *rights}:
+            raise AssetError(f"{path}: {unknown(name, ['landmarks', 'classes', 'bald', *sorted(rights)], 'a sidecar')}")
+        if name == "bald" and not isinstance(value, bool):
+            raise AssetError(f"{path}: expected true or false in 'bald', got {value!r}")
+        if name not in ("landmarks", "bald") and not (isinstance(value, str) and is_text(value)):
             raise AssetError(f"{path}: expected text in '{name}', got {value!r}")
     words = {name: value for name, value in told.items() if name in rights}
-    return Sidecar(path, _landmarks(path, told.get("landmarks")), Rights(**words), told.get("classes", ""))
+    return Sidecar(
+        path, _landmarks(path, told.get("landmarks")), Rights(**words), told.get("classes", ""), told.get("bald", False)
+    )
 
 
 def _landmarks(path: Path, told: Any) -> Floats:

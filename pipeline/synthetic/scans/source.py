@@ -28,16 +28,19 @@ from ....manifests.config import ConfigError, canonical_json, from_plain, to_pla
 from ....manifests.identity import rng
 from ....manifests.store import file_sha256
 from ..assets.formats import AssetError
+from ..people.population import GROWTH_VERSION, WEAR_VERSION
 from ..rendering.denoise import denoise
 from ..rendering.exact_pass import Drawing, View, look
 from ..rendering.exposure import develop, expose, window_of
 from ..rendering.light import KINDS, draw_background, draw_light
 from ..rendering.render import CHOICES, RenderError, Studio, renderer, resolve
 from ..source import named_values, person_id
+from . import dressing
 from .mesh_head import MeshHead, Sidecar, build_head, place_landmarks, read_sidecar, sidecar_of
 from .meshes import SUFFIXES, MeshLimits, companions
 
 SCHEME = "mesh:"
+SCANNED, GROWN = "scan", "grown"
 VERSION = 2
 """Raise it when the same settings would give other pictures."""
 
@@ -70,12 +73,16 @@ class MeshSettings:
     """World units (an eye's breadth is about 0.07) by which landmarks may miss their places, root mean square."""
     limits: MeshLimits = MeshLimits()
     """What a scan may be."""
+    hair: str = SCANNED
+    """scan: heads as they are; grown: with hair and head-wear on those whose sidecar says that they are bald."""
 
     def __post_init__(self) -> None:
         if self.views < 1 or self.samples < 1 or not 64 <= self.size <= 2048 or not 0 < self.yaw_degrees <= 180:
             raise ConfigError("mesh: expected views and samples of 1 or more, size 64 to 2048, yaw_degrees over 0 to 180")
         if self.variant not in CHOICES:
             raise ConfigError(f"mesh: expected a variant of {', '.join(CHOICES)}, got {self.variant!r}")
+        if self.hair not in (SCANNED, GROWN):
+            raise ConfigError(f"mesh: expected hair of {SCANNED} or {GROWN}, got {self.hair!r}")
         if self.background and self.background not in KINDS:
             raise ConfigError(f"mesh: expected a background of {', '.join(KINDS)}, got {self.background!r}")
 
@@ -112,8 +119,9 @@ class MeshSource(Source):
             self._renderer = renderer(self.settings.variant)
         except RenderError as error:
             raise SourceError(str(error)) from error
-        told = {key: value for key, value in to_plain(self.settings).items() if key != "folder"}
-        self._stamp = canonical_json([VERSION, told, self._renderer])
+        told = {key: value for key, value in to_plain(self.settings).items() if key not in ("folder", "hair")}
+        grown = [dressing.VERSION, GROWTH_VERSION, WEAR_VERSION] * (self.settings.hair == GROWN)
+        self._stamp = canonical_json([VERSION, told, self._renderer, *grown])
 
     def _meshes(self) -> list[Path]:
         found = (path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
@@ -134,6 +142,7 @@ class MeshSource(Source):
             for view in range(self.settings.views):
                 made = {"step": "mesh", "version": VERSION, "seed": self.settings.seed, "mesh": key, "view": view,
                         "samples": self.settings.samples, "residual": round(residual, 4)}  # fmt: skip
+                made |= {"hair": dressing.VERSION} if sidecar.bald and self.settings.hair == GROWN else {}
                 beside = {kind: kind for kind in ("camera", "mask", *(["parsing"] if sidecar.classes else []))}
                 beside |= {"id": person_id(identity), "derivation": canonical_json(made), "renderer": self._renderer}
                 yield SourceImage(self.label, f"{name}/{view:03d}.png", 0, stamp, sidecar.rights, beside)
@@ -195,10 +204,13 @@ def _ready(settings: MeshSettings, path: str, stamp: str) -> _Ready | str:
     """Keep the last scans of this process ready for their other views; a bad one is remembered by its error."""
     mesh = Path(path)
     try:
-        head = build_head(mesh, read_sidecar(sidecar_of(mesh)), settings.limits, settings.max_residual)
+        sidecar, key = read_sidecar(sidecar_of(mesh)), file_sha256(mesh)
+        head = build_head(mesh, sidecar, settings.limits, settings.max_residual)
     except AssetError as error:
         return str(error)
-    return _Ready(file_sha256(mesh), head, Studio(head, settings.variant), Drawing(head))
+    if sidecar.bald and settings.hair == GROWN:
+        head = dressing.dressed(head, settings.seed, key)
+    return _Ready(key, head, Studio(head, settings.variant), Drawing(head))
 
 
 @lru_cache(maxsize=2)

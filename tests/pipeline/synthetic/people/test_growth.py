@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.hair.brows import inside as inside_brow
-from spherehead.pipeline.synthetic.hair.collision import HIGH, LOW
+from spherehead.pipeline.synthetic.hair.collision import HIGH, LOW, SPACING
 from spherehead.pipeline.synthetic.hair.head_hair import build_hair, density
 from spherehead.pipeline.synthetic.hair.look import BrowLook, Growth, HairLook, LashLook
 from spherehead.pipeline.synthetic.hair.scalp import Surface
@@ -20,10 +21,14 @@ from spherehead.pipeline.synthetic.hair.styles import BEARDS, STYLES, draw_beard
 from spherehead.pipeline.synthetic.hair.ties import ON_HEAD
 from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_figure
 from spherehead.pipeline.synthetic.people.growth import surface_of
+from spherehead.pipeline.synthetic.people.parts import Part
 from spherehead.pipeline.synthetic.people.placement import place
 from spherehead.pipeline.synthetic.people.population import CARDS, GROWN, PopulationSettings, draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import GROWTH, Drawing, labels_of, look
 from spherehead.pipeline.synthetic.rendering.ribbons import draw_strands
+from spherehead.pipeline.synthetic.scans import dressing
+from spherehead.pipeline.synthetic.scans.mesh_head import MeshHead
+from spherehead.pipeline.synthetic.wear.fabric import plain
 
 SETTINGS = PopulationSettings(hair=GROWN, glasses=0.0)
 
@@ -187,3 +192,50 @@ def test_lashes_change_no_class_and_lie_over_eyes_and_lids_only(makehuman: Asset
     covered = seen.strands.every(3).clear < 0.9
     assert 10 < covered.sum() < 400
     assert np.isin(without.parsing[covered], [INDEX[name] for name in ("left_eye", "right_eye", "skin", "nose")]).mean() > 0.97
+
+
+def scanned(assets: Assets) -> tuple[MeshHead, Surface]:
+    """The bare head of somebody as a scan, and as the body that it is."""
+    person = dataclasses.replace(draw_person(assets, 3, 0), expression={}, clothes="")
+    body = body_of(assets)
+    vertices = body.morph(person.shape)
+    placement = place(vertices)
+    true = surface_of(body, vertices, placement, (np.zeros((0, 3)), np.zeros((0, 3))))
+    uvs, face_uvs = np.full((1, 2), 0.5), np.zeros_like(true.faces)
+    labels = np.full(len(true.faces), INDEX["skin"], dtype=np.uint8)
+    part = Part("scan0", true.points, true.normals, true.faces, uvs, face_uvs, plain((0.7, 0.5, 0.4)), labels, "scan")
+    return MeshHead((part,), placement, 0.0, True, 0, 0), true
+
+
+def test_hair_grows_on_a_scan_where_it_grows_on_the_same_head_as_a_body(makehuman: Assets) -> None:
+    head, true = scanned(makehuman)
+    own = dressing.surface_of(head)
+    expected, found = (density(HairLook(), *some.angles) for some in (true, own))
+    assert np.abs(found - expected).mean() < 0.03
+    azimuth, elevation = true.angles
+    top = (np.degrees(elevation) > 50.0) | ((np.abs(np.degrees(azimuth)) > 140.0) & (np.degrees(elevation) > -30.0))
+    face = (np.abs(np.degrees(azimuth)) < 40.0) & (np.degrees(elevation) < 22.0)
+    assert (found[top] > 0.9).mean() > 0.98 and (found[face] > 0.1).mean() < 0.01
+
+
+@pytest.mark.slow
+def test_scans_get_the_same_hair_every_time_outside_of_themselves_and_keep_their_own_parts(makehuman: Assets) -> None:
+    head, true = scanned(makehuman)
+    one, two = (dressing.dressed(head, 1, "a") for _ in range(2))
+    assert one.parts[0] is head.parts[0] and not head.strands and one.strands
+    assert all(np.array_equal(a.points, b.points) for a, b in zip(one.strands, two.strands, strict=True))
+    for some in one.strands:
+        inside = (some.points > np.array(LOW)).all(axis=2) & (some.points < np.array(HIGH)).all(axis=2)
+        assert np.quantile(true.field.at(some.points[inside]), 0.01) > -0.012
+
+
+def test_coarse_scans_are_filled_with_points_as_dense_as_distances_need() -> None:
+    corners = 0.2 * np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], dtype=np.float64)
+    faces = np.array([[a, b, c] for a in (0, 1) for b in (2, 3) for c in (4, 5)], dtype=np.int32)
+    points, normals = dressing.between(corners, corners / 0.2, faces)
+    assert np.allclose(np.linalg.norm(normals, axis=1), 1.0) and np.allclose(np.abs(points).sum(axis=1), 0.2)
+    random = np.random.default_rng(1)
+    shares = random.dirichlet([1.0, 1.0, 1.0], 500)
+    on_faces = (shares[..., None] * corners[faces[random.integers(8, size=500)]]).sum(axis=1)
+    away, _ = cKDTree(points).query(on_faces)
+    assert away.max() < 1.6 * SPACING  # edges of 28 cells are cut into 12

@@ -259,3 +259,19 @@ def test_a_change_of_a_sidecar_is_seen(folder: Path, tmp_path: Path) -> None:
     assert not isinstance(after, Refused)
     assert before.stamp != after.stamp
     assert after.rights.license == "CC0-1.0"
+
+
+def test_only_scans_that_are_called_bald_get_hair_and_only_where_asked_for(tmp_path: Path) -> None:
+    scans.save(scans.coloured(), tmp_path / "bald.ply", bald=True)
+    scans.save(scans.coloured(), tmp_path / "hairy.ply")
+    plain, grown = (list(MeshSource(f"mesh:{tmp_path},views=1{text}").entries()) for text in ("", ",hair=grown"))
+    made = [json.loads(row.sidecar["derivation"]) for row in (*plain, *grown) if isinstance(row, SourceImage)]
+    assert ["hair" in one for one in made] == [False, False, True, False]
+    assert [row.source for row in plain] == [row.source for row in grown]
+    assert list(MeshSource(f"mesh:{tmp_path},views=1,hair=scan").entries()) == plain
+    assert read_sidecar(tmp_path / "bald.json").bald and not read_sidecar(tmp_path / "hairy.json").bald
+    with pytest.raises(ConfigError, match="scan or grown"):
+        parse(f"mesh:{tmp_path},hair=wig")
+    (tmp_path / "bald.json").write_text(json.dumps(scans.sidecar(bald="yes")))
+    with pytest.raises(AssetError, match="true or false"):
+        read_sidecar(tmp_path / "bald.json")
