@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Floats, Pixels
@@ -107,10 +108,21 @@ def contradicted(rotation: Floats, reading: Reading) -> bool:
 
 
 def shows_head(reading: Reading, least_confidence: float) -> bool:
-    """Say whether the middle of what a reading looked at is covered by a head, not by a neck, clothes or nothing."""
+    """Say whether the middle of what a reading looked at is covered by a head, not by a neck, clothes or nothing.
+
+    A hole in the head is part of it: something held before it, or a bun that was taken for that.
+    """
     middle_cells = slice(24, 40)
-    classes = reading.classes[:, middle_cells, middle_cells].argmax(axis=0)
-    return float((~np.isin(classes, NOT_HEAD)).mean()) > 0.6 and reading.confidence > least_confidence
+    classes = reading.classes.argmax(axis=0)
+    covered = ~np.isin(classes, NOT_HEAD) | _holes(classes == INDEX["background"])
+    return float(covered[middle_cells, middle_cells].mean()) > 0.6 and reading.confidence > least_confidence
+
+
+def _holes(empty: Array) -> Array:
+    """Return the cells of those areas of an (H, W) mask that do not reach its border."""
+    _, areas = cv2.connectedComponents(empty.astype(np.uint8), connectivity=4)
+    outside = np.unique(np.concatenate([areas[0], areas[-1], areas[:, 0], areas[:, -1]]))
+    return empty & ~np.isin(areas, outside)
 
 
 def square_of(placement: Placement) -> Square:

@@ -16,6 +16,7 @@ from spherehead.datasets.classes import INDEX
 from spherehead.datasets.sample import Head, Photo, Sample
 from spherehead.datasets.warp import warp
 from spherehead.pipeline.annotators.heads import files
+from spherehead.pipeline.annotators.heads.any_side import shows_head
 from spherehead.pipeline.annotators.heads.finder import FoundHead, HeadFinder, peaks, without_twins
 from spherehead.pipeline.annotators.heads.parser import CropMaps, HeadParser
 from spherehead.pipeline.annotators.heads.parsing import FACE, parse_crop
@@ -196,3 +197,21 @@ def test_glasses_that_the_parser_sees_lie_over_the_meshes_eyes() -> None:
     found = parse_crop(CropMaps(image, classes, np.ones((128, 128), dtype=np.float32)), image, mask, mesh).classes
     assert (found[86:114, 46:210] == INDEX["glasses"]).all()
     assert np.isin(found[130:], FACE).all() and len(np.unique(found[130:])) > 2
+
+
+@pytest.mark.parametrize(
+    ("hole", "open_below", "shown"), [("background", False, True), ("background", True, False), ("neck", False, False)]
+)
+def test_what_is_held_before_a_head_leaves_it_a_head(hole: str, open_below: bool, shown: bool) -> None:
+    seen = np.full((64, 64), INDEX["background"])
+    seen[8:56, 8:56] = INDEX["hair"]
+    seen[22:42, 22:42] = INDEX[hole]
+    if open_below:
+        seen[42:, 30:34] = INDEX["background"]
+    classes = np.eye(19, dtype=np.float32)[seen].transpose(2, 0, 1)
+    reading = Reading(
+        np.eye(3), np.full(2, 32.0), 64.0, 0.05, 0.0, np.zeros((68, 2)), np.ones(68), Square(32.0, 32.0, 64.0, 0.0), classes,
+        np.ones((64, 64)),
+    )  # fmt: skip
+    assert shows_head(reading, 0.05) is shown
+    assert not shows_head(reading, 0.999)
