@@ -136,15 +136,19 @@ def annotators_export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the ONNX file and its card.")],
     card: Annotated[Path | None, typer.Option(metavar="JSON", help="What the card says of data and numbers.")] = None,
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Folder of shards to calibrate eight bits on; may be given again; none for halves."),
+    ] = None,
 ) -> None:
-    """Write the averaged network as ONNX with half-precision weights, and its card with the sha256.
+    """Write the averaged network as ONNX with half-precision weights, or in eight bits, and its card with the sha256.
 
     Example: spherehead annotators export run-head --out exported
     """
     from ..model.annotators.export import export
 
     told = json.loads(card.read_text(encoding="utf-8")) if card else {}
-    path = export(run, out, told)
+    path = export(run, out, told, calibrate or ())
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

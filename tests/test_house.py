@@ -50,7 +50,7 @@ LIGHT = {"numpy", "cv2", "scipy", "pandas", "pyarrow", "PIL", "yaml", "typer", "
 WRAPPERS = {
     "mediapipe": {"pipeline/backends/mediapipe_models.py"},
     "google": {"pipeline/backends/mediapipe_models.py"},
-    "onnxruntime": {"pipeline/backends/onnx_session.py"},
+    "onnxruntime": {"pipeline/backends/onnx_session.py", "model/annotators/export.py"},
     "rembg": {"pipeline/backends/rembg_models.py"},
     "face_alignment": {"pipeline/annotators/faces/face_alignment_points.py"},
     "pymatting": {"pipeline/annotators/mattes/closed_form.py"},

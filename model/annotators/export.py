@@ -1,4 +1,4 @@
-"""From a run to an ONNX file with half-precision weights, and the card that says what it is and how good.
+"""From a run to an ONNX file with half-precision weights or in eight bits, and the card that says what it is and how good.
 
 The file is read by `pipeline.annotators.heads`; between the two lie only the file and its sha256.
 """
@@ -7,22 +7,34 @@ from __future__ import annotations
 
 import io
 import logging
+import tempfile
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...datasets.arrays import Array
 from ...manifests.config import ConfigError
 from ...manifests.store import file_sha256, write_bytes, write_json
 from .checkpoint import CHECKPOINT, load_average, read
+from .evaluation import calm
 from .networks import CROP, PARSER_CROP, FinderNet, HeadNet, ParserNet
+from .parsing import ParserTask, calm_parser
+from .tasks import FinderTask, HeadTask, Task
+from .views import Views
 
 OPSET = 17
 NETWORKS: dict[str, type[HeadNet] | type[ParserNet] | type[FinderNet]] = {
     "head": HeadNet, "parser": ParserNet, "finder": FinderNet,
 }  # fmt: skip
+CALIBRATION, CALIBRATION_SEED = 48, 1
+"""Pictures that the ranges of eight bits are taken from, and the seed of their crops."""
+ANSWERS = ("/maps/", "/numbers/")
+"""Parts of the names of layers that stay as they are."""
 SMALLEST_HALVED = 64
 """Tensors with fewer numbers stay in full precision."""
 
@@ -78,8 +90,13 @@ def averaged(run: Path) -> tuple[str, nn.Module, int]:
     return name, network.eval(), images
 
 
-def onnx_bytes(name: str, network: nn.Module) -> bytes:
-    """Return the ONNX model of a network, weights in half precision and computed in single precision.
+def onnx_bytes(name: str, network: nn.Module, pictures: Array | None = None) -> bytes:
+    """Return the ONNX model of a network, weights in half precision and computed in single precision, or in eight bits.
+
+    Args:
+        name: key of `NETWORKS`.
+        network: one of that kind.
+        pictures: (N, 3, H, W) float32 inputs to calibrate eight bits on; None for half precision.
 
     Raises:
         ConfigError: `onnx` is not installed.
@@ -106,7 +123,8 @@ def onnx_bytes(name: str, network: nn.Module) -> bytes:
             input_names=["picture"], output_names=outputs,
             dynamic_axes={"picture": free, **dict.fromkeys(outputs, free)}, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
-    return halved(onnx.load_model_from_string(buffer.getvalue()))
+    model = onnx.load_model_from_string(buffer.getvalue())
+    return halved(model) if pictures is None else quantised(model, pictures)
 
 
 def halved(model: Any) -> bytes:
@@ -114,7 +132,6 @@ def halved(model: Any) -> bytes:
 
     ONNX Runtime folds the casts when it loads the file, so only the file is smaller.
     """
-    import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
@@ -131,13 +148,74 @@ def halved(model: Any) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def export(run: Path, out: Path, card: dict[str, Any]) -> Path:
+def quantised(model: Any, pictures: Array) -> bytes:
+    """Return the bytes of an ONNX model with eight-bit weights and activations.
+
+    Weights take seven of the eight bits: on a CPU without VNNI, sums of two products of eight bits saturate at sixteen.
+
+    Args:
+        model: an `onnx.ModelProto` in single precision whose only input is `picture`.
+        pictures: (N, 3, H, W) float32 inputs like those at work; ranges are the least and the largest value that they give.
+
+    Raises:
+        ConfigError: `onnx` or ONNX Runtime is not installed.
+    """
+    try:
+        import onnx
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ImportError as error:
+        raise ConfigError(f"{error.name} is not installed; pip install 'spherehead-toolkit[annotators]'") from error
+    root = logging.getLogger()
+    level = root.level
+    with tempfile.TemporaryDirectory() as name:
+        whole, folded, out = (Path(name) / f"{step}.onnx" for step in ("whole", "folded", "quantised"))
+        whole.write_bytes(model.SerializeToString())  # given as an object it would be changed
+        try:
+            root.setLevel(logging.ERROR)
+            quant_pre_process(whole, folded, skip_symbolic_shape=True)
+            kept = [node.name for node in onnx.load(folded).graph.node if any(part in node.name for part in ANSWERS)]
+            quantize_static(
+                folded, out, _Pictures(pictures), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=kept,
+            )  # fmt: skip
+        finally:
+            root.setLevel(level)
+        return out.read_bytes()
+
+
+class _Pictures:
+    """Calibration pictures, one at a time, as the quantiser asks for them."""
+
+    def __init__(self, pictures: Array) -> None:
+        self._left: Iterator[Array] = iter(pictures)
+
+    def get_next(self) -> dict[str, Array] | None:
+        picture = next(self._left, None)
+        return None if picture is None else {"picture": picture[None]}
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Do nothing: all pictures are read in one range."""
+
+
+def calibration(name: str, data: Sequence[Path], count: int = CALIBRATION) -> Array:
+    """Return (N, 3, H, W) float32 inputs of a network as it meets them at work, from the first views of folders of shards."""
+    views = Views(data)
+    if name == "head":
+        task: Task = calm(HeadTask(views, CALIBRATION_SEED))
+    else:
+        task = calm_parser(ParserTask(views, CALIBRATION_SEED)) if name == "parser" else FinderTask(views, CALIBRATION_SEED)
+    return np.concatenate([task.batch([number])[0].numpy() for number in range(count)])
+
+
+def export(run: Path, out: Path, card: dict[str, Any], calibrate: Sequence[Path] = ()) -> Path:
     """Write `<task>.onnx` and `<task>.json` of a run.
 
     Args:
         run: folder of `annotators train`.
         out: folder that the two files are written to.
         card: what the card says beside task, pictures seen and sha256: data, seeds, numbers, licence.
+        calibrate: folders of shards whose views decide the ranges of eight bits; none for half-precision weights.
 
     Returns:
         The ONNX file.
@@ -145,7 +223,15 @@ def export(run: Path, out: Path, card: dict[str, Any]) -> Path:
     name, network, images = averaged(run)
     path = out / f"{name}.onnx"
     out.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, onnx_bytes(name, network))
-    told = {"task": name, "pictures": images, "sha256": file_sha256(path), "licence": "Apache-2.0", **card}
+    write_bytes(path, onnx_bytes(name, network, calibration(name, calibrate) if calibrate else None))
+    precision = f"int8, calibrated on {CALIBRATION} pictures" if calibrate else "float16 weights"
+    told = {
+        "precision": precision,
+        "task": name,
+        "pictures": images,
+        "sha256": file_sha256(path),
+        "licence": "Apache-2.0",
+        **card,
+    }
     write_json(out / f"{name}.json", told)
     return path
