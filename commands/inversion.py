@@ -44,10 +44,12 @@ def invert(
         typer.Option(
             "--encoder",
             metavar="DIR",
-            help="What train-encoder wrote, the start of optimise too; else what comes with the model.",
+            help="What train-encoder wrote, the start of optimise too; else encode takes the model's.",
         ),
     ] = None,
-    from_mean: Annotated[bool, typer.Option("--from-mean", help="Start optimise at the mean head, not an encoder's.")] = False,
+    from_encoder: Annotated[
+        bool, typer.Option("--from-encoder", help="Start optimise at what the model's encoder reads.")
+    ] = False,
     each: Annotated[
         bool, typer.Option("--each", help="A head for every photograph, in folders of their names, and heads.png of them all.")
     ] = False,
@@ -64,7 +66,7 @@ def invert(
     from ..model.inversion.inverted import InversionSettings
 
     settings = override(InversionSettings(), assignments or [])
-    folder, how = find_model(run), How(method, encoder, device, mesh, from_mean)  # type: ignore[arg-type]
+    folder, how = find_model(run), How(method, encoder, device, mesh, from_encoder)  # type: ignore[arg-type]
     if each:
         _invert_each(_files(photographs), out, folder, settings, how)
         return

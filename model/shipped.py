@@ -16,7 +16,7 @@ from .store import GENERATOR, ModelConfig, ModelStoreError, read_config, read_pa
 FOLDER = Path(__file__).parent / "weights"
 SHIPPED: dict[str, str] = {"tiny-64": "d6d6948acb4d00326b823afdf6496e25c21809087c3c2c6dc764d6d8ff7767d1"}
 """sha256 of the generator's file of every shipped model, by name."""
-ENCODERS: dict[str, str] = {}
+ENCODERS: dict[str, str] = {"tiny-64": "e2cdfca3a991a3105170bd27b128e3ac841427820005c4f9488dd6da997b78f8"}
 """sha256 of the weights of every shipped encoder, by the name of its generator; it lies in the folder NAME-encoder."""
 DEFAULT = "tiny-64"
 """What `generate` shows where no model is given."""

@@ -32,29 +32,29 @@ class How:
     method: Literal["optimise", "encode"] = "optimise"
     """By descent, or by what an encoder reads off the photographs."""
     encoder: Path | None = None
-    """Folder of an encoder: the answer of `encode`, the start of `optimise`; None for the one that comes with the model."""
+    """Folder of an encoder: the answer of `encode`, the start of `optimise`; None for the one that comes with the model for
+    `encode`, and the mean head for `optimise`."""
     device: str = "cpu"
     """Where the model runs."""
     mesh: bool = True
     """Whether mesh.glb is written too."""
-    from_mean: bool = False
-    """Whether `optimise` starts at the mean head, although there is an encoder."""
+    from_encoder: bool = False
+    """Whether `optimise` starts at the answer of the encoder that comes with the model."""
 
     def __post_init__(self) -> None:
         if self.method not in ("optimise", "encode"):
             raise ConfigError(f"expected optimise or encode as the method, got {self.method!r}")
-        if self.from_mean and (self.encoder is not None or self.method == "encode"):
-            raise ConfigError("expected a start at the mean head or an encoder, got both; leave one out")
 
     def encoder_of(self, sha256: str) -> Path | None:
         """Return the folder of the encoder that is asked for a generator with this digest; None for none.
 
         Raises:
-            ConfigError: the method needs one, and none was given or comes with the model.
+            ConfigError: one is needed, and none was given or comes with the model.
         """
-        found = self.encoder or (None if self.from_mean else shipped_encoder(sha256))
-        if found is None and self.method == "encode":
-            raise ConfigError("expected an encoder for the method encode; train one with `spherehead train-encoder`")
+        wanted = self.method == "encode" or self.from_encoder
+        found = self.encoder or (shipped_encoder(sha256) if wanted else None)
+        if found is None and wanted:
+            raise ConfigError("expected an encoder, and this model comes with none; train one with `spherehead train-encoder`")
         return found
 
 

@@ -41,6 +41,9 @@ def fill(guess: Guess, encoder: HeadEncoder) -> None:
 def turn_units(own: Tensor, said: Encoded, error: Tensor) -> Tensor:
     """Return the (B, 3) turns, in standard deviations, from estimated cameras towards an encoder's answers.
 
+    An encoder is trusted no more than the estimate, however sure it is: it learned from rendered pictures alone, and trusted by
+    its own word it moved the camera of a frontal portrait (NASA's of Eileen Collins) by 10 degrees.
+
     Args:
         own: (B, 3, 3) camera to world, as estimated.
         said: the answers.
@@ -48,6 +51,7 @@ def turn_units(own: Tensor, said: Encoded, error: Tensor) -> Tensor:
     """
     between = own.transpose(1, 2) @ said.rotation.transpose(1, 2)
     vector = rotation_vector(between)
-    theirs = 2.0 * said.log_spread.exp()  # a length with density exp(-r / s) in 3-D has a mean square of 12 s^2
+    spread = 2.0 * said.log_spread.exp()  # a length with density exp(-r / s) in 3-D has a mean square of 12 s^2
+    theirs = torch.maximum(spread, error)
     share = error.square() / (error.square() + theirs.square())
     return vector * (share / error)[:, None]

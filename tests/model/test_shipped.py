@@ -9,8 +9,9 @@ import torch
 from spherehead.model import shipped as module
 from spherehead.model.export.generate import GenerateSettings, find_model, generate
 from spherehead.model.generator import Generator
+from spherehead.model.inversion.encoder import read_record
 from spherehead.model.presets import preset
-from spherehead.model.shipped import DEFAULT, SHIPPED, is_shipped, pack, shipped
+from spherehead.model.shipped import DEFAULT, ENCODERS, SHIPPED, is_shipped, pack, shipped, shipped_encoder
 from spherehead.model.store import (
     FORMAT,
     GENERATOR,
@@ -52,6 +53,21 @@ def test_a_shipped_model_draws_heads_without_any_folder_of_the_users(tmp_path: P
     assert is_shipped(Path(DEFAULT)) and find_model(Path(DEFAULT)) == shipped(DEFAULT)
     record = generate(Path(DEFAULT), tmp_path, GenerateSettings(seeds=(0, 1), views=2))
     assert (tmp_path / "sheet.png").is_file() and len(record.files) == 5
+
+
+def test_every_shipped_encoder_belongs_to_its_model_and_is_the_one_that_was_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, wanted in ENCODERS.items():
+        sha256 = read_config(shipped(name)).parts[GENERATOR].sha256
+        folder = shipped_encoder(sha256)
+        assert folder is not None and shipped_encoder("0" * 64) is None
+        record = read_record(folder)
+        assert (record.sha256, record.part.sha256) == (sha256, wanted)
+        assert (folder / record.part.file).stat().st_size <= 8_000_000
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        assert all(word in card for word in ("Apache-2.0", "seed", "makehuman", "train-encoder", wanted))
+        monkeypatch.setitem(module.ENCODERS, name, "0" * 64)
+        with pytest.raises(ModelStoreError, match="not the released encoder"):
+            shipped_encoder(sha256)
 
 
 def test_other_weights_under_a_shipped_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

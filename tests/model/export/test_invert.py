@@ -126,8 +126,8 @@ def test_an_encoders_answer_is_written_like_any_head(
         invert(model, photographs, tmp_path / "head", QUICK, How("optimise", tmp_path / "encoder", mesh=False))
     with pytest.raises(ConfigError, match="train-encoder"):
         invert(model, photographs, tmp_path / "other", QUICK, How("encode"))
-    with pytest.raises(ConfigError, match="got both"):
-        How("optimise", tmp_path / "encoder", from_mean=True)
+    with pytest.raises(ConfigError, match="comes with none"):
+        invert(model, photographs, tmp_path / "other", QUICK, How(from_encoder=True))
 
 
 def test_several_heads_lie_on_one_sheet_beside_their_photographs(

@@ -175,11 +175,11 @@ def test_a_guess_is_the_mean_style_and_the_camera_between_by_trust(space: StyleS
     assert angle_between(guess.cameras(), there)[0] == pytest.approx(float(whole[0]) / 2, rel=1e-2)
 
 
-def test_turns_towards_a_sure_answer_are_whole_and_towards_an_unsure_one_none() -> None:
+def test_turns_towards_a_sure_answer_are_halves_and_towards_an_unsure_one_none() -> None:
     vector = torch.tensor([[0.1, -0.2, 0.05]])
     own = torch.eye(3)[None]
     said = Encoded(torch.zeros(1, 1), torch.zeros(1, 0, 1), torch.zeros(1, 0), rotation(vector).transpose(1, 2), torch.zeros(1))
-    for spread, share in ((1e-6, 1.0), (1e6, 0.0)):
+    for spread, share in ((1e-6, 0.5), (0.05, 0.5), (1e6, 0.0)):
         sure = dataclasses.replace(said, log_spread=torch.tensor([math.log(spread)]))
         torch.testing.assert_close(turn_units(own, sure, torch.tensor([0.1])) * 0.1, vector * share, atol=1e-5, rtol=1e-4)
 
