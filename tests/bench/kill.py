@@ -1,12 +1,18 @@
 """Kill builds at random moments and compare what the last one leaves with an undisturbed build; or interrupt them, and time it.
 
 python tests/bench/kill.py PHOTOGRAPHS [--preset frames] [--rounds 200] [--signals 0] [--set frame.size=64] [--scratch DIR]
+    [--forked] [--engine inline]
+
+With --forked every build begins in a fork of a process that has imported everything, so that a moment drawn at random falls
+into the build and not into its imports; the command that runs is the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import importlib
 import os
 import random
 import shutil
@@ -26,15 +32,70 @@ def digests(out: Path) -> dict[str, str]:
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
 
 
+class Forked:
+    """A command of the toolkit in a fork of this process, with the part of `subprocess.Popen` that is needed here."""
+
+    def __init__(self, words: list[str]) -> None:
+        """Begin the command."""
+        sys.stdout.flush()
+        self.pid, self.code = os.fork(), None
+        if not self.pid:
+            os._exit(self._run(words))
+
+    def _run(self, words: list[str]) -> int:
+        from spherehead.cli import main
+
+        os.setsid()
+        for number in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        code = main(words)
+        if "--out" in words and code == 0:
+            Path(f"{words[-1]}.modules").write_text("\n".join(sys.modules))
+        return code
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while the command runs."""
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if pid else None
+        return self.code
+
+    def wait(self, timeout: float = 3600.0) -> int:
+        """Return the exit code when the command has ended."""
+        patience = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > patience:
+                raise subprocess.TimeoutExpired("spherehead", timeout)
+            time.sleep(0.001)
+        assert self.code is not None
+        return self.code
+
+    def send_signal(self, signum: int) -> None:
+        """Send a signal, where the command still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, signum)
+
+
+def import_all(names: list[str]) -> None:
+    """Import what a build has imported."""
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
 class Trial:
     """One build, begun again and again."""
 
     def __init__(self, arguments: argparse.Namespace, scratch: Path) -> None:
         """Time an undisturbed build and keep what it made."""
-        self.words = [sys.executable, "-m", "spherehead", "build-dataset", *arguments.photographs]
-        self.words += ["--preset", arguments.preset, "--workers", str(arguments.workers), "--no-report"]
+        self.words = ["build-dataset", *arguments.photographs, "--preset", arguments.preset, "--no-report"]
+        self.words += ["--workers", str(arguments.workers), "--engine", arguments.engine]
         self.words += [word for setting in arguments.set for word in ("--set", setting)]
-        self.scratch, self.random = scratch, random.Random(arguments.seed)
+        self.scratch, self.random, self.forked = scratch, random.Random(arguments.seed), arguments.forked
+        self.kills = self.inside = 0
+        if self.forked:
+            self.start("first").wait()
+            import_all((scratch / "first.modules").read_text().splitlines())
         began = time.perf_counter()
         if code := self.start("calm").wait():
             sys.exit(f"an undisturbed build ended with {code}; run {' '.join(self.words)} --out DIR to see why")
@@ -42,9 +103,12 @@ class Trial:
         self.calm = digests(scratch / "calm")
         print(f"an undisturbed build: {self.whole:.1f} s, {len(self.calm)} files", flush=True)
 
-    def start(self, name: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str) -> subprocess.Popen[bytes] | Forked:
         """Begin a build, or resume it."""
         words = [*self.words, "--out", str(self.scratch / name)]
+        if self.forked:
+            return Forked(words)
+        words = [sys.executable, "-m", "spherehead", *words]
         return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
     def round(self, number: int) -> bool:
@@ -55,7 +119,12 @@ class Trial:
             try:
                 process.wait(timeout=self.random.uniform(0.05, 1.05) * self.whole)
             except subprocess.TimeoutExpired:
-                (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGKILL)
+                self.kills += 1
+                self.inside += (self.scratch / "killed" / ".state" / "state.sqlite").exists()
+                try:
+                    (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGKILL)
+                except ProcessLookupError:  # a fork that is not yet a group
+                    os.kill(process.pid, signal.SIGKILL)
                 process.wait()
         return self.start("killed").wait() == 0 and digests(self.scratch / "killed") == self.calm
 
@@ -83,6 +152,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--signals", type=int, default=0, help="interruptions to time")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--engine", default="local")
+    parser.add_argument("--forked", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--scratch", type=Path, default=None)
@@ -93,6 +164,8 @@ def main() -> None:
         for number in range(arguments.rounds):
             equal += trial.round(number)
             print(f"{equal} of {number + 1} rounds equal", flush=True)
+        if equal:
+            print(f"{trial.kills} kills; of them {trial.inside} had a memory to resume from", flush=True)
         stops = [trial.interrupt(number) for number in range(arguments.signals)]
         if stops:
             codes = sorted({code for _, code in stops})
