@@ -1,7 +1,8 @@
-"""Builds a set again and again in child processes while writes below its folder fail, and tells what came of each.
+"""Builds a set again and again in child processes while system calls below its folder fail, and tells what came of each.
 
-python failing_writes.py SHIM PICTURES SCRATCH HOW CODE STEPS, with SHIM preloaded; prints one JSON object a trial. HOW is that
-of `failing_writes.c`; STEPS is the number of writes, spread over all, that are let fail in trials of their own.
+python failing_writes.py SHIM PICTURES SCRATCH HOW CODE STEPS [KIND], with SHIM preloaded; prints one JSON object a trial. HOW
+is that of `failing_writes.c`; STEPS is the number of calls of a KIND, spread over all, that are let fail in trials of their
+own; more than there are lets every one fail.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.stages.frame import Frame
 
 NOTHING, ONCE, FROM_THERE, SHORT = range(4)
+KINDS = ("write", "fsync", "rename", "unlink", "flock", "create", "truncate", "mkdir")
 RECIPE = Recipe("test", (Frame(size=80, max_upscale=1.0),), shard_size=2)
 
 
@@ -67,24 +69,25 @@ def tell(what: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def main(shim: str, pictures: Path, scratch: Path, how: int, code: int, steps: int) -> None:
-    """Count the writes of a build, then let some of them fail, each in a build of its own that is then resumed."""
+def main(shim: str, pictures: Path, scratch: Path, how: int, code: int, steps: int, kind: str = "write") -> None:
+    """Count the calls of a build, then let some of them fail, each in a build of its own that is then resumed."""
     library = ctypes.CDLL(shim)
-    library.writes_seen.restype = ctypes.c_long
+    library.calls_seen.restype = ctypes.c_long
 
     def armed(number: int, out: Path, how: int = how) -> dict[str, Any]:
-        library.arm(how, ctypes.c_long(number), code, os.fsencode(out))
+        library.arm(how, ctypes.c_long(number), code, os.fsencode(out), KINDS.index(kind))
         exit_code, line = attempt(pictures, out)
-        seen = library.writes_seen()
-        library.arm(NOTHING, ctypes.c_long(0), 0, b"")
+        seen = library.calls_seen()
+        library.arm(NOTHING, ctypes.c_long(0), 0, b"", 0)
         damage = verify(out, deep=True) if (out / store.HEADER).is_file() else []
         return {"number": number, "code": exit_code, "line": line, "seen": seen, "damage": [str(one) for one in damage]}
 
     total = in_child(lambda: armed(1 << 40, scratch / "calm", FROM_THERE))
     calm = digests(scratch / "calm")
     tell({"calm": total, "files": len(calm)})
-    writes = int(total["seen"])
-    for number in sorted({round(step * (writes - 1) / max(1, steps - 1)) for step in range(steps)}):
+    calls = int(total["seen"])
+    steps = min(steps, calls)
+    for number in sorted({round(step * (calls - 1) / max(1, steps - 1)) for step in range(steps)}):
         out = scratch / f"out {number}"
         trial = in_child(lambda number=number, out=out: armed(number, out))
         again = in_child(lambda out=out: attempt(pictures, out))
@@ -94,4 +97,4 @@ def main(shim: str, pictures: Path, scratch: Path, how: int, code: int, steps: i
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:]))
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:7]), *sys.argv[7:])
