@@ -98,7 +98,7 @@ def exported(plan: Retraining, out: Path) -> dict[str, Any]:
         kind: evaluate_parser(parser, calm_parser(ParserTask(Views([out / "held-out" / kind]), seed=1)), plan.crops)
         for kind in ("cards", "grown", "dressed")
     }
-    export(out / "run-parser", out / "exported", {**card, "held_out": parsed})
+    export(out / "run-parser", out / "exported", {**card, "held_out": parsed}, [out / "dressed", out / "grown"])
     export(out / "run-finder", out / "exported", card)
     return {"head": found, "parser": parsed}
 
