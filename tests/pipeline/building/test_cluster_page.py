@@ -38,9 +38,10 @@ def test_the_scripts_for_slurm_and_kubernetes_make_the_parts_that_merge(tmp_path
         text = text.replace("photos --out", "photos --preset frames --set frame.size=64 --engine inline --no-report --out")
         subprocess.run(["bash", "-c", text], cwd=tmp_path, env={**common, **variables}, check=True, capture_output=True)
 
-    slurm = {"SLURM_CPUS_PER_TASK": "1", "SLURM_ARRAY_TASK_COUNT": "2"}
+    batch = titled("heads.sbatch")
+    assert "#SBATCH --array=1-8\n" in batch and batch.count("\nparts=8\n") == 1
     for number in ("1", "2"):
-        shell(titled("heads.sbatch"), SLURM_ARRAY_TASK_ID=number, **slurm)
+        shell(batch.replace("\nparts=8\n", "\nparts=2\n"), SLURM_ARRAY_TASK_ID=number, SLURM_CPUS_PER_TASK="1")
     shell("spherehead merge --out heads --engine inline --no-report")
     assert store.read_header(tmp_path / "heads").counts["inputs"] == 6
     job = yaml.safe_load(titled("heads.yaml"))
