@@ -147,6 +147,6 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
     if not (ROOT / ".typecheck" / "spherehead").exists():
         (ROOT / ".typecheck" / "spherehead").symlink_to(ROOT)
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "build-dataset" in (tmp_path / "site" / "reference" / "cli" / "index.html").read_text(encoding="utf-8")
