@@ -8,7 +8,7 @@ import numpy as np
 
 from ....datasets.arrays import Array, Floats
 from .growing import Wishes, grow
-from .head_hair import linear, ramp
+from .head_hair import linear, ramp, streaked
 from .look import BeardLook
 from .scalp import CENTIMETRE, Roots, Surface, sow
 from .shaping import curl, stray
@@ -91,7 +91,5 @@ def _grown(roots: Roots, long: Floats, surface: Surface, random: np.random.Gener
 
 def _colours(look: BeardLook, count: int, random: np.random.Generator) -> Array:
     pair = np.tile(linear(np.array([look.colour, look.colour])), (count, 1, 1))
-    grey = random.random(count) < look.grey
-    share = random.uniform(0.15, 0.7, (int(grey.sum()), 1, 1))  # strands stand for several hairs, not all of which are grey
-    pair[grey] += share * (linear(np.array([0.66, 0.65, 0.64])) - pair[grey])
+    pair = streaked(pair, look.grey, (0.66, 0.65, 0.64), (0.15, 0.7), random)
     return np.clip(pair * np.exp(random.normal(0.0, 0.25, (count, 1, 1))), 0.002, 0.9).astype(np.float32)

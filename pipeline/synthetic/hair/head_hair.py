@@ -6,7 +6,7 @@ import numpy as np
 
 from ....datasets.arrays import Array, Floats
 from .growing import FACE_FROM, FACE_REACH, FACE_TOP, Wishes, grow
-from .look import HairLook
+from .look import Colour, HairLook
 from .scalp import CENTIMETRE, CENTRE, HAIRLINE, Roots, Surface, sow, within
 from .shaping import curl, gather, lengths, locks, resampled, stray
 from .strands import Strands
@@ -139,11 +139,25 @@ def _strands(look: HairLook, name: str, points: Array, random: np.random.Generat
 def colours(look: HairLook, count: int, random: np.random.Generator) -> Array:
     """Return (S, 2, 3) float32 linear colours: each strand a little lighter or darker, some of them streaks."""
     pair = np.tile(linear(np.array([look.colour, look.tip])), (count, 1, 1))
-    streak = random.random(count) < look.streaks
-    share = random.uniform(0.1, 0.6, (int(streak.sum()), 1, 1))  # strands stand for several hairs, not all of which are light
-    pair[streak] += share * (linear(np.array(look.streak)) - pair[streak])
+    pair = streaked(pair, look.streaks, look.streak, (0.1, 0.6), random)
     shade = np.exp(random.normal(0.0, 0.22, (count, 1, 1)) + random.normal(0.0, 0.05, (count, 1, 3)))
     return np.clip(pair * shade, 0.002, 0.95).astype(np.float32)
+
+
+def streaked(pair: Floats, chance: float, colour: Colour, share: tuple[float, float], random: np.random.Generator) -> Floats:
+    """Mix an sRGB colour into some strands: each stands for several hairs, not all of which have it.
+
+    Args:
+        pair: (S, 2, 3) linear colours of the strands.
+        chance: 0 to 1: how many strands have it.
+        colour: such as grey.
+        share: range of how much of such a strand has it.
+        random: drawn numbers.
+    """
+    some = random.random(len(pair)) < chance
+    mixed = pair.copy()
+    mixed[some] += random.uniform(*share, (int(some.sum()), 1, 1)) * (linear(np.array(colour)) - pair[some])
+    return mixed
 
 
 def linear(colour: Floats) -> Floats:

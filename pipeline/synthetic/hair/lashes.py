@@ -10,6 +10,7 @@ from ....datasets.arrays import Array, Floats
 from .head_hair import linear
 from .look import Colour, LashLook
 from .scalp import CENTIMETRE
+from .shaping import points_along, way_along
 from .strands import Strands
 
 POINTS = 7
@@ -82,8 +83,8 @@ def _of_lid(look: LashLook, lid: Floats, upper: bool, random: np.random.Generato
 
 def _along(line: Floats, place: Floats) -> Floats:
     """Return (S, 3) points at shares of the length of an (N, 3) line."""
-    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
-    return np.stack([np.interp(place * way[-1], way, line[:, axis]) for axis in range(3)], axis=1)
+    way = way_along(line)
+    return points_along(line, way, place * way[-1])
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -26,6 +26,16 @@ def resampled(points: Array, num_points: int) -> Array:
     return out
 
 
+def way_along(path: Floats) -> Floats:
+    """Return (N,) how far along an (N, 3) path each of its points lies: 0 at the first, the path's length at the last."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+
+
+def points_along(path: Floats, way: Floats, wanted: Floats) -> Floats:
+    """Return (S, 3) points of an (N, 3) path, straight between its points, `wanted` (S,) world units along its `way_along`."""
+    return np.stack([np.interp(wanted, way, path[:, axis]) for axis in range(3)], axis=1)
+
+
 def blend(points: Any, rows: Any, shares: Any, out: Any) -> None:
     """Write into `out` (S, K', 3) the sums of four points of each strand, `rows` (K', 4), times their `shares`."""
     for s in range(out.shape[0]):

@@ -12,7 +12,7 @@ from .collision import DistanceField
 from .growing import Wishes, grow
 from .look import HairLook
 from .scalp import CENTIMETRE, CENTRE, Roots
-from .shaping import Winding, lengths, locks, plait, rope, wind
+from .shaping import Winding, lengths, locks, plait, points_along, rope, way_along, wind
 
 OUT = 0.01
 """World units that a search for the surface goes back outwards a step at most: behind ears signs of distances may be wrong."""
@@ -222,10 +222,8 @@ def _even(paths: Array, num: int) -> Array:
     """Return (C, num, 3) points at even distances along (C, J, 3) curves."""
     out = np.empty((len(paths), num, 3))
     for path, even in zip(paths, out, strict=True):
-        way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-        wanted = np.linspace(0.0, way[-1], num)
-        for axis in range(3):
-            even[:, axis] = np.interp(wanted, way, path[:, axis])
+        way = way_along(path)
+        even[:] = points_along(path, way, np.linspace(0.0, way[-1], num))
     return out
 
 

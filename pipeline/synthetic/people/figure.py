@@ -291,8 +291,8 @@ class _Maker:
             labels = np.full(len(solid.faces), INDEX["glasses"], dtype=np.uint8)
             part = self.part(name, solid.points, solid.faces, uvs, face_uvs, texture, labels, finish)
             if finish == "lens":
-                part = dataclasses.replace(part, seen_from=0.0)
-                part = part if look.lens is None else dataclasses.replace(part, normals=glasses.ground(part.points))
+                normals = part.normals if look.lens is None else glasses.ground(part.points)
+                part = dataclasses.replace(part, seen_from=0.0, normals=normals)
             found.append(part)
         return found
 

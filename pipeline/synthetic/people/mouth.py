@@ -14,6 +14,7 @@ from scipy.interpolate import CubicSpline
 
 from ....datasets.arrays import Array, Floats, Pixels
 from ..hair.scalp import CENTIMETRE
+from ..hair.shaping import way_along
 from ..wear.fabric import opaque
 from ..wear.garment import Garment, grid
 from .body import Body
@@ -123,7 +124,7 @@ def _row(name: str, look: TeethLook, strip: Floats, widths: tuple[float, ...], u
     smooth[..., 2] -= 0.0 if upper else OVERJET * CENTIMETRE
     for _ in range(2):  # an arch, not a polygon
         smooth[:, 1:-1] = 0.25 * smooth[:, :-2] + 0.5 * smooth[:, 1:-1] + 0.25 * smooth[:, 2:]
-    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(smooth[2], axis=0), axis=1))])
+    way = way_along(smooth[2])
     half = 0.5 * way[-1]
     curve = CubicSpline(way - half, smooth, axis=1)
     place = np.linspace(-0.99 * half, 0.99 * half, ACROSS)
@@ -156,8 +157,8 @@ def _teeth(place: Floats, widths: tuple[float, ...], gap: float) -> tuple[Array,
     """Return which tooth lies at (A,) places from -1 to 1, counted from the middle, and where in it.
 
     Returns:
-        (A,) indices 0 to 6, or -1 to -7 on the right, and (A,) -1 to 1 from one side of the tooth to the other; beyond that
-        where a gap is.
+        (A,) indices 0 to 6, or -1 to -7 on the right, and (A,) -1 to 1 from the tooth's side towards the middle to the other;
+        -1 in the gap.
     """
     sides = np.concatenate([[0.0], np.cumsum(widths)])
     sides = 0.5 * gap + sides
@@ -186,7 +187,7 @@ def _painted(look: TeethLook, tooth: Array, within: Floats, random: np.random.Ge
     columns = np.linspace(0, ACROSS - 1, 4 * ACROSS)
     nearest = np.round(columns).astype(int)
     inside, number = np.interp(columns, np.arange(ACROSS), within), tooth[nearest]
-    jump = np.abs(np.interp(columns, np.arange(ACROSS), np.abs(within)))
+    aside = np.interp(columns, np.arange(ACROSS), np.abs(within))
     t = np.linspace(0.0, BACK, fine * PROFILE)[:, None]
     base = np.array(look.colour) * np.exp(0.02 * random.standard_normal((2 * len(ENDS), 1)))[number]
     farther = np.where(number < 0, -1 - number, number)
@@ -194,7 +195,7 @@ def _painted(look: TeethLook, tooth: Array, within: Floats, random: np.random.Ge
     warm = np.clip((0.75 - t) / 0.5, 0.0, 1.0)[..., None] * np.array([0.02, 0.06, 0.14])
     clear = np.clip((t - 0.88) / 0.12, 0.0, 1.0)[..., None] * np.array([0.10, 0.06, 0.02])
     teeth = base[None] * (1.0 - warm - clear)
-    teeth = teeth * (1.0 - 0.5 * np.exp(-(((1.0 - jump) / 0.10) ** 2)))[None, :, None]
+    teeth = teeth * (1.0 - 0.5 * np.exp(-(((1.0 - aside) / 0.10) ** 2)))[None, :, None]
     share = 1.0 / (1.0 + np.exp(-(t - _gum_line(inside)[None]) / 0.012))
     gums = np.array(GUMS) * (1.0 + 0.05 * cv2.GaussianBlur(random.standard_normal(share.shape), (0, 0), 2.0))[..., None]
     return opaque(gums * (1.0 - share[..., None]) + teeth * share[..., None])

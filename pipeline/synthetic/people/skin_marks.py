@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -43,10 +43,10 @@ to mouth, beside the chin."""
 TATTOOS = ("rings", "star", "waves", "thorns", "script", "dots")
 SITES = ((0.120, 0.062, 0.085), (0.105, -0.065, 0.100), (0.040, 0.128, 0.140))
 """Places on the mean head where tattoos lie: temple, cheek, forehead."""
+SITE_RADII = (0.026, 0.030, 0.030)
+"""How far they reach there, world units."""
 INKED = 192
 """Texels of a tattoo's picture along each side."""
-SITE_RADII = (0.026, 0.030, 0.030)
-"""How far they reach, world units."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def draw_marks(male: float, age: float, dark: float, random: np.random.Generator
     """
     chance = random.random(5)
     painted = chance[3] < 0.4 * (1.0 - male)
-    return SkinMarks(
+    marks = SkinMarks(
         freckles=float(random.uniform(0.2, 1.0)) if chance[0] < 0.3 * (1.0 - dark) else 0.0,
         moles=int(random.poisson(1.2 + 2.0 * age)),
         flush=float(random.uniform(0.2, 1.0)) if chance[1] < 0.25 * (1.0 - dark) else 0.0,
@@ -90,17 +90,17 @@ def draw_marks(male: float, age: float, dark: float, random: np.random.Generator
         shadow=SHADOWS[int(random.integers(len(SHADOWS)))] if painted and chance[4] < 0.6 else None,
         seed=int(random.integers(1 << 31)),
         wrinkles=float(np.clip(1.5 * (age - 0.22) + random.normal(0.0, 0.12), 0.0, 1.0)),
-        **_tattoo(random),
     )
+    return _with_tattoo(marks, random)
 
 
-def _tattoo(random: np.random.Generator) -> dict[str, Any]:
-    """Draw a tattoo, for one of twenty people."""
+def _with_tattoo(marks: SkinMarks, random: np.random.Generator) -> SkinMarks:
+    """Add a tattoo to the marks of one of twenty people."""
     if random.random() >= 0.05:
-        return {}
+        return marks
     kind, site = TATTOOS[int(random.integers(len(TATTOOS)))], int(random.choice(len(SITES), p=(0.45, 0.35, 0.2)))
     faded = float(random.uniform(0.0, 0.12))
-    return {"tattoo": kind, "site": site, "ink": (0.06 + faded, 0.09 + faded, 0.12 + faded)}
+    return dataclasses.replace(marks, tattoo=kind, site=site, ink=(0.06 + faded, 0.09 + faded, 0.12 + faded))
 
 
 def mark(skin: Array, marks: SkinMarks, places: Array, corner: tuple[int, int], scale: int) -> Array:

@@ -45,9 +45,9 @@ def dressed(head: MeshHead, seed: int, key: str) -> MeshHead:
     random = rng(seed, key, "growth")
     look = _draw(random)
     worn = Wear(draw_wear(WearShares(), float(random.random() < 0.5), random).head)
-    surface = surface_of(head)
-    outfit = dress(worn, surface, Growth(under(look, worn.head)))
-    strands = outfit.press(build_hair(under(look, worn.head), surface))
+    look, surface = under(look, worn.head), surface_of(head)
+    outfit = dress(worn, surface, Growth(look))
+    strands = outfit.press(build_hair(look, surface))
     parts = (*head.parts, *(worn_part(garment) for garment in outfit.garments))
     return dataclasses.replace(head, parts=parts, strands=strands)
 

@@ -7,6 +7,7 @@ from scipy.ndimage import median_filter
 
 from ....datasets.arrays import Floats
 from ..hair.scalp import CENTIMETRE, Surface
+from ..hair.shaping import points_along, way_along
 from .fabric import plain
 from .garment import Garment, ball, beads, tube
 from .look import Accessory
@@ -60,9 +61,8 @@ def _earring(look: Accessory, lobe: Floats, outward: Floats, side: float) -> lis
 def strung(path: Floats, apart: float) -> Floats:
     """Return (M, 3) points at even distances of about `apart` along a closed (N, 3) path."""
     ring = np.vstack([path, path[:1]])
-    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(ring, axis=0), axis=1))])
-    places = np.linspace(0.0, way[-1], max(3, round(way[-1] / apart)), endpoint=False)
-    return np.stack([np.interp(places, way, ring[:, axis]) for axis in range(3)], axis=1)
+    way = way_along(ring)
+    return points_along(ring, way, np.linspace(0.0, way[-1], max(3, round(way[-1] / apart)), endpoint=False))
 
 
 def necklace(look: Accessory, surface: Surface) -> list[Garment]:
