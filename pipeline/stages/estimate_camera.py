@@ -172,11 +172,11 @@ class OpenEstimateCamera(OpenStage):
         published = sample.notes.get("frame") == "published"
         if sample.mesh is not None:
             estimate = self._from_mesh(sample, sample.mesh, published)
-            told = reading_in_crop(sample)
-            if told is None and self.reader is not None:
-                reading, sample = self.reader.read_crop(sample)
-                told = reading.rotation, reading.spread
-            if told is not None and self.reader is not None:
+            if self.reader is not None:
+                told = reading_in_crop(sample)
+                if told is None:
+                    reading, sample = self.reader.read_crop(sample)
+                    told = reading.rotation, reading.spread
                 estimate = _confirmed(*told, estimate)
         elif self.reader is not None:
             reading, sample = self.reader.read_crop(sample)

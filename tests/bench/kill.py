@@ -93,8 +93,8 @@ class Trial:
         self.words += [word for setting in arguments.set for word in ("--set", setting)]
         self.scratch, self.random, self.forked = scratch, random.Random(arguments.seed), arguments.forked
         self.kills = self.inside = 0
+        self.start("first").wait()  # compiles modules and reads files: moments are drawn from the time of those that follow
         if self.forked:
-            self.start("first").wait()
             import_all((scratch / "first.modules").read_text().splitlines())
         began = time.perf_counter()
         if code := self.start("calm").wait():

@@ -24,12 +24,12 @@ from .reader import SECOND_SIDE, HeadReader, Reading, Square
 
 CONTRADICTION = math.radians(60.0)
 """Angle between the mesh's rotation and the reader's from which one of them sees another side of the head."""
+SIDE, SIDE_CONTRADICTION = math.radians(60.0), math.radians(20.0)
+"""The same for heads that the reader sees from an azimuth of `SIDE` or more, where the mesh is pulled towards the front."""
 AGREEMENT = math.radians(40.0)
 """Angle between the mesh's rotation and a sure reading's up to which the face stands as the mesh has it, and not turned."""
 CONFIRMING = 0.8
 """Confidence from which a reading is that sure."""
-SIDE, SIDE_CONTRADICTION = math.radians(60.0), math.radians(20.0)
-"""The same for heads that the reader sees from an azimuth of `SIDE` or more, where the mesh is pulled towards the front."""
 NOT_HEAD = tuple(INDEX[name] for name in ("background", "neck", "necklace", "cloth"))
 LEAST_CONFIDENCE, SURE_OTHER = 0.05, 0.25
 """Confidence of a reading under which what the finder saw is taken for no head: a photograph's first, and one beside others."""

@@ -145,7 +145,7 @@ class HeadReader:
         known = sample.shared.get(SHARED)
         if known is not None and known.image is image:
             return known.reading, sample
-        reading = self.read(image, whole(image), quick=True)  # exact: the factor is whole
+        reading = self.read(image, whole(image), quick=True)  # exact where the side is a multiple of `CROP`
         return reading, sample.with_(shared={SHARED: CropReading(image, reading)})
 
     def read(self, image: Pixels, square: Square, quick: bool = False) -> Reading:

@@ -38,13 +38,10 @@ RECIPE = Recipe("test", (Frame(size=80, max_upscale=1.0),), shard_size=2)
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for index in range(5):
-        cv2.imwrite(str(folder / f"{index}.png"), astronaut[60 * index : 60 * index + 90, :100, ::-1])
-    cv2.imwrite(str(folder / "small.png"), astronaut[:70, :70, ::-1])
-    return folder
+def pictures(pictures: Path, astronaut: np.ndarray) -> Path:
+    """One more piece, which is too small."""
+    cv2.imwrite(str(pictures / "small.png"), astronaut[:70, :70, ::-1])
+    return pictures
 
 
 def request(source: Path, out: Path, what: Recipe = RECIPE, **options: object) -> BuildRequest:

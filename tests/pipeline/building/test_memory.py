@@ -36,17 +36,13 @@ RECIPE = Recipe("test", (Frame(size=80, max_upscale=1.0),), shard_size=2)
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    """Five pictures to keep, one too small, one twice, a text and a hidden file."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for index in range(5):
-        cv2.imwrite(str(folder / f"{index}.png"), astronaut[60 * index : 60 * index + 90, :100, ::-1])
-    cv2.imwrite(str(folder / "small.png"), astronaut[:70, :70, ::-1])
-    shutil.copy(folder / "2.png", folder / "again.png")
-    (folder / "notes.txt").write_text("no picture")
-    (folder / ".hidden").write_text("hidden")
-    return folder
+def pictures(pictures: Path, astronaut: np.ndarray) -> Path:
+    """One more that is too small, one twice, a text and a hidden file."""
+    cv2.imwrite(str(pictures / "small.png"), astronaut[:70, :70, ::-1])
+    shutil.copy(pictures / "2.png", pictures / "again.png")
+    (pictures / "notes.txt").write_text("no picture")
+    (pictures / ".hidden").write_text("hidden")
+    return pictures
 
 
 def run(source: Path, out: Path, what: Recipe = RECIPE, **options: object) -> Summary:

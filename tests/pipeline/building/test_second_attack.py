@@ -36,15 +36,6 @@ from spherehead.pipeline.synthetic.scans.mesh_head import LANDMARKS, read_classe
 RECIPE = Recipe("test", (Frame(size=64, max_upscale=1.0),), shard_size=2)
 
 
-@pytest.fixture
-def pictures(tmp_path: Path, astronaut: np.ndarray) -> Path:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for index in range(5):
-        cv2.imwrite(str(folder / f"{index}.png"), astronaut[60 * index : 60 * index + 90, :100, ::-1])
-    return folder
-
-
 def run(source: Path | str, out: Path, **options: object) -> Summary:
     return build(BuildRequest((str(source),), out, RECIPE, **{"engine": "inline", **options}))
 
