@@ -36,7 +36,6 @@ demo: install ## a data set from real pictures, one of rendered people, and minu
 	@ls -d $(CURDIR)/$(DEMO)/people/report/report.html $(CURDIR)/$(DEMO)/run/pictures $(CURDIR)/$(DEMO)/generated $(CURDIR)/$(DEMO)/shipped 2>/dev/null || true
 
 docs: install ## build the documentation into site/
-	@mkdir -p .typecheck && ln -sfn "$(CURDIR)" .typecheck/spherehead
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 	@echo "open $(CURDIR)/site/index.html"
 

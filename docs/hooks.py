@@ -1,7 +1,8 @@
-"""Pages of the site that are made when it is built: the command-line reference and the changelog."""
+"""What is made when the site is built: the command-line reference, the changelog, and links that Python's reference reads."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,22 @@ import typer
 from mkdocs.structure.files import File, Files
 from spherehead.cli import EXIT_CODES, app
 
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / ".typecheck" / "docs" / "spherehead"
+"""Links to the package's folders and modules alone: mkdocstrings walks its whole folder, and the checkout's holds .venv."""
+
+
+def on_startup(command: str, dirty: bool) -> None:
+    """Make the links anew, in the folder that `paths` of mkdocs.yml names."""
+    shutil.rmtree(PACKAGE, ignore_errors=True)
+    PACKAGE.mkdir(parents=True)
+    for place in (*ROOT.glob("*.py"), *(file.parent for file in ROOT.glob("*/__init__.py"))):
+        (PACKAGE / place.name).symlink_to(place)
+
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that no file holds."""
-    changelog = (Path(config.config_file_path).parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     for place, text in (("reference/cli.md", command_line()), ("changelog.md", changelog)):
         files.append(File.generated(config, place, content=text))
     return files
