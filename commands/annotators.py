@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from .retraining import Retraining
+
 annotators = typer.Typer(help="Train the networks that find, pose and parse heads from every side.", no_args_is_help=True)
 Data = Annotated[list[Path], typer.Option("--data", metavar="DIR", help="Folder of shards; may be given again.")]
 Task = Annotated[str, typer.Argument(metavar="TASK", help="head (pose, points), parser (classes, matte) or finder.")]
@@ -155,15 +157,17 @@ def annotators_export(
 @annotators.command("retrain")
 def annotators_retrain(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of views, runs and exported networks.")],
-    seed: Annotated[int, typer.Option(help="Seed of people, first weights and of everything drawn.")] = 41,
-    cards: Annotated[int, typer.Option(min=1, help="Heads with MakeHuman's hair.")] = 1_600,
-    grown: Annotated[int, typer.Option(min=1, help="Heads with grown hair.")] = 400,
-    dressed: Annotated[int, typer.Option(min=1, help="Heads with grown hair, head-wear, glasses and jewellery.")] = 800,
-    held_out: Annotated[int, typer.Option(min=1, help="Heads of each kind to measure on.")] = 40,
-    images: Annotated[int, typer.Option(min=1, help="Pictures shown to the head network.")] = 60_000,
-    parser_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the parser.")] = 26_000,
-    finder_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the finder.")] = 12_000,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the trainings.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of people, first weights and of everything drawn.")] = Retraining.seed,
+    cards: Annotated[int, typer.Option(min=1, help="Heads with MakeHuman's hair.")] = Retraining.cards,
+    grown: Annotated[int, typer.Option(min=1, help="Heads with grown hair.")] = Retraining.grown,
+    dressed: Annotated[
+        int, typer.Option(min=1, help="Heads with grown hair, head-wear, glasses and jewellery.")
+    ] = Retraining.dressed,
+    held_out: Annotated[int, typer.Option(min=1, help="Heads of each kind to measure on.")] = Retraining.held_out,
+    images: Annotated[int, typer.Option(min=1, help="Pictures shown to the head network.")] = Retraining.images,
+    parser_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the parser.")] = Retraining.parser_images,
+    finder_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the finder.")] = Retraining.finder_images,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the trainings.")] = Retraining.threads,
 ) -> None:
     """Retrain all networks from a seed: views, training, numbers on held-out people, export; rerun the command to resume.
 
@@ -171,7 +175,7 @@ def annotators_retrain(
     """
     import logging
 
-    from .retraining import Retraining, retrain
+    from .retraining import retrain
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     plan = Retraining(seed, cards, grown, dressed, held_out, images, parser_images, finder_images, threads=threads)

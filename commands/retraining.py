@@ -34,6 +34,8 @@ class Retraining:
     """Pictures shown to the finder."""
     crops: int = 400
     """Crops of held-out people of each kind that numbers are measured on."""
+    calibration: int = 48
+    """Pictures of training that the ranges of the parser's eight bits are taken from."""
     threads: int = 1
     """Threads of the trainings."""
 
@@ -98,7 +100,8 @@ def exported(plan: Retraining, out: Path) -> dict[str, Any]:
         kind: evaluate_parser(parser, calm_parser(ParserTask(Views([out / "held-out" / kind]), seed=1)), plan.crops)
         for kind in ("cards", "grown", "dressed")
     }
-    export(out / "run-parser", out / "exported", {**card, "held_out": parsed}, [out / "dressed", out / "grown"])
+    seen = [out / "dressed", out / "grown"]
+    export(out / "run-parser", out / "exported", {**card, "held_out": parsed}, seen, plan.calibration)
     export(out / "run-finder", out / "exported", card)
     return {"head": found, "parser": parsed}
 

@@ -198,8 +198,8 @@ class _Pictures:
         """Do nothing: all pictures are read in one range."""
 
 
-def calibration(name: str, data: Sequence[Path], count: int = CALIBRATION) -> Array:
-    """Return (N, 3, H, W) float32 inputs of a network as it meets them at work, from the first views of folders of shards."""
+def calibration(name: str, data: Sequence[Path], count: int) -> Array:
+    """Return (N, 3, H, W) float32 inputs of a network as it meets them at work, from views of folders of shards."""
     views = Views(data)
     if name == "head":
         task: Task = calm(HeadTask(views, CALIBRATION_SEED))
@@ -208,7 +208,7 @@ def calibration(name: str, data: Sequence[Path], count: int = CALIBRATION) -> Ar
     return np.concatenate([task.batch([number])[0].numpy() for number in range(count)])
 
 
-def export(run: Path, out: Path, card: dict[str, Any], calibrate: Sequence[Path] = ()) -> Path:
+def export(run: Path, out: Path, card: dict[str, Any], calibrate: Sequence[Path] = (), count: int = CALIBRATION) -> Path:
     """Write `<task>.onnx` and `<task>.json` of a run.
 
     Args:
@@ -216,6 +216,7 @@ def export(run: Path, out: Path, card: dict[str, Any], calibrate: Sequence[Path]
         out: folder that the two files are written to.
         card: what the card says beside task, pictures seen and sha256: data, seeds, numbers, licence.
         calibrate: folders of shards whose views decide the ranges of eight bits; none for half-precision weights.
+        count: number of pictures that they decide them by.
 
     Returns:
         The ONNX file.
@@ -223,8 +224,8 @@ def export(run: Path, out: Path, card: dict[str, Any], calibrate: Sequence[Path]
     name, network, images = averaged(run)
     path = out / f"{name}.onnx"
     out.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, onnx_bytes(name, network, calibration(name, calibrate) if calibrate else None))
-    precision = f"int8, calibrated on {CALIBRATION} pictures" if calibrate else "float16 weights"
+    write_bytes(path, onnx_bytes(name, network, calibration(name, calibrate, count) if calibrate else None))
+    precision = f"int8, calibrated on {count} pictures" if calibrate else "float16 weights"
     told = {
         "precision": precision,
         "task": name,

@@ -18,7 +18,9 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
     if not folder.is_dir():
         pytest.skip(f"no MakeHuman assets at {folder}")
     monkeypatch.setenv("SPHEREHEAD_ASSETS", str(folder))
-    plan = Retraining(cards=1, grown=1, dressed=1, held_out=1, images=32, parser_images=32, finder_images=16, crops=8)
+    plan = Retraining(
+        cards=1, grown=1, dressed=1, held_out=1, images=32, parser_images=32, finder_images=16, crops=8, calibration=2
+    )
     told = json.loads(retrain(plan, tmp_path))
     assert set(told["head"]) == {"cards", "grown", "dressed"} and 0.0 < told["head"]["cards"]["mean_iou"] < 1.0
     assert set(told["parser"]) == {"cards", "grown", "dressed"} and 0.0 < told["parser"]["dressed"]["all"]["mean_iou"] < 1.0
@@ -31,5 +33,6 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
     for name in ("head", "parser", "finder"):
         card = json.loads((tmp_path / "exported" / f"{name}.json").read_text())
         assert card["sha256"] == first[f"{name}.onnx"] and card["data"]["grown"] == 1 and card["seed"] == plan.seed
+    assert json.loads((tmp_path / "exported" / "parser.json").read_text())["precision"] == "int8, calibrated on 2 pictures"
     retrain(plan, tmp_path)
     assert digests() == first
