@@ -16,13 +16,17 @@ def plain_volumes() -> ModuleType:
     return importlib.import_module("plain_volumes")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_a_file() -> None:
+    """Begin every file with one thread, whatever a library left: the last bits of its fixtures depend on it."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Run every test with one thread, so that several test processes do not fight."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
