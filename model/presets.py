@@ -132,6 +132,18 @@ def tiny_64() -> ModelSettings:
     return ModelSettings(generator, discriminator)
 
 
+def tiny_128() -> ModelSettings:
+    """tiny-64 at 128 pixels: planes of 128, 64 rays a side; all of tiny-64's weights fit (`--init tiny-64`)."""
+    settings = tiny_64()
+    generator = dataclasses.replace(
+        settings.generator,
+        volume=DualSphereSettings(resolution=128, num_features=16, in_channels=64, head_channels=32),
+        neural_resolution=64,
+        upsampler=dataclasses.replace(settings.generator.upsampler, input_resolution=64),
+    )
+    return ModelSettings(generator, dataclasses.replace(settings.discriminator, resolution=128))
+
+
 def with_volume(settings: ModelSettings, **changes: Any) -> ModelSettings:
     """Return the settings with another volume, or with fields of the present one changed, and nothing else touched.
 
@@ -227,6 +239,7 @@ PRESETS: dict[str, Preset] = {
     "small-128": Preset(small_128, scale="one_gpu"),
     "small-128-planar": Preset(lambda: with_volume(small_128(), volume=TriPlaneSettings(resolution=128)), scale="one_gpu"),
     "tiny-64": Preset(tiny_64, scale="one_cpu"),
+    "tiny-128": Preset(tiny_128, scale="one_cpu"),
     "tiny-64-feedback": Preset(lambda: with_feedback(tiny_64()), scale="one_cpu"),
     "tiny-64-single": Preset(lambda: with_volume(tiny_64(), spheres="a"), scale="one_cpu"),
     "tiny-64-manifolds": Preset(lambda: with_renderer(tiny_64(), TINY_MANIFOLDS), scale="one_cpu"),

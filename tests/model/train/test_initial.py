@@ -11,7 +11,7 @@ import torch
 from spherehead.manifests.config import ConfigError
 from spherehead.model.generator import Generator
 from spherehead.model.nets.persons import PersonTable
-from spherehead.model.presets import ModelSettings
+from spherehead.model.presets import ModelSettings, preset
 from spherehead.model.store import FORMAT, GENERATOR, ModelConfig, ModelStoreError, write_config, write_part
 from spherehead.model.train.checkpoint import newest
 from spherehead.model.train.config import RunSettings, TrainConfig
@@ -57,6 +57,15 @@ def test_what_does_not_fit_is_named_and_begins_as_drawn(
     for (name, value), first in zip(state.generator.state_dict().items(), drawn.generator.state_dict().values(), strict=True):
         if name.startswith("decoder") and f"generator.{name}" in " ".join(taken.rest):
             assert torch.equal(value, first)
+
+
+def test_tiny_128_begins_with_all_that_tiny_64_knows() -> None:
+    torch.manual_seed(3)
+    small, large = Generator(preset("tiny-64").generator), Generator(preset("tiny-128").generator)
+    left = fill(large, small.state_dict())[1]
+    new, sized = "backbone.blocks.5.", "noise_picture"  # the planes' last block; noise that the preset does not use
+    assert left and all(text.startswith(new) or sized in text for text in left)
+    assert {name for name in small.state_dict() if sized not in name} <= large.state_dict().keys()
 
 
 def test_a_model_of_which_nothing_fits_is_refused(config: TrainConfig, trained: Path, tmp_path: Path) -> None:
