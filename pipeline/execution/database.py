@@ -30,10 +30,40 @@ class StateError(RuntimeError):
     """A database of a build that cannot be used; the message says which, why and what to do."""
 
 
+class Database(sqlite3.Connection):
+    """A connection that says, when it is closed, that its file is no longer where it was opened."""
+
+    _path: Path | None = None
+    _file = (0, 0)
+
+    def watch(self, path: Path) -> None:
+        """Note which file lies at the path now."""
+        self._path, self._file = path, _identity(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._path is not None and _identity(self._path) != self._file:
+            log.warning(
+                "%s was deleted or replaced while it was in use: finished shards and tables are not harmed, but the next run "
+                "of this command may have to work everything out again", self._path,
+            )  # fmt: skip
+        self._path = None
+        super().close()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from every other, zeros where there is none."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return 0, 0
+
+
 def open_database(path: Path, page_size: int = 4096) -> sqlite3.Connection:
     """Open or create a database for writing, in write-ahead mode: a kill loses at most the open transaction.
 
-    Deleted rows are overwritten with zeros, so that what was taken down cannot be read from the file.
+    Deleted rows are overwritten with zeros, so that what was taken down cannot be read from the file. A file that is deleted
+    or replaced meanwhile is told when the connection is closed.
 
     Args:
         path: the file; its folder is made.
@@ -41,14 +71,18 @@ def open_database(path: Path, page_size: int = 4096) -> sqlite3.Connection:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return _configured(sqlite3.connect(path, isolation_level=None, timeout=_BUSY_SECONDS), page_size)
+        db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_SECONDS, factory=Database)
+        _configured(db, page_size)
     except sqlite3.OperationalError:
         if _has_locks(path):
             raise
         log.warning("%s lies on a file system without locks: make sure that no other process writes it", path)
-        alone = sqlite3.connect(f"{path.resolve().as_uri()}?vfs=unix-none", uri=True, isolation_level=None)
-        alone.execute("PRAGMA locking_mode=EXCLUSIVE")
-        return _configured(alone, page_size)
+        address = f"{path.resolve().as_uri()}?vfs=unix-none"
+        db = sqlite3.connect(address, uri=True, isolation_level=None, factory=Database)
+        db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        _configured(db, page_size)
+    db.watch(path)
+    return db
 
 
 def _configured(db: sqlite3.Connection, page_size: int) -> sqlite3.Connection:

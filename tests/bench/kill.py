@@ -45,7 +45,7 @@ class Forked:
     def _run(self, words: list[str]) -> int:
         from spherehead.cli import main
 
-        os.setsid()
+        os.setpgid(0, 0)  # a session of its own would lose the priority of this one's group
         for number in (1, 2):
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
         code = main(words)
@@ -109,7 +109,7 @@ class Trial:
         if self.forked:
             return Forked(words)
         words = [sys.executable, "-m", "spherehead", *words]
-        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
 
     def round(self, number: int) -> bool:
         """Kill a build some times, resume it to its end, and say whether it came out equal."""

@@ -18,6 +18,7 @@ from spherehead.pipeline.building import shard_plan
 from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.folder import OWN_FILES, OWN_FOLDERS
 from spherehead.pipeline.building.request import BuildRequest, Summary
+from spherehead.pipeline.execution.database import FILES
 from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.stages.frame import Frame
 
@@ -196,3 +197,29 @@ def test_a_build_whose_memory_is_deleted_stays_the_only_writer(
         run(pictures, out)
     run(pictures, tmp_path / "calm")
     assert (out / store.HEADER).read_bytes() == (tmp_path / "calm" / store.HEADER).read_bytes()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("name", FILES)
+def test_a_database_that_is_deleted_during_a_build_is_told_and_does_no_harm(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, replaced: bool
+) -> None:
+    run(pictures, tmp_path / "calm")
+    assert not caplog.records
+    names = ("manifest.json", "manifest.parquet", "origins.parquet", "train-000000.tar")
+    calm = {file: (tmp_path / "calm" / file).read_bytes() for file in names}
+    out, write_shard = tmp_path / "out", shard_plan.write_shard
+
+    def losing(path: Path, *rest: Any) -> Any:
+        (out / ".state" / name).unlink(missing_ok=True)
+        if replaced:
+            shutil.copy(tmp_path / "calm" / ".state" / name, out / ".state")
+        return write_shard(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_plan, "write_shard", losing)
+        run(pictures, out)
+    assert f"{out / '.state' / name} was deleted or replaced" in caplog.text
+    assert {file: (out / file).read_bytes() for file in calm} == calm
+    run(pictures, out)
+    assert {file: (out / file).read_bytes() for file in calm} == calm
