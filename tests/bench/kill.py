@@ -76,6 +76,13 @@ class Forked:
             os.kill(self.pid, signum)
 
 
+def waited(pid: int) -> float:
+    """Return the seconds that the main thread of a process was ready and had no core (Linux; 0 elsewhere)."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
+
+
 def import_all(names: list[str]) -> None:
     """Import what a build has imported."""
     for name in names:
@@ -128,8 +135,12 @@ class Trial:
                 process.wait()
         return self.start("killed").wait() == 0 and digests(self.scratch / "killed") == self.calm
 
-    def interrupt(self, number: int) -> tuple[float, int]:
-        """Stop a build by a signal at a random moment, some with stopped workers; return seconds and exit code."""
+    def interrupt(self, number: int) -> tuple[float, float, int]:
+        """Stop a build by a signal at a random moment, some with stopped workers.
+
+        Returns:
+            Seconds, seconds without those in which the build's main thread waited for a core, and the exit code.
+        """
         shutil.rmtree(self.scratch / "stopped", ignore_errors=True)
         process = self.start("stopped")
         time.sleep(self.random.uniform(0.0, 1.0) * self.whole)
@@ -138,10 +149,12 @@ class Trial:
 
             for child in psutil.Process(process.pid).children() if process.poll() is None else ():
                 child.suspend()
-        began = time.perf_counter()
+        began, without = time.perf_counter(), waited(process.pid)
         process.send_signal(signal.SIGTERM if number % 2 else signal.SIGINT)
-        code = process.wait(timeout=60)
-        return time.perf_counter() - began, code
+        if process.poll() is None:
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        spent, without = time.perf_counter() - began, waited(process.pid) - without
+        return spent, spent - max(0.0, without), process.wait(timeout=60)
 
 
 def main() -> None:
@@ -166,12 +179,15 @@ def main() -> None:
             print(f"{equal} of {number + 1} rounds equal", flush=True)
         if equal:
             print(f"{trial.kills} kills; of them {trial.inside} had a memory to resume from", flush=True)
-        stops = [trial.interrupt(number) for number in range(arguments.signals)]
+        stops = []
+        for number in range(arguments.signals):
+            stops.append(trial.interrupt(number))
+            print("signal {}: {:.1f} s, {:.1f} s without waiting for a core, exit {}".format(number, *stops[-1]), flush=True)
         if stops:
-            codes = sorted({code for _, code in stops})
-            seconds = [spent for spent, _ in stops]
+            spent, running, codes = zip(*stops, strict=True)
             print(
-                f"{len(stops)} signals: median {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s, exit {codes}"
+                f"{len(stops)} signals: median {statistics.median(spent):.1f} s, longest {max(spent):.1f} s; without waits for "
+                f"a core {statistics.median(running):.1f} and {max(running):.1f} s; exit {sorted(set(codes))}"
             )
 
 
