@@ -53,7 +53,12 @@ def invert(
     each: Annotated[
         bool, typer.Option("--each", help="A head for every photograph, in folders of their names, and heads.png of them all.")
     ] = False,
-    mesh: Annotated[bool, typer.Option(help="Write the head as mesh.glb too.")] = True,
+    mesh: Annotated[
+        bool | None, typer.Option("--mesh/--no-mesh", help="Write the head as mesh.glb too; optimise does unless told not to.")
+    ] = None,
+    video: Annotated[
+        bool | None, typer.Option("--video/--no-video", help="Write a film of a turn too; optimise does unless told not to.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Where the model runs, e.g. cuda.")] = "cpu",
 ) -> None:
     """Find the head that photographs show, and turn it; rerun the same command to resume.
@@ -66,7 +71,7 @@ def invert(
     from ..model.inversion.inverted import InversionSettings
 
     settings = override(InversionSettings(), assignments or [])
-    folder, how = find_model(run), How(method, encoder, device, mesh, from_encoder)  # type: ignore[arg-type]
+    folder, how = find_model(run), How(method, encoder, device, mesh, from_encoder, video)  # type: ignore[arg-type]
     if each:
         _invert_each(_files(photographs), out, folder, settings, how)
         return
@@ -90,7 +95,7 @@ def _invert(photographs: Sequence[Path], out: Path, folder: Path, settings: Inve
 
 def _invert_each(photographs: Sequence[Path], out: Path, folder: Path, settings: InversionSettings, how: How) -> None:
     """Find a head for every photograph, each in a folder of its name, and lay them out on one sheet."""
-    from ..datasets.report.sheets import write_png
+    from ..datasets.report.tiles import write_png
     from ..manifests.config import ConfigError
     from ..model.export.invert_sheet import heads_picture
 

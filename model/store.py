@@ -11,13 +11,14 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from ..manifests.config import ConfigError, from_plain
 from ..manifests.store import TEMPORARY, file_sha256, fsync_folder, write_bytes, write_json
@@ -198,6 +199,27 @@ def _proved(folder: Path, entry: PartEntry) -> Path:
     return path
 
 
+class _Shapes(TorchFunctionMode):
+    """Makes what would be drawn, and unit matrices, without values.
+
+    PyTorch decomposes these two on the device meta in Python, and imports its compiler for it: 1.5 s of CPU for tiny-64.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        if func in (torch.randn, torch.eye):
+            given.pop("generator", None)
+            func = _empty_eye if func is torch.eye else torch.empty
+        return func(*args, **given)
+
+
+def _empty_eye(n: int, m: int | None = None, **given: Any) -> torch.Tensor:
+    """Return a tensor of the shape that `torch.eye` gives."""
+    return torch.empty(n, n if m is None else m, **given)
+
+
 def outline(settings: GeneratorSettings | DiscriminatorSettings) -> nn.Module:
     """Return a network without numbers: its names and shapes, whatever their size, at no cost.
 
@@ -205,7 +227,7 @@ def outline(settings: GeneratorSettings | DiscriminatorSettings) -> nn.Module:
         ModelStoreError: the settings make no network.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Shapes():
             return Generator(settings) if isinstance(settings, GeneratorSettings) else make_discriminator(settings)
     except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
         raise ModelStoreError(f"these settings make no network: {error}") from error

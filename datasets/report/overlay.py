@@ -18,6 +18,7 @@ from ..canonical_face import canonical_vertices
 from ..classes import colourise
 from ..shards.codec import Decoded
 from ..shards.inspect import landmarks
+from .tiles import fit
 
 AXES = ((0.235, 0.0, 0.0), (0.0, 0.235, 0.0), (0.0, 0.0, 0.3))
 """Ends of the drawn axes in world units: to the subject's left, up, and out of the nose."""
@@ -49,18 +50,6 @@ class Style:
 
 PANELS = ("picture", "label", "matte", "parsing")
 """Panels of a sample, left to right."""
-
-
-def fit(picture: Pixels, side: int) -> Pixels:
-    """Resize an (H, W, 3) picture into a (side, side, 3) square, keeping its shape, on grey."""
-    height, width = picture.shape[:2]
-    scale = side / max(height, width)
-    new = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resized = cv2.resize(picture, new, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    canvas = np.full((side, side, 3), 128, dtype=np.uint8)
-    top, left = (side - new[1]) // 2, (side - new[0]) // 2
-    canvas[top : top + new[1], left : left + new[0]] = resized
-    return canvas
 
 
 def label_panel(sample: Decoded, style: Style = Style()) -> Pixels:

@@ -21,8 +21,8 @@ from ..reasons import REASONS
 from ..shards.codec import Decoded
 from ..shards.inspect import WORST_IS_LOW, angles, pick_worst, read
 from ..shards.tar import ShardError
-from .overlay import Style, fit, panels
-from .sheets import degrees, jpeg
+from .overlay import Style, panels
+from .tiles import degrees, fit, jpeg
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,8 @@ from ..shards.tar import ShardError
 from . import canvas, figures, parts
 from .overlay import PANELS
 from .parts import Pictures, data_uri, visible
-from .sheets import SheetSettings, jpeg, view_sheet, write_sheet
+from .sheets import SheetSettings, view_sheet, write_sheet
+from .tiles import jpeg
 
 log = logging.getLogger(__name__)
 

@@ -1,31 +1,26 @@
 """Sheets of pictures as one PNG: contact sheets, a picture for each direction, the worst by a score, the refused, overlays.
 
-What is drawn on a picture is in `overlay`, which rows are shown in `inspect`; here they are laid out with captions.
+What is drawn on a picture is in `overlay`, which rows are shown in `inspect`, how pictures are laid out in `tiles`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import cv2
 import numpy as np
 import pandas as pd
 
-from ...manifests.store import write_bytes
 from ...manifests.summary import BANDS, SECTORS, band_edges, read_frame, sector_centres
 from ..arrays import Array, Pixels
 from ..shards.codec import Decoded, decode_image
 from ..shards.inspect import PLACE, angles, pick_by_view, pick_random, pick_worst, read, refused_pictures
-from .overlay import PANELS, Style, fit, panels
+from .overlay import PANELS, Style, panels
+from .tiles import FAINT, HOLE, INK, PAPER, degrees, draw_text, fit, grid, stack, text_band, write_png
 
 Kind = Literal["random", "worst", "view", "refused", "overlay"]
-INK, FAINT, PAPER, HOLE = (32, 34, 37), (120, 124, 130), (250, 250, 249), (233, 233, 231)
-"""Text, secondary text, ground, and cells without a picture."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +104,6 @@ def direction(yaw: float, pitch: float, roll: float) -> str:
     return "  ".join(f"{name} {degrees(value)}" for name, value in (("yaw", yaw), ("pitch", pitch), ("roll", roll)))
 
 
-def degrees(value: float) -> str:
-    """Word an angle in whole degrees: -35°, 0°, 12°."""
-    return f"{round(value) + 0}°"
-
-
 def contact_sheet(samples: Sequence[Decoded], settings: SheetSettings, extra: Sequence[str] = ()) -> Pixels:
     """Lay pictures out in rows with their captions, and a third line where `extra` gives one."""
     lines = [(*caption(sample), *([text] if text else [])) for sample, text in zip(samples, [*extra, *[""] * len(samples)],
@@ -158,11 +148,11 @@ def view_sheet(cells: Mapping[tuple[int, int], Pixels], side: int) -> Pixels:
     for row, band in enumerate(bands):
         y = 30 + gap + row * (side + gap)
         label = f"{degrees(edges[band])} to\n{degrees(edges[band + 1])}"
-        _write(sheet, label, (6, y + side // 2 - 14), FAINT, 12)
+        draw_text(sheet, label, (6, y + side // 2 - 14), FAINT, 12)
         for sector, centre in enumerate(sector_centres()):
             x = margin + gap + sector * (side + gap)
             if row == 0:
-                _write(
+                draw_text(
                     sheet, degrees(centre).replace("-180", "±180"), (x + side // 2 - 14, 8), INK if centre == 0 else FAINT, 13
                 )
             picture = cells.get((band, sector))
@@ -170,84 +160,5 @@ def view_sheet(cells: Mapping[tuple[int, int], Pixels], side: int) -> Pixels:
     return sheet
 
 
-def grid(images: Sequence[Pixels], lines: Sequence[Sequence[str]], columns: int, side: int) -> Pixels:
-    """Lay square tiles out with lines of text under each.
-
-    Args:
-        images: (H, W, 3) pictures of any size.
-        lines: for each picture its lines of text.
-        columns: tiles in a row.
-        side: side of the tiles in pixels.
-    """
-    gap, height = 8, 15
-    deepest = max((len(item) for item in lines), default=0)
-    step = (side + gap, side + gap + height * deepest + (4 if deepest else 0))
-    num_rows = -(-len(images) // columns)
-    sheet = np.full((num_rows * step[1] + gap, columns * step[0] + gap, 3), PAPER, dtype=np.uint8)
-    for index, (image, texts) in enumerate(zip(images, lines, strict=True)):
-        y, x = gap + index // columns * step[1], gap + index % columns * step[0]
-        sheet[y : y + side, x : x + side] = fit(image, side)
-        for row, text in enumerate(texts):
-            _write(sheet, text, (x, y + side + 3 + row * height), INK if row == 0 else FAINT, 12)
-    return sheet
-
-
-def text_band(text: str, width: int, colour: tuple[int, int, int]) -> Pixels:
-    """Return a strip of paper with one line of text."""
-    band = np.full((28, width, 3), PAPER, dtype=np.uint8)
-    _write(band, text, (8, 8), colour, 13)
-    return band
-
-
-def text_width(text: str) -> int:
-    """Return how many pixels wide `text_band` must be to show the whole line."""
-    return 16 + math.ceil(float(_font(13).getlength(text)))
-
-
-def stack(parts: Sequence[Pixels]) -> Pixels:
-    """Put pictures under one another on paper, aligned at the left."""
-    width = max(part.shape[1] for part in parts)
-    sheet = np.full((sum(part.shape[0] for part in parts), width, 3), PAPER, dtype=np.uint8)
-    y = 0
-    for part in parts:
-        sheet[y : y + part.shape[0], : part.shape[1]] = part
-        y += part.shape[0]
-    return sheet
-
-
-def png(picture: Pixels) -> bytes:
-    """Encode a picture as PNG."""
-    return bytes(cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_PNG_COMPRESSION, 6])[1])
-
-
-def jpeg(picture: Pixels, quality: int = 88) -> bytes:
-    """Encode a picture as JPEG with full colour resolution, which thin coloured lines need."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
-    return bytes(cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), options)[1])
-
-
-def write_png(path: Path, picture: Pixels) -> None:
-    """Write a picture as PNG, atomically."""
-    write_bytes(path, png(picture))
-
-
 def _framed(panel: Pixels, gap: int) -> Array:
     return np.pad(panel, ((0, gap), (gap, 0), (0, 0)), constant_values=PAPER[0])
-
-
-@cache
-def _font(size: int) -> Any:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
-
-
-def _write(picture: Pixels, text: str, place: tuple[int, int], colour: tuple[int, int, int], size: int) -> None:
-    """Write text onto a picture in place, its top left corner at `place` (x, y)."""
-    from PIL import Image, ImageDraw
-
-    x, y = place
-    region = picture[y : y + size * 3, x:]
-    canvas = Image.fromarray(region)
-    ImageDraw.Draw(canvas).multiline_text((0, 0), text, fill=colour, font=_font(size), spacing=2)
-    region[:] = np.asarray(canvas)

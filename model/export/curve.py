@@ -15,7 +15,7 @@ import numpy as np
 from ...datasets.arrays import Pixels
 from ...datasets.report.canvas import LIGHT
 from ...datasets.report.charts import Chart, line_charts
-from ...datasets.report.sheets import PAPER, write_png
+from ...datasets.report.tiles import PAPER, write_png
 from ..visualization.pictures import GAP, MARGIN, sheet
 
 CHARTS: Mapping[str, tuple[str, ...]] = {

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from ...datasets.arrays import Pixels
-from ...datasets.report.sheets import write_png
+from ...datasets.report.tiles import write_png
 from ...datasets.shards.inspect import PLACE, read
 from ...manifests.identity import unit_interval
 from ...manifests.store import write_bytes, write_json

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...datasets.arrays import Pixels
-from ...datasets.report.sheets import write_png
+from ...datasets.report.tiles import write_png
 from ...manifests.config import ConfigError
 from ...manifests.store import write_json
 from ..generator import Generator

@@ -14,9 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...datasets.arrays import Pixels
-from ...datasets.report.overlay import fit
-from ...datasets.report.sheets import write_png
 from ...manifests.config import ConfigError, fingerprint, to_plain
 from ...manifests.store import write_bytes, write_json
 from ..generator import Generator
@@ -29,6 +26,7 @@ from ..inversion.inverted import (
     InversionRecord,
     InversionSettings,
     PhotographResult,
+    load_inverted,
     read_inversion,
     write_parts,
 )
@@ -38,19 +36,13 @@ from ..inversion.search import Guess, Search, Start, Tick, choose_starts
 from ..inversion.style_space import style_space
 from ..inversion.targets import targets_of
 from ..inversion.tuning import Tuning, judged_cameras, tuned_rows, with_changes
-from ..meshes.mesh import MeshError
 from ..nets.perceptual import PerceptualNet, PerceptualUnavailable, perceptual_net
 from ..nets.upsampler import resize
 from ..store import GENERATOR, load_generator, read_config, read_tensors, write_part
-from ..visualization.orbit import orbit_frames, tiles
-from ..visualization.pictures import heads_sheet, sheet
-from ..visualization.snapshot import SnapshotSettings
-from ..visualization.video import write_video
-from ..visualization.views import each_view, ring, to_pixels
 from .generate import present_settings
 from .invert_page import page
+from .invert_pictures import MESH, VIDEO, Stage, write_mesh, write_pictures, write_turn
 from .invert_request import How, Photographs, contents
-from .mesh import MeshSettings, make_mesh
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +50,7 @@ STATE = "state"
 """What a run that was stopped resumes from; removed when the head is whole."""
 KEPT_EVERY = 25
 """Steps between two writings of the state."""
-VIEWS, FRAMES, FPS = 8, 72, 24
-MESH, MESH_FACES = "mesh.glb", 10_000
+PAGE = "inversion.html"
 NO_IDENTITY = "no identity term: no face recognition network comes with this toolkit"
 
 
@@ -89,7 +80,9 @@ class _Run:
         encoder = "" if self.encoder_place is None else read_record(self.encoder_place).part.sha256
         perceptual = self.perceptual is not None
         mark = fingerprint([self.sha256, pictures, to_plain(self.settings), perceptual, self.how.method, encoder])
-        return InversionRecord(FORMAT, self.folder.name, self.sha256, mark, self.settings, perceptual, NO_IDENTITY)
+        return InversionRecord(
+            FORMAT, self.folder.name, self.sha256, mark, self.settings, perceptual, NO_IDENTITY, self.how.method
+        )
 
     def state(self, stage: str) -> dict[str, Tensor] | None:
         """Return the kept state of a stage; None where there is none."""
@@ -185,7 +178,7 @@ def invert(
             f"{out} holds an inversion of other photographs, by another model or with other settings; give a new folder"
         )
     if known is not None and known.parts:
-        return known
+        return _completed(run, known)
     write_json(out / RECORD, record)
     guess, changes, tried = run.find(tick)
     ws, cameras = guess.styles(), guess.cameras()
@@ -195,9 +188,11 @@ def invert(
     if changes:
         others = judged_cameras(settings.tuning).to(run.place)
         record = dataclasses.replace(record, drift=drift(run.generator, tuned, ws[:1], others, run.rendering))
-    files = _pictures(run, guess, tuned) + (_mesh(run, ws[:1], tuned) if how.mesh else [])
-    record = dataclasses.replace(record, files=(*files, "inversion.html"))
-    write_bytes(out / "inversion.html", page(record).encode())
+    record = dataclasses.replace(record, files=(*_pictures(run, guess, tuned), PAGE))
+    write_bytes(out / PAGE, page(record).encode())  # to be looked at while what follows is made
+    more = _more(run, tuned, ws[:1], how.wants_video, how.wants_mesh)
+    record = dataclasses.replace(record, files=(*record.files[:-1], *more, PAGE))
+    write_bytes(out / PAGE, page(record).encode())
     record = dataclasses.replace(record, parts=parts)
     write_json(out / RECORD, record)
     _forget_state(out)
@@ -255,43 +250,34 @@ def _results(run: _Run, guess: Guess, tuned: Generator) -> tuple[PhotographResul
     return tuple(found)
 
 
-@torch.no_grad()
+def _completed(run: _Run, record: InversionRecord) -> InversionRecord:
+    """Add to a whole head the turn and the mesh that are asked for by name and are not there yet."""
+    names = [Path(name).stem for name in record.files]
+    video, mesh = (
+        asked is True and stem not in names for asked, stem in ((run.how.video, VIDEO), (run.how.mesh, Path(MESH).stem))
+    )
+    if not (video or mesh):
+        return record
+    head = load_inverted(run.out, run.folder, run.how.device)
+    more = _more(run, head.generator, head.ws[:1], video, mesh)
+    record = dataclasses.replace(record, files=(*record.files[:-1], *more, PAGE))
+    write_bytes(run.out / PAGE, page(record).encode())
+    write_json(run.out / RECORD, record)
+    return record
+
+
 def _pictures(run: _Run, guess: Guess, tuned: Generator) -> list[str]:
-    """Write the photographs beside what was found, both heads from all sides, and a turn; return the names."""
-    rendering, ws, side = run.rendering, guess.styles(), SnapshotSettings().tile_size(run.targets.image.shape[-1])
-    head = ws[:1]
-    kinds = [("mean", run.generator, guess.space.styles(torch.zeros_like(guess.head), guess.ground), run.targets.camera),
-             ("search", run.generator, ws, guess.cameras()), ("tuned", tuned, ws, guess.cameras())]  # fmt: skip
-    columns: list[list[Pixels]] = [list(to_pixels(run.targets.image)), list(to_pixels(run.targets.image * run.targets.mask))]
-    for _, generator, styles, cameras in kinds:
-        made = generator.synthesise(
-            styles,
-            cameras,
-            neural_resolution=rendering.neural_resolution,
-            image_resolution=rendering.image_resolution,
-            fade=rendering.fade,
-        )
-        columns.append(list(to_pixels(made.image)))
-    rows = [[fit(picture, side) for picture in row] for row in zip(*columns, strict=True)]
-    titles = ("photograph", "matte", "mean head", "search", "tuned")
-    write_png(run.out / "photographs.png", sheet(rows, run.photographs.names, titles))
-    turns = [list(each_view(generator, head, ring(VIEWS), rendering)) for generator in (run.generator, tuned)]
-    write_png(run.out / "views.png", heads_sheet(turns, ["search", "tuned"], side))
-    names = ["photographs.png", "views.png"]
-    for index, view in enumerate(turns[1]):
-        names.append(f"views/view-{index:02d}.png")
-        write_png(run.out / names[-1], view.image)
-    turn = tiles(each_view(tuned, head, ring(FRAMES), rendering), side)
-    names.append(write_video(run.out / "orbit.webm", orbit_frames([turn], 1), FPS).name)
-    return names
+    """Write the photographs and the head from all sides, after every stage that there was; return the names."""
+    ws, cameras = guess.styles(), guess.cameras()
+    flat = guess.space.styles(torch.zeros_like(guess.head), guess.ground)
+    mean = Stage("mean head", run.generator, flat, run.targets.camera)
+    found = [Stage("encoded" if run.how.method == "encode" else "search", run.generator, ws, cameras)]
+    if tuned is not run.generator:
+        found.append(Stage("tuned", tuned, ws, cameras))
+    return write_pictures(run.out, run.photographs.names, run.targets, mean, found, run.rendering)
 
 
-def _mesh(run: _Run, head: Tensor, tuned: Generator) -> list[str]:
-    """Write the head as a mesh; return its name, or nothing where there is no surface or a package is missing."""
-    try:
-        made = make_mesh(tuned, head, MeshSettings(faces=MESH_FACES), run.rendering)
-    except MeshError as error:
-        log.warning("there is no mesh: %s", error)
-        return []
-    write_bytes(run.out / MESH, made.glb())
-    return [MESH]
+def _more(run: _Run, generator: Generator, head: Tensor, video: bool, mesh: bool) -> list[str]:
+    """Write a turn and a mesh where they are wanted; return the names."""
+    turn = write_turn(run.out, generator, head, run.rendering) if video else []
+    return turn + (write_mesh(run.out, generator, head, run.rendering) if mesh else [])

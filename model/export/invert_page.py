@@ -10,8 +10,8 @@ from html import escape
 
 from ..inversion.inverted import InversionRecord, PhotographResult
 
-HEAD = ("photograph", "camera moved", "crop moved", "crop enlarged", "PSNR in the matte: search", "tuned", "outline IoU")
-"""Columns of the table."""
+HEAD = ("photograph", "camera moved", "crop moved", "crop enlarged")
+"""First columns of the table; those of the stages follow, and the outline's."""
 
 
 def page(record: InversionRecord) -> str:
@@ -20,8 +20,10 @@ def page(record: InversionRecord) -> str:
         "td:first-child,th:first-child{text-align:left}img,video{max-width:100%}"  # fmt: skip
     video = next((name for name in record.files if name.startswith("orbit")), "")
     shown = f'<img src="{escape(video)}" alt="">' if video.endswith(".webp") else (
-        f'<video src="{escape(video)}" autoplay loop muted controls></video>')  # fmt: skip
-    table = _line(HEAD, "th") + "".join(_line(_cells(row), "td") for row in record.photographs)
+        f'<video src="{escape(video)}" autoplay loop muted controls></video>' if video else "")  # fmt: skip
+    stages = ["encoded" if record.method == "encode" else "search", *(["tuned"] if record.drift is not None else [])]
+    titles = (*HEAD, *(f"PSNR in the matte: {name}" for name in stages), "outline IoU")
+    table = _line(titles, "th") + "".join(_line(_cells(row, len(stages)), "td") for row in record.photographs)
     plural = "s" * (len(record.photographs) != 1)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>inversion</title><style>{style}</style>'
@@ -35,10 +37,10 @@ def _line(cells: Sequence[str], tag: str) -> str:
     return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
-def _cells(row: PhotographResult) -> list[str]:
+def _cells(row: PhotographResult, stages: int) -> list[str]:
     return [
         row.name, f"{row.moved_degrees:.1f}°", f"{row.shift_percent:.1f} %", f"{row.zoom_percent:+.1f} %",
-        f"{row.psnr_search:.1f} dB", f"{row.psnr:.1f} dB", f"{row.mask_iou:.2f}",
+        *(f"{value:.1f} dB" for value in (row.psnr_search, row.psnr)[:stages]), f"{row.mask_iou:.2f}",
     ]  # fmt: skip
 
 

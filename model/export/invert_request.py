@@ -36,14 +36,26 @@ class How:
     `encode`, and the mean head for `optimise`."""
     device: str = "cpu"
     """Where the model runs."""
-    mesh: bool = True
-    """Whether mesh.glb is written too."""
+    mesh: bool | None = None
+    """Whether mesh.glb is written too; None for yes after a descent, no for an encoder's answer, which then comes at once."""
     from_encoder: bool = False
     """Whether `optimise` starts at the answer of the encoder that comes with the model."""
+    video: bool | None = None
+    """Whether a film of one turn is written too; None as for the mesh."""
 
     def __post_init__(self) -> None:
         if self.method not in ("optimise", "encode"):
             raise ConfigError(f"expected optimise or encode as the method, got {self.method!r}")
+
+    @property
+    def wants_mesh(self) -> bool:
+        """Whether mesh.glb is written."""
+        return self.method == "optimise" if self.mesh is None else self.mesh
+
+    @property
+    def wants_video(self) -> bool:
+        """Whether the film of a turn is written."""
+        return self.method == "optimise" if self.video is None else self.video
 
     def encoder_of(self, sha256: str) -> Path | None:
         """Return the folder of the encoder that is asked for a generator with this digest; None for none.

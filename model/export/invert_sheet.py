@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ...datasets.arrays import Pixels
-from ...datasets.report.overlay import fit
+from ...datasets.report.tiles import fit
 from ..inversion.inverted import read_inversion
 from ..store import ModelStoreError
 from ..visualization.pictures import sheet, yaw_name

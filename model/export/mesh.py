@@ -18,7 +18,7 @@ from torch import Tensor
 from ...datasets.arrays import Floats, Pixels
 from ...datasets.camera import Camera
 from ...datasets.classes import colourise
-from ...datasets.report.sheets import png, write_png
+from ...datasets.report.tiles import png, write_png
 from ...manifests.config import ConfigError, to_plain
 from ...manifests.store import write_bytes, write_json
 from ..generator import Generator

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ...datasets.arrays import Pixels
 from ...datasets.camera import Camera
-from ...datasets.report.overlay import fit
+from ...datasets.report.tiles import fit
 from ...datasets.shards.inspect import iterate
 from ...manifests.config import ConfigError, check_ranges
 from ...manifests.identity import rng

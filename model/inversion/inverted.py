@@ -87,6 +87,8 @@ class InversionRecord:
     """Whether the perceptual term was there."""
     identity: str
     """Why there is no identity term, or what it was."""
+    method: str = "optimise"
+    """optimise or encode."""
     parts: dict[str, PartEntry] = field(default_factory=dict)
     """Files by part; none until the head is whole."""
     photographs: tuple[PhotographResult, ...] = ()

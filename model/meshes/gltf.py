@@ -16,7 +16,7 @@ import numpy as np
 
 from ...datasets.arrays import Array
 from ...datasets.classes import CLASSES, colourise
-from ...datasets.report.sheets import png
+from ...datasets.report.tiles import png
 from .mesh import CENTIMETRE, Mesh
 from .texture import Texture
 from .unwrap import Atlas

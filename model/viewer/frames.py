@@ -17,7 +17,7 @@ from torch.nn import functional
 from ...datasets.arrays import Floats, Pixels
 from ...datasets.camera import RADIUS, Camera
 from ...datasets.classes import colourise
-from ...datasets.report.overlay import fit
+from ...datasets.report.tiles import fit
 from ..generator import Generator
 from ..meshes.mesh import CENTIMETRE
 from ..visualization.pictures import depth_colours, mask_grey

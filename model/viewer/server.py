@@ -15,7 +15,7 @@ import numpy as np
 
 from ...datasets.arrays import Pixels
 from ...datasets.camera import FOCAL, RADIUS
-from ...datasets.report.overlay import fit
+from ...datasets.report.tiles import fit
 from ...datasets.shards.codec import Decoded
 from ..export.mesh import UNITS
 from ..meshes.gltf import METRE

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...datasets.arrays import Pixels
-from ...datasets.report.overlay import fit
+from ...datasets.report.tiles import fit
 from ...manifests.config import ConfigError
 from .pictures import sheet, yaw_name
 from .views import View

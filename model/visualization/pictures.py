@@ -14,8 +14,7 @@ import numpy as np
 from ...datasets.arrays import Array, Pixels
 from ...datasets.camera import RADIUS
 from ...datasets.classes import colourise
-from ...datasets.report.overlay import fit
-from ...datasets.report.sheets import FAINT, INK, PAPER, degrees, stack, text_band, text_width
+from ...datasets.report.tiles import FAINT, INK, PAPER, degrees, fit, stack, text_band, text_width
 from .views import View
 
 DEPTHS = (RADIUS - 0.35, RADIUS + 0.1)

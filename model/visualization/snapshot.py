@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...datasets.arrays import Pixels
-from ...datasets.report.sheets import write_png
+from ...datasets.report.tiles import write_png
 from ...manifests.config import ConfigError
 from ..generator import Generator
 from .orbit import OrbitSettings, film_strip, orbit_frames, tiles

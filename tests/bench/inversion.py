@@ -26,8 +26,7 @@ import numpy as np
 import torch
 from inversion_truth import HIDDEN, MEASURES, SIDES, Scorer, Truth, rendered, sample
 from spherehead.datasets.camera import RADIUS, Camera, canonical_intrinsics
-from spherehead.datasets.report.overlay import fit
-from spherehead.datasets.report.sheets import write_png
+from spherehead.datasets.report.tiles import fit, write_png
 from spherehead.manifests.config import fingerprint, override, to_plain
 from spherehead.manifests.store import file_sha256
 from spherehead.model.evaluation.known_persons import TABLE

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 from spherehead.datasets.camera import Camera
-from spherehead.datasets.report.sheets import write_png
+from spherehead.datasets.report.tiles import write_png
 from spherehead.datasets.streaming.index import subject_number
 from spherehead.model.evaluation.known_persons import TABLE, rebuilt
 from spherehead.model.nets.persons import PersonTable

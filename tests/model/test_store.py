@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from spherehead.model.store import (
     GENERATOR,
     ModelConfig,
     ModelStoreError,
+    _Shapes,
     load_discriminator,
     load_generator,
     part_rows,
@@ -200,3 +202,20 @@ def test_a_huge_or_strange_config_is_refused(folder: Path) -> None:
         (folder / "config.json").write_text(text)
         with pytest.raises(ModelStoreError, match="damaged or of another version"):
             read_config(folder)
+
+
+@pytest.mark.parametrize(
+    ("made", "shape"),
+    [
+        (lambda: torch.eye(3), (3, 3)),
+        (lambda: torch.eye(3, 5), (3, 5)),
+        (lambda: torch.eye(4, m=2), (4, 2)),
+        (lambda: torch.randn(2, 3), (2, 3)),
+        (lambda: torch.randn((2, 3), generator=None), (2, 3)),
+        (lambda: torch.zeros(7), (7,)),
+    ],
+)
+def test_outlines_have_the_shapes_of_what_would_be_drawn(made: Callable[[], torch.Tensor], shape: tuple[int, ...]) -> None:
+    with torch.device("meta"), _Shapes():
+        found = made()
+    assert tuple(found.shape) == shape == tuple(made().shape) and found.is_meta

@@ -13,7 +13,8 @@ import pytest
 from spherehead.datasets.camera import FOCAL, RADIUS, Camera
 from spherehead.datasets.canonical_face import canonical_vertices
 from spherehead.datasets.report import overlay
-from spherehead.datasets.report.sheets import Kind, SheetSettings, contact_sheet, degrees, grid, view_sheet, write_sheet
+from spherehead.datasets.report.sheets import Kind, SheetSettings, contact_sheet, view_sheet, write_sheet
+from spherehead.datasets.report.tiles import degrees, grid
 from spherehead.datasets.shards.codec import Decoded
 from spherehead.manifests.summary import SECTORS
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from spherehead.datasets.report.sheets import write_png
+from spherehead.datasets.report.tiles import write_png
 from spherehead.model.export.curve import CHARTS, charts_of, cut_grid, write_curve, write_over_time
 from spherehead.model.visualization.pictures import heads_sheet
 from spherehead.model.visualization.views import View

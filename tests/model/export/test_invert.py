@@ -118,9 +118,15 @@ def test_an_encoders_answer_is_written_like_any_head(
     torch.manual_seed(1)
     network = HeadEncoder(fitting(style_space(heads.generator()), resolution=64)).eval()
     write_encoder(tmp_path / "encoder", network, "heads", sha256, 1)
-    how = How("encode", tmp_path / "encoder", mesh=False)
+    how = How("encode", tmp_path / "encoder")
     record = invert(model, photographs, tmp_path / "head", QUICK, how)
-    assert set(record.parts) == {"head"} and record.drift is None
+    assert set(record.parts) == {"head"} and record.drift is None and record.method == "encode"
+    assert not any(name.startswith(("orbit", "mesh")) for name in record.files)  # unasked, they take longer than the answer
+    html = page(record)
+    assert "encoded" in html and "search" not in html and "tuned" not in html and "<video" not in html
+    more = invert(model, photographs, tmp_path / "head", QUICK, How("encode", tmp_path / "encoder", video=True))
+    assert set(more.files) == {*record.files, "orbit.webm"} and (tmp_path / "head" / "orbit.webm").is_file()
+    assert read_inversion(tmp_path / "head") == more and "<video" in (tmp_path / "head" / "inversion.html").read_text()
     assert record.photographs[0].psnr == record.photographs[0].psnr_search
     with pytest.raises(ConfigError, match="holds an inversion"):
         invert(model, photographs, tmp_path / "head", QUICK, How("optimise", tmp_path / "encoder", mesh=False))
