@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...manifests.config import ConfigError
 from .nodes.heartbeat import Heartbeat, open_heartbeat
+from .nodes.start import agree_on_start
 
 BUCKET = 16 * 2**20
 """Numbers that are exchanged at once."""
@@ -91,22 +92,28 @@ class World:
             _all_reduce(values, torch.distributed.ReduceOp.SUM)
         return values
 
-    def share(self, module: nn.Module) -> None:
-        """Give every rank the first one's parameters and buffers."""
-        self.share_tensors((*module.parameters(), *module.buffers()))
+    def share(self, module: nn.Module, source: int = 0) -> None:
+        """Give every rank the parameters and buffers of one."""
+        self.share_tensors((*module.parameters(), *module.buffers()), source)
 
-    def share_tensors(self, tensors: Iterable[Tensor]) -> None:
-        """Give every rank the first one's tensors, in place; shapes and order are the same on all."""
+    def share_tensors(self, tensors: Iterable[Tensor], source: int = 0) -> None:
+        """Give every rank the tensors of one, in place; shapes and order are the same on all."""
         if self.size > 1:
             with _exchange("sharing the first weights"):
                 for tensor in tensors:
-                    torch.distributed.broadcast(tensor.data, src=0)
+                    torch.distributed.broadcast(tensor.data, src=source)
 
-    def share_objects(self, objects: list[Any]) -> None:
-        """Give every rank the first one's plain values, in place; the list has the same length on all."""
+    def share_objects(self, objects: list[Any], source: int = 0) -> None:
+        """Give every rank the plain values of one, in place; the list has the same length on all."""
         if self.size > 1:
             with _exchange("sharing the run's position"):
-                torch.distributed.broadcast_object_list(objects, src=0, device=self.device)
+                torch.distributed.broadcast_object_list(objects, src=source, device=self.device)
+
+    def gather(self, number: int) -> list[int]:
+        """Return every rank's number, 0 to 2^62, in the order of ranks."""
+        told = torch.zeros(self.size, dtype=torch.int64, device=self.device)
+        told[self.rank] = number
+        return [int(one) for one in self.sum(told).tolist()]
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on any rank."""
@@ -187,8 +194,13 @@ def open_world(device: str = "auto", timeout_minutes: float = 30.0) -> World:
     if kind == "cuda":
         torch.cuda.set_device(place)
     if size > 1:
+        from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]  # torch exports them by a star
+
         with _exchange("joining the run"):
-            backend = "nccl" if kind == "cuda" else "gloo"
-            torch.distributed.init_process_group(backend, timeout=timedelta(minutes=timeout_minutes))
-            return World(rank, size, place, open_heartbeat(rank, size))
+            backend, timeout = "nccl" if kind == "cuda" else "gloo", timedelta(minutes=timeout_minutes)
+            store, _, _ = next(rendezvous("env://", rank, size, timeout=timeout))
+            start = agree_on_start(store, rank, size, 60 * timeout_minutes)
+            own = PrefixStore(f"spherehead/{start}", store)
+            torch.distributed.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=timeout)
+            return World(rank, size, place, open_heartbeat(rank, size, start))
     return World(rank, size, place)

@@ -23,12 +23,12 @@ from ...manifests.signals import StopSignals
 from ..losses.step import ScheduleState
 from ..visualization.snapshot import SnapshotSettings, snapshot_pictures
 from ..visualization.views import RenderSettings, seeded_latents
-from .checkpoint import CheckpointWriteError, checkpoints, load_newest, room_needed, save
+from .checkpoint import CheckpointWriteError, checkpoints, room_needed, save
 from .config import RunSettings, TrainConfig
 from .distributed import World
 from .first_styles import place_persons
 from .initial import begin_from
-from .nodes.shared_state import share_state
+from .nodes.shared_state import resume, share_state
 from .nodes.store import RunStore
 from .progress import Line, Metrics, Stopwatch
 from .record import RunRecord, check_record, write_record
@@ -128,12 +128,11 @@ def _run(
     store: RunStore | None,
 ) -> TrainState:
     """Load what there is, and take steps until the end or a signal."""
-    found = load_newest(out, state) if world.is_first else None
-    if not world.any(found is not None):
+    if not resume(out, state, world):  # the processes need not see each other's disks
         place_persons(state, stream)
         if init is not None:
             begin_from(state, init)
-    share_state(state, world)  # the other processes need not see the first one's disk
+        share_state(state, world)
     metrics = Metrics(out, state.images, settings.tensorboard) if world.is_first else None
     begun, last_saved, line = time.monotonic(), state.images, Line(config.images, state.images)
     watch, sums, waiting = Stopwatch(), Sums(), 0.0

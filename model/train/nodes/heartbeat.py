@@ -108,13 +108,18 @@ class Heartbeat:
         )
 
 
-def open_heartbeat(rank: int, size: int) -> Heartbeat | None:
-    """Begin signs of life over the store with which torch.distributed was joined; None where there is no such address."""
+def open_heartbeat(rank: int, size: int, start: str) -> Heartbeat | None:
+    """Begin signs of life over the store with which torch.distributed was joined; None where there is no such address.
+
+    Args:
+        rank: of this process.
+        size: number of processes.
+        start: what tells this start of the run from others in the same store; the same for all processes.
+    """
     from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch exports it by a star
 
     host, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
     if not host or not port:
         return None
     store = TCPStore(host, int(port), is_master=False, wait_for_workers=False, timeout=timedelta(seconds=LIMIT / 3))
-    run = f"{os.environ.get('TORCHELASTIC_RUN_ID', 'run')}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
-    return Heartbeat(store, rank, size, f"spherehead/{run}", interval=INTERVAL, limit=LIMIT)
+    return Heartbeat(store, rank, size, f"spherehead/{start}", interval=INTERVAL, limit=LIMIT)

@@ -21,9 +21,11 @@ from spherehead.manifests.config import ConfigError, to_plain
 from spherehead.model.train.config import TrainConfig
 from spherehead.model.train.distributed import World
 from spherehead.model.train.nodes.heartbeat import Heartbeat
+from spherehead.model.train.nodes.start import agree_on_start
 from spherehead.model.train.nodes.store import RunStore, run_folder
 from spherehead.model.train.progress import read_metrics
 from spherehead.model.train.trainer import numbers
+from torch.distributed import HashStore
 
 
 class Numbers:
@@ -70,6 +72,26 @@ def test_a_process_that_is_done_is_no_loss_and_a_store_that_is_gone_is_one() -> 
     store.gone = True
     assert heard.wait(10) and len(told) == 1
     third.close()
+
+
+def test_processes_agree_on_a_start_whatever_an_earlier_one_left_in_their_store() -> None:
+    store, names = HashStore(), list[str]()
+    for _ in range(3):  # questions and answers of the earlier rounds stay in the store
+        found: dict[int, str] = {}
+
+        def begin(rank: int, found: dict[int, str] = found) -> None:
+            found[rank] = agree_on_start(store, rank, 3, 20)
+
+        threads = [threading.Thread(target=begin, args=(rank,)) for rank in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert len(found) == 3 and len(set(found.values())) == 1
+        names.append(found[0])
+    assert len(set(names)) == 3
+    with pytest.raises(RuntimeError, match="not all of the other 3 processes came"):
+        agree_on_start(store, 0, 4, 0.1)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -141,15 +163,16 @@ def losses(run: Path) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(280)
-def test_nodes_with_folders_of_their_own_resume_from_the_one_that_has_the_checkpoint(
+def test_nodes_with_folders_of_their_own_resume_from_the_newest_checkpoint_whichever_has_it(
     config: TrainConfig, heads: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "config.json"
-    for images, names in ((8, ("first", "lost")), (16, ("first",)), (24, ("first", "new")), (24, ("calm",))):
+    for images, names in ((8, ("old", "lost")), (16, ("old", "new")), (24, ("late", "old")), (24, ("calm",))):
         file.write_text(json.dumps(to_plain(dataclasses.replace(config, images=images))))
         together([line(file, heads, tmp_path / name) for name in names])
     assert not (tmp_path / "new" / "checkpoints").exists()
-    assert [row["images"] for row in losses(tmp_path / "first")] == [8, 16, 24]
-    for row, calm in zip(losses(tmp_path / "first"), losses(tmp_path / "calm"), strict=True):
+    assert [row["images"] for row in losses(tmp_path / "old")] == [8, 16]
+    assert len(list((tmp_path / "late" / "checkpoints").iterdir())) == 1  # process 0 had none: it took that of process 1
+    for row, calm in zip(losses(tmp_path / "late"), losses(tmp_path / "calm"), strict=True):
         for name in ("discriminator_adversarial", "vico", "real_score"):
             assert row[name] == pytest.approx(calm[name], rel=2e-3, abs=2e-3)
