@@ -219,7 +219,7 @@ def one_person() -> Recipe:
 
 def _names(folder: Path) -> dict[str, str]:
     """Return the name of each kept sample's file."""
-    from ..manifests.summary import read_frame, read_origins
+    from ..manifests.frames import read_frame, read_origins
 
     frame, origins = read_frame(folder, ["id", "sha256"]), read_origins(folder)
     files = dict(zip(origins["sha256"].astype(str), origins["path"].astype(str), strict=True))
@@ -229,7 +229,7 @@ def _names(folder: Path) -> dict[str, str]:
 
 def _refusals(folder: Path) -> str:
     """Word why photographs were refused."""
-    from ..manifests.summary import read_frame
+    from ..manifests.frames import read_frame
 
     names, frame = _names(folder), read_frame(folder, ["id", "reason", "detail"])
     rows = zip(frame["id"].astype(str), frame["reason"].astype(str), frame["detail"].astype(str), strict=True)

@@ -69,7 +69,7 @@ def _heads(run: Path, head: Path | None, device: str) -> Heads:
 def _samples(data: Path, count: int) -> list[Decoded]:
     """Return up to `count` samples with cameras, chosen by a hash of their ids."""
     from ..datasets.shards.inspect import PLACE, pick_random, read
-    from ..manifests.summary import read_frame
+    from ..manifests.frames import read_frame
 
     frame = read_frame(data, PLACE)
     kept = frame[frame["status"] == "kept"]

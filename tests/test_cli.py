@@ -98,6 +98,18 @@ def test_help_answers_without_loading_anything_heavy() -> None:
         assert f"'{package}'" not in loaded
 
 
+def test_builds_and_streams_start_without_what_only_some_need() -> None:
+    modules = (
+        "spherehead.pipeline.building.build",
+        "spherehead.pipeline.engines.serving",
+        "spherehead.datasets.streaming.loader",
+    )
+    loaded = program([sys.executable, "-c", f"import sys, {', '.join(modules)}; print(sorted(sys.modules))"]).stdout
+    assert all(f"'{name}'" in loaded for name in modules)
+    for package in ("torch", "mediapipe", "pandas", "onnxruntime", "scipy.spatial", "scipy.sparse", "matplotlib", "numba"):
+        assert f"'{package}'" not in loaded
+
+
 def test_all_four_ways_to_start_are_the_same_program(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("spherehead")
     for words in (

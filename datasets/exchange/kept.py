@@ -13,20 +13,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
-import pandas as pd
 
 from ...manifests.config import ConfigError
+from ...manifests.frames import read_frame, read_origins
 from ...manifests.store import write_bytes, writing
-from ...manifests.summary import read_frame, read_origins
 from ..arrays import Array
 from ..camera import Camera
 from ..images.decode import read_header
 from ..shards.codec import IMAGE_SUFFIXES
 from ..shards.inspect import PLACE
 from ..shards.tar import ShardReader
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = (*PLACE, "sha256", "identity", "head_index")
 Names = Literal["numbered", "original"]

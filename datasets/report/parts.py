@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
+from ...manifests.frames import OUTCOMES
 from ...manifests.store import Header
-from ...manifests.summary import OUTCOMES
 from ..reasons import REASONS
 from ..shards.codec import Decoded
 from ..shards.inspect import WORST_IS_LOW, angles, pick_worst, read

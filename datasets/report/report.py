@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ...manifests import summary as counting
+from ...manifests.frames import OUTCOMES, present_columns, read_frame, read_origins, recount
 from ...manifests.parsing import read_json
 from ...manifests.store import Header, require_own_table, write_bytes
 from ..arrays import Array
@@ -118,9 +119,9 @@ def write_report(folder: Path, out: Path | None = None, settings: ReportSettings
 
 def _read(folder: Path) -> _Set:
     header = require_own_table(folder)
-    scores = [name for name in counting.present_columns(folder) if name.startswith("score_")]
-    frame = counting.read_frame(folder, [*COLUMNS, *scores])
-    origins = counting.read_origins(folder)
+    scores = [name for name in present_columns(folder) if name.startswith("score_")]
+    frame = read_frame(folder, [*COLUMNS, *scores])
+    origins = read_origins(folder)
     run: Any = {}
     path = folder / "run.json"
     if path.is_file():
@@ -181,7 +182,7 @@ def _roll_bins(roll: pd.Series) -> Array:
 def _context(found: _Set, pictures: Pictures, settings: ReportSettings) -> dict[str, Any]:
     """Put together what the template shows, charts apart."""
     header, kept, summary, folder = found.header, found.kept, found.summary, found.folder
-    counts = counting.recount(found.frame, found.origins)
+    counts = recount(found.frame, found.origins)
     overlays = [pictures.overlay(key, 320) for key in pick_random(kept, settings.overlays, settings.seed + 1)]
     clustered = found.frame["cluster"].fillna("")
     quantiles = summary.scores
@@ -194,7 +195,7 @@ def _context(found: _Set, pictures: Pictures, settings: ReportSettings) -> dict[
         "constant_scores": _constants(quantiles),
         "sector_degrees": 360 // counting.SECTORS, "atlas": _atlas(kept, pictures, settings.seed),
         "overlays": [row for row in overlays if row], "panel_names": PANELS,
-        "outcomes": [parts.WORDS[name][1] for name in counting.OUTCOMES],
+        "outcomes": [parts.WORDS[name][1] for name in OUTCOMES],
         "scores": [{"name": str(name), "numbers": row.tolist()} for name, row in quantiles.iterrows()],
         "score_columns": list(quantiles.columns),
         "worst": parts.worst(kept, pictures, settings.worst, settings.worst_scores),

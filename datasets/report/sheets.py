@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ...manifests.summary import BANDS, SECTORS, band_edges, read_frame, sector_centres
+from ...manifests.frames import read_frame
+from ...manifests.summary import BANDS, SECTORS, band_edges, sector_centres
 from ..arrays import Array, Pixels
 from ..shards.codec import Decoded, decode_image
 from ..shards.inspect import PLACE, angles, pick_by_view, pick_random, pick_worst, read, refused_pictures

@@ -10,21 +10,23 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ...manifests.frames import read_frame
 from ...manifests.identity import unit_interval
 from ...manifests.store import MANIFEST, ShardEntry, file_sha256, read_header
-from ...manifests.summary import read_frame, view_cells
 from ..arrays import Array
 from ..camera import Camera
 from .codec import Decoded, decode_members
 from .mirror import shard_file, shard_sizes
 from .tar import ShardReader
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PLACE = ("id", "status", "split", "shard", "offset", "num_bytes")
 """Columns that say where a sample lies."""
@@ -186,6 +188,8 @@ def pick_worst(frame: pd.DataFrame, score: str, count: int) -> list[str]:
 
 def pick_by_view(frame: pd.DataFrame, seed: int = 0) -> dict[tuple[int, int], str]:
     """Return one id for each filled (band, sector) of the view table, chosen by hash; needs id, yaw and pitch in degrees."""
+    from ...manifests.summary import view_cells
+
     cells = view_cells(frame["yaw_degrees"], frame["pitch_degrees"])
     if cells.empty:  # a set without cameras
         return {}

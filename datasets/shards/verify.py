@@ -9,24 +9,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from ...manifests import store
+from ...manifests.frames import OUTCOMES, read_frame, read_origins, recount
 from ...manifests.identity import derived_id, sample_id
 from ...manifests.parsing import parse_json
 from ...manifests.schema import COLUMNS
 from ...manifests.store import HEADER, MANIFEST, ORIGINS, Header, ManifestError, file_sha256
-from ...manifests.summary import OUTCOMES, read_frame, read_origins, recount
 from ..arrays import Array
 from ..camera import Camera, CameraError
 from ..labels import label_angles, surely_sound
 from ..reasons import REASONS
 from .mirror import shard_sizes
 from .verify_shards import Problem, check_shards
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LIMIT = 20
 """Problems of one kind named for one file; further ones are counted."""

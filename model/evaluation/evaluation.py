@@ -20,8 +20,8 @@ from ...datasets.arrays import Pixels
 from ...datasets.shards.codec import Decoded
 from ...datasets.shards.inspect import PLACE, read
 from ...manifests.config import ConfigError
+from ...manifests.frames import read_frame
 from ...manifests.identity import unit_interval
-from ...manifests.summary import read_frame
 from ..generator import Generator
 from ..visualization.views import RenderSettings, head_styles, seeded_latents, to_pixels
 from .features import Features, Floats, features_of

@@ -21,8 +21,8 @@ from ...datasets.shards.codec import Decoded
 from ...datasets.shards.inspect import PLACE, read
 from ...datasets.shards.storage import open_source
 from ...datasets.streaming.index import read_header, read_rows
+from ...manifests.frames import read_frame
 from ...manifests.identity import unit_interval
-from ...manifests.summary import read_frame
 from ..generator import Generator
 from ..nets.persons import PersonTable, ground_colours
 from ..portrait import Portrait

@@ -25,9 +25,9 @@ import torch
 from ...datasets.arrays import Pixels
 from ...datasets.report.tiles import write_png
 from ...datasets.shards.inspect import PLACE, read
+from ...manifests.frames import read_frame
 from ...manifests.identity import unit_interval
 from ...manifests.store import write_bytes, write_json
-from ...manifests.summary import read_frame
 from ..evaluation.coverage import Coverage, precision_recall
 from ..evaluation.evaluation import SIDES, Distances, Evaluation, EvaluationSettings, ViewFeatures, compare
 from ..evaluation.faces import BACK_DEGREES, FRONT_DEGREES, FaceCount, FaceRates, FaceScore, calibrated, count, prepared

@@ -21,10 +21,10 @@ from spherehead.datasets.reasons import REASONS
 from spherehead.datasets.sample import Photo, Sample
 from spherehead.datasets.shards.codec import Encoding, encode_members, row_json
 from spherehead.datasets.shards.tar import write_shard
+from spherehead.manifests.frames import recount
 from spherehead.manifests.identity import content_sha256, derived_id, sample_id
 from spherehead.manifests.schema import HEADER_VERSION, flatten, schema_for, to_table
 from spherehead.manifests.store import HEADER, MANIFEST, ORIGINS, Header, write_bytes, write_json, write_table
-from spherehead.manifests.summary import recount
 
 CENTRE = np.array([0.0, -0.005, -0.03])
 RADII = np.array([0.18, 0.245, 0.215])

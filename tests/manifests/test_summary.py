@@ -13,15 +13,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from spherehead.manifests.frames import OUTCOMES, read_frame, read_origins, recount
 from spherehead.manifests.store import MANIFEST, ManifestError, read
 from spherehead.manifests.summary import (
     BANDS,
-    OUTCOMES,
     SECTORS,
     band_edges,
-    read_frame,
-    read_origins,
-    recount,
     score_quantiles,
     summarise,
     view_balance,

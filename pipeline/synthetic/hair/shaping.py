@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
+import scipy
 
 from ....datasets.arrays import Array, Floats
 from ....datasets.compiled import compiled
@@ -53,7 +53,7 @@ def blend(points: Any, rows: Any, shares: Any, out: Any) -> None:
 def locks(roots: Array, count: int, random: np.random.Generator) -> Array:
     """Return (S,) int64: for each of (S, 3) roots the strand whose lock it belongs to, one of `count` drawn ones."""
     chosen = np.sort(random.permutation(len(roots))[: max(min(count, len(roots)), 1)])
-    return np.asarray(chosen[cKDTree(roots[chosen]).query(roots)[1]])
+    return np.asarray(chosen[scipy.spatial.cKDTree(roots[chosen]).query(roots)[1]])
 
 
 def gather(points: Array, lock: Array, share: Array, from_root: float = 0.15) -> Array:

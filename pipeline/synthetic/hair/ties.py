@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import median_filter
+import scipy
 
 from ....datasets.arrays import Array, Floats
 from .collision import DistanceField
@@ -74,7 +74,7 @@ def over_head(roots: Roots, towards: Floats, field: DistanceField, layer: Floats
         out[:, k] = on_head(turned, field, rise) if 0 < k < ON_HEAD - 1 else (roots.points if k == 0 else towards)
     away = out - centre
     far = np.linalg.norm(away, axis=2)
-    middle = median_filter(far, size=(1, 7), mode="nearest")  # no point stands out from its neighbours
+    middle = scipy.ndimage.median_filter(far, size=(1, 7), mode="nearest")  # no point stands out from its neighbours
     out[:, 1:-1] = (centre + away * (np.clip(far, 0.93 * middle, 1.07 * middle) / far)[..., None])[:, 1:-1]
     return out
 

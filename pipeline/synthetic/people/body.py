@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.spatial import cKDTree
+import scipy
 
 from ....datasets.arrays import Array, Floats
 from ....datasets.classes import INDEX
@@ -90,7 +90,7 @@ class Body:
     def mirrored(self, indices: Array) -> Array:
         """Return the vertices of the base mesh that mirror others."""
         places = self.base.vertices[indices.ravel()] * [-1.0, 1.0, 1.0]
-        _, found = cKDTree(self.base.vertices).query(places)
+        _, found = scipy.spatial.cKDTree(self.base.vertices).query(places)
         return np.asarray(found.reshape(indices.shape))
 
     def centre(self, vertices: Floats, group: str) -> Floats:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.classes import INDEX
@@ -306,7 +306,7 @@ class _Maker:
 class _Cut:
     """What is drawn of a piece: near the head, refined where silhouettes must be round."""
 
-    matrix: sparse.csr_matrix
+    matrix: scipy.sparse.csr_matrix
     """(V', V) from the piece's vertices to those that are drawn."""
     faces: Array
     uvs: Floats
@@ -322,7 +322,7 @@ def _cut(assets: Assets, name: str, refined: bool) -> _Cut:
     near = np.asarray((rest[..., 1] > BUST_BOTTOM - 0.6).all(axis=1) & (np.abs(rest[..., 0]) < BUST_HALF_WIDTH).all(axis=1))
     faces, face_uvs = mesh.faces[near], mesh.face_uvs[near]
     if not refined:
-        return _Cut(sparse.identity(len(mesh.vertices), format="csr"), faces, mesh.uvs, face_uvs)
+        return _Cut(scipy.sparse.identity(len(mesh.vertices), format="csr"), faces, mesh.uvs, face_uvs)
     both = np.repeat(near[0::2] & near[1::2], 2)
     quads, uv_quads = quads_of(mesh.faces[both]), quads_of(mesh.face_uvs[both])
     fine = subdivide(len(mesh.vertices), quads, len(mesh.uvs), uv_quads)

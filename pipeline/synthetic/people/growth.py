@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.spatial import cKDTree
+import scipy
 
 from ....datasets.arrays import Array, Floats
 from ..assets.library import Assets
@@ -120,7 +120,7 @@ def _texture_places(assets: Assets, body: Body) -> tuple[Array, Floats]:
     _, first = np.unique(uv_corners, return_index=True)
     known = bust.uvs[uv_corners[first]] * 512.0
     rows, columns = np.mgrid[80:448, 320:512]
-    away, nearest = cKDTree(known).query(np.column_stack([columns.ravel() + 0.5, rows.ravel() + 0.5]), k=3)
+    away, nearest = scipy.spatial.cKDTree(known).query(np.column_stack([columns.ravel() + 0.5, rows.ravel() + 0.5]), k=3)
     weight = 1.0 / np.maximum(away, 0.05)
     weight /= weight.sum(axis=1, keepdims=True)
     places = (mean_head(body)[corners[first]][nearest] * weight[..., None]).sum(axis=1)

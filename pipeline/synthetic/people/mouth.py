@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from scipy.interpolate import CubicSpline
+import scipy
 
 from ....datasets.arrays import Array, Floats, Pixels
 from ..hair.scalp import CENTIMETRE
@@ -126,7 +126,7 @@ def _row(name: str, look: TeethLook, strip: Floats, widths: tuple[float, ...], u
         smooth[:, 1:-1] = 0.25 * smooth[:, :-2] + 0.5 * smooth[:, 1:-1] + 0.25 * smooth[:, 2:]
     way = way_along(smooth[2])
     half = 0.5 * way[-1]
-    curve = CubicSpline(way - half, smooth, axis=1)
+    curve = scipy.interpolate.CubicSpline(way - half, smooth, axis=1)
     place = np.linspace(-0.99 * half, 0.99 * half, ACROSS)
     tooth, within = _teeth(place / half, widths, look.gap * upper)
     lines, along = curve(place), curve(place, 1).mean(axis=0)

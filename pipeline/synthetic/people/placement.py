@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 
 import numpy as np
-from scipy.spatial.transform import Rotation
+import scipy
 
 from ....datasets.arrays import Array, Floats
 from ....datasets.camera import canonical_to_world
@@ -57,7 +57,7 @@ def face_vertices() -> Array:
 @cache
 def places() -> Floats:
     """Return the (468, 3) places in the head frame on which a person's face is laid, in world units."""
-    turn = Rotation.from_euler("x", TURN_DEGREES, degrees=True).as_matrix()
+    turn = scipy.spatial.transform.Rotation.from_euler("x", TURN_DEGREES, degrees=True).as_matrix()
     placed = GROWTH * canonical_to_world(canonical_vertices()) @ turn.T + [0.0, RISE, ADVANCE]
     placed.setflags(write=False)
     return np.asarray(placed)

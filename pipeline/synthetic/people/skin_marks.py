@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
-from scipy.spatial import cKDTree
+import scipy
 
 from ....datasets.arrays import Array, Floats
 from .body import LOWER_LIP, MIDDLE_ROW, UPPER_LIP
@@ -158,7 +157,7 @@ def _creased(skin: Array, marks: SkinMarks, places: Array, scale: int) -> Array:
     lines = np.zeros(skin.shape[:2], dtype=np.float32)
     front = (places[..., 2] > 0.0) & (places[..., 2] < 1.0)
     rows, columns = np.nonzero(front)
-    tree = cKDTree(places[front][:, :2])
+    tree = scipy.spatial.cKDTree(places[front][:, :2])
     for strength, corners in CREASES:
         for side in (1.0, -1.0):
             line = np.array(corners)
@@ -171,7 +170,7 @@ def _creased(skin: Array, marks: SkinMarks, places: Array, scale: int) -> Array:
             share = share / share.sum(axis=1, keepdims=True)
             spots = np.stack([(columns[nearest] * share).sum(axis=1), (rows[nearest] * share).sum(axis=1)], axis=1)
             level = float(strength * random.uniform(0.5, 1.0))
-            drawn = np.round(16.0 * scale * (gaussian_filter1d(spots, 1.5, axis=0) + 0.5)).astype(np.int32)
+            drawn = np.round(16.0 * scale * (scipy.ndimage.gaussian_filter1d(spots, 1.5, axis=0) + 0.5)).astype(np.int32)
             cv2.polylines(lines, [drawn], False, level, 2, cv2.LINE_AA, shift=4)
     thin, soft, ridge = (cv2.GaussianBlur(lines, (0, 0), sigma) for sigma in (0.9, 3.0, 7.0))
     dark = marks.wrinkles * (0.14 * thin + 0.24 * soft - 0.20 * ridge)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from ....datasets.arrays import Array, Floats
 
@@ -17,11 +17,11 @@ from ....datasets.arrays import Array, Floats
 class Subdivision:
     """One step of subdivision of a mesh."""
 
-    matrix: sparse.csr_matrix
+    matrix: scipy.sparse.csr_matrix
     """(V', V) from coarse to fine vertices."""
     faces: Array
     """(F', 3) int32 triangles of the fine mesh; eight for each quad, in the quads' order."""
-    uv_matrix: sparse.csr_matrix
+    uv_matrix: scipy.sparse.csr_matrix
     """(T', T) from coarse to fine texture coordinates."""
     face_uvs: Array
     """(F', 3) int32."""
@@ -56,12 +56,16 @@ def subdivide(num_vertices: int, quads: Array, num_uvs: int, uv_quads: Array) ->
     faces_of = _rows(len(quads), num_vertices, quads, 0.25)
     middle = _rows(len(edges), num_vertices, edges, 0.5)
     beside = _incidence(of_quad, len(edges)).T @ faces_of  # sum of the face points on both sides of an edge
-    inner = sparse.diags((~boundary).astype(float))
-    edge_points = inner @ (0.5 * middle + 0.25 * beside) + sparse.diags(boundary.astype(float)) @ middle
-    matrix = sparse.vstack([_vertex_rule(num_vertices, quads, edges, boundary, faces_of, middle), edge_points, faces_of])
+    inner = scipy.sparse.diags((~boundary).astype(float))
+    edge_points = inner @ (0.5 * middle + 0.25 * beside) + scipy.sparse.diags(boundary.astype(float)) @ middle
+    matrix = scipy.sparse.vstack([_vertex_rule(num_vertices, quads, edges, boundary, faces_of, middle), edge_points, faces_of])
     uv_edges, uv_of_quad, _ = _edges(uv_quads)
-    uv_matrix = sparse.vstack(
-        [sparse.identity(num_uvs), _rows(len(uv_edges), num_uvs, uv_edges, 0.5), _rows(len(uv_quads), num_uvs, uv_quads, 0.25)]
+    uv_matrix = scipy.sparse.vstack(
+        [
+            scipy.sparse.identity(num_uvs),
+            _rows(len(uv_edges), num_uvs, uv_edges, 0.5),
+            _rows(len(uv_quads), num_uvs, uv_quads, 0.25),
+        ]
     )
     return Subdivision(
         matrix.tocsr(), _cut(quads, of_quad, num_vertices, len(edges)), uv_matrix.tocsr(),
@@ -70,8 +74,8 @@ def subdivide(num_vertices: int, quads: Array, num_uvs: int, uv_quads: Array) ->
 
 
 def _vertex_rule(
-    count: int, quads: Array, edges: Array, boundary: Array, faces_of: sparse.csr_matrix, middle: sparse.csr_matrix
-) -> sparse.csr_matrix:
+    count: int, quads: Array, edges: Array, boundary: Array, faces_of: scipy.sparse.csr_matrix, middle: scipy.sparse.csr_matrix
+) -> scipy.sparse.csr_matrix:
     """Return where the old vertices go: (Q + 2 R + (n - 3) S) / n inside, the cubic spline's rule along boundaries."""
     at_quad = _incidence(quads, count).T
     at_edge = _incidence(edges, count).T
@@ -79,13 +83,13 @@ def _vertex_rule(
     on_boundary = np.asarray(at_edge @ boundary.astype(float)).ravel() > 0
     inside = (n > 0) & ~on_boundary
     inverse = np.where(inside, 1.0 / np.maximum(n, 1.0), 0.0)
-    smooth = sparse.diags(inverse**2) @ at_quad @ faces_of + 2.0 * sparse.diags(inverse**2) @ at_edge @ middle
-    smooth = smooth + sparse.diags(np.where(inside, (n - 3.0) * inverse, 0.0))
+    smooth = scipy.sparse.diags(inverse**2) @ at_quad @ faces_of + 2.0 * scipy.sparse.diags(inverse**2) @ at_edge @ middle
+    smooth = smooth + scipy.sparse.diags(np.where(inside, (n - 3.0) * inverse, 0.0))
     degree = np.asarray(at_edge @ boundary.astype(float)).ravel()
     share = np.where(degree == 2, 0.25, 0.0)
-    rim = sparse.diags(share) @ at_edge @ sparse.diags(boundary.astype(float)) @ middle
+    rim = scipy.sparse.diags(share) @ at_edge @ scipy.sparse.diags(boundary.astype(float)) @ middle
     keep = np.where(inside, 0.0, np.where(degree == 2, 0.5, 1.0))
-    return (smooth + rim + sparse.diags(keep)).tocsr()
+    return (smooth + rim + scipy.sparse.diags(keep)).tocsr()
 
 
 def _edges(quads: Array) -> tuple[Array, Array, Array]:
@@ -95,12 +99,12 @@ def _edges(quads: Array) -> tuple[Array, Array, Array]:
     return edges, inverse.reshape(quads.shape), counts == 1
 
 
-def _rows(count: int, width: int, indices: Array, weight: float) -> sparse.csr_matrix:
+def _rows(count: int, width: int, indices: Array, weight: float) -> scipy.sparse.csr_matrix:
     rows = np.repeat(np.arange(count), indices.shape[1])
-    return sparse.csr_matrix((np.full(indices.size, weight), (rows, indices.ravel())), shape=(count, width))
+    return scipy.sparse.csr_matrix((np.full(indices.size, weight), (rows, indices.ravel())), shape=(count, width))
 
 
-def _incidence(indices: Array, width: int) -> sparse.csr_matrix:
+def _incidence(indices: Array, width: int) -> scipy.sparse.csr_matrix:
     return _rows(len(indices), width, indices, 1.0)
 
 

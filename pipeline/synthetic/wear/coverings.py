@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import median_filter
+import scipy
 
 from ....datasets.arrays import Floats
 from ..hair.scalp import CENTIMETRE, Surface
@@ -34,7 +34,9 @@ def mask(look: Accessory, surface: Surface) -> tuple[list[Garment], Cover]:
     share = np.linspace(0.0, 1.0, 45)
     level = bottom[:, None] + (top - bottom)[:, None] * share
     found = reach(surface.field, frame, np.broadcast_to(azimuth[:, None], level.shape), level, 0.27)
-    far = np.minimum(median_filter(found, (5, 5), mode="nearest"), FARTHEST)  # collars below the chin do not count
+    far = np.minimum(
+        scipy.ndimage.median_filter(found, (5, 5), mode="nearest"), FARTHEST
+    )  # collars below the chin do not count
     radii = taut(far + 0.12 * CENTIMETRE, (5.0, 5.0), 6, closed=False)
     middle = np.clip(1.0 - side**2, 0.0, 1.0)[:, None] * np.sin(np.pi * share)
     if look.option == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import median_filter
+import scipy
 
 from ....datasets.arrays import Floats
 from ..hair.scalp import CENTIMETRE, Surface
@@ -74,7 +74,9 @@ def necklace(look: Accessory, surface: Surface) -> list[Garment]:
     low = np.where(front > 0.0, -8.0 - (10.0 if choker else 14.0 + 4.0 * look.length) * front**1.5, 0.0)
     level = np.radians(low + (6.0 if choker else 0.0))
     far = np.minimum(reach(surface.field, frame, azimuth, level, 0.4), 0.23)
-    far = taut(median_filter(far, 9, mode="wrap")[:, None], (4.0, 0.0))[:, 0]  # over collars, not down into their gaps
+    far = taut(scipy.ndimage.median_filter(far, 9, mode="wrap")[:, None], (4.0, 0.0))[
+        :, 0
+    ]  # over collars, not down into their gaps
     path = outside(frame.place(azimuth, level, far), surface.field, 0.12 * CENTIMETRE)
     thick = look.size * CENTIMETRE
     if look.kind == "pearls":

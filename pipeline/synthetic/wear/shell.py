@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+import scipy
 
 from ....datasets.arrays import Floats
 from ..hair.collision import DistanceField
@@ -86,6 +86,6 @@ def taut(radii: Floats, spread: tuple[float, float], rounds: int = 4, closed: bo
     mode = ("wrap" if closed else "nearest", "nearest")
     found = radii
     for _ in range(rounds):
-        found = np.maximum(radii, gaussian_filter(found, spread, mode=mode))
+        found = np.maximum(radii, scipy.ndimage.gaussian_filter(found, spread, mode=mode))
     few = (0.35 * spread[0], 0.35 * spread[1])
-    return np.asarray(np.maximum(gaussian_filter(found, few, mode=mode), radii - 0.002))
+    return np.asarray(np.maximum(scipy.ndimage.gaussian_filter(found, few, mode=mode), radii - 0.002))

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from spherehead.datasets.shards import inspect
+from spherehead.manifests.frames import read_frame
 from spherehead.manifests.store import read
-from spherehead.manifests.summary import read_frame
 
 
 @pytest.fixture(scope="module")
