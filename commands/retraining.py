@@ -94,13 +94,14 @@ def exported(plan: Retraining, out: Path) -> dict[str, Any]:
         found[kind] = evaluate_head(network, task, plan.crops)
     card = {"data": to_plain(plan), "seed": plan.seed, "command": "annotators retrain"}
     factor = sum(numbers.pop("spread_factor") for numbers in found.values()) / len(found)
-    export(out / "run-head", out / "exported", {**card, "held_out": found, "spread_factor": round(factor, 3)})
+    seen = [out / "dressed", out / "grown"]
+    told = {**card, "held_out": found, "spread_factor": round(factor, 3)}
+    export(out / "run-head", out / "exported", told, seen, plan.calibration)
     _, parser, _ = averaged(out / "run-parser")
     parsed = {
         kind: evaluate_parser(parser, calm_parser(ParserTask(Views([out / "held-out" / kind]), seed=1)), plan.crops)
         for kind in ("cards", "grown", "dressed")
     }
-    seen = [out / "dressed", out / "grown"]
     export(out / "run-parser", out / "exported", {**card, "held_out": parsed}, seen, plan.calibration)
     export(out / "run-finder", out / "exported", card)
     return {"head": found, "parser": parsed}

@@ -19,6 +19,7 @@ from ...datasets.sample import Crop, Drop, Head, Sample
 from ..annotators.faces.head_fit import HeadFit, Placement, placement_of_box
 from ..annotators.faces.landmarks import landmarks_of_mesh
 from ..annotators.heads.any_side import placement_of_pose
+from ..annotators.heads.fusion import fused
 from ..stage import OpenStage, Stage
 
 
@@ -27,7 +28,7 @@ class Align(Stage):
     """Cut the head out so that its frame's origin is the centre and its scale the canonical one, upright."""
 
     name = "align"
-    version = 4
+    version = 5
     needs = ("head",)
     gives = ("crop", "image", "padding", "mesh", "landmarks")
     remade = ("image", "padding")
@@ -108,9 +109,9 @@ class OpenAlign(OpenStage):
 
 
 def place(head: Head, fit: HeadFit) -> Placement:
-    """Return where a head's frame lies in its photograph: fitted to the mesh, else as our network read it, else by the box."""
+    """Return where a head's frame lies in its photograph: by mesh and our network, by one of them, else by the box."""
     if head.mesh is not None:
-        return fit.fit(head.mesh)
+        return fused(fit.fit(head.mesh), head.pose)
     if head.pose is not None:
         return placement_of_pose(head.pose)
     return placement_of_box(head.box, head.yaw, head.roll)

@@ -59,7 +59,7 @@ class Detect(Stage):
     """Heads in a photograph, in a stable order."""
 
     name = "detect"
-    version = 4
+    version = 5
     gives = ("id", "head")
 
     finder: Literal["auto", "own", "mediapipe"] = "auto"

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...datasets.arrays import Array, Floats, Pixels
-from ...datasets.camera import Camera, canonical_to_world, geodesic, published_rise, published_rotation
+from ...datasets.camera import Camera, canonical_to_world, geodesic, published_rotation
 from ...datasets.canonical_face import canonical_vertices
 from ...datasets.sample import Drop, Head, Sample
 from ...datasets.sources.camera_sidecar import file_sha256, look_up, read_cameras
@@ -25,6 +25,7 @@ from ..annotators.faces.face_crop import factor_to, mesh_in_region, reduce_by, r
 from ..annotators.faces.head_fit import HeadFit, camera_of
 from ..annotators.faces.upright import better_turn
 from ..annotators.heads.files import weights as head_weights
+from ..annotators.heads.fusion import part_way, reader_share
 from ..annotators.heads.reader import HeadReader, Reading, mean_rotation
 from ..backends import mediapipe_models as models
 from ..backends import onnx_session
@@ -67,7 +68,7 @@ class EstimateCamera(Stage):
     """Estimates the camera label."""
 
     name = "estimate_camera"
-    version = 6
+    version = 7
     needs = ("head", "image")
     gives = ("camera",)
 
@@ -171,7 +172,7 @@ class OpenEstimateCamera(OpenStage):
         head: Head = sample.require("head")
         published = sample.notes.get("frame") == "published"
         if sample.mesh is not None:
-            estimate = self._from_mesh(sample, sample.mesh, published)
+            estimate = self._from_mesh(sample, sample.mesh)
             if self.reader is not None:
                 told = reading_in_crop(sample)
                 if told is None:
@@ -202,7 +203,7 @@ class OpenEstimateCamera(OpenStage):
         if sample.mesh is None or sample.image is None:
             return camera
         try:
-            seen = self._from_mesh(sample, sample.mesh, sample.notes.get("frame") == "published")
+            seen = self._from_mesh(sample, sample.mesh)
         except Drop:
             return camera
         off = math.degrees(geodesic(seen.camera.world2cam, camera.world2cam))
@@ -211,10 +212,10 @@ class OpenEstimateCamera(OpenStage):
             raise Drop("sidecar_mismatch", f"{detail}; {likely_mistake(camera, seen.camera, sample)}", off)
         return camera
 
-    def _from_mesh(self, sample: Sample, mesh: Array, published: bool = False) -> _Estimate:
+    def _from_mesh(self, sample: Sample, mesh: Array) -> _Estimate:
         """Fit the label to the mean of the picture's mesh and of its mirror image's, and see how far the two disagree.
 
-        Where the crop lies is known, but to a per cent only: held fast, what it is
+        The label is fitted where the mesh alone would have laid the crop, to a per cent: held fast, what that is
         off would turn the camera (twice the scatter under turned pictures); left free, the points would lie beside the label.
         """
         image = sample.require("image")
@@ -225,9 +226,9 @@ class OpenEstimateCamera(OpenStage):
         near = dataclasses.replace(self.stage.fit, max_steps=MIRROR_STEPS)
         here, there = (near.fit(one, start=free) for one in (first, second))
         error = mirror_error(here.camera, there.camera.mirrored())  # the second mesh was mirrored back already
-        if published:  # `align` laid the published origin in the middle, not the one that the fit knows
-            both[:, :2] += size * published_rise(free.rotation)
-        label = self.stage.fit.fit(both, start=free, size=size)
+        middle, growth = np.full(2, size / 2.0), size / free.scale
+        both = np.column_stack([middle + growth * (both[:, :2] - free.centre), growth * both[:, 2]])
+        label = self.stage.fit.fit(both, start=dataclasses.replace(free, centre=middle, scale=float(size)), size=size)
         camera = rounded(label.rotation)
         residual = label_residual(camera, label.face, both, size)
         plain = label_residual(camera, canonical_to_world(canonical_vertices()), both, size)
@@ -313,11 +314,12 @@ class OpenEstimateCamera(OpenStage):
 
 
 def _confirmed(rotation: Floats, spread: float, estimate: _Estimate) -> _Estimate:
-    """Return an estimate from the mesh that trusts itself less where our network's (3, 3) rotation disagrees."""
+    """Return an estimate from the mesh joined with our network's (3, 3) rotation, less sure where the two disagree."""
     apart = geodesic(rotation, estimate.camera.world2cam)
     beyond = max(0.0, apart - 3.0 * spread)  # what our network is off by itself, on average, says nothing
     trust = math.exp(-0.5 * (beyond / DISAGREEMENT) ** 2)
-    return dataclasses.replace(estimate, confidence=estimate.confidence * trust, disagreement=apart)
+    camera = rounded(part_way(estimate.camera.world2cam, rotation, reader_share(rotation, spread)))
+    return dataclasses.replace(estimate, camera=camera, confidence=estimate.confidence * trust, disagreement=apart)
 
 
 def _read(reading: Reading) -> _Estimate:

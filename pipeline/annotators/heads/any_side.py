@@ -1,7 +1,7 @@
 """Heads of any side of a photograph: what the finder and the reader say, joined with the face meshes that MediaPipe fitted.
 
-A mesh is believed where the reader agrees or is unsure; where the reader is sure that it sees another side (MediaPipe fits
-faces into hair), the reader is. Which of the heads become samples is left to `stages.detect`.
+Where the reader is sure that it sees another side than a mesh (MediaPipe fits faces into hair), the mesh goes; else the two are
+one estimate, see `fusion`. Which of the heads become samples is left to `stages.detect`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ CONFIRMING = 0.8
 NOT_HEAD = tuple(INDEX[name] for name in ("background", "neck", "necklace", "cloth"))
 LEAST_CONFIDENCE, SURE_OTHER = 0.05, 0.25
 """Confidence of a reading under which what the finder saw is taken for no head: a photograph's first, and one beside others."""
+LEAST_SHOWN = 24.0
+"""Pixels of a head in a copy from which the finder sees it well: the least that it was trained to find."""
 SURE = 0.4
 """Confidence from which the reader is believed against a mesh."""
 
@@ -57,7 +59,8 @@ class AnySideHeads:
             faces: heads with a mesh, and lone faces that are sure to be heads.
             fine: look for small heads too.
         """
-        found = self.finder.find(reduced, FINE_SIDES if fine else SIDES, 0.5 * self.min_score)
+        sides = FINE_SIDES if fine else sides_for(reduced, factor, faces)
+        found = self.finder.find(reduced, sides, 0.5 * self.min_score)
         heads = [self._checked(pixels, face) for face in faces]
         for head in self._candidates(found, bool(heads)):
             box = _scaled(head.box, factor)
@@ -98,6 +101,21 @@ class AnySideHeads:
             if contradicted(fitted.rotation, again):
                 return head_of(again, head.box, head.confidence)
         return dataclasses.replace(head, pose=reading.pose)
+
+
+def sides_for(reduced: Pixels, factor: int, faces: Sequence[Head]) -> tuple[int, ...]:
+    """Return the longest sides of the copies in which a photograph's largest head is sought beside known faces.
+
+    Beside a confirmed face that even the coarsest copy shows well, only a larger head matters, and that copy shows it.
+
+    Args:
+        reduced: the photograph, `factor` times smaller.
+        factor: whole number.
+        faces: heads that are known.
+    """
+    least = LEAST_SHOWN / SIDES[0] * factor * max(reduced.shape[:2])
+    sure = any(head.mesh is not None and head.pose is not None and min(head.box[2:]) >= least for head in faces)
+    return SIDES[:1] if sure else SIDES
 
 
 def contradicted(rotation: Floats, reading: Reading) -> bool:
