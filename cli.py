@@ -86,7 +86,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for panel, commands in (
-    ("Data sets", (builds.build_dataset, builds.merge, builds.plan, builds.retry, builds.forget, sets.report, exports.export)),
+    ("Data sets", (builds.build_dataset, builds.merge, builds.plan, builds.estimate, builds.retry, builds.forget)),
+    ("Data sets", (sets.report, exports.export)),
     ("Data sets", (photographs.render_photographs,)),
     (
         "Models of heads",

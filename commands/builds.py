@@ -1,4 +1,4 @@
-"""Commands that build: `build-dataset`, `plan`, `retry`, `forget` and `presets ...`.
+"""Commands that build: `build-dataset`, `plan`, `estimate`, `retry`, `forget` and `presets ...`.
 
 They turn options into a `BuildRequest`, run it under a display, and word what came of it.
 """
@@ -119,6 +119,42 @@ def plan(request: BuildRequest, place: Place, no_report: bool) -> None:
     from ..pipeline.building.plan import make_plan
 
     print("\n".join(make_plan(request).lines()))
+
+
+def estimate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished data set whose build is the measure.")],
+    photographs: Annotated[list[int] | None, typer.Option(min=1, help="Number of inputs; may be given again.")] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines with workers.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Workers of each.")] = 16,
+    node_price: Annotated[float, typer.Option(min=0, help="Of a node and hour.")] = 0.0,
+    losses: Annotated[float, typer.Option(min=0, help="Share of the nodes that is lost in an hour.")] = 0.0,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds from a request to its first byte.")] = 0.0,
+    bandwidth: Annotated[str, typer.Option(help="Of the store a second, as 2GB; empty for no limit.")] = "",
+    requests: Annotated[float, typer.Option(min=0, help="That the store takes a second; 0 for no limit.")] = 0.0,
+    failing: Annotated[float, typer.Option(min=0, max=0.99, help="Share of requests that fail.")] = 0.0,
+    get_price: Annotated[float, typer.Option(min=0, help="Of 1,000 reads.")] = 0.0,
+    put_price: Annotated[float, typer.Option(min=0, help="Of 1,000 writes.")] = 0.0,
+    memory: Annotated[str, typer.Option(help="Of the machine with the main process.")] = "64GiB",
+    disk: Annotated[str, typer.Option(help="Of that machine.")] = "1TB",
+    seed: Annotated[int, typer.Option(help="Of the losses of nodes.")] = 0,
+) -> None:
+    """Estimate time, cost, requests and memory of a large build on a cluster, from a small one that was built here.
+
+    Example: spherehead estimate heads --photographs 1000000 --nodes 16 --losses 0.05 --node-price 0.8
+    """
+    from ..pipeline.estimating.lines import lines, measured_line
+    from ..pipeline.estimating.measured import measure
+    from ..pipeline.estimating.simulation import Cluster, Store, simulate
+
+    measured = measure(folder)
+    room = parse_size(memory), parse_size(disk)
+    cluster = Cluster(nodes, workers, node_price, losses, memory=room[0], disk=room[1])
+    no_limit = float("inf")
+    speed = parse_size(bandwidth) if bandwidth else no_limit
+    store = Store(latency, speed, requests or no_limit, failing, get_price, put_price)
+    print(measured_line(measured))
+    for count in photographs or (10**6, 10**8, 10**9):
+        print("\n".join(lines(count, cluster, simulate(count, measured, cluster, store, seed))))
 
 
 def retry(

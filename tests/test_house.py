@@ -34,7 +34,7 @@ ROOMS = {
         "stage", "curation", "recipe", "backends", "annotators/faces", "annotators/mattes", "annotators/parsers",
         "annotators/heads", "annotators", "stages", "presets", "console", "execution", "synthetic/assets", "synthetic/hair",
         "synthetic/wear", "synthetic/people", "synthetic/rendering", "synthetic/shading", "synthetic", "synthetic/scans",
-        "synthetic/wild", "engines", "building", "publishing",
+        "synthetic/wild", "engines", "building", "publishing", "estimating",
     ],
     "model": [
         "ops", "nets", "volumes", "volume_rendering", "", "losses", "visualization", "meshes", "evaluation", "annotators",
