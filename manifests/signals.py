@@ -6,6 +6,7 @@ get through, as the end of the process. Whoever asks for one must be safe to kil
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -19,6 +20,8 @@ GRACE_SECONDS = 5.0
 """Time that work in hand is given to finish."""
 _UNWIND_SECONDS = 2.5
 """Time from the exception to the end of the process."""
+_RETRY_SECONDS = 0.01
+"""Time after which an exception that would have been lost is tried again."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -28,6 +31,16 @@ class Interrupted(KeyboardInterrupt):
         """Note which signal it was."""
         super().__init__(f"stopped by {signal.Signals(signum).name}")
         self.signum = signum
+
+
+def _is_lost(frame: FrameType | None) -> bool:
+    """Return whether an exception raised in a frame is only reported: in finalisers and the garbage collector's callbacks."""
+    callbacks = {code for callback in gc.callbacks if (code := getattr(callback, "__code__", None)) is not None}
+    while frame is not None:
+        if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 class StopSignals:
@@ -59,6 +72,9 @@ class StopSignals:
             return
         if self._raised:
             os._exit(128 + self.signum)
+        if _is_lost(frame) and time.monotonic() - self.at < self._grace + _UNWIND_SECONDS:
+            signal.setitimer(signal.ITIMER_REAL, _RETRY_SECONDS, _UNWIND_SECONDS)
+            return
         self._raised = True
         raise Interrupted(self.signum)
 
