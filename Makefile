@@ -3,6 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 export NO_ALBUMENTATIONS_UPDATE := 1
+unexport PYTHONDONTWRITEBYTECODE # hundreds of processes of the tests would each compile the package's 800 modules
 
 PYTEST_WORKERS ?= 2
 SPHEREHEAD_SHARED ?= ../shared
