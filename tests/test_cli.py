@@ -288,9 +288,9 @@ def test_signal_stops_a_build_cleanly_and_the_same_line_finishes_it(
     command = [sys.executable, "-m", "spherehead", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     log = out / "log.jsonl"
-    for _ in range(6000):
-        if log.is_file() and '"phase": "building"' in log.read_text():
-            break
+    patience = time.monotonic() + 200
+    while not (log.is_file() and '"phase": "building"' in log.read_text()):
+        assert process.poll() is None and time.monotonic() < patience
         time.sleep(0.005)
     process.send_signal(signum)
     _, err = process.communicate(timeout=60)

@@ -109,7 +109,7 @@ def test_a_stage_of_a_users_own_file_runs_in_worker_processes(tmp_path: Path) ->
     (tmp_path / "mine.json").write_text(json.dumps(recipe))
     line = ["build-dataset", "photos", "--out", "set", "--preset", "mine.json", "--workers", "2", "--no-report"]
     command = [sys.executable, "-m", "spherehead", *line, "--plugin", "my_grey_stage.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     with tarfile.open(next((tmp_path / "set").glob("*.tar"))) as shard:
         names = [name for name in shard.getnames() if name.endswith(".jpg")]

@@ -282,13 +282,23 @@ def test_an_interrupt_stops_soon_and_the_same_line_goes_on(pictures: Path, tmp_p
     import signal
 
     from spherehead.pipeline.building.request import BuildInterrupted
+    from spherehead.pipeline.console.progress import Silent
 
-    what = recipe(Odd(deed="nap"))
-    timer = threading.Timer(0.6, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    timer.start()
+    class FirstDone(Silent):
+        """Sends a signal soon after the first file is done: the second one naps then."""
+
+        timer: threading.Timer | None = None
+
+        def done(self, outcome: str, reason: str = "", seconds: object = None) -> None:
+            if self.timer is None:
+                self.timer = threading.Timer(0.02, lambda: os.kill(os.getpid(), signal.SIGTERM))
+                self.timer.start()
+
+    what, observer = recipe(Odd(deed="nap")), FirstDone()
     with pytest.raises(BuildInterrupted) as caught:
-        run(pictures, tmp_path / "out", what)
-    timer.join()
+        build(BuildRequest((str(pictures),), tmp_path / "out", what, engine="inline"), observer)
+    assert observer.timer is not None
+    observer.timer.join()
     assert caught.value.signum == signal.SIGTERM
     assert 0 < run(pictures, tmp_path / "out", what).worked < 12
     run(pictures, tmp_path / "fresh", what)
