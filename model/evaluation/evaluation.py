@@ -120,6 +120,9 @@ class Evaluation:
                         self.ids.append(sample.id)
                         labels.append(sample.camera.label())
                         yield sample.image
+            if not self.ids:
+                where = ", ".join(map(str, folders))
+                raise ConfigError(f"expected 64 pictures or more with a camera label in {where} to measure by, found none")
 
         found = features_of(pictures(), features)
         self.reference = ViewFeatures(found, np.stack(labels))

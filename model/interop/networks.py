@@ -89,9 +89,14 @@ def find_networks(checkpoint: Checkpoint, parts: Sequence[str], bare: bool = Fal
 
 def _hint(value: Any) -> str:
     """Say what to do with a state dict, which has the numbers of a network but not how it was made."""
-    if type(value) is dict and any(bare_tensors(item) for item in (value, *value.values())):
+    if type(value) is dict and any(bare_tensors(item) for item in (value, *_distinct(value))):
         return "; it is a state dict: name the preset that has its settings, --like panohead-512 (spherehead model presets)"
     return ""
+
+
+def _distinct(mapping: dict[Any, Any]) -> Iterable[Any]:
+    """Return the values of a mapping, each object once: a file may hold a large one under a hundred thousand names."""
+    return {id(item): item for item in mapping.values()}.values()
 
 
 def bare_tensors(value: Any) -> dict[str, StoredTensor] | None:
@@ -118,7 +123,7 @@ def state_dicts(value: Any) -> Any:
         if inside:
             found[name] = inside
     if not found:
-        alone = whole or next((tensors for item in value.values() if (tensors := bare_tensors(item))), None)
+        alone = whole or next((tensors for item in _distinct(value) if (tensors := bare_tensors(item))), None)
         if alone is None:
             return value
         alone = {key.removeprefix("module."): item for key, item in alone.items()}
@@ -153,7 +158,7 @@ def collect(network: Record, most_bytes: int) -> dict[str, StoredTensor]:
         return network.tensors
     found: dict[str, StoredTensor] = {}
     waiting: list[tuple[str, Record, int]] = [("", network, 0)]
-    count = num_bytes = num_tensors = 0
+    count = num_bytes = num_tensors = num_names = 0
     while waiting:
         prefix, record, depth = waiting.pop()
         count += 1
@@ -175,7 +180,11 @@ def collect(network: Record, most_bytes: int) -> dict[str, StoredTensor]:
             found[prefix + name] = tensor
         if num_bytes > most_bytes:
             raise CheckpointError(f"expected tensors of at most {most_bytes:,} bytes, the file's size; they share memory")
-        for name, inner in _members(record, "_modules"):
+        modules = _members(record, "_modules")
+        num_names += len(modules)
+        if num_names > MAX_MODULES:
+            raise CheckpointError(f"expected at most {MAX_MODULES:,} names of modules in a network, absent ones included")
+        for name, inner in modules:
             if isinstance(inner, Record):
                 waiting.append((f"{prefix}{name}.", inner, depth + 1))
             elif inner is not None:

@@ -149,11 +149,51 @@ def modules_with_many_names(size: int) -> bytes:
     return START + buffers + layer + inner + b"}" + text("G_ema") + module + b"s."
 
 
+def modules_of_absent_modules(size: int) -> bytes:
+    """Twenty thousand modules that share twenty thousand names of modules that are not there."""
+    absent = b"}(" + b"".join(text(f"{index}") + b"N" for index in range(19_999)) + b"u" + put(0) + b"0"
+    layer = name("torch.nn.modules.linear.Linear") + put(1) + b"0"
+    inner = get(1) + b")R}" + text("_modules") + get(0) + b"sb" + put(2) + b"0"
+    many = b"}(" + b"".join(text(f"m{index}") + get(2) for index in range(19_990)) + b"u"
+    state = text("_init_kwargs") + b"}" + text("_modules") + many
+    module = name("training.triplane.TriPlaneGenerator") + b")R}(" + state + b"ub"
+    return START + absent + layer + inner + b"}" + text("G_ema") + module + b"s."
+
+
+def modules_at_every_level(size: int) -> bytes:
+    """Thirty levels of modules, each of twenty thousand names for the next."""
+    start = b"\x80\x04" + name("torch.nn.modules.linear.Linear") + put(0) + b"0" + get(0) + b")R" + put(1) + b"0"
+    names = [f"n{index}" for index in range(19_999)]
+    level = b"".join(b"X" + struct.pack("<I", len(text)) + text.encode() + get(1) for text in names)
+    levels = (get(0) + b")R}" + text("_modules") + b"}(" + level + b"usb" + put(1) + b"0") * 13
+    state = text("_init_kwargs") + b"}" + text("_modules") + b"}" + text("m") + get(1) + b"s"
+    module = name("training.triplane.TriPlaneGenerator") + b")R}(" + state + b"ub"
+    return start + levels + b"}" + text("G_ema") + module + b"s."
+
+
+def tensors_looked_through_often(size: int) -> bytes:
+    """A torch file with a hundred thousand tensors under numbers for names, a hundred thousand times."""
+
+    def filled(count: int, what: bytes) -> bytes:
+        parts = [number(index) + what for index in range(count)]
+        return b"}" + b"".join(b"(" + b"".join(parts[at : at + 50_000]) + b"u" for at in range(0, count, 50_000))
+
+    storage = b"(" + text("storage") + name("torch.FloatStorage") + text("0") + text("cpu") + b"K\x01tQ"
+    tensor = name("torch._utils._rebuild_tensor_v2") + b"(" + storage + b"K\x00K\x01\x85K\x01\x85\x89}tR" + put(0) + b"0"
+    value = tensor + filled(140_000, get(0)) + put(1) + b"0" + filled(140_000, get(1)) + b"."
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a/data.pkl", START + value)
+        archive.writestr("a/data/0", bytes(4))
+    return file.getvalue()
+
+
 CASES: dict[str, Callable[[int], bytes]] = {
     maker.__name__: maker
     for maker in (
         encoded_often, long_storage_keys, overlapping_zip, equal_keys, sets_of_a_long_list, hashed_often, inner_files_often,
         wide_text, empty_sets, remembered_records, names_of_classes, long_settings, modules_with_many_names,
+        modules_of_absent_modules, modules_at_every_level, tensors_looked_through_often,
     )
 }  # fmt: skip
 """Makers of hostile files by name, given a size in bytes for those that are as long as one wants."""

@@ -83,6 +83,41 @@ def test_ten_thousand_changed_pictures_are_decoded_or_refused(bad_inputs: object
     attack(data)
 
 
+@functools.cache
+def tiffs() -> list[bytes]:
+    """The TIFF seeds, of a few pixels."""
+    large = importlib.import_module("large_pictures")
+    small = [large.made(name, 12, 9) for name in large.KINDS if name.startswith("tiff")]
+    return [*small, *(data for name, data in seeds().items() if name in ("tiff16_lzw", "tiff16_tiles"))]
+
+
+def attack_tiff(seed: int) -> None:
+    """Change a TIFF's bytes, mostly in its table of tags, which may lie anywhere, and decode it."""
+    draw = np.random.default_rng(seed)
+    changed = bytearray(tiffs()[draw.integers(len(tiffs()))])
+    table = int.from_bytes(changed[4:8], "little" if changed[:2] == b"II" else "big") % len(changed)
+    for _ in range(draw.integers(1, 6)):
+        start = 0 if draw.random() < 0.2 else table
+        place = min(len(changed) - 1, start + int(draw.integers(0, 300)))
+        size = int(draw.choice((1, 1, 2, 4)))
+        new = (draw.bytes(size), b"\xff" * size, bytes(size), int(draw.integers(0, 40)).to_bytes(size, "little"))
+        changed[place : place + size] = new[draw.integers(4)]
+    check(bytes(changed[: draw.integers(1, len(changed))] if draw.random() < 0.1 else changed))
+
+
+@settings(max_examples=60, derandomize=True, **COMMON)
+@given(seed=st.integers(0, 2**40))
+def test_changed_tiffs_are_decoded_or_refused(bad_inputs: object, seed: int) -> None:
+    attack_tiff(seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, **COMMON)
+@given(seed=st.integers(0, 2**40))
+def test_ten_thousand_changed_tiffs_are_decoded_or_refused(bad_inputs: object, seed: int) -> None:
+    attack_tiff(seed)
+
+
 def parse(block: bytes) -> None:
     """Hand bytes to every parser of a header or block."""
     assert 0 <= orientation.of_exif(block) <= 8 and 0 <= orientation.of_xmp(block) <= 8
