@@ -160,17 +160,6 @@ def modules_of_absent_modules(size: int) -> bytes:
     return START + absent + layer + inner + b"}" + text("G_ema") + module + b"s."
 
 
-def modules_at_every_level(size: int) -> bytes:
-    """Thirty levels of modules, each of twenty thousand names for the next."""
-    start = b"\x80\x04" + name("torch.nn.modules.linear.Linear") + put(0) + b"0" + get(0) + b")R" + put(1) + b"0"
-    names = [f"n{index}" for index in range(19_999)]
-    level = b"".join(b"X" + struct.pack("<I", len(text)) + text.encode() + get(1) for text in names)
-    levels = (get(0) + b")R}" + text("_modules") + b"}(" + level + b"usb" + put(1) + b"0") * 13
-    state = text("_init_kwargs") + b"}" + text("_modules") + b"}" + text("m") + get(1) + b"s"
-    module = name("training.triplane.TriPlaneGenerator") + b")R}(" + state + b"ub"
-    return start + levels + b"}" + text("G_ema") + module + b"s."
-
-
 def tensors_looked_through_often(size: int) -> bytes:
     """A torch file with a hundred thousand tensors under numbers for names, a hundred thousand times."""
 
@@ -193,7 +182,7 @@ CASES: dict[str, Callable[[int], bytes]] = {
     for maker in (
         encoded_often, long_storage_keys, overlapping_zip, equal_keys, sets_of_a_long_list, hashed_often, inner_files_often,
         wide_text, empty_sets, remembered_records, names_of_classes, long_settings, modules_with_many_names,
-        modules_of_absent_modules, modules_at_every_level, tensors_looked_through_often,
+        modules_of_absent_modules, tensors_looked_through_often,
     )
 }  # fmt: skip
 """Makers of hostile files by name, given a size in bytes for those that are as long as one wants."""

@@ -29,7 +29,7 @@ from spherehead.model.store import ModelStoreError, whole_folder
 CASES = (
     "encoded_often", "long_storage_keys", "overlapping_zip", "equal_keys", "sets_of_a_long_list", "hashed_often",
     "inner_files_often", "wide_text", "empty_sets", "remembered_records", "names_of_classes", "long_settings",
-    "modules_with_many_names", "modules_of_absent_modules", "modules_at_every_level", "tensors_looked_through_often",
+    "modules_with_many_names", "modules_of_absent_modules", "tensors_looked_through_often",
 )  # fmt: skip
 MEASURED = """
 import resource, sys, time
