@@ -140,6 +140,14 @@ def test_names_in_another_unicode_form_or_with_windows_slashes_are_found(folder:
     assert isinstance(first, Refused) and "several files" in first.detail
 
 
+def test_a_list_of_decomposed_names_finds_composed_ones_on_the_disk(folder: Path) -> None:
+    name = unicodedata.normalize("NFC", "ü.jpg")
+    (folder / name).write_bytes(b"u")
+    (folder / "t.csv").write_text(unicodedata.normalize("NFD", f"path\n{name}\n"))
+    (entry,) = open_source(str(folder / "t.csv")).entries()
+    assert isinstance(entry, SourceImage) and entry.path == name
+
+
 HARD_CAMERAS = [
     "[" * 100_000,
     "[" + ",".join(["9" * 400] * 25) + "]",
