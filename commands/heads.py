@@ -49,7 +49,7 @@ def convert(
 def generate(
     run: Annotated[
         Path, typer.Option("--run", metavar="DIR|NAME", help="Folder of a training run or of a model, or a shipped model.")
-    ] = Path("tiny-64"),
+    ] = Path("tiny-128"),
     seeds: Annotated[str, typer.Option(metavar="LIST", help="Heads to make, e.g. 0-7,12.")] = "0-7",
     views: Annotated[int, typer.Option(min=1, max=360, help="Cameras around each head; the first is in front.")] = 8,
     orbit: Annotated[bool, typer.Option("--orbit", help="Also make a video of a full turn.")] = False,

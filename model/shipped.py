@@ -14,11 +14,14 @@ from ..manifests.store import file_sha256
 from .store import GENERATOR, ModelConfig, ModelStoreError, read_config, read_part, write_config, write_part
 
 FOLDER = Path(__file__).parent / "weights"
-SHIPPED: dict[str, str] = {"tiny-64": "d6d6948acb4d00326b823afdf6496e25c21809087c3c2c6dc764d6d8ff7767d1"}
+SHIPPED: dict[str, str] = {
+    "tiny-128": "7709d7124a964d943ebd1c0a1becb04e053348164a45cf810a32ea55428d7970",
+    "tiny-64": "d6d6948acb4d00326b823afdf6496e25c21809087c3c2c6dc764d6d8ff7767d1",
+}
 """sha256 of the generator's file of every shipped model, by name."""
 ENCODERS: dict[str, str] = {"tiny-64": "e2cdfca3a991a3105170bd27b128e3ac841427820005c4f9488dd6da997b78f8"}
 """sha256 of the weights of every shipped encoder, by the name of its generator; it lies in the folder NAME-encoder."""
-DEFAULT = "tiny-64"
+DEFAULT = "tiny-128"
 """What `generate` shows where no model is given."""
 
 

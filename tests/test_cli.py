@@ -73,8 +73,8 @@ def commands() -> list[tuple[str, typer.models.CommandInfo]]:
 
 def test_help_names_every_command() -> None:
     expected = {
-        "build-dataset", "plan", "merge", "retry", "forget", "report", "doctor", "presets show", "shards ls", "shards show",
-        "shards sheet", "shards verify", "manifest show", "manifest summary", "manifest diff", "manifest verify",
+        "build-dataset", "plan", "estimate", "merge", "retry", "forget", "report", "doctor", "presets show", "shards ls",
+        "shards show", "shards sheet", "shards verify", "manifest show", "manifest summary", "manifest diff", "manifest verify",
         "models list", "models fetch", "models verify", "convert", "generate", "evaluate", "model show", "model presets",
         "model pack", "train", "render-photographs", "invert", "train-encoder", "view", "mesh", "export",
         "assets list", "assets fetch", "assets verify", "annotators views", "annotators train", "annotators evaluate",

@@ -67,7 +67,7 @@ def own_head(out: Path) -> None:
     ws = head_styles(generator, seeded_latents([5], generator.settings.z_dim), None, 1.0)
     parts = write_parts(out, ws.clone(), torch.zeros(generator.settings.w_dim), camera, camera.clone(), {})
     digest = read_config(folder).parts[GENERATOR].sha256
-    write_json(out / RECORD, InversionRecord(FORMAT, "tiny-64", digest, "", InversionSettings(), False, "none", parts))
+    write_json(out / RECORD, InversionRecord(FORMAT, "tiny-64", digest, "", InversionSettings(), False, "none", parts=parts))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python\n" in page.read_text(encoding="utf-8")], ids=name_of)

@@ -74,7 +74,7 @@ def test_other_weights_under_a_shipped_name_are_refused(monkeypatch: pytest.Monk
     monkeypatch.setitem(module.SHIPPED, DEFAULT, "0" * 64)
     with pytest.raises(ModelStoreError, match="not the released"):
         shipped(DEFAULT)
-    with pytest.raises(ModelStoreError, match="known: tiny-64"):
+    with pytest.raises(ModelStoreError, match=r"known: .*tiny-64"):
         shipped("huge-4096")
 
 
