@@ -33,11 +33,16 @@ def view(
     Example: spherehead view --run tiny-64
     """
     from ..manifests.config import ConfigError
-    from ..model.viewer.server import open_server, read_mesh, show_heads, show_mesh, show_samples
+    from ..model.viewer.page import open_server
 
     if sum(choice is not None for choice in (run, mesh, data)) != 1 or (head is not None and run is None):
         raise ConfigError("expected one of --run, --mesh and --data (and --head only with --run)")
     server = open_server(host, port)
+    address = f"http://{'localhost' if host == '0.0.0.0' else host}:{server.get_port()} (stop with Ctrl-C)"
+    if run is not None:
+        print(address, flush=True)  # a browser connects while PyTorch is imported
+    from ..model.viewer.server import read_mesh, show_heads, show_mesh, show_samples
+
     if run is not None:
         show_heads(server, _heads(run, head, device))
     elif mesh is not None:
@@ -46,8 +51,9 @@ def view(
         except ValueError as error:
             raise ConfigError(str(error)) from error
     elif data is not None:
-        show_samples(server, _samples(data, count))
-    print(f"http://{'localhost' if host == '0.0.0.0' else host}:{server.get_port()} (stop with Ctrl-C)", flush=True)
+        show_samples(server, _samples(data, count))  # moves the first camera: nobody may have connected before
+    if run is None:
+        print(address, flush=True)
     while True:
         time.sleep(3600)
 

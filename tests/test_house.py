@@ -69,7 +69,7 @@ WRAPPERS = {
     "xatlas": {"model/meshes/unwrap.py"},
     "mitsuba": {"pipeline/synthetic/rendering/render.py"},
     "mitsuba_oidn": {"pipeline/synthetic/rendering/oidn.py"},
-    "viser": {"model/viewer/server.py"},
+    "viser": {"model/viewer/page.py"},
     "trimesh": {"model/viewer/server.py", "pipeline/synthetic/scans/meshes.py"},
     "torch": {
         "pipeline/annotators/faces/face_alignment_points.py",

@@ -1,6 +1,7 @@
-"""The viewer's window: viser (Yi et al. 2025) serves a page in which a camera is moved; this fills it.
+"""What the viewer's page shows: heads with their sliders, a mesh, or a data set's cameras.
 
-What a head looks like is left to `frames`. A moving camera gets coarse pictures at once and a fine one when it rests.
+The page itself is left to `page`, what a head looks like to `frames`. A moving camera gets coarse pictures at once and a fine
+one when it rests.
 """
 
 from __future__ import annotations
@@ -14,43 +15,18 @@ from typing import Any
 import numpy as np
 
 from ...datasets.arrays import Pixels
-from ...datasets.camera import FOCAL, RADIUS
 from ...datasets.report.tiles import fit
 from ...datasets.shards.codec import Decoded
 from ..export.mesh import UNITS
 from ..meshes.gltf import METRE
 from .frames import AXES, MODES, SLICE, Chosen, Heads, label_of, rotation_of, widened
 
-FOV = 2 * math.atan(0.5 / FOCAL)
-"""Vertical field of view of the canonical camera, radians."""
 RESTS = 0.2
 """Seconds without a move after which the fine picture is rendered."""
 COARSE = 0.5
 """Rays a side while moving, of the generator's own."""
 THUMBNAIL = 96
 """Pixels a side of a data set's pictures on their frusta."""
-
-
-def open_server(host: str = "127.0.0.1", port: int = 8080) -> Any:
-    """Return a viser server whose world is ours: y up, the face towards +z.
-
-    Args:
-        host: address to listen on; 0.0.0.0 lets other machines in.
-        port: port to listen on; the next free one where it is taken.
-
-    Raises:
-        ImportError: viser is not installed.
-    """
-    try:
-        import viser
-    except ImportError as missing:
-        raise ImportError("viser is not installed; pip install 'spherehead-toolkit[view]'") from missing
-    server = viser.ViserServer(host=host, port=port, label="spherehead", verbose=False)
-    server.scene.set_up_direction("+y")
-    server.initial_camera.position = (0.0, 0.0, RADIUS)
-    server.initial_camera.look_at = (0.0, 0.0, 0.0)
-    server.initial_camera.fov = FOV
-    return server
 
 
 class Painter(threading.Thread):

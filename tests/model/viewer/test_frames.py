@@ -18,7 +18,8 @@ from spherehead.datasets.camera import FOCAL, RADIUS, Camera
 from spherehead.model.export.mesh import UNITS
 from spherehead.model.meshes.mesh import CENTIMETRE
 from spherehead.model.viewer.frames import MODES, Axis, Chosen, Heads, label_of, rotation_of, widened
-from spherehead.model.viewer.server import FOV, open_server, quaternion_of, read_mesh, show_mesh, slices
+from spherehead.model.viewer.page import FOV, open_server
+from spherehead.model.viewer.server import quaternion_of, read_mesh, show_mesh, slices
 from spherehead.model.volume_rendering.rays import check_labels
 
 
