@@ -12,38 +12,15 @@ import time
 from pathlib import Path
 
 import pytest
+import step_gradients
 import torch
 from safetensors.torch import load_file
+from spherehead import cli
 from spherehead.manifests.config import ConfigError, override, to_plain
 from spherehead.model.train.config import TrainConfig
 from spherehead.model.train.distributed import World, _buckets, open_world
 from spherehead.model.train.progress import read_metrics
 from torch import nn
-
-STEP = """
-import json, sys
-import torch
-from safetensors.torch import save_file
-from spherehead.manifests.config import from_plain
-from spherehead.model.train.config import TrainConfig
-from spherehead.model.train.distributed import open_world
-from spherehead.model.train.schedule import schedule_state
-from spherehead.model.train.state import new_state
-from spherehead.model.train.step import train_step
-from spherehead.model.train.trainer import numbers, open_stream
-
-torch.set_num_threads(1)
-config = from_plain(TrainConfig, json.load(open(sys.argv[1])))
-world = open_world("cpu")
-stream, state = open_stream([sys.argv[2]], config), new_state(config, world.device)
-mine = numbers(config, 0, world)
-batches = [stream[next(mine)] for _ in range(config.num_micro_batches // world.size)]
-train_step(state, config, schedule_state(config.schedule, 40, config.resolution, 0.2), batches, world)
-if world.is_first:
-    named = [*state.generator.named_parameters("g"), *state.discriminator.named_parameters("d")]
-    save_file({name: p.grad.contiguous() for name, p in named if p.grad is not None}, sys.argv[3])
-world.close()
-"""
 
 
 def environments(size: int) -> list[dict[str, str]]:
@@ -69,8 +46,9 @@ def test_two_processes_give_the_gradients_of_one_with_twice_the_batch(config: Tr
     # steps too small to move a weight: else Adam's first step, which is a sign, would make much of the last digit
     still = override(config, ["optimiser.generator_lr=1e-20", "optimiser.discriminator_lr=1e-20"])
     (tmp_path / "config.json").write_text(json.dumps(to_plain(still)))
-    for size in (1, 2):
-        run_together(["-c", STEP, str(tmp_path / "config.json"), heads, str(tmp_path / f"{size}.safetensors")], size)
+    words = [str(tmp_path / "config.json"), heads]
+    step_gradients.save_gradients(*words, str(tmp_path / "1.safetensors"))
+    run_together([step_gradients.__file__, *words, str(tmp_path / "2.safetensors")], 2)
     one, two = (load_file(tmp_path / f"{size}.safetensors") for size in (1, 2))
     assert one.keys() == two.keys() and len(one) > 100
     difference = torch.cat([(one[name] - two[name]).reshape(-1) for name in one]).norm()
@@ -78,16 +56,16 @@ def test_two_processes_give_the_gradients_of_one_with_twice_the_batch(config: Tr
 
 
 def test_a_run_begun_by_two_processes_goes_on_with_one(config: TrainConfig, heads: str, tmp_path: Path) -> None:
-    runs = {}
-    for name, sizes in (("one", (1,)), ("mixed", (2, 1))):
-        for images, size in zip((16, 24)[-len(sizes) :], sizes, strict=True):
-            file = tmp_path / "config.json"
-            file.write_text(json.dumps(to_plain(dataclasses.replace(config, images=images))))
-            run_together(
-                ["-m", "spherehead", "train", "--data", heads, "--preset", str(file), "--out", str(tmp_path / name), "--device",
-                 "cpu", "--workers", "0", "--no-pictures", "--log-images", "8", "--threads", "1"], size,
-            )  # fmt: skip
-        runs[name] = read_metrics(tmp_path / name)
+    def words(name: str, images: int) -> list[str]:
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps(to_plain(dataclasses.replace(config, images=images))))
+        return ["train", "--data", heads, "--preset", str(file), "--out", str(tmp_path / name), "--device",
+                "cpu", "--workers", "0", "--no-pictures", "--log-images", "8", "--threads", "1"]  # fmt: skip
+
+    run_together(["-m", "spherehead", *words("mixed", 16)], 2)
+    assert cli.main(words("mixed", 24)) == 0
+    assert cli.main(words("one", 24)) == 0
+    runs = {name: read_metrics(tmp_path / name) for name in ("one", "mixed")}
     assert [row["images"] for row in runs["mixed"]] == [row["images"] for row in runs["one"]] == [8, 16, 24]
     for mixed, one in zip(runs["mixed"], runs["one"], strict=True):
         for name in ("discriminator_adversarial", "vico", "labeller", "real_score"):
