@@ -94,7 +94,7 @@ class Quality(Stage):
     """Largest overshoot on both sides of edges outside of hair, as a share of their height."""
     max_noise: float = 2.0
     """Largest noise of the calmest parts of the head and shoulders in grey levels."""
-    max_blockiness: float = 2.6
+    max_blockiness: float = 2.7
     """Largest extra step on the compression grid in grey levels, times the cube root of how much the crop enlarges it."""
     min_jpeg_quality: float = 35.0
     """Least quality of a JPEG, as its tables tell it, where the crop does not shrink it to less than half."""

@@ -214,7 +214,7 @@ def test_modules_that_contain_each_other_many_times_are_refused(
             level = above
         snapshot["G_ema"].add_module("joke", level)
 
-    assert "at most 20,000 modules" in convert_changed(change)
+    assert "at most 20,000 names of modules" in convert_changed(change)
 
 
 def test_tensors_that_share_memory_to_fill_more_than_the_file_are_refused(convert_changed: Callable[..., str]) -> None:
