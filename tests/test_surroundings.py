@@ -85,6 +85,7 @@ def test_builds_need_no_shared_memory(pictures: Path, tmp_path: Path, room: str)
     assert verify(tmp_path / "out", deep=True) == []
 
 
+@pytest.mark.slow
 def test_a_full_small_file_system_is_told_and_room_lets_the_build_end(pictures: Path, tmp_path: Path) -> None:
     needs_mounts()
     place = tmp_path / "small"

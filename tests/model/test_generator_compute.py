@@ -43,7 +43,7 @@ def slope(generator: Generator) -> torch.Tensor:
     ("compute", "bound"),
     [
         ({"channels_last": False}, 1e-4),
-        ({"compile": "aot_eager"}, 1e-4),
+        pytest.param({"compile": "aot_eager"}, 1e-4, marks=pytest.mark.slow),
         ({"backbone_precision": "bf16", "upsampler_precision": "bf16"}, 0.1),
     ],
 )
@@ -53,6 +53,7 @@ def test_gradients_of_other_ways_to_compute_stay_within_their_error(compute: dic
     assert relative(slope(other), slope(usual)) < bound
 
 
+@pytest.mark.slow
 def test_compiled_networks_stay_within_rounding() -> None:
     usual, other = made(shrunk("tiny-64")), made(shrunk("tiny-64", compile="aot_eager"))
     other.load_state_dict(usual.state_dict())

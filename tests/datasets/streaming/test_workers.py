@@ -103,6 +103,7 @@ def test_errors_of_the_stream_come_out_of_workers_as_they_are(folder: Path, stre
         next(open_loader(broken, range(3), 1))
 
 
+@pytest.mark.slow
 def test_workers_outlive_a_signal_to_the_whole_group(stream_set: Path, streams: ModuleType) -> None:
     stream = ShardStream([stream_set], SETTINGS)
     batches = open_loader(stream, range(40), 2)

@@ -57,6 +57,7 @@ def test_views_of_an_ordinary_set_have_no_normals_and_no_points(finished_set: Pa
     assert view.normals is None and view.points is None and view.parsing.shape == view.image.shape[:2]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(views: Views, tmp_path: Path) -> None:
     settings = TrainingSettings(images=8, batch=2, warmup=2, save=1_000, settle=1)
     train(HeadTask(views), settings, tmp_path / "whole")
