@@ -40,10 +40,13 @@ def reader_share(rotation: Floats, spread: float) -> float:
 
 
 def part_way(first: Array, second: Array, share: float) -> Floats:
-    """Return the (3, 3) rotation that lies a share of the way from one rotation to another, along the shortest turn."""
+    """Return the (3, 3) rotation that lies a share of the way from one rotation to another, along the shortest turn.
+
+    Half a turn apart no way is the shortest: the first rotation is returned.
+    """
     turn = np.asarray(second) @ np.asarray(first).T
     angle = geodesic(first, second)
-    if angle < 1e-9:
+    if angle < 1e-9 or math.pi - angle < 1e-6:
         return np.asarray(first, dtype=np.float64)
     axis = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]) / (2.0 * math.sin(angle))
     return rotation_vector(share * angle * axis) @ first

@@ -64,3 +64,10 @@ def test_place_and_scale_move_with_the_rotation_and_stay_without_a_spread() -> N
     assert found.scale == pytest.approx(200.0 * 1.1**share)
     assert fused(placed, None) is placed
     assert fused(placed, dataclasses.replace(pose(67.0), spread=0.0)) is placed
+
+
+@pytest.mark.parametrize("short", [0.0, 1e-9, 3e-9, 1e-8])
+def test_half_a_turn_apart_the_first_rotation_stays(short: float) -> None:
+    turn, cos, sin = np.eye(3), math.cos(math.pi - short), math.sin(math.pi - short)
+    turn[:2, :2] = [[cos, -sin], [sin, cos]]
+    assert np.array_equal(part_way(np.eye(3), turn, 0.5), np.eye(3))
