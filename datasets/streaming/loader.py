@@ -288,13 +288,13 @@ def open_loader(
     Raises:
         DataError: the stream's own errors; a worker that died, found within some seconds; one that was stuck for `timeout`.
     """
-    from torch.utils.data import DataLoader
-
     if not workers:
         return (batch.pin_memory() if pin_memory else batch for batch in map(stream.__getitem__, numbers))
+    from torch.utils.data import DataLoader
+
     context = multiprocessing.get_context("forkserver")
-    # its server imports torch once for all workers, and never saw this process's threads or GPU
-    context.set_forkserver_preload([__name__, DataLoader.__module__, "numba"])
+    # its server imports torch and compiles once for all workers, and never saw this process's threads or GPU
+    context.set_forkserver_preload([__name__, DataLoader.__module__, f"{__package__}.preload"])
     slots = Slots(workers, ahead + _HELD, stream.shape.num_bytes)
     loader: Any = DataLoader(
         _Numbered(stream, slots, max(1, math.ceil(timeout))),  # type: ignore[arg-type]

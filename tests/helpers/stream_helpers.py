@@ -13,8 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from spherehead.datasets.compiled import compiled
+from spherehead.datasets.images.grey_png import unfilter
 from spherehead.datasets.streaming.batch import Batch
-from spherehead.datasets.streaming.loader import ShardStream
+from spherehead.datasets.streaming.loader import DataError, ShardStream
 from spherehead.manifests.store import HEADER, MANIFEST, write_json, write_table
 
 
@@ -113,6 +115,15 @@ class Stuck(ShardStream):
         while number == 5:
             time.sleep(1)
         return super().make(number, memory)
+
+
+class Prepared(ShardStream):
+    """A stream whose batches are an error that tells for how many kinds of arrays the loop behind masks is compiled."""
+
+    def make(self, number: int, memory: torch.Tensor) -> Batch:
+        before = len(compiled(unfilter).signatures)
+        super().make(number, memory)
+        raise DataError(f"compiled for {before} before and {len(compiled(unfilter).signatures)} after")
 
 
 class Broken(ShardStream):
