@@ -27,6 +27,7 @@ def annotators_views(
     seed: Annotated[int, typer.Option(help="Seed of people and cameras.")] = 41,
     first: Annotated[int, typer.Option(min=0, help="Number of the first head.")] = 0,
     hair: Annotated[str, typer.Option(help="cards (MakeHuman's styles) or grown (strands, beards; 2 s a head).")] = "cards",
+    styles: Annotated[str, typer.Option(metavar="A+B", help="Kinds of grown hair, such as afro+mane; all where empty.")] = "",
     children: Annotated[bool, typer.Option("--children", help="Draw children too.")] = False,
     pitch: Annotated[float, typer.Option(min=0, max=60, help="Standard deviation of the elevation in degrees.")] = 18.0,
     wear: Annotated[
@@ -44,7 +45,7 @@ def annotators_views(
     from ..pipeline.synthetic.people.population import PopulationSettings
     from ..pipeline.synthetic.training_views import TrainingViews, render_views
 
-    people = PopulationSettings(bald=0.08, hats=0.0 if wear else 0.08, hair=hair, children=children)
+    people = PopulationSettings(bald=0.08, hats=0.0 if wear else 0.08, hair=hair, styles=styles, children=children)
     if wear:
         people = replace(people, wear="drawn", skins="drawn", faces="wide")
     settings = TrainingViews(count=count, views=views, seed=seed, first=first, size=size, pitch_degrees=pitch, people=people)
@@ -163,6 +164,7 @@ def annotators_retrain(
     dressed: Annotated[
         int, typer.Option(min=1, help="Heads with grown hair, head-wear, glasses and jewellery.")
     ] = Retraining.dressed,
+    full: Annotated[int, typer.Option(min=1, help="Heads with hair that stands far out.")] = Retraining.full,
     held_out: Annotated[int, typer.Option(min=1, help="Heads of each kind to measure on.")] = Retraining.held_out,
     images: Annotated[int, typer.Option(min=1, help="Pictures shown to the head network.")] = Retraining.images,
     parser_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the parser.")] = Retraining.parser_images,
@@ -178,7 +180,7 @@ def annotators_retrain(
     from .retraining import retrain
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    plan = Retraining(seed, cards, grown, dressed, held_out, images, parser_images, finder_images, threads=threads)
+    plan = Retraining(seed, cards, grown, dressed, full, held_out, images, parser_images, finder_images, threads=threads)
     print(retrain(plan, out))
     print(f"head.onnx, parser.onnx, finder.onnx and their cards are in {out / 'exported'}")
 

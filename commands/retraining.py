@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+FULL = "afro+big afro+mane+blow-out+curls+locs"
+"""Kinds of hair that a crop holds most of."""
+
 
 @dataclass(frozen=True)
 class Retraining:
@@ -24,6 +27,8 @@ class Retraining:
     """Heads with grown hair and beards, children among them."""
     dressed: int = 800
     """Heads with grown hair, drawn wear and skins, and wide expressions; their views are shown twice as often."""
+    full: int = 320
+    """Heads with hair that stands far out, dressed like those; their views are shown twice as often too."""
     held_out: int = 40
     """Heads of each kind that nothing is trained on."""
     images: int = 130_000
@@ -53,6 +58,7 @@ def views(plan: Retraining, out: Path) -> None:
         ("cards", TrainingViews(plan.cards, 10, plan.seed)),
         ("grown", TrainingViews(plan.grown, 8, plan.seed + 2, pitch_degrees=22.0, people=grown)),
         ("dressed", fine),
+        ("full", replace(fine, count=plan.full, seed=plan.seed + 50, people=replace(dressed, bald=0.0, styles=FULL))),
         ("held-out/cards", TrainingViews(plan.held_out, 10, plan.seed + 4201)),
         ("held-out/grown", TrainingViews(plan.held_out, 8, plan.seed + 4202, pitch_degrees=22.0, people=grown)),
         ("held-out/dressed", replace(fine, count=plan.held_out, seed=plan.seed + 4203)),
@@ -68,7 +74,7 @@ def networks(plan: Retraining, out: Path) -> None:
     from ..model.annotators.training import TrainingSettings, train
     from ..model.annotators.views import Views
 
-    kinds = [out / "dressed", out / "dressed", out / "grown", out / "cards"]
+    kinds = [out / name for name in ("dressed", "dressed", "full", "full", "grown", "cards")]
     shown = Views(kinds, each=6 * plan.dressed)
     train(HeadTask(shown, plan.seed), TrainingSettings(plan.images, threads=plan.threads), out / "run-head")
     parser = ParserTask(shown, plan.seed, start=str(out / "run-head"), small=small_pictures(plan.parser_images))
@@ -94,7 +100,7 @@ def exported(plan: Retraining, out: Path) -> dict[str, Any]:
         found[kind] = evaluate_head(network, task, plan.crops)
     card = {"data": to_plain(plan), "seed": plan.seed, "command": "annotators retrain"}
     factor = sum(numbers.pop("spread_factor") for numbers in found.values()) / len(found)
-    seen = [out / "dressed", out / "grown"]
+    seen = [out / "dressed", out / "full", out / "grown"]
     told = {**card, "held_out": found, "spread_factor": round(factor, 3)}
     export(out / "run-head", out / "exported", told, seen, plan.calibration)
     _, parser, _ = averaged(out / "run-parser")

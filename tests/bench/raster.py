@@ -69,7 +69,7 @@ def hairy(settings: MakeHumanSettings, style: str) -> tuple[float, float, float]
     """Return CPU seconds of a person with 30,000 strands of a style: growing all of the person, drawing strands, a picture."""
     assets, camera = opened(settings.assets), Camera.look_at(0.6, 0.1)
     person = draw_person(assets, settings.seed, 1, settings.people)
-    look = draw_hair(0.5, 0.3, 0.5, (0.2, 0.1, 0.1), 0.0, np.random.default_rng(1), style)
+    look = draw_hair(0.5, 0.3, 0.5, (0.2, 0.1, 0.1), 0.0, np.random.default_rng(1), (style,))
     growth = Growth(dataclasses.replace(look, count=30000))
     started = time.process_time()
     figure = build_figure(assets, dataclasses.replace(person, hair="", hat="", scalp="covered", growth=growth))

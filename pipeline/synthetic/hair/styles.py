@@ -5,7 +5,7 @@ Shares and ranges are choices of this toolkit, not statistics of a population: r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,6 +102,15 @@ STYLES: Mapping[str, Style] = {
         "part": (-3.0, 3.0), "frizz": (0.15, 0.3)}, 1.8),
     "twists": Style(0.5, 0.5, {"tie": "twists"}, {
         "top": (5.0, 20.0), "clumps": (140.0, 260.0), "thickness": (0.8, 1.1), "volume": (0.8, 1.4), "lift": (0.3, 0.7)}, 1.9),
+    "big afro": Style(0.9, 0.5, {"lift": 1.0, "weight": 0.0, "hold": 40.0, "volume": 0.3, "count": 18000, "comb": "up"}, {
+        "top": (8.0, 17.0), "curl": (0.35, 0.8), "turn": (1.5, 3.2), "frizz": (0.3, 0.6)}, 1.8),
+    "mane": Style(1.4, 0.4, {"count": 18000}, {
+        "top": (10.0, 24.0), "curl": (0.5, 1.2), "turn": (2.4, 5.0), "clumps": (400.0, 1000.0), "clumping": (0.3, 0.7),
+        "volume": (2.0, 3.8), "part": (-4.0, 4.0), "lift": (0.4, 0.8), "hold": (5.0, 10.0), "weight": (0.4, 0.8),
+        "frizz": (0.15, 0.45)}, 1.3),
+    "blow-out": Style(1.3, 0.1, {"comb": "parted", "count": 18000}, {
+        "top": (14.0, 40.0), "curl": (0.3, 1.2), "turn": (6.0, 12.0), "flat": (0.2, 1.0), "part": (-4.0, 4.0),
+        "volume": (2.0, 4.5), "lift": (0.5, 0.9), "hold": (5.0, 11.0), "weight": (0.4, 0.9), **_LOCKS}, 0.6),
 }  # fmt: skip
 """Kinds of hair. Where `sides` and `back` are not told they are as long as `top`."""
 DYES: tuple[Colour, ...] = (
@@ -111,7 +120,13 @@ DYES: tuple[Colour, ...] = (
 
 
 def draw_hair(
-    male: float, age: float, african: float, colour: Colour, dyed: float, random: np.random.Generator, kind: str = ""
+    male: float,
+    age: float,
+    african: float,
+    colour: Colour,
+    dyed: float,
+    random: np.random.Generator,
+    kinds: Collection[str] = (),
 ) -> HairLook:
     """Draw a look.
 
@@ -122,13 +137,13 @@ def draw_hair(
         colour: natural sRGB colour, grey already counted.
         dyed: share of people with dyed hair.
         random: drawn numbers.
-        kind: a key of `STYLES`; drawn by its weight where empty.
+        kinds: keys of `STYLES` to choose from by their weights; all where empty.
     """
-    names = list(STYLES)
-    weights = np.array([_weight(STYLES[name], male, african) for name in names])
-    weights[[names.index("receding"), names.index("wreath")]] *= 0.3 + 1.6 * age
+    names = [name for name in STYLES if not kinds or name in kinds]
+    ageing = {"receding", "wreath"}
+    weights = np.array([_weight(STYLES[name], male, african) * (0.3 + 1.6 * age if name in ageing else 1.0) for name in names])
     chosen = names[int(random.choice(len(names), p=weights / weights.sum()))]
-    style = STYLES[kind or chosen]
+    style = STYLES[chosen]
     numbers: dict[str, Any] = dict(style.fixed)
     for name, (low, high) in style.drawn.items():
         value = float(random.uniform(low, high))
@@ -139,7 +154,7 @@ def draw_hair(
         numbers["part"] = -numbers["part"]
     if numbers.get("fringe", 9.0) < 4.0:
         numbers["fringe"] = 0.0
-    look = HairLook(style=kind or chosen, **numbers)
+    look = HairLook(style=chosen, **numbers)
     look = replace(look, receding=max(look.receding, float(random.uniform(0.0, 0.35)) * male * age))
     return replace(_coloured(look, age, colour, dyed, random), seed=int(random.integers(1 << 31)))
 

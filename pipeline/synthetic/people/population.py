@@ -20,7 +20,7 @@ from ..assets.library import Assets
 from ..hair.brows import draw_brows
 from ..hair.lashes import draw_lashes
 from ..hair.look import Growth
-from ..hair.styles import draw_beard, draw_hair
+from ..hair.styles import STYLES, draw_beard, draw_hair
 from ..wear.look import Wear
 from ..wear.wardrobe import WearShares, draw_clip, draw_wear, under
 from .face_morphs import detail_weights, expression_weights, macro_weights
@@ -44,7 +44,7 @@ LONG_HAIR = ("long01", "bob01", "ponytail01")
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
 USUAL, WIDE = "usual", "wide"
-GROWTH_VERSION = 6
+GROWTH_VERSION = 7
 """Raise it when the same settings would grow other hair."""
 WEAR_VERSION = 2
 """Raise it when the same settings would make other things to wear."""
@@ -72,6 +72,8 @@ class PopulationSettings:
     """Share with another expression than none."""
     hair: str = CARDS
     """cards: MakeHuman's seven styles; grown: strands of every kind."""
+    styles: str = ""
+    """Kinds of grown hair to draw from, names of `hair.styles.STYLES` joined by "+"; all by their shares where empty."""
     beards: float = 0.45
     """Share of men with a beard or stubble, of those with grown hair."""
     wear: str = ASSETS
@@ -93,14 +95,22 @@ class PopulationSettings:
                 raise ConfigError(f"people: expected {name} of {ASSETS} or {DRAWN}, got {getattr(self, name)!r}")
         if self.hair not in (CARDS, GROWN):
             raise ConfigError(f"people: expected hair of {CARDS} or {GROWN}, got {self.hair!r}")
+        for name in set(self.kinds) - set(STYLES):
+            raise ConfigError(f"people: expected styles of {', '.join(STYLES)}, got {name!r}")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The names in `styles`."""
+        return tuple(name for name in self.styles.split("+") if name)
 
 
 def deciding(people: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of plain `PopulationSettings` decides who is drawn: without what only grown hair or drawn wear read."""
-    idle: tuple[str, ...] = () if people.get("hair", CARDS) != CARDS else ("hair", "beards")
+    idle: tuple[str, ...] = () if people.get("hair", CARDS) != CARDS else ("hair", "beards", "styles")
     idle += () if people.get("wear", ASSETS) != ASSETS else ("wear", "shares")
     idle += tuple(name for name in ("skins", "teeth") if people.get(name, ASSETS) == ASSETS)
     idle += () if people.get("faces", USUAL) != USUAL else ("faces",)
+    idle += () if people.get("styles", "") else ("styles",)
     told = {key: value for key, value in people.items() if key not in idle}
     versions = {
         "hair": ("growth", GROWTH_VERSION), "wear": ("dressing", WEAR_VERSION), "skins": ("marks", MARKS_VERSION),
@@ -222,7 +232,8 @@ def _grown(person: Person, seed: int, settings: PopulationSettings) -> Person:
     """Give somebody hair that is grown, of the natural colour that was drawn."""
     random = rng(seed, person.name, "growth")
     bald = not person.hat and random.random() < settings.bald * (0.4 + 2.5 * person.male * (0.3 + person.age))
-    hair = draw_hair(person.male, person.age, person.ancestry[0], person.hair_colour, 4.0 * settings.dyed, random)
+    colour, dyed = person.hair_colour, 4.0 * settings.dyed
+    hair = draw_hair(person.male, person.age, person.ancestry[0], colour, dyed, random, settings.kinds)
     beard = draw_beard(person.age, person.hair_colour, random)
     bearded = random.random() < settings.beards * (person.male > 0.6)
     growth = Growth(

@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
+from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.hair.brows import inside as inside_brow
 from spherehead.pipeline.synthetic.hair.collision import HIGH, LOW, SPACING
@@ -23,7 +24,7 @@ from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_f
 from spherehead.pipeline.synthetic.people.growth import surface_of
 from spherehead.pipeline.synthetic.people.parts import Part
 from spherehead.pipeline.synthetic.people.placement import place
-from spherehead.pipeline.synthetic.people.population import CARDS, GROWN, PopulationSettings, draw_person
+from spherehead.pipeline.synthetic.people.population import CARDS, GROWN, PopulationSettings, deciding, draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import GROWTH, Drawing, labels_of, look
 from spherehead.pipeline.synthetic.rendering.ribbons import draw_strands
 from spherehead.pipeline.synthetic.scans import dressing
@@ -65,9 +66,18 @@ def test_no_two_of_2000_people_share_style_colour_and_beard(makehuman: Assets) -
     assert 0.15 < np.mean([p.growth is not None and p.growth.beard is not None for p in drawn]) < 0.3
 
 
+def test_only_the_styles_that_are_asked_for_are_drawn(makehuman: Assets) -> None:
+    asked = dataclasses.replace(SETTINGS, bald=0.0, styles="big afro+mane")
+    drawn = [draw_person(makehuman, 11, head, asked) for head in range(60)]
+    assert {p.growth.hair.style for p in drawn if p.growth and p.growth.hair} == {"big afro", "mane"}
+    with pytest.raises(ConfigError, match=r"expected styles of stubble, .*, got 'affro'"):
+        PopulationSettings(styles="afro+affro")
+    assert "styles" not in deciding(dataclasses.asdict(SETTINGS)) and deciding(dataclasses.asdict(asked))["styles"]
+
+
 @pytest.mark.parametrize("kind", sorted(STYLES))
 def test_every_style_grows_outside_of_the_head(surface: Surface, kind: str) -> None:
-    look_of = draw_hair(0.5, 0.3, 0.5, (0.2, 0.1, 0.1), 0.0, np.random.default_rng(1), kind)
+    look_of = draw_hair(0.5, 0.3, 0.5, (0.2, 0.1, 0.1), 0.0, np.random.default_rng(1), (kind,))
     groups = build_hair(dataclasses.replace(look_of, count=1500), surface)
     points = np.concatenate([group.points.reshape(-1, 3) for group in groups])
     assert np.isfinite(points).all()
@@ -171,7 +181,9 @@ def test_no_point_of_tied_hair_stands_out_from_its_neighbours(makehuman: Assets)
     """Behind ears the distance field's sign is wrong in places: single points were thrown 30 cm out on this person."""
     body, person = body_of(makehuman), draw_person(makehuman, 3, 62, SETTINGS)
     vertices, none = body.morph(person.shape), np.zeros((0, 3))
-    hair = draw_hair(person.male, person.age, person.ancestry[0], (0.2, 0.1, 0.1), 0.0, np.random.default_rng(2), "two braids")
+    hair = draw_hair(
+        person.male, person.age, person.ancestry[0], (0.2, 0.1, 0.1), 0.0, np.random.default_rng(2), ("two braids",)
+    )
     grown = build_hair(hair, surface_of(body, vertices, place(vertices), (none, none)))[0]
     before = grown.points[:, :ON_HEAD]
     assert np.linalg.norm(np.diff(before, axis=1), axis=2).max() < 0.12

@@ -53,7 +53,7 @@ def dressed(assets: Assets, kind: str, style: str, seed: int = 1) -> Figure:
     person = dataclasses.replace(draw_person(assets, 3, 0, SETTINGS), expression={})
     random = np.random.default_rng(seed)
     head = draw_head_wear(kind, random)
-    hair = under(draw_hair(0.5, 0.3, 0.5, (0.2, 0.1, 0.1), 0.0, random, style), head)
+    hair = under(draw_hair(0.5, 0.3, 0.5, (0.2, 0.1, 0.1), 0.0, random, (style,)), head)
     growth = Growth(dataclasses.replace(hair, count=4000))
     return build_figure(assets, dataclasses.replace(person, growth=growth, scalp="covered", wear=Wear(head)))
 
