@@ -173,11 +173,10 @@ def manifest_diff(
     Example: spherehead manifest diff heads heads-before
     """
     from ..datasets.shards.mirror import mirrored
-    from ..manifests.diff import diff
-    from ..manifests.store import read
+    from ..manifests.diff import diff_folders
 
     with mirrored(first) as one, mirrored(second) as two:
-        difference = diff(read(one), read(two))
+        difference = diff_folders(one, two, limit)
     print(difference.text(limit))
     raise typer.Exit(OK if difference.equal else MISMATCH)
 

@@ -6,15 +6,18 @@ Pictures of the same things are drawn in datasets/report; whether the numbers ar
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from .frames import OUTCOMES, present_columns, read_frame, read_origins
-from .store import require_own_table
+from .frames import OUTCOMES, Tally, column, present_columns
+from .store import ORIGINS, require_own_table
 
 QUANTILES = (0.0, 0.01, 0.05, 0.5, 0.95, 0.99, 1.0)
 """Shares of rows at which scores are read."""
@@ -22,9 +25,6 @@ SECTORS = 12
 """Azimuth cells of the view table; the first is centred on the back, so that one is centred on the front."""
 BANDS = 7
 """Elevation cells of the view table, of equal area on the sphere; the middle one is centred on eye level."""
-
-COLUMNS = ("status", "reason", "split", "license", "attribution", "sha256", "yaw_degrees", "pitch_degrees", "weight")
-"""Columns of the manifest that a summary reads, beside the scores."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,9 @@ class Summary:
     views: pd.DataFrame
     """Rows: elevation bands from the top; columns: azimuth sectors; kept rows in each."""
     balance: ViewBalance
+    sources: pd.Series
+    """Source of each kept row, "?" where no input has its content; categories."""
+    tally: Tally
 
 
 def summarise(folder: Path) -> Summary:
@@ -78,63 +81,104 @@ def summarise(folder: Path) -> Summary:
         ManifestError: a table is missing or damaged, or not the one that the header beside it speaks of.
     """
     require_own_table(folder)
+    tally = Tally.of(folder)
+    kept = kept_rows(folder)
+    sources = _sources(folder, kept)
+    yaw, pitch, weight = (kept_numbers(folder, name, kept) for name in ("yaw_degrees", "pitch_degrees", "weight"))
     scores = [name for name in present_columns(folder) if name.startswith("score_")]
-    return summarise_frames(read_frame(folder, [*COLUMNS, *scores]), read_origins(folder))
-
-
-def summarise_frames(frame: pd.DataFrame, origins: pd.DataFrame) -> Summary:
-    """Count what is in memory already.
-
-    Args:
-        frame: rows with `COLUMNS` and any scores, as from `read_frame`.
-        origins: inputs, as from `read_origins`.
-    """
-    kept = frame[frame["status"] == "kept"]
+    tables = [score_quantiles(kept_numbers(folder, name, kept).to_frame(name), [name]) for name in scores]
     return Summary(
-        inputs=_inputs(origins),
-        rows=_rows(frame),
-        reasons=_reasons(frame, origins),
-        licences=_licences(kept, origins),
-        scores=score_quantiles(kept, [name for name in frame.columns if name.startswith("score_")]),
-        views=view_table(kept["yaw_degrees"], kept["pitch_degrees"]),
-        balance=view_balance(kept["yaw_degrees"], kept["pitch_degrees"], kept["weight"]),
+        inputs=_inputs(tally),
+        rows=_rows(tally),
+        reasons=_reasons(tally),
+        licences=_licences(folder, kept, sources),
+        scores=pd.concat(tables) if tables else score_quantiles(pd.DataFrame(), []),
+        views=view_table(yaw, pitch),
+        balance=view_balance(yaw, pitch, weight),
+        sources=sources,
+        tally=tally,
     )
 
 
-def _inputs(origins: pd.DataFrame) -> pd.DataFrame:
-    table = pd.crosstab(origins["source"], origins["outcome"]).reindex(columns=list(OUTCOMES), fill_value=0)
-    table = table.sort_index()
+def kept_rows(folder: Path) -> pa.ChunkedArray:
+    """Return which rows of a set are kept."""
+    return pc.equal(column(folder, "status").cast(pa.string()), "kept").fill_null(False)
+
+
+def kept_numbers(folder: Path, name: str, kept: pa.ChunkedArray) -> pd.Series:
+    """Read a column of numbers of the kept rows, in their order.
+
+    Args:
+        folder: what `--out` was.
+        name: of the column; NaN throughout where the set lacks it.
+        kept: which rows are kept, as from `kept_rows`.
+    """
+    values: pd.Series = column(folder, name).filter(kept).cast(pa.float64()).to_pandas()
+    return values
+
+
+def _sources(folder: Path, kept: pa.ChunkedArray) -> pd.Series:
+    """Return the source of each kept row: that of the first input with its content."""
+    known = column(folder, "sha256", ORIGINS).combine_chunks()
+    place = pc.index_in(column(folder, "sha256").filter(kept), value_set=known)
+    del known
+    names = column(folder, "source", ORIGINS).fill_null("?").combine_chunks().dictionary_encode()
+    found = names.indices.take(place.combine_chunks()).to_numpy(zero_copy_only=False)
+    codes = np.where(np.isnan(found), -1, found).astype(np.int32)
+    sources = pd.Series(pd.Categorical.from_codes(codes, names.dictionary.to_pylist()))
+    if (codes < 0).any():
+        sources = sources.cat.add_categories([] if "?" in sources.cat.categories else ["?"]).fillna("?")
+    return sources
+
+
+def _table(counts: Counter[tuple[str, str]], rows: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    """Lay counts of pairs out as a table."""
+    return pd.DataFrame([[counts[row, name] for name in columns] for row in rows], list(rows), list(columns), dtype=int)
+
+
+def _inputs(tally: Tally) -> pd.DataFrame:
+    counts, totals = Counter[tuple[str, str]](), Counter[str]()
+    for (source, outcome, _), count in tally.inputs.items():
+        counts[source, outcome] += count
+        totals[source] += count
+    table = _table(counts, sorted(totals), OUTCOMES)
     table.loc["all"] = table.sum()
-    return table.assign(inputs=[*origins.groupby("source").size().sort_index(), len(origins)]).astype(int)
+    table.index.name, table.columns.name = "source", "outcome"
+    return table.assign(inputs=[*(totals[name] for name in sorted(totals)), totals.total()]).astype(int)
 
 
-def _rows(frame: pd.DataFrame) -> pd.DataFrame:
-    splits = frame["split"].fillna("").astype(str).replace("", "no split")
-    statuses = [name for name in OUTCOMES if name in ("kept", "dropped", "failed") or (frame["status"] == name).any()]
-    table = pd.crosstab(frame["status"], splits).reindex(index=statuses, fill_value=0)
-    return table.assign(all=frame["status"].value_counts().reindex(statuses, fill_value=0)).astype(int)
+def _rows(tally: Tally) -> pd.DataFrame:
+    counts, totals, splits = Counter[tuple[str, str]](), Counter[str](), set[str]()
+    for (status, split, _), count in tally.rows.items():
+        counts[status, split or "no split"] += count
+        totals[status] += count
+        splits.add(split or "no split")
+    statuses = [name for name in OUTCOMES if name in ("kept", "dropped", "failed") or totals[name]]
+    table = _table(counts, statuses, sorted(splits))
+    table.index.name, table.columns.name = "status", "split"
+    return table.assign(all=[totals[name] for name in statuses]).astype(int)
 
 
-def _reasons(frame: pd.DataFrame, origins: pd.DataFrame) -> pd.DataFrame:
+def _reasons(tally: Tally) -> pd.DataFrame:
     """Count refusals in both tables: a file has one reason, a photograph with three heads may have three."""
-    files = origins[origins["reason"].fillna("") != ""].groupby(["reason", "outcome"]).size().rename("files")
-    refused = frame[frame["reason"].fillna("") != ""]
-    rows = refused.groupby(["reason", "status"]).size().rename("rows")
-    rows.index = rows.index.set_names(["reason", "outcome"])
-    table = pd.concat([files, rows], axis=1).fillna(0).astype(int).reset_index()
+    files, rows = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for (_, outcome, reason), count in tally.inputs.items():
+        files[reason, outcome] += count if reason else 0
+    for (status, _, reason), count in tally.rows.items():
+        rows[reason, status] += count if reason else 0
+    pairs = sorted(pair for pair in {*files, *rows} if pair[0])
+    table = pd.DataFrame(
+        [(*pair, files[pair], rows[pair]) for pair in pairs], columns=["reason", "outcome", "files", "rows"]
+    ).astype({"reason": str, "outcome": str, "files": int, "rows": int})
     return table.sort_values(["rows", "files", "reason"], ascending=[False, False, True], ignore_index=True)
 
 
-def _licences(kept: pd.DataFrame, origins: pd.DataFrame) -> pd.DataFrame:
-    sources = origins.drop_duplicates("sha256").set_index("sha256")["source"]
-    table = pd.DataFrame(
-        {
-            "source": kept["sha256"].map(sources).fillna("?").astype(str),
-            "license": kept["license"].fillna("").astype(str),
-            "attribution": kept["attribution"].fillna("").astype(str),
-        }
-    )
-    counted = table.groupby(["source", "license", "attribution"]).size().rename("rows").reset_index()
+def _licences(folder: Path, kept: pa.ChunkedArray, sources: pd.Series) -> pd.DataFrame:
+    texts = {name: column(folder, name).filter(kept).cast(pa.string()).fill_null("") for name in ("license", "attribution")}
+    coded = {name: values.combine_chunks().dictionary_encode() for name, values in texts.items()}
+    table = pd.DataFrame({"source": sources, **{name: values.to_pandas() for name, values in coded.items()}})
+    counted = table.groupby(["source", "license", "attribution"], observed=True).size().rename("rows").reset_index()
+    counted = counted.astype({"source": str, "license": str, "attribution": str})
     return counted.sort_values(
         ["rows", "source", "license", "attribution"], ascending=[False, True, True, True], ignore_index=True
     )

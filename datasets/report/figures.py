@@ -7,7 +7,7 @@ Colours are Okabe and Ito's (2008) and cividis (Nuñez et al. 2018), which colou
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,15 +127,15 @@ def stacked_histogram(values: Sequence[Array], names: Sequence[str], bins: Array
     return png(figure)
 
 
-def score_histograms(scores: pd.DataFrame, theme: Theme, columns: int = 4) -> bytes:
+def score_histograms(scores: Mapping[str, pd.Series] | pd.DataFrame, theme: Theme, columns: int = 4) -> bytes:
     """Draw one small histogram a score, its median marked; the outer half per cent at each end is put into the last bars.
 
     Args:
-        scores: one column a score, without its prefix.
+        scores: one series a score, without its prefix; each is asked for once.
         theme: light or dark.
         columns: charts in a row.
     """
-    names = list(scores.columns)
+    names = list(scores.keys())
     rows = max(1, -(-len(names) // columns))
     figure = new_figure(9.2, 1.62 * rows)
     for index, name in enumerate(names):
@@ -160,14 +160,14 @@ def score_histograms(scores: pd.DataFrame, theme: Theme, columns: int = 4) -> by
     return png(figure)
 
 
-def class_areas(areas: pd.DataFrame, theme: Theme) -> bytes:
+def class_areas(areas: Mapping[str, pd.Series] | pd.DataFrame, theme: Theme) -> bytes:
     """Draw for each parsing class the share of the crop it covers: 5 % to 95 % of pictures as a bar, the median as a dot.
 
     Args:
-        areas: one column a class, shares 0 to 1; pictures without the class count in the note at the right, not in the bar.
+        areas: one series a class, shares 0 to 1; pictures without the class count in the note at the right, not in the bar.
         theme: light or dark.
     """
-    names = [name for name in CLASSES if name in areas.columns]
+    names = [name for name in CLASSES if name in areas]
     figure = new_figure(9.2, 0.5 + 0.235 * len(names))
     axes = figure.add_axes((0.125, 0.42 / (0.5 + 0.235 * len(names)), 0.72, 1 - 0.46 / (0.5 + 0.235 * len(names))))
     for row, name in enumerate(reversed(names)):

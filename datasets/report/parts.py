@@ -7,19 +7,23 @@ foreign text visible is done here (`visible`).
 from __future__ import annotations
 
 import base64
+import heapq
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from ...manifests.frames import OUTCOMES
-from ...manifests.store import Header
+from ...manifests.frames import OUTCOMES, pages
+from ...manifests.store import ORIGINS, Header
 from ..reasons import REASONS
 from ..shards.codec import Decoded
-from ..shards.inspect import WORST_IS_LOW, angles, pick_worst, read
+from ..shards.inspect import PLACE, WORST_IS_LOW, angles, pick_worst, read
 from ..shards.tar import ShardError
 from .overlay import Style, panels
 from .tiles import degrees, fit, jpeg
@@ -66,7 +70,7 @@ class Pictures:
     def __init__(self, folder: Path, frame: pd.DataFrame, side: int = 208) -> None:
         """Read from the data set in `folder`, whose rows are in `frame`; thumbnails have `side` pixels."""
         self.folder, self.side = folder, side
-        kept = frame[(frame["status"] == "kept") & frame["shard"].notna() & frame["offset"].notna()]
+        kept = frame.loc[(frame["status"] == "kept") & frame["shard"].notna() & frame["offset"].notna(), list(PLACE)]
         self._places = kept.drop_duplicates("id").set_index("id", drop=False)
         self._tiles: dict[str, dict[str, Any]] = {}
         self.unreadable: set[str] = set()
@@ -132,24 +136,36 @@ def inputs(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def reasons(
-    table: pd.DataFrame, origins: pd.DataFrame, thumbnails: Mapping[str, Sequence[Path]], examples: int = 3
+    table: pd.DataFrame, folder: Path, thumbnails: Mapping[str, Sequence[Path]], examples: int = 3
 ) -> list[dict[str, Any]]:
     """Return one row a reason, with a few details as examples and thumbnails where the set keeps them."""
-    rows = []
+    rows, first = [], _first_refused(folder, examples) if len(table) else {}
     for values in table.to_dict("records"):
         row = {str(name): value for name, value in values.items()}
-        same = origins[origins["reason"] == row["reason"]].sort_values(["source", "path"]).head(examples)
         rows.append(
             {
                 **row,
                 "outcome": WORDS.get(row["outcome"], (row["outcome"],))[0],
                 "colour": COLOURS.get(row["outcome"], "#8c8c8c"),
                 "meaning": REASONS.get(row["reason"], ("", "not in the table of reasons"))[1],
-                "examples": [_example(path, detail) for path, detail in zip(same["path"], same["detail"], strict=True)],
+                "examples": [_example(path, detail) for _, path, detail in first.get(row["reason"], ())],
                 "tiles": list(_thumbnails(thumbnails.get(str(row["reason"]), ()))),
             }
         )
     return rows
+
+
+def _first_refused(folder: Path, count: int) -> dict[str, list[tuple[str, str, str]]]:
+    """Return the first (source, path, detail) of inputs by the reason that they were refused for, by source and path."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    names = ("reason", "source", "path", "detail")
+    for page in pages(folder, names, ORIGINS):
+        refused = page.filter(pc.not_equal(page["reason"].fill_null(""), ""))
+        columns = [refused[name].cast(pa.string()).fill_null("").to_pylist() for name in names]
+        for reason, *place in zip(*columns, strict=True):
+            found.setdefault(reason, []).append((place[0], place[1], place[2]))
+        found = {reason: heapq.nsmallest(count, places, key=lambda place: place[:2]) for reason, places in found.items()}
+    return found
 
 
 def _example(path: Any, detail: Any) -> str:
@@ -190,17 +206,24 @@ def _refused_tile(folder: Path, key: str, reason: str) -> dict[str, Any]:
     return {**(tiles[0] if tiles else {"id": key, "src": ""}), "lines": ["gave way"]}
 
 
-def copies(origins: pd.DataFrame, count: int, per_copy: int = 6) -> list[dict[str, Any]]:
+def copies(folder: Path, count: int, per_copy: int = 6) -> list[dict[str, Any]]:
     """Return contents that came in several places, those in most places first."""
-    marked = set(origins[origins["outcome"] == "duplicate"]["sha256"].dropna()) - {""}
-    rows = origins[origins["sha256"].isin(marked)]
-    sizes = rows.groupby("sha256").size().sort_index().sort_values(ascending=False, kind="stable")
-    found = []
-    for digest in sizes.index[:count]:
-        same = rows[rows["sha256"] == digest].sort_values(["source", "path"])
-        places = [f"{source}: {path}" for source, path in zip(same["source"], same["path"], strict=True)]
-        found.append({"sha256": str(digest)[:12], "places": places[:per_copy], "more": max(0, len(places) - per_copy)})
-    return found
+    marked = set[str]()
+    for page in pages(folder, ("sha256", "outcome"), ORIGINS):
+        marked.update(page.filter(pc.equal(page["outcome"], "duplicate"))["sha256"].to_pylist())
+    values, places = pa.array(sorted(filter(None, marked)), pa.string()), list[tuple[str, str, str]]()
+    for page in pages(folder, ("sha256", "source", "path"), ORIGINS) if marked else ():
+        same = page.filter(pc.is_in(page["sha256"], value_set=values))
+        places += zip(*(same[name].to_pylist() for name in ("sha256", "source", "path")), strict=True)
+    sizes = Counter(digest for digest, _, _ in places)
+    shown = dict.fromkeys(sorted(sizes, key=lambda digest: (-sizes[digest], digest))[:count])
+    found: dict[str, list[str]] = {digest: [] for digest in shown}
+    for digest, source, path in sorted(places, key=lambda place: place[1:]):
+        if digest in found and len(found[digest]) < per_copy:
+            found[digest].append(f"{source}: {path}")
+    return [
+        {"sha256": digest[:12], "places": lines, "more": max(0, sizes[digest] - per_copy)} for digest, lines in found.items()
+    ]
 
 
 def worst_scores(frame: pd.DataFrame, count: int) -> list[str]:

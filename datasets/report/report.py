@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ...manifests import summary as counting
-from ...manifests.frames import OUTCOMES, present_columns, read_frame, read_origins, recount
+from ...manifests.frames import OUTCOMES, read_frame
 from ...manifests.parsing import read_json
 from ...manifests.store import Header, require_own_table, write_bytes
 from ..arrays import Array
@@ -33,8 +34,16 @@ from .tiles import jpeg
 
 log = logging.getLogger(__name__)
 
-COLUMNS = tuple(dict.fromkeys((*PLACE, *counting.COLUMNS, "roll_degrees", "cluster")))
-"""Columns that a report reads, beside the scores; any may be missing."""
+COLUMNS = (
+    *PLACE,
+    "reason",
+    "yaw_degrees",
+    "pitch_degrees",
+    "roll_degrees",
+    "cluster",
+    *(f"score_{name}" for name in parts.WORST),
+)
+"""Columns that a report holds in memory; any may be missing. All others are read one at a time."""
 SECTIONS = (
     ("accounting", "Accounting"), ("views", "Views"), ("labels", "Labels"), ("quality", "Quality"), ("pictures", "Pictures"),
     ("refused", "Refused"), ("duplicates", "Duplicates"), ("timing", "Time"), ("rights", "Rights"), ("made", "Provenance"),
@@ -76,7 +85,6 @@ class _Set:
     header: Header
     frame: pd.DataFrame
     kept: pd.DataFrame
-    origins: pd.DataFrame
     summary: counting.Summary
     run: dict[str, Any]
 
@@ -119,9 +127,6 @@ def write_report(folder: Path, out: Path | None = None, settings: ReportSettings
 
 def _read(folder: Path) -> _Set:
     header = require_own_table(folder)
-    scores = [name for name in present_columns(folder) if name.startswith("score_")]
-    frame = read_frame(folder, [*COLUMNS, *scores])
-    origins = read_origins(folder)
     run: Any = {}
     path = folder / "run.json"
     if path.is_file():
@@ -129,20 +134,39 @@ def _read(folder: Path) -> _Set:
             run = read_json(path)
         except ValueError as error:
             log.warning("leaving out timing: %s is no JSON (%s)", path, error)
-    summary = counting.summarise_frames(frame, origins)
-    kept = frame[frame["status"] == "kept"]
-    return _Set(folder, header, frame, kept, origins, summary, run if isinstance(run, dict) else {})
+    summary = counting.summarise(folder)
+    frame = read_frame(folder, COLUMNS)
+    frame = frame.drop(columns=[name for name in frame if str(name).startswith("score_") and frame[name].isna().all()])
+    mask = frame["status"] == "kept"
+    kept = frame if mask.all() else frame[mask]
+    return _Set(folder, header, frame, kept, summary, run if isinstance(run, dict) else {})
+
+
+class _Scores(Mapping[str, pd.Series]):
+    """Scores of the kept rows by the name that is shown, each read when it is asked for: a set may have many."""
+
+    def __init__(self, folder: Path, columns: Mapping[str, str]) -> None:
+        self._folder, self._columns, self._kept = folder, columns, counting.kept_rows(folder)
+
+    def __getitem__(self, name: str) -> pd.Series:
+        return counting.kept_numbers(self._folder, self._columns[name], self._kept)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 def _charts(found: _Set) -> dict[str, tuple[bytes, bytes]]:
     """Draw every chart for which there are numbers, for light and for dark ground."""
     kept = found.kept
-    sources = kept["sha256"].map(found.origins.drop_duplicates("sha256").set_index("sha256")["source"]).fillna("?")
-    scores = kept[[name for name in kept.columns if name.startswith("score_")]].dropna(axis="columns", how="all")
-    scores = scores.astype(float).rename(columns=lambda name: str(name).removeprefix("score_"))
-    areas = scores[[name for name in scores.columns if name.startswith("area_")]]
-    shown_elsewhere = {*areas.columns, "yaw_degrees", "pitch_degrees", "roll_degrees"}
-    others = scores[[name for name in scores.columns if name not in shown_elsewhere and scores[name].nunique() > 1]]
+    sources = found.summary.sources.set_axis(kept.index)
+    told = found.summary.scores[found.summary.scores["count"] > 0]
+    areas = {name.removeprefix("area_"): f"score_{name}" for name in map(str, told.index) if name.startswith("area_")}
+    elsewhere = {"yaw_degrees", "pitch_degrees", "roll_degrees"}
+    differing = map(str, told.index[told["min"] != told["max"]])
+    others = {visible(name): f"score_{name}" for name in differing if not name.startswith("area_") and name not in elsewhere}
     charts: dict[str, tuple[bytes, bytes]] = {}
 
     def draw(name: str, function: Any, *values: Any) -> None:
@@ -159,10 +183,10 @@ def _charts(found: _Set) -> dict[str, tuple[bytes, bytes]]:
             if kept["roll_degrees"].notna().any():
                 bins = _roll_bins(kept["roll_degrees"])
                 draw(f"roll_{group}", figures.stacked_histogram, *_series(kept["roll_degrees"], labels), bins, "roll, degrees")
-    if others.shape[1]:
-        draw("scores", figures.score_histograms, others.rename(columns=visible))
-    if areas.shape[1]:
-        draw("areas", figures.class_areas, areas.rename(columns=lambda name: str(name).removeprefix("area_")))
+    if others:
+        draw("scores", figures.score_histograms, _Scores(found.folder, others))
+    if areas:
+        draw("areas", figures.class_areas, _Scores(found.folder, areas))
     return charts
 
 
@@ -182,7 +206,7 @@ def _roll_bins(roll: pd.Series) -> Array:
 def _context(found: _Set, pictures: Pictures, settings: ReportSettings) -> dict[str, Any]:
     """Put together what the template shows, charts apart."""
     header, kept, summary, folder = found.header, found.kept, found.summary, found.folder
-    counts = recount(found.frame, found.origins)
+    counts = summary.tally.counts()
     overlays = [pictures.overlay(key, 320) for key in pick_random(kept, settings.overlays, settings.seed + 1)]
     clustered = found.frame["cluster"].fillna("")
     quantiles = summary.scores
@@ -200,9 +224,9 @@ def _context(found: _Set, pictures: Pictures, settings: ReportSettings) -> dict[
         "score_columns": list(quantiles.columns),
         "worst": parts.worst(kept, pictures, settings.worst, settings.worst_scores),
         "random": [pictures.tile(key) for key in pick_random(kept, settings.random, settings.seed)],
-        "reasons": parts.reasons(summary.reasons, found.origins, refused_pictures(folder, settings.refused)),
+        "reasons": parts.reasons(summary.reasons, folder, refused_pictures(folder, settings.refused)),
         "clusters": parts.clusters(found.frame, pictures, folder, settings.clusters),
-        "num_clusters": int(clustered[clustered != ""].nunique()), "copies": parts.copies(found.origins, settings.rows),
+        "num_clusters": int(clustered[clustered != ""].nunique()), "copies": parts.copies(folder, settings.rows),
         "timing": parts.timing(found.run), "licences": summary.licences.head(settings.rows).to_dict("records"),
         "more_licences": max(0, len(summary.licences) - settings.rows), "chains": parts.chains(header),
         "shards": header.shards[: settings.rows], "more_shards": max(0, len(header.shards) - settings.rows),
@@ -222,7 +246,7 @@ def _cards(found: _Set) -> list[dict[str, str]]:
     splits = found.kept["split"].dropna().astype(str).value_counts()
     words = ", ".join(f"{name} {count:,}" for name, count in splits.head(4).items())
     return [
-        {"value": f"{len(found.origins):,}", "label": "inputs"},
+        {"value": f"{found.summary.tally.inputs.total():,}", "label": "inputs"},
         {"value": f"{len(found.kept):,}", "label": f"heads kept: {visible(words)}" if words else "heads kept"},
         {"value": _size(sum(entry.num_bytes for entry in shards)),
          "label": f"in {len(shards):,} {'shard' if len(shards) == 1 else 'shards'}"},

@@ -5,6 +5,7 @@ Everything here returns data; the command line prints it, `sheets` draws it, and
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -164,7 +165,7 @@ def read(folder: Path, ids: Sequence[str], frame: pd.DataFrame | None = None) ->
 
 def pick_random(frame: pd.DataFrame, count: int, seed: int = 0) -> list[str]:
     """Return up to `count` ids of a table with column id, chosen by a hash of (seed, id): the same whatever the order."""
-    return sorted(frame["id"].tolist(), key=lambda key: (unit_interval(f"sheet/{seed}/{key}"), key))[:count]
+    return heapq.nsmallest(count, frame["id"].tolist(), key=lambda key: (unit_interval(f"sheet/{seed}/{key}"), key))
 
 
 def pick_worst(frame: pd.DataFrame, score: str, count: int) -> list[str]:
@@ -182,7 +183,9 @@ def pick_worst(frame: pd.DataFrame, score: str, count: int) -> list[str]:
     if column not in frame or not frame[column].notna().any():
         known = sorted(name.removeprefix("score_") for name in frame.columns if str(name).startswith("score_"))
         raise LookupError(f"no score {score!r} in this set; it has {', '.join(known) or 'none'}")
-    rows = frame[frame[column].notna()].sort_values([column, "id"], ascending=[score in WORST_IS_LOW, True])
+    is_low = score in WORST_IS_LOW
+    values = frame[column] if is_low else -frame[column]
+    rows = frame[values <= values.nsmallest(count).max()].sort_values([column, "id"], ascending=[is_low, True])
     return [str(key) for key in rows["id"].head(count)]
 
 
@@ -194,8 +197,9 @@ def pick_by_view(frame: pd.DataFrame, seed: int = 0) -> dict[tuple[int, int], st
     if cells.empty:  # a set without cameras
         return {}
     cells = cells.assign(id=frame["id"])
-    keyed = cells.assign(draw=[unit_interval(f"view/{seed}/{key}") for key in cells["id"]]).sort_values(["draw", "id"])
-    first = keyed.drop_duplicates(["band", "sector"])
+    keyed = cells.assign(draw=[unit_interval(f"view/{seed}/{key}") for key in cells["id"].tolist()])
+    least = keyed[keyed["draw"] == keyed.groupby(["band", "sector"])["draw"].transform("min")]
+    first = least.sort_values(["draw", "id"]).drop_duplicates(["band", "sector"])
     cell = zip(first["band"].tolist(), first["sector"].tolist(), first["id"].tolist(), strict=True)
     return {(int(band), int(sector)): str(key) for band, sector, key in cell}
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from spherehead.manifests.diff import ABSENT, Change, diff
-from spherehead.manifests.store import Manifest, read
+from hypothesis import given
+from hypothesis import strategies as st
+from spherehead.manifests import diff as diff_module
+from spherehead.manifests.diff import ABSENT, Change, diff, diff_folders
+from spherehead.manifests.store import MANIFEST, Manifest, read, write_table
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +102,49 @@ def test_long_differences_are_cut_with_a_count(manifest: Manifest) -> None:
     empty = dataclasses.replace(manifest, table=manifest.table.slice(0, 0))
     text = diff(manifest, empty).text(limit=3)
     assert text.count("  removed ") == 3 and f"and {manifest.table.num_rows - 3} more" in text
+
+
+def written(manifest: Manifest, folder: Path, table: pa.Table) -> Path:
+    """Return a copy of a set with another table."""
+    shutil.copytree(manifest.folder, folder)
+    write_table(folder / MANIFEST, [table], table.schema)
+    return folder
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_folders_differ_as_their_tables_do(manifest: Manifest, tmp_path: Path, reverse: bool) -> None:
+    order = list(range(1, manifest.table.num_rows))
+    other = changed(dataclasses.replace(manifest, table=manifest.table.take(order)), 3, split="test", score_head_px=None)
+    rows = other.table.take(list(range(len(order)))[::-1]) if reverse else other.table
+    folder = written(manifest, tmp_path / "other", rows)
+    assert diff_folders(manifest.folder, folder, 10) == diff(manifest, other)
+    assert diff_folders(folder, manifest.folder, 10) == diff(other, manifest)
+    assert diff_folders(folder, folder, 10).equal
+
+
+def test_rows_beyond_the_limit_are_counted_and_not_held(manifest: Manifest, tmp_path: Path) -> None:
+    other = dataclasses.replace(manifest, table=manifest.table.drop_columns(["score_blur_px"]))
+    found = diff_folders(manifest.folder, written(manifest, tmp_path / "other", other.table), 2)
+    assert len(found.changed) == 2 and found.counts == (0, 0, manifest.table.num_rows)
+    assert found.text(2) == diff(manifest, other).text(2) and "and 17 more" in found.text(2)
+
+
+IDS = st.lists(st.integers(0, 40).map("{:02d}".format), unique=True).map(sorted)
+CUTS = st.lists(st.integers(0, 40), max_size=4).map(sorted)
+
+
+@given(IDS, CUTS, IDS, CUTS)
+def test_pages_of_any_lengths_are_cut_at_the_same_ids(
+    one: list[str], cuts: list[int], two: list[str], other: list[int]
+) -> None:
+    def paged(ids: list[str], places: list[int]) -> Iterator[pa.Table]:
+        table = pa.table({"id": pa.array(ids, pa.string())})
+        for start, end in zip([0, *places], [*places, len(ids)], strict=True):
+            yield table.slice(start, max(0, end - start))
+
+    pairs = [
+        tuple(table["id"].to_pylist() for table in pair) for pair in diff_module._aligned(paged(one, cuts), paged(two, other))
+    ]
+    assert [id for before, _ in pairs for id in before] == one and [id for _, after in pairs for id in after] == two
+    for (before, after), (later, latest) in itertools.pairwise(pairs):
+        assert max(before + after) < min(later + latest)

@@ -10,11 +10,13 @@ from types import ModuleType
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spherehead.manifests.frames import OUTCOMES, read_frame, read_origins, recount
-from spherehead.manifests.store import MANIFEST, ManifestError, read
+from spherehead.manifests.frames import OUTCOMES, Tally, column, pages, read_frame, read_origins, recount
+from spherehead.manifests.store import MANIFEST, ORIGINS, ManifestError, read, write_table
 from spherehead.manifests.summary import (
     BANDS,
     SECTORS,
@@ -119,6 +121,42 @@ def test_recount_names_what_the_header_says(finished_set: Path) -> None:
     assert counts == read(finished_set).header.counts
     assert counts["inputs"] == sum(counts[name] for name in OUTCOMES) == 20
     assert counts["samples_train"] + counts["samples_val"] == counts["heads_kept"] == 14
+
+
+def test_tables_in_pages_and_columns_are_those_read_at_once(
+    finished_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read(finished_set)
+    table = whole.table.select(["id", "status", "split", "reason", "camera"])
+    pq.write_table(table, tmp_path / MANIFEST, row_group_size=7)
+    monkeypatch.setattr("spherehead.manifests.frames.ROW_GROUP", 5)
+    parts = list(pages(tmp_path, ("id", "camera", "not_there")))
+    assert [len(part) for part in parts] == [5, 2, 5, 2, 5]
+    assert pa.concat_tables(parts).to_pylist() == table.select(["id", "camera"]).to_pylist()
+    assert column(tmp_path, "id").to_pylist() == table["id"].to_pylist()
+    assert column(tmp_path, "not_there").null_count == len(table)
+    shutil.copy(finished_set / ORIGINS, tmp_path / ORIGINS)
+    assert Tally.of(tmp_path).counts() == whole.header.counts
+
+
+def test_a_damaged_page_is_named(finished_set: Path, tmp_path: Path) -> None:
+    data = bytearray((finished_set / MANIFEST).read_bytes())
+    data[100:2000] = bytes(1900)
+    (tmp_path / MANIFEST).write_bytes(data)
+    with pytest.raises(ManifestError, match=r"manifest\.parquet.*build-dataset"):
+        list(pages(tmp_path))
+    with pytest.raises(ManifestError, match=r"manifest\.parquet.*build-dataset"):
+        column(tmp_path, "id")
+
+
+def test_a_row_has_the_source_of_the_first_input_with_its_content(finished_set: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished_set, tmp_path / "set"))
+    rows = pq.read_table(folder / ORIGINS).to_pylist()
+    kept = read(folder).kept["sha256"].to_pylist()
+    listed = [{**row, "source": f"source {place}"} for place, row in enumerate(rows) if row["sha256"] != kept[3]]
+    write_table(folder / ORIGINS, [pa.Table.from_pylist(listed + listed[::-1])], pa.Table.from_pylist(listed).schema)
+    first = {row["sha256"]: row["source"] for row in listed[::-1]}
+    assert list(summarise(folder).sources) == [first.get(digest, "?") for digest in kept]
 
 
 def test_empty_set_has_a_summary(finished_sets: ModuleType, tmp_path: Path) -> None:
