@@ -107,6 +107,7 @@ def wait_for(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
     assert process.poll() is None, process.communicate()[1]
 
 
+@pytest.mark.slow
 def test_a_run_killed_outright_goes_on_bit_by_bit(
     undisturbed: Path, config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
 ) -> None:

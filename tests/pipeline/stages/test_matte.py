@@ -141,6 +141,7 @@ def test_picture_without_anybody_is_dropped_with_the_reason(selfie, astronaut_cr
     assert caught.value.reason == "no_foreground" and caught.value.value is not None
 
 
+@pytest.mark.slow
 def test_closed_form_matting_agrees_with_the_guided_filter(selfie, astronaut_crop: Sample) -> None:
     stage = Matte(segmenter="selfie", refine="pymatting").open()
     out = run(stage, astronaut_crop)
