@@ -1,10 +1,11 @@
 """Inversion against rendered truth: held-out people from one photograph, scored at the input and at hidden views all around.
 
-    python tests/bench/inversion.py RUN --cache DIR [--people 24] [--sides front,profile,back] [--own 4] [--set NAME=VALUE]
-        [--encoder DIR] [--from-mean]
+    python tests/bench/inversion.py RUN --cache DIR [--people 24] [--sides front,back,profile] [--own 4] [--set NAME=VALUE]
+        [--encoder DIR] [--from-mean] [--table]
 
-People are rendered once into the cache (raster light, the same for all views of a person), results are kept there by person
-and side, so that the command resumes. The camera that an inversion starts from is read off the picture by the pipeline's own
+People are rendered once into the cache (raster light, the same for all views of a person), results and heads are kept there by
+person and side, so that the command resumes; sides come one after another, so that a stopped run has all people of the first
+ones, and --table prints what is finished. The camera that an inversion starts from is read off the picture by the pipeline's own
 head network; the crop's place is exact. Baselines see the true camera: the mean head, and the person of the run's table whose
 picture is nearest to the input (by the inversion's own objective). PSNR and perceptual distance count inside the true mask,
 depth where both have a head. `encoded` is what an encoder reads off the picture (the shipped one, unless --encoder names
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from inversion_truth import HIDDEN, MEASURES, SIDES, Scorer, Truth, rendered, sample
+from safetensors.torch import save_file
 from spherehead.datasets.camera import RADIUS, Camera, canonical_intrinsics
 from spherehead.datasets.report.tiles import fit, write_png
 from spherehead.manifests.config import fingerprint, override, to_plain
@@ -41,7 +43,7 @@ from spherehead.model.inversion.scores import psnr
 from spherehead.model.inversion.search import Guess, Search, choose_starts
 from spherehead.model.inversion.style_space import StyleSpace, style_space
 from spherehead.model.inversion.targets import Targets, error_of_spread, targets_of
-from spherehead.model.inversion.tuning import Tuning, tuned_rows
+from spherehead.model.inversion.tuning import Tuning, tuned_parameters, tuned_rows
 from spherehead.model.nets.perceptual import perceptual_net
 from spherehead.model.nets.upsampler import resize
 from spherehead.model.shipped import shipped_encoder
@@ -107,9 +109,9 @@ def persons(folder: Path, generator: Generator) -> torch.Tensor | None:
 
 def one_case(
     asked: argparse.Namespace, generator: Generator, space: StyleSpace, table: torch.Tensor | None, truth: Truth, side: str,
-    settings: InversionSettings, encoder: HeadEncoder | None,
+    settings: InversionSettings, encoder: HeadEncoder | None, kept: Path,
 ) -> dict[str, object]:  # fmt: skip
-    """Invert one person from one side and score everything."""
+    """Invert one person from one side, keep the head's tensors in a file and score everything."""
     net, row = perceptual_net(torch.device("cpu")), list(SIDES).index(side)
     scorer = Scorer(truth, generator, net)
     shape = generator.settings
@@ -136,6 +138,9 @@ def one_case(
     if encoder is not None:
         heads["encoded"] = (generator, read.styles().detach())
     heads |= {"search": (generator, ws), "tuned": (tuned, ws)}
+    changes = {name: value - dict(generator.named_parameters())[name] for name, value in tuned_parameters(tuned).items()}
+    styles = {f"ws {name}": ws.contiguous() for name, (_, ws) in heads.items()}
+    save_file(styles | {f"change {name}": value.half() for name, value in changes.items() if bool(value.any())}, kept)
     scores = {name: scorer(network, styles, row) for name, (network, styles) in heads.items()}
     if asked.sheets:
         picture_rows(asked.sheets, truth, side, heads)
@@ -228,7 +233,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--cache", type=Path, required=True, help="folder for rendered people and results")
     parser.add_argument("--people", type=int, default=24)
-    parser.add_argument("--sides", default=",".join(SIDES))
+    parser.add_argument("--sides", default="front,back,profile")
     parser.add_argument("--own", type=int, default=4, help="own samples to find again")
     parser.add_argument("--assets", default="")
     parser.add_argument("--threads", type=int, default=1)
@@ -236,6 +241,7 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, help="folder of an encoder; the shipped one unless given")
     parser.add_argument("--from-mean", action="store_true", help="search from the mean head")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--table", action="store_true", help="print tables of finished results and invert nothing")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     folder = find_model(asked.run)
@@ -245,20 +251,21 @@ def main() -> None:
     sha256 = file_sha256(folder / "generator.safetensors")
     place = asked.encoder or shipped_encoder(sha256)
     encoder = None if place is None else load_encoder(place, sha256)
-    for line in own_samples(generator, space, asked.own, settings, None if asked.from_mean else encoder):
-        print(line, flush=True)
-    table = persons(folder, generator)
     known = "" if place is None else read_record(place).part.sha256
     mark = fingerprint([sha256, to_plain(settings), known, asked.from_mean])
-    results = []
-    for number in range(asked.people):
-        for side in asked.sides.split(","):
-            path = asked.cache / f"result-{mark}-{number:03d}-{side}.json"
+    cases = [(number, side) for side in asked.sides.split(",") for number in range(asked.people)]
+    paths = {case: asked.cache / f"result-{mark}-{case[0]:03d}-{case[1]}.json" for case in cases}
+    if not asked.table:
+        for line in own_samples(generator, space, asked.own, settings, None if asked.from_mean else encoder):
+            print(line, flush=True)
+        table = persons(folder, generator)
+        for (number, side), path in paths.items():
             if not path.is_file():
-                truth = rendered(asked.assets, number, asked.cache)
-                path.write_text(json.dumps(one_case(asked, generator, space, table, truth, side, settings, encoder)))
-            results.append(json.loads(path.read_text()))
-            print(f"person {number} {side}: {results[-1]['cpu']:.0f} s", flush=True)
+                truth, kept = rendered(asked.assets, number, asked.cache), path.with_suffix(".safetensors")
+                case = one_case(asked, generator, space, table, truth, side, settings, encoder, kept)
+                path.write_text(json.dumps(case))
+            print(f"person {number} {side}: {json.loads(path.read_text())['cpu']:.0f} s", flush=True)
+    results = [json.loads(path.read_text()) for path in paths.values() if path.is_file()]
     print_tables(results)
 
 
