@@ -33,7 +33,7 @@ def view(
     Example: spherehead view --run tiny-64
     """
     from ..manifests.config import ConfigError
-    from ..model.viewer.page import open_server
+    from ..model.viewer.page import open_server, show_axes
 
     if sum(choice is not None for choice in (run, mesh, data)) != 1 or (head is not None and run is None):
         raise ConfigError("expected one of --run, --mesh and --data (and --head only with --run)")
@@ -52,6 +52,7 @@ def view(
             raise ConfigError(str(error)) from error
     elif data is not None:
         show_samples(server, _samples(data, count))  # moves the first camera: nobody may have connected before
+    show_axes(server, visible=run is None)
     if run is None:
         print(address, flush=True)
     while True:

@@ -119,9 +119,14 @@ class Heads:
         rendering = RenderSettings(rays, self.rendering.image_resolution, self.rendering.fade)
         return shown(next(iter(each_view(self.generator, self.styles(chosen), label, rendering))), chosen.mode)
 
+    @property
+    def side(self) -> float:
+        """Side of the volume in world units."""
+        return self.generator.settings.volume.box_size
+
     @torch.no_grad()
     def slice(self, chosen: Chosen, axis: Axis, centimetres: float, side: int = SLICE) -> Pixels:
-        """Return the (side, side, 3) picture of the chosen head's density on a plane across the volume.
+        """Return the (side, side, 3) picture of the chosen head's density on a plane across the volume (see `plane_of`).
 
         Args:
             chosen: which head.
@@ -129,19 +134,42 @@ class Heads:
             centimetres: where it cuts the axis, from the head frame's origin.
             side: pixels a side.
         """
-        half = self.generator.settings.volume.box_size / 2
-        steps = (torch.arange(side) + 0.5) / side * 2 * half - half
-        across, down = steps.expand(side, side), steps[:, None].expand(side, side)
-        flat = torch.full((side, side), centimetres * CENTIMETRE)
-        points = {
-            "x": (flat, -down, across), "y": (across, flat, down), "z": (across, -down, flat),
-        }[axis]  # fmt: skip
+        frame, centre = (torch.from_numpy(part).float() for part in plane_of(axis, centimetres))
+        steps = ((torch.arange(side) + 0.5) / side - 0.5) * self.side
+        points = centre + steps[None, :, None] * frame[:, 0] + steps[:, None, None] * frame[:, 1]
         device = next(self.generator.parameters()).device
         planes = self.generator.planes(self.styles(chosen))
-        raw = self.generator.solid(planes, torch.stack(points, dim=-1).reshape(1, -1, 3).to(device))[1]
+        raw = self.generator.solid(planes, points.reshape(1, -1, 3).to(device))[1]
         opacity = 1.0 - torch.exp(-functional.softplus(raw.float() - 1.0) * CENTIMETRE)
         grey = (opacity.view(side, side, 1) * 255.0).round().to(torch.uint8).cpu().numpy()
         return np.repeat(grey, 3, axis=2)
+
+
+def plane_of(axis: Axis, centimetres: float) -> tuple[Floats, Floats]:
+    """Return how a slice's picture lies in the world.
+
+    Args:
+        axis: to which it is normal.
+        centimetres: where it cuts the axis.
+
+    Returns:
+        The (3, 3) rotation whose columns are the directions of the picture's right, its bottom and the normal, and the (3,)
+        centre of the picture in world units.
+    """
+    right, down = {
+        "x": ((0.0, 0.0, 1.0), (0.0, -1.0, 0.0)),
+        "y": ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),
+        "z": ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0)),
+    }[axis]
+    centre = np.zeros(3)
+    centre[AXES.index(axis)] = centimetres * CENTIMETRE
+    return np.stack([right, down, np.cross(right, down)], axis=1), centre
+
+
+def translucent(picture: Pixels, least: float = 0.35) -> Pixels:
+    """Return an (S, S, 4) picture of a slice that hides what is behind it where it is dense, and by a share elsewhere."""
+    alpha = least * 255.0 + (1.0 - least) * picture[..., :1]
+    return np.concatenate([picture, alpha.round().astype(np.uint8)], axis=2)
 
 
 def shown(view: View, mode: Mode) -> Pixels:

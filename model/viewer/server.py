@@ -19,12 +19,15 @@ from ...datasets.report.tiles import fit
 from ...datasets.shards.codec import Decoded
 from ..export.mesh import UNITS
 from ..meshes.gltf import METRE
-from .frames import AXES, MODES, SLICE, Chosen, Heads, label_of, rotation_of, widened
+from ..visualization.views import look_from
+from .frames import AXES, MODES, SLICE, Chosen, Heads, label_of, plane_of, rotation_of, translucent, widened
 
 RESTS = 0.2
 """Seconds without a move after which the fine picture is rendered."""
 COARSE = 0.5
 """Rays a side while moving, of the generator's own."""
+UNPLACED = (0.0, 0.0, -5.0)
+"""Where a page that has just connected says that its camera is, until it has taken the server's first one."""
 THUMBNAIL = 96
 """Pixels a side of a data set's pictures on their frusta."""
 
@@ -55,8 +58,9 @@ class Painter(threading.Thread):
                 self._paint(self.heads.rays)
 
     def _paint(self, rays: int) -> None:
-        camera = self.client.camera
-        label = label_of(np.asarray(camera.position), rotation_of(np.asarray(camera.wxyz)), float(camera.fov))
+        camera, label = self.client.camera, look_from([0.0])
+        if not np.array_equal(camera.position, UNPLACED):
+            label = label_of(np.asarray(camera.position), rotation_of(np.asarray(camera.wxyz)), float(camera.fov))
         with self.lock:  # one head at a time: PyTorch uses every core already
             picture = self.heads.frame(self.chosen(), label, rays)
         self.client.scene.set_background_image(widened(picture, float(camera.aspect)), format="jpeg", jpeg_quality=90)
@@ -105,8 +109,11 @@ def show_heads(server: Any, heads: Heads) -> dict[int, Painter]:
 
 def slices(
     server: Any, heads: Heads, chosen: Callable[[], Chosen], lock: threading.Lock, handles: Sequence[Any]
-) -> tuple[Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any]:
     """Add slices of the chosen head's density, drawn when they are turned on, moved, or the head changes.
+
+    A slice is seen flat in the panel, and over the head's picture as a plane in the scene. The plane lies where it is drawn at
+    the distance that generators know; nearer and farther the picture is zoomed and its perspective is not the plane's.
 
     Args:
         server: what `open_server` returned.
@@ -116,22 +123,26 @@ def slices(
         handles: what changes the head.
 
     Returns:
-        The handles of axis, place and picture.
+        The handles of axis, place, picture and plane.
     """
     gui = server.gui
     axis = gui.add_dropdown("Density slice", ("off", *AXES))
     place = gui.add_slider("Slice at cm", -20.0, 20.0, 0.5, 0.0, visible=False)
     panel = gui.add_image(np.zeros((SLICE, SLICE, 3), dtype=np.uint8), label="Opacity of a centimetre", visible=False)
+    empty = np.zeros((2, 2, 4), dtype=np.uint8)
+    plane = server.scene.add_image("/slice", empty, heads.side, heads.side, format="png", visible=False)
 
     def draw(_: Any) -> None:
-        place.visible = panel.visible = axis.value != "off"
         if axis.value != "off":
             with lock:
                 panel.image = heads.slice(chosen(), axis.value, float(place.value))
+            rotation, plane.position = plane_of(axis.value, float(place.value))
+            plane.wxyz, plane.image = quaternion_of(rotation), translucent(panel.image)
+        place.visible = panel.visible = plane.visible = axis.value != "off"
 
     for handle in (axis, place, *handles):
         handle.on_update(draw)
-    return axis, place, panel
+    return axis, place, panel, plane
 
 
 def show_mesh(server: Any, vertices: Any, faces: Any, glb: bytes | None = None) -> None:
@@ -157,7 +168,7 @@ def show_samples(server: Any, samples: Sequence[Decoded]) -> None:
         samples: with cameras.
     """
     server.scene.add_icosphere("/head", radius=0.3, color=(190, 170, 155), opacity=0.6)
-    server.initial_camera.position, server.initial_camera.fov = (0.0, 3.0, 9.0), 1.0
+    server.initial_camera.position, server.initial_camera.fov = (3.0, 2.2, 5.5), 0.9
     panel = server.gui.add_image(np.full((256, 256, 3), 128, dtype=np.uint8), label="Click a camera")
     words = server.gui.add_markdown(f"{len(samples)} samples")
     for sample in samples:

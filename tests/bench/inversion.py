@@ -5,7 +5,7 @@
 
 People are rendered once into the cache (raster light, the same for all views of a person), results and heads are kept there by
 person and side, so that the command resumes; sides come one after another, so that a stopped run has all people of the first
-ones, and --table prints what is finished. The camera that an inversion starts from is read off the picture by the pipeline's own
+ones, and --table prints what is finished. The camera that an inversion starts from is read off the picture by the pipeline
 head network; the crop's place is exact. Baselines see the true camera: the mean head, and the person of the run's table whose
 picture is nearest to the input (by the inversion's own objective). PSNR and perceptual distance count inside the true mask,
 depth where both have a head. `encoded` is what an encoder reads off the picture (the shipped one, unless --encoder names

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from spherehead.datasets.camera import FOCAL, RADIUS, Camera
 from spherehead.model.export.mesh import UNITS
 from spherehead.model.meshes.mesh import CENTIMETRE
-from spherehead.model.viewer.frames import MODES, Axis, Chosen, Heads, label_of, rotation_of, widened
-from spherehead.model.viewer.page import FOV, open_server
-from spherehead.model.viewer.server import quaternion_of, read_mesh, show_mesh, slices
+from spherehead.model.viewer.frames import MODES, Axis, Chosen, Heads, label_of, plane_of, rotation_of, translucent, widened
+from spherehead.model.viewer.page import FOV, open_server, show_axes
+from spherehead.model.viewer.server import UNPLACED, Painter, quaternion_of, read_mesh, show_mesh, slices
 from spherehead.model.volume_rendering.rays import check_labels
 
 
@@ -69,25 +69,47 @@ def test_a_slice_of_the_density_shows_a_ball_where_it_lies(axis: Axis, row: int,
     sign = -1.0 if row == 1 else 1.0
     assert (rows.mean() + 0.5) / 100 - 0.5 == pytest.approx(sign * float(centre[row]), abs=0.006)
     assert (columns.mean() + 0.5) / 100 - 0.5 == pytest.approx(float(centre[column]), abs=0.006)
+    frame, middle = plane_of(axis, float(centre[normal]) / CENTIMETRE)
+    assert np.linalg.det(frame) == pytest.approx(1.0)
+    seen = np.array([columns.mean() + 0.5, rows.mean() + 0.5, 50.0]) / 100 - 0.5  # on a plane as wide as the volume
+    np.testing.assert_allclose(middle + frame @ (seen * heads.side), centre.numpy(), atol=0.006)
     assert (heads.slice(Chosen(), axis, float(centre[normal] + 0.15) / CENTIMETRE, 100) < 5).all()
 
 
 def test_slices_are_drawn_when_they_are_asked_for() -> None:
     drawn: list[tuple[str, float]] = []
-    handles = [SimpleNamespace(value=value, visible=True, image=None) for value in ("off", 0.0, None)]
+    handles = [SimpleNamespace(value=value, visible=True, image=None) for value in ("off", 0.0, None, None)]
     for handle in handles:
         handle.heard = []
         handle.on_update = handle.heard.append
     gui = SimpleNamespace(
         add_dropdown=lambda *_, **__: handles[0], add_slider=lambda *_, **__: handles[1], add_image=lambda *_, **__: handles[2]
     )
-    heads = SimpleNamespace(slice=lambda _, axis, place: drawn.append((axis, place)) or "picture")
-    axis, place, panel = slices(SimpleNamespace(gui=gui), heads, Chosen, threading.Lock(), ())  # type: ignore[arg-type]
+    scene = SimpleNamespace(add_image=lambda *_, **__: handles[3])
+    picture = np.array([[[0] * 3, [255] * 3]], dtype=np.uint8)
+    heads = SimpleNamespace(slice=lambda _, axis, place: drawn.append((axis, place)) or picture, side=1.0)
+    server = SimpleNamespace(gui=gui, scene=scene)
+    axis, place, panel, plane = slices(server, heads, Chosen, threading.Lock(), ())  # type: ignore[arg-type]
     axis.heard[0](None)
-    assert drawn == [] and not panel.visible
+    assert drawn == [] and not panel.visible and not plane.visible
     axis.value, place.value = "y", 3.0
     place.heard[0](None)
-    assert drawn == [("y", 3.0)] and panel.visible and panel.image == "picture"
+    assert drawn == [("y", 3.0)] and panel.visible and plane.visible and panel.image is picture
+    np.testing.assert_allclose(plane.position, (0.0, 3.0 * CENTIMETRE, 0.0))
+    np.testing.assert_allclose(rotation_of(plane.wxyz), plane_of("y", 3.0)[0], atol=1e-9)
+    np.testing.assert_array_equal(plane.image[0], translucent(picture)[0])
+    assert plane.image[0, :, 3].tolist() == [round(0.35 * 255), 255]
+
+
+@pytest.mark.parametrize("place", [UNPLACED, (0.0, 0.0, RADIUS)])
+def test_the_first_picture_is_from_the_front_though_the_page_has_no_camera_yet(place: tuple[float, float, float]) -> None:
+    seen: list[torch.Tensor] = []
+    heads = SimpleNamespace(frame=lambda _, label, rays: seen.append(label) or np.zeros((2, 2, 3), dtype=np.uint8))
+    turned = quaternion_of(np.diag([-1.0, -1.0, 1.0]) if place == UNPLACED else np.diag([1.0, -1.0, -1.0]))
+    camera = SimpleNamespace(position=np.array(place), wxyz=turned, fov=FOV, aspect=1.0)
+    client = SimpleNamespace(camera=camera, scene=SimpleNamespace(set_background_image=lambda *_, **__: None))
+    Painter(client, heads, Chosen, threading.Lock())._paint(8)  # type: ignore[arg-type]
+    np.testing.assert_allclose(seen[0][0].numpy(), Camera.look_at(0.0, 0.0).label(), atol=1e-5)
 
 
 def test_a_wide_window_keeps_the_square_in_the_middle() -> None:
@@ -142,5 +164,11 @@ def test_a_server_serves_its_page_without_the_network() -> None:
             page = answer.read()
         assert answer.status == 200 and b"<html" in page
         assert tuple(server.initial_camera.position) == (0.0, 0.0, RADIUS)
+        box = show_axes(server, visible=False)
+        assert not server.scene.world_axes.visible
+        heard = threading.Event()
+        box.on_update(lambda _: heard.set())
+        box.value = True
+        assert heard.wait(20) and server.scene.world_axes.visible
     finally:
         server.stop()
