@@ -200,15 +200,17 @@ def _proved(folder: Path, entry: PartEntry) -> Path:
 
 
 class _Shapes(TorchFunctionMode):
-    """Makes what would be drawn, and unit matrices, without values.
+    """Makes what would be drawn, divided by a number, and unit matrices, without values.
 
-    PyTorch decomposes these two on the device meta in Python, and imports its compiler for it: 1.5 s of CPU for tiny-64.
+    PyTorch decomposes these three on the device meta in Python, and imports its compiler for it: 2 s of CPU or more.
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = dict(kwargs or {})
+        if func in (torch.Tensor.div, torch.Tensor.__truediv__) and isinstance(args[1], (int, float)):
+            return torch.empty(args[0].shape, dtype=args[0].dtype)
         if func in (torch.randn, torch.eye):
             given.pop("generator", None)
             func = _empty_eye if func is torch.eye else torch.empty

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from spherehead.model.store import (
     _Shapes,
     load_discriminator,
     load_generator,
+    outline,
     part_rows,
     problems,
     read_config,
@@ -219,3 +221,16 @@ def test_outlines_have_the_shapes_of_what_would_be_drawn(made: Callable[[], torc
     with torch.device("meta"), _Shapes():
         found = made()
     assert tuple(found.shape) == shape == tuple(made().shape) and found.is_meta
+
+
+@pytest.mark.parametrize("name", ["tiny-64", "eg3d-512", "spherehead-512", "get3d-512"])
+def test_shapes_alone_are_known_without_decompositions_in_python(name: str) -> None:
+    """They import PyTorch's compiler, 2 s of CPU or more in every command that loads a model."""
+    seen: set[str] = set()
+    settings = preset(name)
+    sys.setprofile(lambda frame, *_: seen.add(frame.f_code.co_filename))
+    try:
+        outline(settings.generator)
+    finally:
+        sys.setprofile(None)
+    assert seen and not [file for file in seen if "/_refs/" in file or "/_decomp/" in file or "_dynamo" in file]
