@@ -166,9 +166,9 @@ def plane_of(axis: Axis, centimetres: float) -> tuple[Floats, Floats]:
     return np.stack([right, down, np.cross(right, down)], axis=1), centre
 
 
-def translucent(picture: Pixels, least: float = 0.35) -> Pixels:
-    """Return an (S, S, 4) picture of a slice that hides what is behind it where it is dense, and by a share elsewhere."""
-    alpha = least * 255.0 + (1.0 - least) * picture[..., :1]
+def translucent(picture: Pixels, least: float = 0.35, most: float = 0.8) -> Pixels:
+    """Return an (S, S, 4) picture of a slice that covers what is behind it by one share where empty, by another where dense."""
+    alpha = least * 255.0 + (most - least) * picture[..., :1]
     return np.concatenate([picture, alpha.round().astype(np.uint8)], axis=2)
 
 

@@ -139,8 +139,10 @@ def one_case(
         heads["encoded"] = (generator, read.styles().detach())
     heads |= {"search": (generator, ws), "tuned": (tuned, ws)}
     changes = {name: value - dict(generator.named_parameters())[name] for name, value in tuned_parameters(tuned).items()}
-    styles = {f"ws {name}": ws.contiguous() for name, (_, ws) in heads.items()}
-    save_file(styles | {f"change {name}": value.half() for name, value in changes.items() if bool(value.any())}, kept)
+    styles = {f"ws {name}": ws.clone() for name, (_, ws) in heads.items()}
+    save_file(
+        styles | {f"change {name}": value.half().contiguous() for name, value in changes.items() if bool(value.any())}, kept
+    )
     scores = {name: scorer(network, styles, row) for name, (network, styles) in heads.items()}
     if asked.sheets:
         picture_rows(asked.sheets, truth, side, heads)

@@ -98,7 +98,7 @@ def test_slices_are_drawn_when_they_are_asked_for() -> None:
     np.testing.assert_allclose(plane.position, (0.0, 3.0 * CENTIMETRE, 0.0))
     np.testing.assert_allclose(rotation_of(plane.wxyz), plane_of("y", 3.0)[0], atol=1e-9)
     np.testing.assert_array_equal(plane.image[0], translucent(picture)[0])
-    assert plane.image[0, :, 3].tolist() == [round(0.35 * 255), 255]
+    assert plane.image[0, :, 3].tolist() == [round(0.35 * 255), round(0.8 * 255)]
 
 
 @pytest.mark.parametrize("place", [UNPLACED, (0.0, 0.0, RADIUS)])
