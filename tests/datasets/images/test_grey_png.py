@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import zlib
 from itertools import pairwise
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -14,10 +16,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from spherehead.datasets.compiled import compiled
+from spherehead.datasets.images import grey_png
 from spherehead.datasets.images.grey_png import open_grey, unfilter
+from spherehead.datasets.shards import codec
 from spherehead.datasets.shards.codec import decode_grey, encode_grey
 
 fast = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+def test_a_few_pictures_are_read_without_the_compiled_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs a process 1 to 2 s of CPU, which a command that reads one sample would spend on two small pictures."""
+    asked: list[object] = []
+    monkeypatch.setattr(grey_png, "compiled", lambda loop: asked.append(loop) or loop)
+    monkeypatch.setattr(codec, "_DECODED", itertools.count())
+    picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    data = encode_grey(picture)
+    with np.errstate(over="ignore"):
+        for count in range(codec.FEW + 2):
+            assert bool(asked) == (count > codec.FEW)
+            np.testing.assert_array_equal(decode_grey(data), picture)
 
 
 def paeth(left: int, upper: int, corner: int) -> int:
@@ -66,7 +83,9 @@ def test_every_filter_is_undone(kinds: list[int], width: int, parts: int, seed: 
         assert unfilter(rows, plain) and compiled(unfilter)(rows, fast_one)
     assert np.array_equal(plain, pixels) and np.array_equal(fast_one, pixels)
     data = png(rows, parts)
-    assert np.array_equal(decode_grey(data), pixels)
+    for few in (0, 10**9):  # by the loop, by OpenCV
+        with patch.object(codec, "FEW", few):
+            assert np.array_equal(decode_grey(data), pixels)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)  # the file is one that others read too
 
 
@@ -95,7 +114,9 @@ def test_other_pictures_are_left_to_opencv() -> None:
             decode_grey(data)
 
 
-def test_no_changed_byte_goes_unnoticed() -> None:
+@pytest.mark.parametrize("few", [0, 10**9])
+def test_no_changed_byte_goes_unnoticed(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "FEW", few)
     random = np.random.default_rng(3)
     pixels = (random.random((24, 24)) < 0.3).astype(np.uint8) * 7
     data = png(filtered(pixels, [k % 5 for k in range(24)]), 2)
@@ -124,7 +145,9 @@ def test_pixels_of_another_size_than_told_are_refused(extra: int) -> None:
         decode_grey(data)
 
 
-def test_an_unknown_filter_is_refused() -> None:
+@pytest.mark.parametrize("few", [0, 10**9])
+def test_an_unknown_filter_is_refused(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "FEW", few)
     rows = np.zeros((2, 5), np.uint8)
     rows[1, 0] = 5
     with pytest.raises(ValueError, match="filter that PNG does not know"):
