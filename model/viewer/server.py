@@ -176,8 +176,9 @@ def show_samples(server: Any, samples: Sequence[Decoded]) -> None:
         if camera is None:
             continue
         handle = server.scene.add_camera_frustum(
-            f"/cameras/{sample.id}", fov=2 * math.atan(0.5 / float(camera.intrinsics[1, 1])), aspect=1.0, scale=0.15, thickness=0.006,
-            wxyz=quaternion_of(camera.cam2world[:3, :3]), position=camera.position, image=fit(sample.image, THUMBNAIL),
+            f"/cameras/{sample.id}", fov=2 * math.atan(0.5 / float(camera.intrinsics[1, 1])), aspect=1.0,
+            scale=0.15, thickness=0.006, wxyz=quaternion_of(camera.cam2world[:3, :3]), position=camera.position,
+            image=fit(sample.image, THUMBNAIL),
         )  # fmt: skip
         handle.on_click(_opener(panel, words, sample))
 
