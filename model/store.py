@@ -200,10 +200,7 @@ def _proved(folder: Path, entry: PartEntry) -> Path:
 
 
 class _Shapes(TorchFunctionMode):
-    """Makes what would be drawn, divided by a number, and unit matrices, without values.
-
-    PyTorch decomposes these three on the device meta in Python, and imports its compiler for it: 2 s of CPU or more.
-    """
+    """Makes what would be drawn or divided, and unit matrices, without values: else PyTorch imports its compiler (2 CPU s)."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
