@@ -108,7 +108,7 @@ def wait_for(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_killed_outright_goes_on_bit_by_bit(
+def test_a_run_killed_outright_resumes_bit_exact(
     undisturbed: Path, config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
