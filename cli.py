@@ -22,6 +22,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import signal
 from collections.abc import Sequence
 from typing import Annotated
@@ -42,7 +43,8 @@ from .commands import (
     training,
     viewing,
 )
-from .commands.common import ABORTED, INTERNAL, LOCKED, MISMATCH, OK, USAGE, printable
+from .commands.common import ABORTED, INTERNAL, LOCKED, MISMATCH, OK, USAGE, echo
+from .manifests.terminal import log_to_terminal, printable_text
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 internal error; 2 wrong usage or setting, or something is missing; 3 a check found a mismatch; "
@@ -130,7 +132,7 @@ def show_version(asked: bool) -> None:
     if asked:
         from . import __version__
 
-        print(f"spherehead {__version__}")
+        echo(f"spherehead {__version__}")
         raise typer.Exit
 
 
@@ -186,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"] or ["--help"]
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    log_to_terminal(logging.DEBUG if debug else logging.WARNING)
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     for stream in (sys.stdout, sys.stderr):  # names of files need not fit the terminal's encoding
         if isinstance(stream, io.TextIOWrapper):
@@ -202,7 +204,7 @@ def _run(words: list[str]) -> int:
             raise
         code, text = explain(error)
         if text:
-            say(f"error: {printable(text)}")
+            say("error: " + re.sub(r"\n(?! )", "\n  ", text))  # a line within a name is none of ours
         return code
 
 
@@ -234,7 +236,7 @@ def say(text: str) -> None:
     """Print a line for a person, where there is anything to print it to."""
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None:
-            print(text, file=sys.stderr, flush=True)
+            print(printable_text(text), file=sys.stderr, flush=True)
 
 
 def explain(error: Exception) -> tuple[int, str]:
@@ -253,9 +255,20 @@ def explain(error: Exception) -> tuple[int, str]:
         from .manifests.faults import os_error_line
 
         return INTERNAL, os_error_line(error)
+    if isinstance(error, ValueError) and (what := _no_name(error)):
+        return USAGE, f"{what}, which no file's name has: correct it in the command, the recipe or the list"
     if isinstance(error, RuntimeError) and _is_lost_peer(error):
         return INTERNAL, "another process of this training ended; its own message says why; rerun the same command to resume"
     return INTERNAL, f"internal: {type(error).__name__}: {error}; the same command with --debug shows where"
+
+
+def _no_name(error: ValueError) -> str:
+    """Say what keeps a name that came from outside from being a file's; empty where an error is about something else."""
+    if "embedded null" in str(error):
+        return "a name holds a NUL character"
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        return f"the name {error.object[:200]!r} holds half a character (a lone surrogate)"
+    return ""
 
 
 def _is_lost_peer(error: RuntimeError) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from .common import echo, echo_text
 from .retraining import Retraining
 
 annotators = typer.Typer(help="Train the networks that find, pose and parse heads from every side.", no_args_is_help=True)
@@ -50,7 +51,7 @@ def annotators_views(
         people = replace(people, wear="drawn", skins="drawn", faces="wide")
     settings = TrainingViews(count=count, views=views, seed=seed, first=first, size=size, pitch_degrees=pitch, people=people)
     written = render_views(open_assets(None), settings, out)
-    print(f"{written:,} shards written to {out}")
+    echo(f"{written:,} shards written to {out}")
 
 
 @annotators.command("train")
@@ -100,7 +101,7 @@ def annotators_train(
     else:
         settings = TrainingSettings(images, warmup=400, save=1_000, max_seconds=max_seconds, threads=threads)
         progress = train(FinderTask(views, seed, SceneSettings(grounds=grounds), encoder=str(start or "")), settings, out)
-    print(f"{progress.images:,} pictures; checkpoint and sheets in {out}")
+    echo(f"{progress.images:,} pictures; checkpoint and sheets in {out}")
 
 
 @annotators.command("evaluate")
@@ -131,7 +132,7 @@ def annotators_evaluate(
     else:
         task = HeadTask(Views(data), seed)
         numbers = evaluate_head(network, task if hard else calm(task), count)
-    print(json.dumps({"pictures": images, **numbers}, indent=1))
+    echo_text(json.dumps({"pictures": images, **numbers}, indent=1))
 
 
 @annotators.command("export")
@@ -152,7 +153,7 @@ def annotators_export(
 
     told = json.loads(card.read_text(encoding="utf-8")) if card else {}
     path = export(run, out, told, calibrate or ())
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 @annotators.command("retrain")
@@ -181,8 +182,8 @@ def annotators_retrain(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     plan = Retraining(seed, cards, grown, dressed, full, held_out, images, parser_images, finder_images, threads=threads)
-    print(retrain(plan, out))
-    print(f"head.onnx, parser.onnx, finder.onnx and their cards are in {out / 'exported'}")
+    echo(retrain(plan, out))
+    echo(f"head.onnx, parser.onnx, finder.onnx and their cards are in {out / 'exported'}")
 
 
 def _known(task: str) -> None:

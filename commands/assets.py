@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .common import MISMATCH, Json, table
+from .common import MISMATCH, Json, echo, echo_text, table
 
 assets = typer.Typer(help="Fetch, list and verify the free assets that rendered heads are made of.", no_args_is_help=True)
 Folder = Annotated[
@@ -35,11 +35,11 @@ def assets_fetch(
     from ..pipeline.synthetic.assets.library import default_folder
 
     done = fetch(name, from_, via)
-    print(f"{name}: {done.num_files:,} files in {done.folder}, {done.origin}, CC0-1.0")
+    echo(f"{name}: {done.num_files:,} files in {done.folder}, {done.origin}, CC0-1.0")
     if done.left_out:
-        print(f"not on the list of CC0 assets and left out: {len(done.left_out):,} files, such as {done.left_out[0]}")
+        echo(f"not on the list of CC0 assets and left out: {len(done.left_out):,} files, such as {done.left_out[0]}")
     if default_folder() != done.folder:
-        print(f"SPHEREHEAD_ASSETS is set: builds use {default_folder()} instead")
+        echo(f"SPHEREHEAD_ASSETS is set: builds use {default_folder()} instead")
 
 
 @assets.command("list")
@@ -55,13 +55,13 @@ def assets_list(folder: Folder = None, json_: Json = False) -> None:
     if json_:
         from ..datasets.shards.inspect import record_text
 
-        print(record_text({item.asset.path: {"state": item.state, "licence": LICENCE} for item in found}))
+        echo_text(record_text({item.asset.path: {"state": item.state, "licence": LICENCE} for item in found}))
         return
     kinds = sorted({item.asset.kind for item in found})
     counts = {kind: [item.state == "present" for item in found if item.asset.kind == kind] for kind in kinds}
     rows = [(kind, f"{len(here):,}", f"{sum(here):,}", LICENCE) for kind, here in counts.items()]
-    print(table(("kind", "files", "here", "licence"), rows))
-    print(f"folder: {folder or default_folder()}")
+    echo(*table(("kind", "files", "here", "licence"), rows))
+    echo(f"folder: {folder or default_folder()}")
 
 
 @assets.command("verify")
@@ -76,12 +76,12 @@ def assets_verify(folder: Folder = None) -> None:
     found = states(folder)
     bad = [item for item in found if item.state != "ok"]
     for item in bad[:SHOWN]:
-        print(f"{item.asset.path}: {item.state}" + (f", {item.detail}" if item.detail else ""))
+        echo(f"{item.asset.path}: {item.state}" + (f", {item.detail}" if item.detail else ""))
     if len(bad) > SHOWN:
-        print(f"and {len(bad) - SHOWN:,} more")
+        echo(f"and {len(bad) - SHOWN:,} more")
     origins = {origin: sum(item.detail == origin for item in found) for origin in ("upstream", "npm")}
     told = ", ".join(f"{count:,} as in {origin}" for origin, count in origins.items() if count)
-    print(
+    echo(
         f"{folder or default_folder()}: {len(found) - len(bad):,} of {len(found):,} files proved"
         + (f" ({told})" if told else "")
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import NOTHING_KEPT, OK, NoReport, OutPlace, StateFolder, parse_size, table
+from .common import NOTHING_KEPT, OK, NoReport, OutPlace, StateFolder, echo, echo_text, parse_size, table
 
 if TYPE_CHECKING:
     from ..pipeline.building.request import BuildRequest, Summary
@@ -118,7 +118,7 @@ def plan(request: BuildRequest, place: Place, no_report: bool) -> None:
     """
     from ..pipeline.building.plan import make_plan
 
-    print("\n".join(make_plan(request).lines()))
+    echo(*make_plan(request).lines())
 
 
 def estimate(
@@ -152,9 +152,9 @@ def estimate(
     no_limit = float("inf")
     speed = parse_size(bandwidth) if bandwidth else no_limit
     store = Store(latency, speed, requests or no_limit, failing, get_price, put_price)
-    print(measured_line(measured))
+    echo(measured_line(measured))
     for count in photographs or (10**6, 10**8, 10**9):
-        print("\n".join(lines(count, cluster, simulate(count, measured, cluster, store, seed))))
+        echo(*lines(count, cluster, simulate(count, measured, cluster, store, seed)))
 
 
 def retry(
@@ -172,7 +172,7 @@ def retry(
 
     place = prepared(out, state)
     request, count = forget_results(place.folder, reason, STAGES)
-    print(f"{count:,} files with reason {reason} are worked on again")
+    echo(f"{count:,} files with reason {reason} are worked on again")
     finish(request, place, no_report)
 
 
@@ -195,7 +195,7 @@ def forget(
         from ..datasets.report.report import write_report
 
         done += f"; report written anew: {write_report(place.folder)}"
-    print(done)
+    echo(done)
     kept_in_store(place)
 
 
@@ -238,7 +238,7 @@ def presets_list(context: typer.Context) -> None:
 
     if context.invoked_subcommand is None:
         rows = [(name, " ".join((make.__doc__ or "").split("\n\n")[0].split())) for name, make in PRESETS.items()]
-        print(table(("preset", "what it is for"), rows))
+        echo(*table(("preset", "what it is for"), rows))
 
 
 @presets.command("show")
@@ -252,7 +252,7 @@ def presets_show(
     """
     from ..pipeline.console.describe import describe
 
-    print(describe(recipe_from(name, assignments or [])), end="")
+    echo_text(describe(recipe_from(name, assignments or [])))
 
 
 def recipe_from(preset: str, assignments: Sequence[str] = ()) -> Recipe:
@@ -273,7 +273,7 @@ def prepared(out: str, state: Path | None, update: bool = False) -> Place:
 
     place = place_of(out, state)
     for line in prepare(place, update):
-        print(line, file=sys.stderr)
+        echo(line, to_error=True)
     return place
 
 
@@ -282,7 +282,7 @@ def kept_in_store(place: Place) -> None:
     if place.url:
         from ..pipeline.publishing.publish import publish
 
-        print(publish(place).line(place))
+        echo(publish(place).line(place))
 
 
 def finish(request: BuildRequest, place: Place, no_report: bool) -> None:
@@ -295,7 +295,7 @@ def finish(request: BuildRequest, place: Place, no_report: bool) -> None:
     with contextlib.closing(Several([for_console(sys.stderr), JsonLog(request.out / "log.jsonl")])) as observer:
         summary = build(request, observer)
     if request.shard_of:
-        print(_part_result(request, summary))
+        echo(_part_result(request, summary))
         return
     end(summary, place, no_report)
 
@@ -307,7 +307,7 @@ def end(summary: Summary, place: Place, no_report: bool) -> None:
         from ..datasets.report.report import write_report
 
         told = f"; report: {write_report(summary.out)}"
-    print(_result(summary) + told)
+    echo(_result(summary) + told)
     kept_in_store(place)
     raise typer.Exit(OK if kept else NOTHING_KEPT)
 

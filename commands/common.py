@@ -5,11 +5,14 @@ Each command is in the module of what it works on; errors become exit codes in `
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ..manifests.terminal import escaped
 
 OK, INTERNAL, USAGE, MISMATCH, ABORTED, LOCKED, NOTHING_KEPT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 """Exit codes; README lists them, and any other signal's is 128 + its number."""
@@ -28,18 +31,29 @@ StateFolder = Annotated[
 NoReport = Annotated[bool, typer.Option("--no-report", help="Do not write the report.")]
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay rows out in columns, two spaces apart, the last column ragged."""
-    lines = [tuple(head), *(tuple(row) for row in rows)]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay rows out in lines of columns, two spaces apart, the last column ragged."""
+    lines = [tuple(map(escaped, row)) for row in (head, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
-def printable(text: str) -> str:
-    """Return text as a terminal may show it: control characters, but for ends of lines, and half characters are escaped."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode() for letter in text
-    )
+def echo(*lines: str, to_error: bool = False, flush: bool = False) -> None:
+    """Print lines, with everything in them that a terminal would obey as escapes; the only way in which commands print.
+
+    Args:
+        lines: each without an end of line; one inside is a name's, and escaped too.
+        to_error: print to standard error.
+        flush: do not wait for more.
+    """
+    stream = sys.stderr if to_error else sys.stdout
+    if stream is not None:
+        print(*map(escaped, lines), sep="\n", file=stream, flush=flush)
+
+
+def echo_text(text: str) -> None:
+    """Print a text of several lines, each as `echo` does."""
+    echo(*text.removesuffix("\n").split("\n"))
 
 
 def parse_size(text: str) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Folder
+from .common import Folder, echo
 
 FORMATS = ("eg3d", "nerfstudio", "colmap", "hub")
 
@@ -47,7 +47,7 @@ def export(
 
         if masks is not None or split or identity or names != "numbered":
             raise ConfigError("--masks, --names, --split and --identity are for formats that hold pictures")
-        print(f"{out}: {', '.join(write_hub(folder, out))}; upload them beside {folder}'s manifest and shards")
+        echo(f"{out}: {', '.join(write_hub(folder, out))}; upload them beside {folder}'s manifest and shards")
         return
     if format_ == "eg3d":
         if identity:
@@ -58,4 +58,4 @@ def export(
             raise ConfigError("--masks is for eg3d; nerfstudio and colmap get their masks beside the pictures")
         write = write_nerfstudio if format_ == "nerfstudio" else write_colmap
         done = write(folder, out, names, split, identity)  # type: ignore[arg-type]
-    print(f"{out}: {done.pictures:,} pictures of {done.side} px, {done.masks:,} masks")
+    echo(f"{out}: {done.pictures:,} pictures of {done.side} px, {done.masks:,} masks")

@@ -6,14 +6,13 @@ pipeline's stages are in `machine`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import MISMATCH, Json, printable, table
+from .common import MISMATCH, Json, echo, echo_text, table
 
 if TYPE_CHECKING:
     from ..datasets.arrays import Pixels
@@ -43,7 +42,7 @@ def convert(
 
     done = run(checkpoint, out, discriminator=not no_discriminator, live=live, like=like, changes=assignments or [])
     parts = ", ".join(f"{name} {entry.num_numbers:,} numbers" for name, entry in done.config.parts.items())
-    print(f"{done.folder}: {parts}" + (f"; not asked for: {', '.join(done.ignored)}" if done.ignored else ""))
+    echo(f"{done.folder}: {parts}" + (f"; not asked for: {', '.join(done.ignored)}" if done.ignored else ""))
 
 
 def generate(
@@ -75,7 +74,7 @@ def generate(
     settings = GenerateSettings(parse_seeds(seeds), views, psi, pitch, orbit, neural_resolution=neural_resolution)
     target = out or (Path("generated") if is_shipped(run) else run / "generated")
     done = run_it(run, target, settings, device)
-    print(f"{target}: {len(settings.seeds)} heads of {done.model}, {len(done.files)} files, {done.files[-1]} last")
+    echo(f"{target}: {len(settings.seeds)} heads of {done.model}, {len(done.files)} files, {done.files[-1]} last")
 
 
 def evaluate(
@@ -108,8 +107,8 @@ def evaluate(
     settings = JudgeSettings(count, heads, psi)
     finder = None if no_faces else _face_score()
     scores = run_it([run, *(against or [])], data, target, extractor, finder, settings, device, _reader())
-    print(table(HEAD, table_rows(scores)))
-    print(f"{target / 'evaluate.html'}")
+    echo(*table(HEAD, table_rows(scores)))
+    echo(f"{target / 'evaluate.html'}")
 
 
 def _face_score() -> Callable[[Pixels], float]:
@@ -154,16 +153,17 @@ def model_show(
     wrong = problems(folder, config)
     if json_:
         plain = {"folder": str(folder), "config": to_plain(config), "rows": to_plain(rows), "problems": wrong}
-        print(printable(record_text(plain)))
+        echo_text(record_text(plain))
     else:
         settings = {"generator": to_plain(config.generator), "discriminator": to_plain(config.discriminator)}
-        print(printable(f"{folder}\n{record_text(settings)}"))
+        echo(str(folder))
+        echo_text(record_text(settings))
         lines = [(row.part, row.child or "all", f"{row.num_parameters:,}", f"{row.num_buffers:,}") for row in rows]
-        print(printable(table(("part", "network", "parameters", "buffers"), lines)))
+        echo(*table(("part", "network", "parameters", "buffers"), lines))
         files = [(entry.file, f"{entry.num_tensors:,}", entry.sha256) for _, entry in sorted(config.parts.items())]
-        print(printable("\n" + table(("file", "tensors", "sha256"), files)))
+        echo("", *table(("file", "tensors", "sha256"), files))
     for problem in wrong:
-        print(printable(f"error: {problem}"), file=sys.stderr)
+        echo(f"error: {problem}", to_error=True)
     if wrong:
         raise typer.Exit(MISMATCH)
 
@@ -185,7 +185,7 @@ def model_pack(
 
     entry = pack(find_model(run), out).parts[GENERATOR]
     path = write_card(out, run, licence=licence)
-    print(f"{out}: {entry.num_numbers:,} numbers, sha256 {entry.sha256}; {path.name} is its card")
+    echo(f"{out}: {entry.num_numbers:,} numbers, sha256 {entry.sha256}; {path.name} is its card")
 
 
 @model.command("presets")
@@ -209,7 +209,7 @@ def model_presets(json_: Json = False) -> None:
                      "renderer": config.model.generator.renderer.kind, "generator": generator,
                      "discriminator": discriminator, "batch": config.batch, "images": config.images})  # fmt: skip
     if json_:
-        print(record_text({"presets": rows}))
+        echo_text(record_text({"presets": rows}))
         return
     head = ("preset", "pixels", "volume", "renderer", "generator", "discriminator", "batch", "pictures of its recipe")
-    print(table(head, [tuple(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row.values()) for row in rows]))
+    echo(*table(head, [tuple(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row.values()) for row in rows]))

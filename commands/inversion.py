@@ -6,12 +6,13 @@ Photographs become samples by the pipeline's own stages, in a data set inside th
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .common import echo
 
 if TYPE_CHECKING:
     from ..model.export.invert_request import How, Photographs
@@ -76,7 +77,7 @@ def invert(
         _invert_each(_files(photographs), out, folder, settings, how)
         return
     _invert(photographs, out, folder, settings, how)
-    print(f"{out / 'inversion.html'}")
+    echo(f"{out / 'inversion.html'}")
 
 
 def _invert(photographs: Sequence[Path], out: Path, folder: Path, settings: InversionSettings, how: How) -> Photographs:
@@ -85,11 +86,11 @@ def _invert(photographs: Sequence[Path], out: Path, folder: Path, settings: Inve
 
     samples = labelled(photographs, out / PHOTOGRAPHS, how.device)
     for row in run_it(folder, samples, out, settings, how, _tick()).photographs:
-        print(
+        echo(
             f"{row.name}: {row.psnr:.1f} dB in the matte, outline IoU {row.mask_iou:.2f}, moved {row.moved_degrees:.1f} degrees"
         )
         for text in row.suspect:
-            print(f"{row.name}: suspect {text}", file=sys.stderr)
+            echo(f"{row.name}: suspect {text}", to_error=True)
     return samples
 
 
@@ -108,7 +109,7 @@ def _invert_each(photographs: Sequence[Path], out: Path, folder: Path, settings:
         samples = _invert([path], out / name, folder, settings, how)
         heads.append((name, samples.samples[0].image, out / name))
     write_png(out / "heads.png", heads_picture(heads))
-    print(f"{out / 'heads.png'}")
+    echo(f"{out / 'heads.png'}")
 
 
 def _files(photographs: Sequence[Path]) -> list[Path]:
@@ -166,9 +167,9 @@ def train_encoder(
     asked = EncoderRun(find_model(run), out, data, persons, start, resolution, layers, seed, drawing)
     shown, record = train(asked, override(wanted, [text for text in given if not text.startswith(TASK)]))
     if record is None:
-        print(f"{shown:,} of {images:,} pictures; rerun the same command to resume")
+        echo(f"{shown:,} of {images:,} pictures; rerun the same command to resume")
         return
-    print(f"{out / record.part.file}: {record.images:,} pictures; use it with invert --encoder {out}")
+    echo(f"{out / record.part.file}: {record.images:,} pictures; use it with invert --encoder {out}")
 
 
 def labelled(photographs: Sequence[Path], folder: Path, device: str = "cpu") -> Photographs:
@@ -241,6 +242,6 @@ def _tick() -> Tick:
 
     def tick(stage: str, done: int, steps: int, loss: float) -> None:
         if done == steps or done % max(steps // 10, 1) == 0:
-            print(f"{stage} {done}/{steps}: loss {loss:.4f}", file=sys.stderr, flush=True)
+            echo(f"{stage} {done}/{steps}: loss {loss:.4f}", to_error=True, flush=True)
 
     return tick

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .common import MISMATCH, OK, Json, table
+from .common import MISMATCH, OK, Json, echo, echo_text, table
 
 models = typer.Typer(help="List, fetch and verify model files.", no_args_is_help=True)
 
@@ -23,7 +23,7 @@ def doctor(json_: Json = False) -> None:
     from ..pipeline.console.doctor import examine
 
     diagnosis = examine()
-    print(diagnosis.json() if json_ else diagnosis.text())
+    echo_text(diagnosis.json() if json_ else diagnosis.text())
     raise typer.Exit(OK if diagnosis.healthy else MISMATCH)
 
 
@@ -42,10 +42,10 @@ def models_list(
         from ..datasets.shards.inspect import record_text
         from ..manifests.config import to_plain
 
-        print(record_text({line.name: to_plain(line) for line in lines}))
+        echo_text(record_text({line.name: to_plain(line) for line in lines}))
     else:
         rows = [(line.name, line.state, line.licence, line.purpose, line.detail or line.where) for line in lines]
-        print(table(("model", "state", "licence", "purpose", "remark or place"), rows))
+        echo(*table(("model", "state", "licence", "purpose", "remark or place"), rows))
 
 
 @models.command("fetch")
@@ -65,7 +65,7 @@ def models_fetch(
         raise typer.BadParameter("expected one NAME with --from or --url", param_hint="NAME")
     for name in names:
         fetched = fetch(name, from_, url, trust)
-        print(f"{name}: {fetched.path}, sha256 {fetched.sha256}, verified by {fetched.checked_by}")
+        echo(f"{name}: {fetched.path}, sha256 {fetched.sha256}, verified by {fetched.checked_by}")
 
 
 @models.command("verify")
@@ -78,6 +78,6 @@ def models_verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NA
 
     lines = [status(name) for name in names] if names else [line for line in listing(checked=True) if line.state != "missing"]
     for line in lines:
-        print(f"{line.name}: {line.state}, {line.detail or line.where}")
+        echo(f"{line.name}: {line.state}, {line.detail or line.where}")
     if any(line.state in ("wrong", "missing") for line in lines):
         raise typer.Exit(MISMATCH)

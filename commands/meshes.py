@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .common import table
+from .common import echo, table
 
 
 def mesh(
@@ -51,5 +51,5 @@ def mesh(
          f"{one.silhouette_iou:.3f}", f"{one.depth_gap_cm:.2f}", f"{one.picture_psnr:.1f}")
         for seed, one in zip(chosen, made, strict=True)
     ]  # fmt: skip
-    print(table(head, rows))
-    print(f"{out}: {len(made)} heads as head.glb, head.obj and head.ply")
+    echo(*table(head, rows))
+    echo(f"{out}: {len(made)} heads as head.glb, head.obj and head.ply")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Out
+from .common import Out, echo
 
 
 def render_photographs(
@@ -31,7 +31,7 @@ def render_photographs(
     from ..pipeline.synthetic.wild.writer import parse_wild, write_photographs
 
     def tick(name: str, count: int) -> None:
-        print(f"{out / name}: {count:,} photographs", flush=True)
+        echo(f"{out / name}: {count:,} photographs", flush=True)
 
     done = write_photographs(parse_wild(source), out, shard_size, workers or len(os.sched_getaffinity(0)), tick)
-    print(f"{out}: {done.photographs:,} photographs of {done.heads:,} heads in {done.shards} shards, {done.made} made now")
+    echo(f"{out}: {done.photographs:,} photographs of {done.heads:,} heads in {done.shards} shards, {done.made} made now")

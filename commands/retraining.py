@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .common import echo
+
 FULL = "afro+big afro+mane+blow-out+curls+locs"
 """Kinds of hair that a crop holds most of."""
 
@@ -64,7 +66,7 @@ def views(plan: Retraining, out: Path) -> None:
         ("held-out/dressed", replace(fine, count=plan.held_out, seed=plan.seed + 4203)),
     ):
         written = render_views(assets, settings, out / folder)
-        print(f"{folder}: {written:,} shards written")
+        echo(f"{folder}: {written:,} shards written")
 
 
 def networks(plan: Retraining, out: Path) -> None:

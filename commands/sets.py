@@ -6,7 +6,6 @@ What they show comes from `datasets` and `manifests`; nothing here changes a dat
 from __future__ import annotations
 
 import errno
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ..datasets.shown import shown_place
-from .common import MISMATCH, OK, DataSet, table
+from .common import MISMATCH, OK, DataSet, echo, echo_text, table
 
 if TYPE_CHECKING:
     from ..datasets.report.sheets import Kind
@@ -39,7 +38,7 @@ def report(
         raise ConfigError(f"expected --out DIR for the report of {shown_place(place)}: only builds write into a store")
     try:
         with mirrored(place, refused=True) as folder:
-            print(f"report: {write_report(folder, out)}")
+            echo(f"report: {write_report(folder, out)}")
     except OSError as error:
         if out is not None or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
@@ -60,10 +59,10 @@ def shards_ls(
     with mirrored(place) as folder:
         states = list_shards(folder, check)
     rows = [(s.entry.name, s.entry.split, f"{s.entry.count:,}", f"{s.entry.num_bytes:,}", s.entry.sha256) for s in states]
-    print(table(("shard", "split", "samples", "bytes", "sha256"), rows))
+    echo(*table(("shard", "split", "samples", "bytes", "sha256"), rows))
     broken = [state.entry.name for state in states if not state.sound]
     if broken:
-        print(f"error: missing or changed: {', '.join(broken)}", file=sys.stderr)
+        echo(f"error: missing or changed: {', '.join(broken)}", to_error=True)
         raise typer.Exit(MISMATCH)
 
 
@@ -80,11 +79,11 @@ def shards_show(
 
     with mirrored(place) as folder:
         shown = show(folder, sample)
-    print(record_text(shown.row))
+    echo_text(record_text(shown.row))
     if shown.members:
-        print(table(("member", "bytes"), [(name, f"{size:,}") for name, size in shown.members]))
+        echo(*table(("member", "bytes"), [(name, f"{size:,}") for name, size in shown.members]))
     if shown.angles:
-        print("yaw {:.1f}  pitch {:.1f}  roll {:.1f} degrees".format(*shown.angles))
+        echo("yaw {:.1f}  pitch {:.1f}  roll {:.1f} degrees".format(*shown.angles))
 
 
 @shards.command("sheet")
@@ -112,7 +111,7 @@ def shards_sheet(
         raise typer.BadParameter(f"expected one of {', '.join(kinds)}, got {kind!r}", param_hint="--kind")
     settings = SheetSettings(cast("Kind", kind), count, side, columns, seed, score, split)
     with mirrored(place, refused=kind == "refused") as folder:
-        print(f"{write_sheet(folder, out, settings)} pictures in {out}")
+        echo(f"{write_sheet(folder, out, settings)} pictures in {out}")
 
 
 @shards.command("verify")
@@ -143,7 +142,7 @@ def manifest_show(place: DataSet) -> None:
     from ..manifests.store import read_header
 
     with mirrored(place) as folder:
-        print(record_text(to_plain(read_header(folder))))
+        echo_text(record_text(to_plain(read_header(folder))))
 
 
 @manifest.command("summary")
@@ -161,7 +160,7 @@ def manifest_summary(place: DataSet) -> None:
         "inputs": found.inputs, "rows": found.rows, "reasons": found.reasons, "scores": found.scores, "views": found.views,
         "licences": found.licences,
     }  # fmt: skip
-    print("\n\n".join(f"{title}\n{table.to_string()}" for title, table in tables.items() if len(table)))
+    echo_text("\n\n".join(f"{title}\n{table.to_string()}" for title, table in tables.items() if len(table)))
 
 
 @manifest.command("diff")
@@ -177,7 +176,7 @@ def manifest_diff(
 
     with mirrored(first) as one, mirrored(second) as two:
         difference = diff_folders(one, two, limit)
-    print(difference.text(limit))
+    echo_text(difference.text(limit))
     raise typer.Exit(OK if difference.equal else MISMATCH)
 
 
@@ -198,6 +197,6 @@ def manifest_verify(place: DataSet) -> None:
 def _judge(place: str, problems: Sequence[str], what: str) -> None:
     """Print what a check found and leave with its exit code."""
     for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
-    print(f"{shown_place(place)}: {what}: {f'{len(problems)} problems' if problems else 'sound'}")
+        echo(f"error: {problem}", to_error=True)
+    echo(f"{shown_place(place)}: {what}: {f'{len(problems)} problems' if problems else 'sound'}")
     raise typer.Exit(MISMATCH if problems else OK)

@@ -6,11 +6,12 @@ It turns options into a config, runs it, and words what came of it; the run is `
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .common import echo
 
 if TYPE_CHECKING:
     from ..model.train.config import TrainConfig
@@ -62,14 +63,14 @@ def train(
     world = open_world(device)
     try:
         if plan:
-            print(f"measuring micro-batches of {config.micro_batch} pictures ...", file=sys.stderr, flush=True)
-            print("\n".join(make_plan(data, config, settings, world).lines()))
+            echo(f"measuring micro-batches of {config.micro_batch} pictures ...", to_error=True, flush=True)
+            echo(*make_plan(data, config, settings, world).lines())
             return
         state = run(data, config, folder, settings, world, update, begin, store)
     finally:
         world.close()
     if world.is_first:
-        print(f"{state.images:,} pictures in {state.step:,} steps; newest checkpoint and pictures in {folder}")
+        echo(f"{state.images:,} pictures in {state.step:,} steps; newest checkpoint and pictures in {folder}")
 
 
 def _config(preset: str, condition: str, grow: int, assignments: list[str], parsing: bool, warm_start: str) -> TrainConfig:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .common import echo
+
 if TYPE_CHECKING:
     from ..datasets.shards.codec import Decoded
     from ..model.viewer.frames import Heads
@@ -40,7 +42,7 @@ def view(
     server = open_server(host, port)
     address = f"http://{'localhost' if host == '0.0.0.0' else host}:{server.get_port()} (stop with Ctrl-C)"
     if run is not None:
-        print(address, flush=True)  # a browser connects while PyTorch is imported
+        echo(address, flush=True)  # a browser connects while PyTorch is imported
     from ..model.viewer.server import read_mesh, show_heads, show_mesh, show_samples
 
     if run is not None:
@@ -54,7 +56,7 @@ def view(
         show_samples(server, _samples(data, count))  # moves the first camera: nobody may have connected before
     show_axes(server, visible=run is None)
     if run is None:
-        print(address, flush=True)
+        echo(address, flush=True)
     while True:
         time.sleep(3600)
 

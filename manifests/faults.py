@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .terminal import escaped
+
 RESUME = "rerun the same command to resume"
 """What to do after every fault that has passed."""
 
@@ -47,7 +49,7 @@ def os_error_line(error: OSError) -> str:
 
 def printable(name: Any) -> str:
     """Return a file's name as text that every terminal takes; bytes that are no UTF-8 are shown as \\udcXX."""
-    return os.fsdecode(name).encode("utf-8", "backslashreplace").decode() if isinstance(name, str | bytes | Path) else str(name)
+    return escaped(os.fsdecode(name) if isinstance(name, str | bytes | Path) else str(name))
 
 
 def at_path(error: OSError, path: Path) -> OSError:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from ...manifests.frames import OUTCOMES, pages
 from ...manifests.store import ORIGINS, Header
+from ...manifests.terminal import escaped
 from ..reasons import REASONS
 from ..shards.codec import Decoded
 from ..shards.inspect import PLACE, WORST_IS_LOW, angles, pick_worst, read
@@ -54,9 +55,7 @@ WORST = (
 
 def visible(text: str) -> str:
     """Return a text with everything that cannot be seen (control characters, direction marks, lone surrogates) escaped."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return escaped(text)
 
 
 def data_uri(data: bytes, kind: str) -> str:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from ...manifests.frames import read_frame
 from ...manifests.identity import unit_interval
 from ...manifests.store import MANIFEST, ShardEntry, file_sha256, read_header
+from ...manifests.terminal import printable_json
 from ..arrays import Array
 from ..camera import Camera
 from .codec import Decoded, decode_members
@@ -217,8 +218,11 @@ def record_text(record: Any, margin: str = "") -> str:
     """Return plain data as JSON for reading: keys sorted, one a line, and lists of numbers on one line."""
     inner = margin + " "
     if isinstance(record, dict) and record:
-        items = [f"{inner}{json.dumps(str(key))}: {record_text(record[key], inner)}" for key in sorted(record, key=str)]
+        items = [
+            f"{inner}{printable_json(json.dumps(str(key)))}: {record_text(record[key], inner)}"
+            for key in sorted(record, key=str)
+        ]
         return "{\n" + ",\n".join(items) + f"\n{margin}}}"
     if isinstance(record, list | tuple) and any(isinstance(item, dict | list | tuple) for item in record):
         return "[\n" + ",\n".join(inner + record_text(item, inner) for item in record) + f"\n{margin}]"
-    return json.dumps(record, ensure_ascii=False)
+    return printable_json(json.dumps(record, ensure_ascii=False))

@@ -22,7 +22,7 @@ from ..shown import shown_address
 from ..stores.addresses import is_address, joined, read_address
 from .base import Refused, Source, SourceError
 from .folder import file_stamp, io_error, kind_of, read_file
-from .names import to_bytes, to_text
+from .names import storable, to_bytes, to_text
 from .outside_json import MAX_BYTES
 from .tables import CAMERA_COLUMNS, FILES, RIGHTS, Row, Table, TableError
 
@@ -61,9 +61,10 @@ class ListSource(Source):
         odd_labels = 0
         try:
             for row in self._table.rows():
-                if row.problem:
-                    place = str(row.cells.get("path", "")) or f"row {row.number}"
-                    yield Refused(self.label, place, "io_error", f"row {row.number}: {row.problem}")
+                problem = row.problem or _no_name(row)
+                if problem:
+                    place = storable(str(row.cells.get("path") or row.cells.get("key", ""))) or f"row {row.number}"
+                    yield Refused(self.label, place, "io_error", f"row {row.number}: {problem}")
                     continue
                 camera = _camera(row)
                 if camera is None:
@@ -189,6 +190,14 @@ def _listed(folder: bytes, changed: int) -> dict[str, list[str]]:
         text = to_text(name)
         names.setdefault(unicodedata.normalize("NFC", text), []).append(text)
     return names
+
+
+def _no_name(row: Row) -> str:
+    """Say what keeps a row's path from being a file's name; empty where nothing does."""
+    path = str(row.cells.get("path") or row.cells.get("key", ""))
+    if "\0" in path:
+        return "a NUL character in the path, which no file's name has"
+    return "half a character (a lone surrogate) in the path, which no file's name has" if storable(path) != path else ""
 
 
 def _camera(row: Row) -> str | None:

@@ -10,6 +10,8 @@ import os
 import unicodedata
 from collections.abc import Sequence
 
+from ...manifests.terminal import escaped
+
 SYSTEM_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "icon\r"})
 """Files and folders that systems leave among pictures, in lower case."""
 PICTURES = frozenset(
@@ -46,7 +48,16 @@ def printable(text: str) -> str:
 
 def shown(text: str) -> str:
     """Return a name for a message: as `printable`, with control characters as escapes, so that no terminal obeys them."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in printable(text))
+    return escaped(printable(text))
+
+
+def storable(text: str) -> str:
+    """Return a name that has a form in bytes: halves of characters, which no bytes stand for, as escapes."""
+    try:
+        to_bytes(text)
+    except UnicodeEncodeError:
+        return printable(text)
+    return text
 
 
 def is_text(text: str) -> bool:

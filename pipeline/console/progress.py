@@ -1,7 +1,6 @@
 """Tells people and machines how a build is going: a live line, a line every half minute, a JSON-lines log.
 
-What is to be done and what came of it is known to `build`, rates are counted in `tally`; nothing here reaches a shard or a
-manifest.
+What is to be done and what came of it is known to `build`, rates are counted in `tally`; nothing here decides any bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from ...manifests.faults import at_path
+from ...manifests.terminal import escaped
 from .tally import Tally, duration, size
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class LineProgress(Counting):
         self.stream = stream
 
     def _say(self, text: str) -> None:
-        self.stream.write(text.rstrip() + "\n")
+        self.stream.write(escaped(text.rstrip()) + "\n")
         self.stream.flush()
 
     def show(self) -> None:
@@ -232,7 +232,7 @@ class TerminalProgress(Counting):
 
     def message(self, text: str) -> None:
         """See Observer."""
-        self.console.print(text, markup=False)
+        self.console.print(escaped(text), markup=False)
 
     def finished(self, counts: Mapping[str, int], seconds: float) -> None:
         """See Observer."""

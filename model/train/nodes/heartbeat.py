@@ -15,6 +15,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
+from ....manifests.terminal import printable_text
+
 INTERVAL = 5.0
 """Seconds between two signs of life."""
 LIMIT = 45.0
@@ -33,7 +35,7 @@ class Numbers(Protocol):
 
 def give_up(text: str) -> None:
     """Say why this process ends, and end it: its main thread hangs in an exchange that nothing else ends."""
-    sys.stderr.write(f"\nerror: {text}\n")
+    sys.stderr.write(f"\nerror: {printable_text(text)}\n")
     sys.stderr.flush()
     os._exit(1)
 
