@@ -93,6 +93,45 @@ def test_a_process_that_survives_another_says_so_in_one_line(config: TrainConfig
     assert "another process of this run ended" in told and "rerun the same command in all processes" in told
 
 
+def contents(run: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
+    """Return the tensors of a run's last checkpoint, and its metrics without times."""
+    last = max((run / "checkpoints").iterdir())
+    tensors = {f"{file.name}/{name}": value for file in last.glob("*.safetensors") for name, value in load_file(file).items()}
+    untimed = [{k: v for k, v in row.items() if not k.startswith(("seconds", "time", "wait"))} for row in read_metrics(run)]
+    return tensors, untimed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+def test_two_processes_of_which_one_was_killed_resume_bit_exact(config: TrainConfig, heads: str, tmp_path: Path) -> None:
+    def line(name: str) -> list[str]:
+        words = ["-m", "spherehead", "train", "--data", heads, "--preset", str(file), "--out", str(tmp_path / name)]
+        return [*words, "--device", "cpu", "--workers", "0", "--no-pictures", "--log-images", "8", "--save-images", "16",
+                "--threads", "1"]  # fmt: skip
+
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(to_plain(dataclasses.replace(config, images=40))))
+    run_together(line("calm"), 2)
+    first, second = (
+        subprocess.Popen([sys.executable, *line("struck")], env=environment, stderr=subprocess.PIPE, text=True)
+        for environment in environments(2)
+    )
+    deadline = time.monotonic() + 200
+    while not any(row["images"] >= 24 for row in read_metrics(tmp_path / "struck")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    second.kill()
+    second.communicate(timeout=60)
+    told = first.communicate(timeout=200)[1]
+    assert first.returncode == 1 and sum(row.startswith("error: ") for row in told.splitlines()) == 1, told
+    reached = [row["images"] for row in read_metrics(tmp_path / "struck")]
+    assert 24 in reached and 40 not in reached  # it was killed behind a checkpoint, before the end
+    run_together(line("struck"), 2)
+    (calm, rows), (struck, others) = contents(tmp_path / "calm"), contents(tmp_path / "struck")
+    assert rows[-1]["images"] == 40 and rows == others
+    assert calm.keys() == struck.keys() and len(calm) > 100
+    assert all(torch.equal(value, struck[name]) for name, value in calm.items())
+
+
 def test_processes_that_cannot_share_a_step_are_told(config: TrainConfig, heads: str, tmp_path: Path) -> None:
     from spherehead.model.train.config import RunSettings
     from spherehead.model.train.trainer import train
