@@ -147,7 +147,7 @@ def test_the_state_is_of_a_few_files_whatever_the_number_of_pictures(tmp_path: P
     pictures, counts = tmp_path / "pictures", []
     pictures.mkdir()
     for number in range(40):
-        cv2.imwrite(str(pictures / f"{number}.png"), np.full((60, 60, 3), number, np.uint8))  # too small, each with a picture
+        cv2.imwrite(str(pictures / f"{number}.png"), np.full((70, 70, 3), number, np.uint8))  # enlarged, each with a picture
         if number in (0, 39):
             assert run(pictures, tmp_path / "out").counts["dropped"] == number + 1
             counts.append(len([path for path in (tmp_path / "out" / ".state").rglob("*") if path.is_file()]))
