@@ -37,9 +37,12 @@ def lose(words: list[str], out: Path, victim: int, how: signal.Signals) -> tuple
     """Lose a process in the middle of a run; return the seconds until the other has ended, and its lines of errors."""
     processes = start(words, out)
     try:
-        while len(read_metrics(out)) < 2:
+        while not out.is_dir() or len(read_metrics(out)) < 2:
             if any(process.poll() is not None for process in processes):
-                sys.exit("a process ended before one was lost")
+                processes[0].kill()
+                processes[1].kill()
+                told = "".join(process.communicate()[1] for process in processes)
+                sys.exit(f"a process ended before one was lost: {told[-2000:]}")
             time.sleep(0.1)
         began = time.monotonic()
         processes[victim].send_signal(how)
