@@ -29,7 +29,7 @@ SMALL = ("--preset", "frames", "--engine", "inline", *(word for setting in SETTI
 
 
 def program(words: Sequence[object], **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload]
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=600, **options)  # type: ignore[call-overload]
 
 
 def write_pictures(folder: Path, astronaut: np.ndarray, count: int) -> Path:
@@ -293,7 +293,7 @@ def test_signal_stops_a_build_cleanly_and_the_same_line_finishes_it(
         assert process.poll() is None and time.monotonic() < patience
         time.sleep(0.005)
     process.send_signal(signum)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == code, err
     assert f"error: stopped by {signum.name}; rerun the same command" in err
     assert not (out / "manifest.json").exists()

@@ -38,7 +38,7 @@ def run_together(line: list[str], size: int) -> None:
         subprocess.Popen([sys.executable, *line], env=environment, stderr=subprocess.PIPE, text=True)
         for environment in environments(size)
     ]
-    told = [process.communicate(timeout=250)[1] for process in processes]
+    told = [process.communicate(timeout=800)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * size, told
 
 
@@ -81,12 +81,12 @@ def test_a_process_that_survives_another_says_so_in_one_line(config: TrainConfig
         subprocess.Popen([sys.executable, *line], env=environment, stderr=subprocess.PIPE, text=True)
         for environment in environments(2)
     )
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while not read_metrics(tmp_path / "run") and time.monotonic() < deadline:
         time.sleep(0.1)
     second.kill()
-    second.communicate(timeout=60)
-    told = first.communicate(timeout=60)[1]
+    second.communicate(timeout=300)
+    told = first.communicate(timeout=300)[1]
     errors = [row for row in told.splitlines() if not row.startswith("training ")]
     assert first.returncode == 1 and "internal" not in told and "Traceback" not in told
     assert sum(row.startswith("error: ") for row in errors) == 1
@@ -102,7 +102,7 @@ def contents(run: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 def test_two_processes_of_which_one_was_killed_resume_bit_exact(config: TrainConfig, heads: str, tmp_path: Path) -> None:
     def line(name: str) -> list[str]:
         words = ["-m", "spherehead", "train", "--data", heads, "--preset", str(file), "--out", str(tmp_path / name)]
@@ -116,12 +116,12 @@ def test_two_processes_of_which_one_was_killed_resume_bit_exact(config: TrainCon
         subprocess.Popen([sys.executable, *line("struck")], env=environment, stderr=subprocess.PIPE, text=True)
         for environment in environments(2)
     )
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while not any(row["images"] >= 24 for row in read_metrics(tmp_path / "struck")) and time.monotonic() < deadline:
         time.sleep(0.02)
     second.kill()
-    second.communicate(timeout=60)
-    told = first.communicate(timeout=200)[1]
+    second.communicate(timeout=300)
+    told = first.communicate(timeout=600)[1]
     assert first.returncode == 1 and sum(row.startswith("error: ") for row in told.splitlines()) == 1, told
     reached = [row["images"] for row in read_metrics(tmp_path / "struck")]
     assert 24 in reached and 40 not in reached  # it was killed behind a checkpoint, before the end

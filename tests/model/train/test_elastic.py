@@ -53,7 +53,7 @@ def free_port() -> int:
 
 
 def wait_for_metrics(nodes: list[Node], images: int) -> None:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while not any(row["images"] >= images for node in nodes for row in read_metrics(node.run)):
         assert all(node.agent.poll() is None for node in nodes), [node.log.read_text()[-2000:] for node in nodes]
         assert time.monotonic() < deadline, [node.log.read_text()[-2000:] for node in nodes]
@@ -61,7 +61,7 @@ def wait_for_metrics(nodes: list[Node], images: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 def test_torchrun_resumes_on_the_nodes_that_are_left_with_the_same_losses(
     config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
 ) -> None:

@@ -153,7 +153,7 @@ def together(words: list[list[str]]) -> None:
         own = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if len(words) > 1 else shared
         command = [sys.executable, "-m", "spherehead", *line]
         processes.append(subprocess.Popen(command, env=own, stderr=subprocess.PIPE, text=True))
-    told = [process.communicate(timeout=250)[1] for process in processes]
+    told = [process.communicate(timeout=800)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(words), told
 
 
@@ -162,7 +162,7 @@ def losses(run: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 def test_nodes_with_folders_of_their_own_resume_from_the_newest_checkpoint_whichever_has_it(
     config: TrainConfig, heads: str, tmp_path: Path
 ) -> None:

@@ -101,7 +101,7 @@ def line_for(config: TrainConfig, heads: str, run: Path, *more: str) -> list[str
 
 
 def wait_for(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while not ready() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert process.poll() is None, process.communicate()[1]
@@ -132,7 +132,7 @@ def test_sigterm_saves_and_leaves(config: TrainConfig, heads: str, tmp_path: Pat
     )
     wait_for(process, lambda: bool(read_metrics(run)))
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=200)
+    _, told = process.communicate(timeout=600)
     assert process.returncode == 143, told
     assert "rerun the same command to resume" in told
     saved = json.loads((newest(run) / "position.json").read_text())["position"]
