@@ -10,10 +10,9 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,6 +28,9 @@ from ..labels import label_angles, surely_sound
 from ..reasons import REASONS
 from .mirror import shard_sizes
 from .verify_shards import Problem, check_shards
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LIMIT = 20
 """Problems of one kind named for one file; further ones are counted."""
@@ -261,6 +263,8 @@ def _degrees(values: Array | list[Any]) -> str:
 
 def _kept_frame(folder: Path, names: Sequence[str], kept: pa.ChunkedArray) -> pd.DataFrame:
     """Read columns of the kept rows, texts of which few differ as categories."""
+    import pandas as pd  # streams and builds read this module, and few of them verify
+
     found = {}
     for name in names:
         values = _texts(folder, name) if _is_text(name) else column(folder, name)
