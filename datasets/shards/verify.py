@@ -263,14 +263,10 @@ def _degrees(values: Array | list[Any]) -> str:
 
 def _kept_frame(folder: Path, names: Sequence[str], kept: pa.ChunkedArray) -> pd.DataFrame:
     """Read columns of the kept rows, texts of which few differ as categories."""
-    import pandas as pd  # streams and builds read this module, and few of them verify
-
-    found = {}
-    for name in names:
-        values = _texts(folder, name) if _is_text(name) else column(folder, name)
-        values = values.filter(kept)
-        found[name] = (values.dictionary_encode() if name in ("split", "shard") else values).to_pandas()
-    return pd.DataFrame(found)
+    found = {name: (_texts(folder, name) if _is_text(name) else column(folder, name)).filter(kept) for name in names}
+    coded = {name: values.dictionary_encode() if name in ("split", "shard") else values for name, values in found.items()}
+    frame: pd.DataFrame = pa.table(coded).to_pandas(split_blocks=True)
+    return frame
 
 
 def _check_weights(folder: Path, kept: pa.ChunkedArray) -> Iterator[Problem]:
