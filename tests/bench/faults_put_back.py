@@ -85,7 +85,7 @@ FAULTS = (
     Fault(
         "7a", "work in hand is waited for without end", "manifests/signals.py",
         "            signal.setitimer(signal.ITIMER_REAL, self._grace, _UNWIND_SECONDS)\n", "            pass\n",
-        ("pipeline/building/test_build_faults.py::test_stopped_workers_do_not_hold_an_interrupt_up",),
+        ("manifests/test_signals.py::test_an_order_to_stop_is_not_lost",),
     ),
     Fault(
         "7a", "packing ignores signals", "pipeline/building/build.py",
@@ -115,10 +115,7 @@ FAULTS = (
     Fault(
         "8a", "errors of the system are told without advice", "manifests/faults.py",
         '    remedy = _REMEDIES.get(error.errno or 0, "")\n', '    remedy = ""\n',
-        (
-            "pipeline/building/test_build_faults.py::test_a_limit_on_file_sizes_is_told_and_the_next_build_makes_the_same_set",
-            "test_surroundings.py::test_a_full_small_file_system_is_told_and_room_lets_the_build_end",
-        ),
+        ("manifests/test_faults.py::test_a_fault_of_the_system_is_told_with_its_file_its_name_and_what_to_do",),
     ),
     Fault(
         "8d", "a surviving rank speaks in its library's words", "model/train/distributed.py",
