@@ -74,6 +74,14 @@ def test_twenty_megabytes_take_at_most_a_gigabyte_and_twenty_seconds(case: str, 
     assert [entry.name for entry in tmp_path.iterdir()] == ["hostile.pkl"]
 
 
+def test_bytes_that_are_built_are_limited_by_the_size_of_the_file() -> None:
+    budget = Budget(Limits(built_bytes=1_000, built_share=2.0), file_bytes=100)
+    for _ in range(12):
+        budget.take(100)
+    with pytest.raises(CheckpointError, match="at most 1,200 bytes of texts and data"):
+        budget.take(1)
+
+
 def test_the_clock_ends_what_steps_and_bytes_allow() -> None:
     budget = Budget(Limits(seconds=0.001))
     with pytest.raises(CheckpointError, match="s of work"):
