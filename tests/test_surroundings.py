@@ -119,3 +119,10 @@ def test_commands_on_a_read_only_set_work_or_name_the_place(pictures: Path, tmp_
     else:
         assert done.returncode != 0 and str(out) in only_error(done)
     assert verify(out, deep=True) == []
+
+
+@pytest.mark.parametrize("closed", [(1,), (1, 2)], ids=["output", "output and errors"])
+def test_closed_streams_lead_to_nothing_so_that_no_file_takes_their_place(closed: tuple[int, ...]) -> None:
+    line = f"import os; from spherehead import cli; [os.close(number) for number in {closed}]; cli.main(['--version']);"
+    line += f"os._exit(sum(not os.path.samestat(os.fstat(number), os.stat(os.devnull)) for number in {closed}))"
+    assert subprocess.run([sys.executable, "-c", line], stderr=subprocess.DEVNULL, timeout=300).returncode == 0

@@ -267,7 +267,7 @@ FAULTS = (
     Fault(
         "18d", "closed streams stay closed", "cli.py",
         "            os.open(os.devnull, os.O_RDWR)\n", "            pass\n",
-        ("test_surroundings.py::test_a_build_ends_whole_whatever_becomes_of_its_streams",),
+        ("test_surroundings.py::test_closed_streams_lead_to_nothing_so_that_no_file_takes_their_place",),
     ),
     Fault(
         "18d", "output is flushed at exit", "cli.py",
