@@ -182,7 +182,7 @@ def annotators_retrain(
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     plan = Retraining(seed, cards, grown, dressed, full, held_out, images, parser_images, finder_images, threads=threads)
-    echo(retrain(plan, out))
+    echo_text(retrain(plan, out))
     echo(f"head.onnx, parser.onnx, finder.onnx and their cards are in {out / 'exported'}")
 
 

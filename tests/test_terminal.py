@@ -177,3 +177,12 @@ def test_what_workers_log_of_a_name_is_only_shown(tmp_path: Path, capfd: pytest.
     assert build(request).reasons == {"stage_error": 1}
     text = capfd.readouterr().err
     assert "stage odd failed on a\\x1b[31m" in text and obeyed(text) == set()
+
+
+def test_numbers_of_a_retraining_are_printed_as_json_of_several_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = {"head": {"cards": {"mean_iou": 0.5}}}
+    monkeypatch.setattr("spherehead.commands.retraining.retrain", lambda *_: json.dumps(told, indent=1))
+    code, text = said(capsys, "annotators", "retrain", "--out", tmp_path)
+    assert code == 0 and json.loads(text[: text.rindex("}") + 1]) == told
