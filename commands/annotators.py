@@ -35,6 +35,11 @@ def annotators_views(
         bool, typer.Option("--wear", help="Draw head-wear, glasses, jewellery, masks, skins and wide expressions (2 s a head).")
     ] = False,
     size: Annotated[int, typer.Option(min=32, help="Side of the pictures in pixels; 320 for the parser.")] = 192,
+    sides: Annotated[float, typer.Option(min=0, max=1, help="Share of the views that are turned to a side.")] = 0.0,
+    covered: Annotated[
+        float,
+        typer.Option(min=0.0, max=3.5, help="Factor on the shares of head-wear, with --wear; 2 covers half of the heads."),
+    ] = 1.0,
 ) -> None:
     """Render people without light, with normals and exact labels, to train annotators on; rerun the command to resume.
 
@@ -45,11 +50,12 @@ def annotators_views(
     from ..pipeline.synthetic.assets.library import open_assets
     from ..pipeline.synthetic.people.population import PopulationSettings
     from ..pipeline.synthetic.training_views import TrainingViews, render_views
+    from ..pipeline.synthetic.wear.wardrobe import more_head_wear
 
     people = PopulationSettings(bald=0.08, hats=0.0 if wear else 0.08, hair=hair, styles=styles, children=children)
     if wear:
-        people = replace(people, wear="drawn", skins="drawn", faces="wide")
-    settings = TrainingViews(count=count, views=views, seed=seed, first=first, size=size, pitch_degrees=pitch, people=people)
+        people = replace(people, wear="drawn", skins="drawn", faces="wide", shares=more_head_wear(covered))
+    settings = TrainingViews(count, views, seed, first, size, pitch_degrees=pitch, people=people, sides=sides)
     written = render_views(open_assets(None), settings, out)
     echo(f"{written:,} shards written to {out}")
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from .common import echo
 
+KINDS = ("cards", "grown", "dressed")
+"""Kinds of held-out people that all networks are measured on."""
 FULL = "afro+big afro+mane+blow-out+curls+locs"
 """Kinds of hair that a crop holds most of."""
 
@@ -31,11 +33,13 @@ class Retraining:
     """Heads with grown hair, drawn wear and skins, and wide expressions; their views are shown twice as often."""
     full: int = 320
     """Heads with hair that stands far out, dressed like those; their views are shown twice as often too."""
+    street: int = 400
+    """Heads of which two thirds wear something on them, dressed like those, a third of their views turned to a side."""
     held_out: int = 40
     """Heads of each kind that nothing is trained on."""
-    images: int = 130_000
+    images: int = 160_000
     """Pictures shown to the head network."""
-    parser_images: int = 26_000
+    parser_images: int = 40_000
     """Pictures shown to the parser."""
     finder_images: int = 12_000
     """Pictures shown to the finder."""
@@ -52,18 +56,22 @@ def views(plan: Retraining, out: Path) -> None:
     from ..pipeline.synthetic.assets.library import open_assets
     from ..pipeline.synthetic.people.population import PopulationSettings
     from ..pipeline.synthetic.training_views import TrainingViews, render_views
+    from ..pipeline.synthetic.wear.wardrobe import more_head_wear
 
     assets, grown = open_assets(None), PopulationSettings(bald=0.06, hats=0.0, hair="grown", children=True)
     dressed = replace(grown, bald=0.08, wear="drawn", skins="drawn", faces="wide")
+    street = replace(dressed, shares=more_head_wear(2.5))
     fine = TrainingViews(plan.dressed, 6, plan.seed + 30, size=320, pitch_degrees=22.0, heads_per_shard=25, people=dressed)
     for folder, settings in (
         ("cards", TrainingViews(plan.cards, 10, plan.seed)),
         ("grown", TrainingViews(plan.grown, 8, plan.seed + 2, pitch_degrees=22.0, people=grown)),
         ("dressed", fine),
         ("full", replace(fine, count=plan.full, seed=plan.seed + 50, people=replace(dressed, bald=0.0, styles=FULL))),
+        ("street", replace(fine, count=plan.street, seed=plan.seed + 60, sides=0.33, people=street)),
         ("held-out/cards", TrainingViews(plan.held_out, 10, plan.seed + 4201)),
         ("held-out/grown", TrainingViews(plan.held_out, 8, plan.seed + 4202, pitch_degrees=22.0, people=grown)),
         ("held-out/dressed", replace(fine, count=plan.held_out, seed=plan.seed + 4203)),
+        ("held-out/full", replace(fine, count=plan.held_out, seed=plan.seed + 4204, people=replace(dressed, styles=FULL))),
     ):
         written = render_views(assets, settings, out / folder)
         echo(f"{folder}: {written:,} shards written")
@@ -76,7 +84,7 @@ def networks(plan: Retraining, out: Path) -> None:
     from ..model.annotators.training import TrainingSettings, train
     from ..model.annotators.views import Views
 
-    kinds = [out / name for name in ("dressed", "dressed", "full", "full", "grown", "cards")]
+    kinds = [out / name for name in ("dressed", "dressed", "full", "full", "street", "street", "grown", "cards")]
     shown = Views(kinds, each=6 * plan.dressed)
     train(HeadTask(shown, plan.seed), TrainingSettings(plan.images, threads=plan.threads), out / "run-head")
     parser = ParserTask(shown, plan.seed, start=str(out / "run-head"), small=small_pictures(plan.parser_images))
@@ -97,18 +105,18 @@ def exported(plan: Retraining, out: Path) -> dict[str, Any]:
 
     _, network, _ = averaged(out / "run-head")
     found: dict[str, Any] = {}
-    for kind in ("cards", "grown", "dressed"):
+    for kind in KINDS:
         task = calm(HeadTask(Views([out / "held-out" / kind]), seed=1))
         found[kind] = evaluate_head(network, task, plan.crops)
     card = {"data": to_plain(plan), "seed": plan.seed, "command": "annotators retrain"}
     factor = sum(numbers.pop("spread_factor") for numbers in found.values()) / len(found)
-    seen = [out / "dressed", out / "full", out / "grown"]
+    seen = [out / "dressed", out / "full", out / "street", out / "grown"]
     told = {**card, "held_out": found, "spread_factor": round(factor, 3)}
     export(out / "run-head", out / "exported", told, seen, plan.calibration)
     _, parser, _ = averaged(out / "run-parser")
     parsed = {
         kind: evaluate_parser(parser, calm_parser(ParserTask(Views([out / "held-out" / kind]), seed=1)), plan.crops)
-        for kind in ("cards", "grown", "dressed")
+        for kind in (*KINDS, "full")
     }
     export(out / "run-parser", out / "exported", {**card, "held_out": parsed}, seen, plan.calibration)
     export(out / "run-finder", out / "exported", card)

@@ -21,7 +21,9 @@ def repaint(random: np.random.Generator, colour: Array, parsing: Pixels) -> Arra
     """Return an (S, S, 3) float32 linear colour with hair, cloth and hat in other colours and skin a little different."""
     out = colour
     if random.random() < 0.6:
-        out = _tinted(random, out, parsing == HAIR, _hair_colour(random), 0.75)
+        wanted = _tinted(random, out, parsing == HAIR, _hair_colour(random), 0.75)
+        shown = shown_hair(out, parsing)[..., None]
+        out = out + shown * (wanted - out)
     if random.random() < 0.6:
         out = _tinted(random, out, parsing == CLOTH, random.uniform(0.01, 0.8, 3) ** 1.3, random.uniform(0.3, 1.0))
     if random.random() < 0.7:
@@ -69,6 +71,29 @@ def _patterned(random: np.random.Generator, colour: Array, where: Array) -> Arra
     return np.asarray(colour * (1.0 - over) + over * random.uniform(0.01, 0.8, 3).astype(np.float32), dtype=np.float32)
 
 
+def shown_hair(colour: Array, parsing: Pixels) -> Array:
+    """Return (S, S) float32: how much of a pixel of class hair looks like hair, 0 where it has the colour of the face's skin.
+
+    Faded and shaven sides are of class hair and show skin, which neither dye nor locks change. Where hair and skin are of
+    nearly one colour, all hair counts.
+
+    Args:
+        colour: (S, S, 3) float32 linear colour.
+        parsing: (S, S) classes.
+    """
+    hair, skin = parsing == HAIR, parsing == SKIN
+    whole: Array = hair.astype(np.float32)
+    if int(hair.sum()) < 12 or int(skin.sum()) < 12:
+        return whole
+    levels = np.log(colour + np.float32(0.01))
+    bare, covered = np.median(levels[skin], axis=0), np.median(levels[hair], axis=0)
+    towards = covered - bare
+    far = float(towards @ towards)
+    if far < 0.5:
+        return whole
+    return np.asarray(whole * np.clip(1.5 * ((levels - bare) @ (towards / far)) - 0.15, 0.0, 1.0), dtype=np.float32)
+
+
 def strands(random: np.random.Generator, colour: Array, parsing: Pixels) -> Array:
     """Vary the brightness of hair along a random direction field, from fine strands to thick locks and curls."""
     size = colour.shape[0]
@@ -82,7 +107,8 @@ def strands(random: np.random.Generator, colour: Array, parsing: Pixels) -> Arra
     else:
         noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), float(random.uniform(0.6, 4.0))))
     gain = np.exp(float(random.uniform(0.1, 0.7)) / max(float(noise.std()), 1e-6) * noise)
-    return np.where((parsing == HAIR)[..., None], colour * np.clip(gain, 0.2, 3.5)[..., None], colour).astype(np.float32)
+    share = shown_hair(colour, parsing) * (np.clip(gain, 0.2, 3.5) - np.float32(1))
+    return np.asarray(colour * (np.float32(1) + share[..., None]), dtype=np.float32)
 
 
 def linear(pixels: Pixels) -> Array:

@@ -29,6 +29,8 @@ from .people.placement import face_vertices
 from .people.population import Person, PopulationSettings, deciding, draw_person
 from .rendering.exact_pass import Drawing, View, look_with_guide
 
+SIDES = (math.radians(55.0), math.radians(125.0))
+"""Range of azimuths, to the left or to the right, of views that show a side."""
 VERSION = 1
 """Raise it when the same settings would give other views."""
 
@@ -55,6 +57,8 @@ class TrainingViews:
     """Standard deviation of the cameras' elevation."""
     heads_per_shard: int = 50
     """Heads whose views share a shard."""
+    sides: float = 0.0
+    """Share of the views, beside those that fall there anyway, that are turned to a side: `SIDES` of azimuth."""
     people: PopulationSettings = PopulationSettings(bald=0.08, hats=0.08)
     """What kinds of people there are."""
 
@@ -63,17 +67,24 @@ class TrainingViews:
             raise ConfigError("training views: expected count, views and heads_per_shard of 1 or more and size of 32 or more")
         if self.field < 1.0:
             raise ConfigError(f"training views: expected a field of 1 or more canonical crops, got {self.field}")
+        if not 0.0 <= self.sides <= 1.0:
+            raise ConfigError(f"training views: expected a share of sides from 0 to 1, got {self.sides}")
 
 
 def cameras_of(settings: TrainingViews, name: str) -> list[Camera]:
-    """Return the cameras of a person: azimuths spread evenly from a random start, elevations drawn, no roll, a wide field."""
-    random = rng(settings.seed, name, "training-views")
+    """Return the cameras of a person: azimuths spread evenly from a random start, elevations drawn, no roll, a wide field.
+
+    Some views are turned to a side where the settings say so; it changes neither the others nor any elevation.
+    """
+    random, turned = rng(settings.seed, name, "training-views"), rng(settings.seed, name, "training-views-sides")
     start = float(random.random())
     wide = np.diag([1.0 / settings.field, 1.0 / settings.field, 1.0])
     found = []
     for view in range(settings.views):
         share = (view + start + float(random.uniform(-0.35, 0.35))) / settings.views
         yaw = math.remainder(2.0 * math.pi * share, 2.0 * math.pi)
+        if turned.random() < settings.sides:
+            yaw = float(turned.choice((-1.0, 1.0)) * turned.uniform(*SIDES))
         pitch = float(np.clip(random.normal(0.03, math.radians(settings.pitch_degrees)), math.radians(-50), math.radians(65)))
         camera = Camera.look_at(yaw, pitch)
         intrinsics = wide @ camera.intrinsics
@@ -133,6 +144,8 @@ def render_views(assets: Assets, settings: TrainingViews, out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     plain = to_plain(replace(settings, count=1))
     plain["people"] = deciding(plain["people"])  # sets of before there was grown hair resume too
+    if not settings.sides:
+        plain.pop("sides")  # and those of before sides could be preferred
     stamp = canonical_json({"version": VERSION, "assets": assets.fingerprint, **plain})
     told = out / "training-views.json"
     if told.is_file() and told.read_text(encoding="utf-8") != stamp:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
+from .density import ramp
 from .growing import Wishes, grow
-from .head_hair import linear, ramp, streaked
+from .head_hair import linear, streaked
 from .look import BeardLook
 from .scalp import CENTIMETRE, Roots, Surface, sow
 from .shaping import curl, stray

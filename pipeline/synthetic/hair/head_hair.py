@@ -5,59 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
+from .density import WHORL, density, faded, hairline, left, ramp
 from .growing import FACE_FROM, FACE_REACH, FACE_TOP, Wishes, grow
 from .look import Colour, HairLook
-from .scalp import CENTIMETRE, CENTRE, HAIRLINE, Roots, Surface, sow, within
+from .scalp import CENTIMETRE, CENTRE, Roots, Surface, sow, within
 from .shaping import curl, gather, lengths, locks, resampled, stray
 from .strands import Strands
 from .ties import Tie, bands, direction, hanging, rows, tails
 
-WHORL = (np.pi - 0.25, np.radians(52.0))
-"""Azimuth and elevation of the place from which hair turns outwards."""
-
-
 SHOULDER = 0.55
 """World units from the middle plane at which long hair that slides along a shoulder ends."""
-
-
-def ramp(value: Floats, low: Floats | float, high: Floats | float) -> Floats:
-    """Return a smooth step from 0 at `low` to 1 at `high`."""
-    share = np.clip((value - low) / (high - low), 0.0, 1.0)
-    return np.asarray(share * share * (3.0 - 2.0 * share))
-
-
-def density(look: HairLook, azimuth: Floats, elevation: Floats) -> Floats:
-    """Return how densely hair grows at places of the mean head, 0 to 1.
-
-    Args:
-        look: hairline, bald crown and the like.
-        azimuth: (N,) radians.
-        elevation: (N,) radians.
-    """
-    inside = within(azimuth, elevation, hairline(look.receding))
-    waves = 0.18 * np.sin(23.0 * azimuth + look.seed % 7) + 0.12 * np.sin(51.0 * azimuth + look.seed % 11)
-    found = ramp(inside + waves, -0.35, 1.1)
-    if look.crown > 0.0:
-        away = np.arccos(np.clip(direction(azimuth, elevation) @ direction(*WHORL), -1.0, 1.0)) * 0.2 / CENTIMETRE
-        found = found * ramp(away, 5.5 * look.crown - 1.2, 5.5 * look.crown + 1.4)
-    return np.asarray(found)
-
-
-def hairline(receding: float) -> tuple[tuple[float, float], ...]:
-    """Return the outline of hair whose forehead and temples have moved back, 0 to 1; at 1 only a wreath is left."""
-    if receding <= 0.0:
-        return HAIRLINE
-    moved = []
-    for side, up in HAIRLINE:
-        temple = np.exp(-(((side - 42.0) / 16.0) ** 2))
-        front = 1.0 - ramp(np.array(side), 52.0, 70.0)
-        most = 90.0 if receding > 0.75 else 74.0
-        gain = 38.0 * receding * temple + 16.0 * receding * front + 55.0 * max(receding - 0.6, 0.0) / 0.4 * front
-        moved.append((side, float(min(up + gain, most))))
-    if receding > 0.75:
-        back = float(np.interp(receding, [0.75, 1.0], [60.0, 22.0]))
-        moved = [(side, max(up, back) if side < 60 else up) for side, up in moved]
-    return tuple(moved)
 
 
 def build_hair(look: HairLook, surface: Surface) -> tuple[Strands, ...]:
@@ -68,7 +25,8 @@ def build_hair(look: HairLook, surface: Surface) -> tuple[Strands, ...]:
         surface: the head.
     """
     random = np.random.Generator(np.random.Philox(look.seed))
-    roots = sow(surface, density(look, *surface.angles), look.count, random)
+    grown = density(look, *surface.angles) * left(look, *surface.angles)
+    roots = sow(surface, grown, look.count, random)
     if not len(roots):
         return ()
     long = _lengths(look, roots, random)
@@ -175,8 +133,8 @@ def _lengths(look: HairLook, roots: Roots, random: np.random.Generator) -> Float
     long = low + (look.top - low) * high
     if look.fade > 0.0:
         inside = within(roots.azimuth, roots.elevation, hairline(look.receding))
-        edge = np.where((side > 50.0) & (up < 30.0), ramp(inside, 0.0, look.fade), 1.0)
-        long = look.shaved + (long - look.shaved) * edge
+        short = faded(roots.azimuth, roots.elevation) * (1.0 - ramp(inside, 0.0, look.fade))
+        long = look.shaved + (long - look.shaved) * (1.0 - short)
     if look.fringe > 0.0:
         front = _fringe(roots)
         long = long + (look.fringe - long) * front

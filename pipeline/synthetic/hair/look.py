@@ -37,6 +37,8 @@ class HairLook:
     """Half width of a strip along the middle outside of which hair is shaved; 0 for none."""
     shaved: float = 0.15
     """Length where it is shaved."""
+    bare: float = 0.0
+    """0 to 1: how far skin shows where it is shaved or faded; 1 for a skin fade."""
     comb: str = "whorl"
     """One of `COMBS`."""
     part: float = 0.0

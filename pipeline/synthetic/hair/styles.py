@@ -37,7 +37,11 @@ STYLES: Mapping[str, Style] = {
     "stubble": Style(0.2, 1.6, {"lift": 0.6, "radius": 0.011}, {"top": (0.15, 0.6), "sides": (0.1, 0.4), "back": (0.1, 0.4)}),
     "buzz": Style(0.3, 1.6, {"lift": 0.5}, {"top": (0.6, 1.6), "sides": (0.4, 0.9), "back": (0.4, 0.9), "fade": (0.0, 5.0)}),
     "fade": Style(0.1, 2.0, {"shaved": 0.12}, {
-        "top": (2.0, 5.0), "sides": (1.0, 2.0), "back": (1.0, 2.0), "fade": (4.0, 8.0), "lift": (0.2, 0.5)}),
+        "top": (2.0, 5.0), "sides": (1.0, 2.0), "back": (1.0, 2.0), "fade": (4.0, 8.0), "lift": (0.2, 0.5),
+        "bare": (0.0, 0.7)}),
+    "skin fade": Style(0.1, 1.6, {"shaved": 0.06}, {
+        "top": (0.6, 7.0), "sides": (0.4, 1.5), "back": (0.4, 1.5), "fade": (5.0, 12.0), "lift": (0.2, 0.6),
+        "bare": (0.7, 1.0)}, 1.2),
     "short": Style(0.6, 3.0, {}, {
         "top": (4.0, 8.0), "sides": (1.5, 4.0), "back": (1.5, 4.0), "fade": (0.5, 3.0), "part": (-4.0, 4.0), **_LOCKS}, 0.6),
     "side part": Style(0.5, 2.2, {"comb": "parted"}, {
@@ -50,10 +54,10 @@ STYLES: Mapping[str, Style] = {
         "clumps": (400.0, 900.0), "clumping": (0.2, 0.5)}, 0.6),
     "mohawk": Style(0.15, 0.35, {"comb": "up", "lift": 1.0, "weight": 0.0, "hold": 30.0}, {
         "top": (3.0, 12.0), "sides": (3.0, 9.0), "back": (3.0, 9.0), "strip": (1.5, 3.0), "clumps": (150.0, 400.0),
-        "clumping": (0.2, 0.6), "shaved": (0.1, 0.6)}),
+        "clumping": (0.2, 0.6), "shaved": (0.1, 0.6), "bare": (0.0, 0.8)}),
     "undercut": Style(0.4, 0.9, {"comb": "back"}, {
         "top": (9.0, 18.0), "sides": (9.0, 18.0), "back": (9.0, 18.0), "strip": (4.0, 5.5), "hold": (5.0, 12.0),
-        "shaved": (0.2, 0.7), **_LOCKS}, 0.5),
+        "shaved": (0.2, 0.7), "bare": (0.0, 0.6), **_LOCKS}, 0.5),
     "mop": Style(0.5, 1.0, {"comb": "down"}, {
         "top": (9.0, 15.0), "sides": (6.0, 11.0), "back": (5.0, 10.0), "fringe": (4.2, 6.2), "volume": (1.0, 1.8),
         **_LOCKS}, 0.4),
@@ -113,6 +117,8 @@ STYLES: Mapping[str, Style] = {
         "volume": (2.0, 4.5), "lift": (0.5, 0.9), "hold": (5.0, 11.0), "weight": (0.4, 0.9), **_LOCKS}, 0.6),
 }  # fmt: skip
 """Kinds of hair. Where `sides` and `back` are not told they are as long as `top`."""
+WHITE: Colour = (0.74, 0.73, 0.71)
+"""Hair of the very old."""
 DYES: tuple[Colour, ...] = (
     (0.20, 0.32, 0.62), (0.62, 0.16, 0.40), (0.16, 0.45, 0.30), (0.50, 0.08, 0.10), (0.46, 0.28, 0.60), (0.80, 0.45, 0.60),
     (0.85, 0.80, 0.70), (0.75, 0.35, 0.08),
@@ -180,6 +186,8 @@ def _coloured(look: HairLook, age: float, colour: Colour, dyed: float, random: n
             look, streak=_scaled(colour, 1.0, float(random.uniform(0.15, 0.35))), streaks=float(random.uniform(0.1, 0.4))
         )
     grey = float(np.clip(1.6 * (age - 0.35) * random.random(), 0.0, 0.6))
+    if random.random() < 1.2 * (age - 0.6):  # white all over
+        return replace(look, colour=WHITE, tip=_scaled(WHITE, min(bright, 1.2)), streak=(0.92, 0.91, 0.89), streaks=grey)
     return replace(look, streak=(0.68, 0.67, 0.66), streaks=grey)
 
 

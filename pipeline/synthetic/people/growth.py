@@ -13,8 +13,9 @@ import scipy
 from ....datasets.arrays import Array, Floats
 from ..assets.library import Assets
 from ..hair.brows import build_brows
+from ..hair.density import density, left
 from ..hair.face_hair import build_beard
-from ..hair.head_hair import build_hair, density
+from ..hair.head_hair import build_hair
 from ..hair.lashes import build_lashes
 from ..hair.look import Growth, HairLook, LashLook
 from ..hair.scalp import Surface, angles_of
@@ -95,10 +96,11 @@ def scalp_field(body: Body, look: HairLook) -> Floats:
 
 
 def scalp_picture(assets: Assets, body: Body, look: HairLook) -> Array:
-    """Return how densely hair grows at the pixels of the skin's texture, (512, 512) float32 from 0 to 1."""
+    """Return how much hair shows at the pixels of the skin's texture, (512, 512) float32 from 0 to 1."""
     where, places = _texture_places(assets, body)
     picture = np.zeros((512, 512), dtype=np.float32)
-    picture[where] = density(look, *angles_of(places))
+    angles = angles_of(places)
+    picture[where] = density(look, *angles) * left(look, *angles)
     return picture
 
 

@@ -44,9 +44,9 @@ LONG_HAIR = ("long01", "bob01", "ponytail01")
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
 USUAL, WIDE = "usual", "wide"
-GROWTH_VERSION = 7
+GROWTH_VERSION = 8
 """Raise it when the same settings would grow other hair."""
-WEAR_VERSION = 2
+WEAR_VERSION = 3
 """Raise it when the same settings would make other things to wear."""
 MARKS_VERSION = 2
 """Raise it when the same settings would paint other marks on skins."""

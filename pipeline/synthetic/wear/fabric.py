@@ -1,4 +1,4 @@
-"""Pictures of fabrics, painted by numbers: knit, twill, stripes, checks, dots and blots, with the shade of stitches."""
+"""Pictures of fabrics, painted by numbers: knit, twill, straw, stripes, checks, dots and blots, with the shade of stitches."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ def paint(fabric: Fabric, around: float, high: float, shape: tuple[int, int] = (
         share = _dots(u, v, around, 1.5 * scale)
     elif fabric.pattern == "blots":
         share = _blots(shape, around, high, 1.8 * scale, random)
+    elif fabric.pattern == "straw":
+        shade = plaited(u, v, around, 0.6 * scale) + 0.08 * random.standard_normal(shape)
+        share = _blots(shape, around, high, 0.5, random, soft=True)
     elif fabric.pattern == "panels":
         share = (np.sin(np.pi * u / around * 6.0) > 0.0).astype(np.float64)
     share = cv2.GaussianBlur(share.astype(np.float32), (0, 0), 0.7)[..., None]
@@ -76,6 +79,15 @@ def knitted(u: Floats, v: Floats, around: float, stitch: float) -> Floats:
     lean = np.abs(column % 1.0 - 0.5)  # 0 in the middle of a stitch
     row = v / (0.75 * stitch) + 1.1 * lean
     return np.asarray(0.80 + 0.24 * np.abs(np.cos(np.pi * row)) ** 0.7 - 0.22 * np.exp(-(((0.5 - lean) / 0.10) ** 2)))
+
+
+def plaited(u: Floats, v: Floats, around: float, wide: float) -> Floats:
+    """Return the shade of straw: bands `wide` centimetres high that run around, each a plait of slanting stalks."""
+    band = np.floor(v / wide)
+    along = u * _whole(around, 0.5 * wide) + np.where(band % 2 > 0, 1.0, -1.0) * (v / wide - band) * 0.8
+    stalk = 0.80 + 0.30 * np.abs(np.cos(np.pi * along)) ** 0.8
+    seam = np.exp(-(((v / wide - band - 0.5) ** 2 - 0.25) ** 2) / 0.004)
+    return np.asarray(stalk - 0.28 * seam)
 
 
 def _whole(around: float, wanted: float) -> float:

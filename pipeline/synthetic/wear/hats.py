@@ -185,17 +185,21 @@ def visor(crown: Crown, look: HeadWear, half: float, drop: float, finish: str = 
 
 
 def brimmed(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garment], list[Cover]]:
-    """Make a hat with a brim all around: 0 soft and round, 1 with a creased crown, 2 a bucket, 3 wide and of straw."""
+    """Make a hat with a brim all around.
+
+    Its options: 0 soft and round, 1 with a creased crown, 2 a bucket, 3 wide and flat, 4 turned up all around, 5 turned up in
+    front or at one side, with a tall crown.
+    """
     crown = crown_of(field, look, hair, spread=14.0)
     share = np.linspace(0.0, 1.0, UP)[None]
-    straight = (1.6 if look.option == 1 else 0.9) + look.slack
+    straight = {1: 1.6, 5: 2.4}.get(look.option, 0.9) + look.slack
     tall = (0.3 + straight * np.clip(share * 2.2, 0.0, 1.0) * (1.0 - 0.5 * np.clip(share - 0.6, 0, 1))) * CENTIMETRE
     tall = np.broadcast_to(tall, crown.radii.shape).copy()
     outside = crown.points(tall)
     left, pole, _ = crown.frame.axes
     high = (outside - crown.frame.origin) @ pole
     flat = high[:, -1:].mean() - (0.4 if look.option == 1 else 1.2) * CENTIMETRE
-    if look.option in (1, 2):  # a flat top, and a crease from front to back
+    if look.option in (1, 2, 5):  # a flat top, and a crease from front to back
         across = np.abs((outside - crown.frame.origin) @ left) / CENTIMETRE
         dent = 1.3 * CENTIMETRE * np.exp(-((across / 2.5) ** 2)) * (look.option == 1)
         wanted = np.minimum(high, flat - dent * np.clip((high - flat) / (0.5 * CENTIMETRE) + 1.0, 0.0, 1.0))
@@ -229,7 +233,9 @@ def _brim(crown: Crown, look: HeadWear) -> Garment:
     wave = 0.10 * np.sin(2.0 * crown.azimuth + random.uniform(0, 6.0)) + 0.06 * np.sin(
         3.0 * crown.azimuth + random.uniform(0, 6)
     )
-    rise = {0: -0.25, 1: 0.05, 2: -0.75, 3: -0.18}[look.option] + wave
+    rise = {0: -0.25, 1: 0.05, 2: -0.75, 3: -0.18, 4: 0.9, 5: 0.1}[look.option] + wave
+    if look.option == 5:
+        rise = rise + np.cos(crown.azimuth - random.choice((0.0, 0.9, -0.9, np.pi / 2, -np.pi / 2))).clip(-0.3) * 1.1
     sides = np.sin(crown.azimuth) ** 2 * (0.35 if look.option == 1 else 0.05)
     share = np.linspace(0.0, 1.0, rows)
     away = look.brim * CENTIMETRE * share[None]

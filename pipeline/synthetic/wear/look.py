@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..hair.look import Colour
 
-PATTERNS = ("plain", "knit", "twill", "stripes", "check", "dots", "blots", "panels")
+PATTERNS = ("plain", "knit", "twill", "stripes", "check", "dots", "blots", "panels", "straw")
 HEAD_WEAR = (
     "cap", "beanie", "brim", "turban", "headscarf", "hijab", "hood", "headband", "hairband", "helmet", "headphones",
 )  # fmt: skip

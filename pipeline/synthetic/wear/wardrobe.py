@@ -86,14 +86,14 @@ KINDS: Mapping[str, Kind] = {
         "edge": (-4.0, 3.0), "lean": (17.0, 24.0), "slack": (0.4, 1.3), "brim": (6.0, 7.5)}),
     "beanie": Kind({"knit": 3.0, "plain": 0.4, "stripes": 0.5}, 4, {
         "edge": (-16.0, 2.0), "lean": (24.0, 36.0), "slack": (0.2, 3.0), "brim": (3.5, 6.0)}),
-    "brim": Kind({"plain": 2.0, "twill": 1.0, "check": 0.4, "stripes": 0.2}, 4, {
+    "brim": Kind({"plain": 2.0, "straw": 1.8, "twill": 1.0, "check": 0.4, "stripes": 0.2, "blots": 0.2}, 6, {
         "edge": (-2.0, 3.0), "lean": (14.0, 24.0), "slack": (0.6, 2.0), "brim": (4.5, 10.0)}),
     "turban": Kind({"plain": 4.0, "blots": 0.4, "stripes": 0.2}, 3, {
         "edge": (-16.0, -5.0), "lean": (26.0, 34.0), "slack": (1.4, 3.4)}),
     "headscarf": Kind({"plain": 1.0, "dots": 1.0, "blots": 1.5, "check": 0.5}, 1, {
         "edge": (-6.0, 2.0), "lean": (24.0, 34.0), "brim": (6.0, 12.0)}),
-    "hijab": Kind({"plain": 4.0, "blots": 1.0, "dots": 0.3}, 1, {
-        "edge": (-8.0, 8.0)}),
+    "hijab": Kind({"plain": 4.0, "blots": 1.0, "dots": 0.3}, 2, {
+        "edge": (-8.0, 8.0), "slack": (0.0, 1.0)}),
     "hood": Kind({"plain": 3.0, "twill": 1.0, "blots": 0.4}, 1, {
         "edge": (-12.0, 10.0), "slack": (0.0, 1.6)}),
     "headband": Kind({"plain": 1.0, "knit": 1.5, "stripes": 0.4, "blots": 0.4}, 3, {
@@ -107,6 +107,17 @@ KINDS: Mapping[str, Kind] = {
 }  # fmt: skip
 
 
+def more_head_wear(factor: float) -> WearShares:
+    """Return the usual shares with those of head-wear times a factor.
+
+    Raises:
+        ConfigError: all head-wear together would be worn by more than everybody.
+    """
+    usual = WearShares()
+    return replace(usual, **{kind: factor * getattr(usual, kind) for kind in KINDS})
+
+
+STRAW: tuple[Colour, ...] = ((0.80, 0.68, 0.45), (0.70, 0.55, 0.34), (0.62, 0.46, 0.27), (0.86, 0.80, 0.66), (0.50, 0.36, 0.22))
 METALS: tuple[Colour, ...] = ((0.83, 0.66, 0.33), (0.75, 0.75, 0.76), (0.80, 0.52, 0.42), (0.25, 0.25, 0.27))
 STONES: tuple[Colour, ...] = (
     (0.88, 0.87, 0.84), (0.05, 0.05, 0.06), (0.55, 0.06, 0.10), (0.08, 0.22, 0.48), (0.06, 0.38, 0.24), (0.85, 0.66, 0.35),
@@ -205,10 +216,19 @@ def draw_head_wear(kind: str, random: np.random.Generator) -> HeadWear:
     numbers: dict[str, Any] = {name: float(random.uniform(*bounds)) for name, bounds in what.drawn.items()}
     look = HeadWear(kind, fabric, colours[2] if random.random() < 0.5 else colours[0], **numbers)
     look = replace(look, option=int(random.integers(what.options)), seed=int(random.integers(1 << 31)))
+    if pattern == "straw" and random.random() < 0.8:  # the rest is dyed
+        look = replace(look, fabric=_straw(fabric, random))
     if kind == "cap":  # every sixth is worn backwards, some aside
         turn = float(random.choice([0.0, 0.0, 0.0, 0.0, 180.0, 25.0])) + float(random.normal(0.0, 4.0))
         look = replace(look, turn=turn, lean=look.lean if abs(turn) < 90.0 else 0.5 * look.lean)
     return look
+
+
+def _straw(fabric: Fabric, random: np.random.Generator) -> Fabric:
+    """Return straw in its own colours."""
+    base = np.array(STRAW[int(random.integers(len(STRAW)))]) * np.exp(random.normal(0.0, 0.08))
+    red, green, blue = np.clip(base, 0.02, 0.92).tolist()
+    return replace(fabric, colour=(red, green, blue), second=(0.8 * red, 0.78 * green, 0.72 * blue))
 
 
 def _colour(random: np.random.Generator) -> Colour:
@@ -223,7 +243,7 @@ def under(look: HairLook, head: HeadWear | None) -> HairLook:
     """Return the hair as it is worn under something: what is tied high comes down, what stands lies."""
     if head is None or head.kind in ("headband", "hairband", "headphones"):
         return look
-    if head.kind in ("turban", "hijab"):  # all of it goes beneath
+    if head.kind == "turban" or (head.kind == "hijab" and not head.option):  # all of it goes beneath
         short = {name: min(getattr(look, name), most) for name, most in (("top", 5.0), ("sides", 2.0), ("back", 2.0))}
         return replace(look, tie="", comb="back", fringe=0.0, strip=0.0, curl=min(look.curl, 0.2), clumps=0, **short)
     if look.tie in ("bun", "top-knot", "space buns", "half-up", "ponytail", "braid"):

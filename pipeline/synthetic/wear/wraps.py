@@ -83,8 +83,8 @@ def headscarf(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[G
 
 
 def hijab(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garment], list[Cover]]:
-    """Lay a scarf over head, ears and neck, open around the face."""
-    return _hood(field, look, hair, 0.25, 0.0)
+    """Lay a scarf over head, ears and neck, open around the face; option 1 lies loosely and shows the hair in front."""
+    return _hood(field, look, hair, *((0.5, 12.0 + 10.0 * look.slack) if look.option else (0.25, 0.0)))
 
 
 def hood(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garment], list[Cover]]:
@@ -121,10 +121,14 @@ def _hood(field: DistanceField, look: HeadWear, hair: float, loose: float, wider
     lip = frame.place(azimuth[:, None], low[:, None] - 0.012, radii[:, :1] + 0.5 * out[:, :1])
     picture = paint(look.fabric, 60.0, 40.0)
     made = [grid(look.kind, "hat", "cloth", np.concatenate([inner, lip, shell], axis=1), picture, closed=True)]
-    if wider > 0.0:
+    if look.kind == "hood":
         rim = frame.place(azimuth, low, radii[:, 0] + out[:, 0] * 0.8)
         made.append(tube("seam", "hat", "cloth", rim, 0.35 * CENTIMETRE, picture, closed=True))
-    made.append(drape(field, look, "hat", 14.0 if wider == 0.0 else 4.0, 0.27 + 0.05 * random.random()))
+    made.append(
+        drape(
+            field, look, "hat", 4.0 if look.kind == "hood" else 14.0 if not look.option else 8.0, 0.27 + 0.05 * random.random()
+        )
+    )
     return made, [Cover(frame, low, np.full(ACROSS, 0.5 * np.pi), radii, 0.35)]
 
 

@@ -113,6 +113,19 @@ def test_stubble_counts_to_the_skin_around_it_and_straight_borders_stay() -> Non
     assert np.array_equal(unspeckled(parsing), clean) and np.array_equal(unspeckled(clean), clean)
 
 
+def test_skin_that_a_fade_shows_keeps_its_colour_when_hair_is_dyed() -> None:
+    parsing = np.full((64, 64), INDEX["skin"], dtype=np.uint8)
+    parsing[:40] = INDEX["hair"]
+    colour = np.full((64, 64, 3), (0.5, 0.3, 0.2), dtype=np.float32)
+    colour[:24] = (0.02, 0.015, 0.012)  # hair above, skin of class hair below it
+    shown = relighting.shown_hair(colour, parsing)
+    assert (shown[:24] == 1.0).all() and (shown[24:] == 0.0).all()
+    locks = relighting.strands(np.random.default_rng(2), colour, parsing)
+    assert np.array_equal(locks[24:], colour[24:]) and not np.allclose(locks[:24], colour[:24], rtol=0.05)
+    colour[:24] = (0.45, 0.28, 0.2)  # blond: nearly the colour of skin, so that all hair counts
+    assert np.array_equal(relighting.shown_hair(colour, parsing), (parsing == INDEX["hair"]).astype(np.float32))
+
+
 def test_shadows_only_darken_and_glints_stay_on_the_glasses() -> None:
     view = view_of(0)
     image, glasses = view.image.astype(np.float32), view.parsing == INDEX["glasses"]

@@ -18,12 +18,14 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
     if not folder.is_dir():
         pytest.skip(f"no MakeHuman assets at {folder}")
     monkeypatch.setenv("SPHEREHEAD_ASSETS", str(folder))
-    plan = Retraining(
-        cards=1, grown=1, dressed=1, full=1, held_out=1, images=32, parser_images=32, finder_images=16, crops=8, calibration=2
-    )
+    few = {"images": 32, "parser_images": 32, "finder_images": 16, "crops": 8, "calibration": 2}
+    plan = Retraining(cards=1, grown=1, dressed=1, full=1, street=1, held_out=1, **few)
     told = json.loads(retrain(plan, tmp_path))
     assert set(told["head"]) == {"cards", "grown", "dressed"} and 0.0 < told["head"]["cards"]["mean_iou"] < 1.0
-    assert set(told["parser"]) == {"cards", "grown", "dressed"} and 0.0 < told["parser"]["dressed"]["all"]["mean_iou"] < 1.0
+    assert (
+        set(told["parser"]) == {"cards", "grown", "dressed", "full"}
+        and 0.0 < told["parser"]["dressed"]["all"]["mean_iou"] < 1.0
+    )
 
     def digests() -> dict[str, str]:
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "exported").iterdir()}

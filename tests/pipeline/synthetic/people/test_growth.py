@@ -14,7 +14,8 @@ from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.hair.brows import inside as inside_brow
 from spherehead.pipeline.synthetic.hair.collision import HIGH, LOW, SPACING
-from spherehead.pipeline.synthetic.hair.head_hair import build_hair, density
+from spherehead.pipeline.synthetic.hair.density import density, left
+from spherehead.pipeline.synthetic.hair.head_hair import build_hair
 from spherehead.pipeline.synthetic.hair.look import BrowLook, Growth, HairLook, LashLook
 from spherehead.pipeline.synthetic.hair.scalp import Surface
 from spherehead.pipeline.synthetic.hair.strands import StrandSet, lay_end_to_end
@@ -105,6 +106,33 @@ def test_the_back_of_a_head_is_hair(makehuman: Assets, style: HairLook, hairy: f
     view = look(Drawing(figure_with(makehuman, Growth(style))), Camera.look_at(np.pi, 0.0), 128)
     assert (view.parsing == INDEX["hair"]).mean() > hairy
     assert view.growth is not None and ((view.growth == 1) == (view.parsing == INDEX["hair"])).all()
+
+
+def test_clippers_leave_what_the_look_says_at_the_lower_edge_and_all_of_it_on_top() -> None:
+    look = HairLook(fade=8.0, bare=0.9)
+    above_ear, nape, top, brow = np.radians([[90.0, -8.0], [180.0, -45.0], [90.0, 70.0], [10.0, 40.0]])
+    shares = left(look, *np.array([above_ear, nape, top, brow]).T)
+    assert np.allclose(shares, [0.1, 0.1, 1.0, 1.0], atol=1e-9)
+    assert (left(HairLook(fade=8.0), *np.array([above_ear, top]).T) == 1.0).all()
+    sides = left(HairLook(strip=2.0, bare=0.5), *np.radians([[90.0, 20.0], [90.0, 89.0]]).T)
+    assert np.allclose(sides, [0.5, 1.0], atol=1e-9)
+
+
+def test_a_skin_fade_shows_skin_and_is_hair_all_the_same(makehuman: Assets) -> None:
+    hair = HairLook(top=4.0, sides=1.0, back=1.0, fade=10.0, shaved=0.06, colour=(0.05, 0.04, 0.04), seed=4)
+    camera, seen = Camera.look_at(2.0, 0.0), []
+    for bare in (0.0, 1.0):
+        drawing = Drawing(figure_with(makehuman, Growth(dataclasses.replace(hair, bare=bare))))
+        seen.append(labels_of(drawing, drawing.see(camera, 192), 3, with_albedo=True))
+    whole, faded = seen
+    assert whole.albedo is not None and faded.albedo is not None
+    rows, columns = np.nonzero(whole.parsing == INDEX["hair"])
+    low = (rows > np.quantile(rows, 0.8), rows < np.quantile(rows, 0.4))
+    for chosen, least in ((low[0], 0.85), (low[1], 0.97)):
+        assert (faded.parsing[rows[chosen], columns[chosen]] == INDEX["hair"]).mean() > least
+    shades = [view.albedo[rows, columns].mean(axis=1) for view in (whole, faded) if view.albedo is not None]
+    assert shades[1][low[0]].mean() > 2.0 * shades[0][low[0]].mean()
+    assert abs(shades[1][low[1]].mean() / shades[0][low[1]].mean() - 1.0) < 0.1
 
 
 def test_beards_are_hair_and_told_apart(makehuman: Assets) -> None:

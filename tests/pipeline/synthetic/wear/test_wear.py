@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from dressed_people import SETTINGS, bare_surface, classes, dressed
 from scipy import ndimage
-from spherehead.datasets.arrays import Floats, Pixels
+from spherehead.datasets.arrays import Floats
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.manifests.config import ConfigError, to_plain
@@ -17,15 +18,12 @@ from spherehead.pipeline.synthetic.hair.collision import LOW
 from spherehead.pipeline.synthetic.hair.look import Growth
 from spherehead.pipeline.synthetic.hair.scalp import CENTRE, Surface
 from spherehead.pipeline.synthetic.hair.strands import Strands
-from spherehead.pipeline.synthetic.hair.styles import draw_beard, draw_hair
+from spherehead.pipeline.synthetic.hair.styles import draw_beard
 from spherehead.pipeline.synthetic.hair.ties import direction
-from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_figure
-from spherehead.pipeline.synthetic.people.growth import surface_of
-from spherehead.pipeline.synthetic.people.placement import place
+from spherehead.pipeline.synthetic.people.figure import Figure, build_figure
 from spherehead.pipeline.synthetic.people.population import (
     ASSETS,
     DRAWN,
-    GROWN,
     Person,
     PopulationSettings,
     deciding,
@@ -43,26 +41,12 @@ from spherehead.pipeline.synthetic.wear.garment import Garment, ball, tube
 from spherehead.pipeline.synthetic.wear.look import CLIPS, EARRINGS, NECKLACES, Accessory, Fabric, HeadWear, Wear
 from spherehead.pipeline.synthetic.wear.pressing import Cover, press
 from spherehead.pipeline.synthetic.wear.shell import leaning
-from spherehead.pipeline.synthetic.wear.wardrobe import KINDS, WearShares, draw_head_wear, under
-
-SETTINGS = PopulationSettings(hair=GROWN, glasses=0.0)
-
-
-def dressed(assets: Assets, kind: str, style: str, seed: int = 1) -> Figure:
-    """Somebody with a hair style and a piece of head-wear."""
-    person = dataclasses.replace(draw_person(assets, 3, 0, SETTINGS), expression={})
-    random = np.random.default_rng(seed)
-    head = draw_head_wear(kind, random)
-    hair = under(draw_hair(0.5, 0.3, 0.5, (0.2, 0.1, 0.1), 0.0, random, (style,)), head)
-    growth = Growth(dataclasses.replace(hair, count=4000))
-    return build_figure(assets, dataclasses.replace(person, growth=growth, scalp="covered", wear=Wear(head)))
+from spherehead.pipeline.synthetic.wear.wardrobe import KINDS, WearShares, draw_head_wear
 
 
 @pytest.fixture(scope="module")
 def surface(makehuman: Assets) -> Surface:
-    body, person = body_of(makehuman), draw_person(makehuman, 3, 0)
-    vertices = body.morph(person.shape)
-    return surface_of(body, vertices, place(vertices), (np.zeros((0, 3)), np.zeros((0, 3))))
+    return bare_surface(makehuman)
 
 
 def volume(garment: Garment) -> float:
@@ -213,10 +197,6 @@ def wearing(assets: Assets, wear: Wear, beard: str = "") -> Figure:
     person = dataclasses.replace(draw_person(assets, 3, 0, SETTINGS), expression={}, scalp="bare", wear=wear)
     grown = draw_beard(0.3, (0.2, 0.1, 0.1), np.random.default_rng(1), beard) if beard else None
     return build_figure(assets, dataclasses.replace(person, growth=Growth(None, grown)))
-
-
-def classes(figure: Figure, yaw: float, size: int = 128) -> Pixels:
-    return look(Drawing(figure), Camera.look_at(yaw, 0.0, 0.0), size).parsing
 
 
 @pytest.mark.parametrize("kind", EARRINGS)
