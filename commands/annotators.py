@@ -89,7 +89,7 @@ def annotators_train(
     from ..model.annotators.views import Views
 
     _known(task)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("spherehead").setLevel(logging.INFO)
     views = Views(data)
     if task == "head":
         progress = train(
@@ -172,6 +172,7 @@ def annotators_retrain(
         int, typer.Option(min=1, help="Heads with grown hair, head-wear, glasses and jewellery.")
     ] = Retraining.dressed,
     full: Annotated[int, typer.Option(min=1, help="Heads with hair that stands far out.")] = Retraining.full,
+    street: Annotated[int, typer.Option(min=1, help="Heads of which most wear something on them.")] = Retraining.street,
     held_out: Annotated[int, typer.Option(min=1, help="Heads of each kind to measure on.")] = Retraining.held_out,
     images: Annotated[int, typer.Option(min=1, help="Pictures shown to the head network.")] = Retraining.images,
     parser_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the parser.")] = Retraining.parser_images,
@@ -186,8 +187,10 @@ def annotators_retrain(
 
     from .retraining import retrain
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    plan = Retraining(seed, cards, grown, dressed, full, held_out, images, parser_images, finder_images, threads=threads)
+    logging.getLogger("spherehead").setLevel(logging.INFO)
+    plan = Retraining(
+        seed, cards, grown, dressed, full, street, held_out, images, parser_images, finder_images, threads=threads
+    )
     echo_text(retrain(plan, out))
     echo(f"head.onnx, parser.onnx, finder.onnx and their cards are in {out / 'exported'}")
 

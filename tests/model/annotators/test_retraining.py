@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import logging
 from pathlib import Path
 
 import pytest
+from spherehead.cli import main
 from spherehead.commands.retraining import Retraining, retrain
 
 
@@ -39,3 +42,24 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
         assert json.loads((tmp_path / "exported" / f"{name}.json").read_text())["precision"] == "int8, calibrated on 2 pictures"
     retrain(plan, tmp_path)
     assert digests() == first
+
+
+def test_a_retraining_gets_each_number_by_its_name_and_its_progress_is_shown(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plans: list[Retraining] = []
+
+    def retrained(plan: Retraining, out: Path) -> str:
+        plans.append(plan)
+        logging.getLogger("spherehead.model.annotators.training").info("512 pictures of %s", out.name)
+        return "{}"
+
+    monkeypatch.setattr("spherehead.commands.retraining.retrain", retrained)
+    names = [field.name for field in dataclasses.fields(Retraining) if field.name not in ("crops", "calibration")]
+    words = [word for number, name in enumerate(names) for word in (f"--{name.replace('_', '-')}", str(2 + number))]
+    try:
+        assert main(["annotators", "retrain", "--out", str(tmp_path / "run"), *words]) == 0
+    finally:
+        logging.getLogger("spherehead").setLevel(logging.NOTSET)
+    assert {name: getattr(plans[0], name) for name in names} == {name: 2 + number for number, name in enumerate(names)}
+    assert "512 pictures of run" in caplog.text
