@@ -1,11 +1,12 @@
 """Kill builds at random moments and compare what the last one leaves with an undisturbed build; or interrupt them, and time it.
 
-python tests/bench/kill.py PHOTOGRAPHS [--preset frames] [--rounds 200] [--signals 0] [--set frame.size=64] [--scratch DIR]
-    [--forked] [--engine inline]
+python tests/bench/kill.py PHOTOGRAPHS [--preset frames] [--rounds 200] [--kills 0] [--signals 0] [--set frame.size=64]
+    [--forked] [--engine inline] [--scratch DIR]
 
-Moments are drawn from the processor time of the build's own process, so that a busy machine does not shift them.
-With --forked every build begins in a fork of a process that has imported everything, so that a moment drawn at random falls
-into the build and not into its imports; the command that runs is the same.
+A round kills a build one to three times, resumes it to its end and compares; it counts only where a kill struck a running
+build, and rounds are run until there are --rounds of them and --kills kills. With --forked every build begins in a fork of a
+process that has imported everything, and moments are drawn by its progress (see `forked`); else from the processor time of the
+build's own process, so that a busy machine does not shift them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import importlib
+import json
 import os
 import random
 import shutil
@@ -23,7 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
+
+from forked import PHASES, Forked, Moment, Moments, import_all
 
 
 def digests(out: Path) -> dict[str, str]:
@@ -31,50 +36,6 @@ def digests(out: Path) -> dict[str, str]:
     names = ("manifest.json", "manifest.parquet", "origins.parquet")
     files = [*out.glob("*.tar"), *(out / name for name in names), *(out / "quarantine").glob("*/*.jpg")]
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
-
-
-class Forked:
-    """A command of the toolkit in a fork of this process, with the part of `subprocess.Popen` that is needed here."""
-
-    def __init__(self, words: list[str]) -> None:
-        """Begin the command."""
-        sys.stdout.flush()
-        self.pid, self.code = os.fork(), None
-        if not self.pid:
-            os._exit(self._run(words))
-
-    def _run(self, words: list[str]) -> int:
-        from spherehead.cli import main
-
-        os.setpgid(0, 0)  # a session of its own would lose the priority of this one's group
-        for number in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_RDWR), number)
-        code = main(words)
-        if "--out" in words and code == 0:
-            Path(f"{words[-1]}.modules").write_text("\n".join(sys.modules))
-        return code
-
-    def poll(self) -> int | None:
-        """Return the exit code, or None while the command runs."""
-        if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self.code = os.waitstatus_to_exitcode(status) if pid else None
-        return self.code
-
-    def wait(self, timeout: float = 3600.0) -> int:
-        """Return the exit code when the command has ended."""
-        patience = time.monotonic() + timeout
-        while self.poll() is None:
-            if time.monotonic() > patience:
-                raise subprocess.TimeoutExpired("spherehead", timeout)
-            time.sleep(0.001)
-        assert self.code is not None
-        return self.code
-
-    def send_signal(self, signum: int) -> None:
-        """Send a signal, where the command still runs."""
-        if self.poll() is None:
-            os.kill(self.pid, signum)
 
 
 def waited(pid: int) -> float:
@@ -100,13 +61,6 @@ def run_until(process: subprocess.Popen[bytes] | Forked, seconds: float) -> floa
     return spent
 
 
-def import_all(names: list[str]) -> None:
-    """Import what a build has imported."""
-    for name in names:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
-
-
 class Trial:
     """One build, begun again and again."""
 
@@ -116,39 +70,61 @@ class Trial:
         self.words += ["--workers", str(arguments.workers), "--engine", arguments.engine]
         self.words += [word for setting in arguments.set for word in ("--set", setting)]
         self.scratch, self.random, self.forked = scratch, random.Random(arguments.seed), arguments.forked
-        self.kills = self.inside = 0
-        self.start("first").wait()  # compiles modules and reads files: moments are drawn from the time of those that follow
+        self.kills, self.inside, self.missed = Counter[str](), 0, 0
+        self.start("first").wait()  # compiles modules and reads files: moments are drawn from what those that follow do
         if self.forked:
-            import_all((scratch / "first.modules").read_text().splitlines())
+            import_all(self._told("first")["modules"])
+            self.start("second").wait()
         calm = self.start("calm")
         self.whole = run_until(calm, 1e9)
         if code := calm.wait():
             sys.exit(f"an undisturbed build ended with {code}; run {' '.join(self.words)} --out DIR to see why")
         self.calm = digests(scratch / "calm")
         print(f"an undisturbed build: {self.whole:.2f} s of its process, {len(self.calm)} files", flush=True)
+        if self.forked:
+            told = self._told("calm")
+            self.moments = Moments([(int(phase), second) for phase, second in told["events"]], told["ended"], self.random)
+            print(self.moments, flush=True)
 
-    def start(self, name: str) -> subprocess.Popen[bytes] | Forked:
+    def _told(self, name: str) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads((self.scratch / f"{name}.told").read_text())
+        return told
+
+    def start(self, name: str, moment: Moment | None = None) -> subprocess.Popen[bytes] | Forked:
         """Begin a build, or resume it."""
         words = [*self.words, "--out", str(self.scratch / name)]
         if self.forked:
-            return Forked(words)
+            return Forked(words, moment)
         words = [sys.executable, "-m", "spherehead", *words]
         return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
+
+    def strike(self, whole_group: bool) -> str:
+        """Begin a build and kill it at a random moment; returns the phase, or nothing where the build ended first."""
+        process = self.start("killed", self.moments.one() if self.forked else None)
+        if not isinstance(process, Forked):
+            run_until(process, self.random.uniform(0.0, 1.0) * self.whole)
+            if process.poll() is not None:
+                return ""
+            process.kill()
+        code = process.wait()
+        if whole_group:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        if code != -signal.SIGKILL:
+            return ""
+        self.inside += (self.scratch / "killed" / ".state" / "state.sqlite").exists()
+        return PHASES[process.progress.phase] if isinstance(process, Forked) else "any"
 
     def round(self, number: int) -> bool:
         """Kill a build some times, resume it to its end, and say whether it came out equal."""
         shutil.rmtree(self.scratch / "killed", ignore_errors=True)
+        struck = 0
         for _ in range(self.random.randint(1, 3)):
-            process = self.start("killed")
-            run_until(process, self.random.uniform(0.0, 1.0) * self.whole)
-            if process.poll() is None:
-                self.kills += 1
-                self.inside += (self.scratch / "killed" / ".state" / "state.sqlite").exists()
-                try:
-                    (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGKILL)
-                except ProcessLookupError:  # a fork that is not yet a group
-                    os.kill(process.pid, signal.SIGKILL)
-                process.wait()
+            while not (phase := self.strike(number % 2 == 1)) and not struck:
+                self.missed += 1
+                shutil.rmtree(self.scratch / "killed", ignore_errors=True)
+            self.kills.update([phase] if phase else [])
+            struck += bool(phase)
         return self.start("killed").wait() == 0 and digests(self.scratch / "killed") == self.calm
 
     def interrupt(self, number: int) -> tuple[float, float, int]:
@@ -179,6 +155,7 @@ def main() -> None:
     parser.add_argument("photographs", nargs="+")
     parser.add_argument("--preset", default="frames")
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=0, help="kills that struck, at least")
     parser.add_argument("--signals", type=int, default=0, help="interruptions to time")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--engine", default="local")
@@ -190,12 +167,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit an ignored SIGINT
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as name:
         trial = Trial(arguments, Path(name))
-        equal = 0
-        for number in range(arguments.rounds):
-            equal += trial.round(number)
-            print(f"{equal} of {number + 1} rounds equal", flush=True)
-        if equal:
-            print(f"{trial.kills} kills; of them {trial.inside} had a memory to resume from", flush=True)
+        equal = rounds = 0
+        while rounds < arguments.rounds or trial.kills.total() < arguments.kills:
+            equal += trial.round(rounds)
+            rounds += 1
+            print(f"{equal} of {rounds} rounds equal, {trial.kills.total()} kills, {trial.missed} missed", flush=True)
+        if rounds:
+            phases = ", ".join(f"{phase} {count}" for phase, count in sorted(trial.kills.items()))
+            print(f"{trial.kills.total()} kills ({phases}); of them {trial.inside} had a memory to resume from", flush=True)
         stops = []
         for number in range(arguments.signals):
             stops.append(trial.interrupt(number))
