@@ -44,7 +44,7 @@ from .commands import (
     viewing,
 )
 from .commands.common import ABORTED, INTERNAL, LOCKED, MISMATCH, OK, USAGE, echo
-from .manifests.terminal import log_to_terminal, printable_text
+from .manifests.terminal import escape_tracebacks, log_to_terminal, print_exception, printable_text
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 internal error; 2 wrong usage or setting, or something is missing; 3 a check found a mismatch; "
@@ -182,7 +182,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     keep_standard_streams()
-    return flushed(_run(list(sys.argv[1:] if arguments is None else arguments)))
+    if arguments is not None:
+        return flushed(_run(list(arguments)))
+    escape_tracebacks()
+    try:
+        return flushed(_run(sys.argv[1:]))
+    finally:
+        sys.excepthook = print_exception  # Typer sets its own when a command runs
 
 
 def _run(words: list[str]) -> int:

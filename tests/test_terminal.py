@@ -8,6 +8,8 @@ import json
 import logging
 import shutil
 import sys
+import threading
+import warnings
 from pathlib import Path
 
 import cv2
@@ -20,6 +22,7 @@ from spherehead import cli
 from spherehead.datasets.shards.inspect import record_text
 from spherehead.manifests import terminal
 from spherehead.manifests.faults import os_error_line
+from spherehead.manifests.store import ManifestError
 from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.request import BuildRequest
 from spherehead.pipeline.console.progress import LineProgress, TerminalProgress
@@ -165,6 +168,34 @@ def test_log_records_and_errors_of_the_system_are_only_shown(monkeypatch: pytest
         assert obeyed(os_error_line(error)) == set() and "\n" not in os_error_line(error)
     text = stream.getvalue()
     assert obeyed(text) == set() and "WARNING" in text and "Traceback" in text and "\\x1b[31m" in text
+
+
+def test_the_tracebacks_and_warnings_of_the_program_are_only_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """`--debug` lets an error through, and Python prints it, as it prints those of threads and finalisers."""
+    for place, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook"), (warnings, "formatwarning")):
+        monkeypatch.setattr(place, name, getattr(place, name))
+    monkeypatch.setattr(sys, "argv", ["spherehead", "manifest", "show", str(tmp_path / NASTY), "--debug"])
+    with pytest.raises(ManifestError) as failed:
+        cli.main()
+    sys.excepthook(failed.type, failed.value, failed.tb)
+    thread = threading.Thread(target=int, args=(NASTY,), name=NASTY)
+    thread.start()
+    thread.join()
+
+    class Finaliser:
+        def __del__(self) -> None:
+            Path(NASTY).read_bytes()
+
+    Finaliser()
+    with warnings.catch_warnings(record=False):
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", lambda *told: sys.stderr.write(warnings.formatwarning(*told[:4])))
+        warnings.warn(NASTY, stacklevel=1)
+    text = capsys.readouterr().err
+    assert text.count("Traceback") == 3 and text.count("\\x1b[31m") >= 4 and "UserWarning" in text
+    assert obeyed(text) == set() and "\nerror: none" not in text, text
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ...datasets.sample import Drop
-from ...manifests.terminal import log_to_terminal
+from ...manifests.terminal import escape_tracebacks, log_to_terminal
 from ..execution.work import Answer, Task, WorkOrder
 from ..execution.worker import Worker
 
@@ -29,6 +29,7 @@ def serve(pipe: Connection, order: WorkOrder) -> None:
         order: what every worker is told.
     """
     log_to_terminal()
+    escape_tracebacks()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
