@@ -117,7 +117,7 @@ def memory_needed(data: bytes, policy: DecodePolicy) -> int:
     return len(data) + round(header.width * header.height * _bytes_a_pixel(header))
 
 
-_HELD = {"webp": 20.5, "jpeg2000": 25.0, "avif": 24.0, "heif": 24.0}
+_HELD = {"webp": 20.5, "avif": 24.0, "heif": 24.0}
 """Bytes a pixel while a format is decoded, for those whose decoders hold the picture several times."""
 
 
@@ -130,10 +130,14 @@ def _bytes_a_pixel(header: Header) -> float:
         return max(made, 3.0 * header.channels + 0.2) if header.buffered else made
     if header.format == "png" and header.num_frames == 1 and header.bit_depth >= 8 and not header.flags & _BY_PILLOW:
         stored = float(depth * (header.channels + alpha))
-        return max(2.0 * stored, stored + 4.0 + 4.0 * alpha + 3.0 * (header.orientation > 1)) + 0.5
+        return max(2.0 * stored, stored + 4.0 + 4.0 * alpha + 3.0 * (header.orientation > 1)) + 0.5 * depth
     if header.format == "tiff" and header.num_bytes:
         stored = header.num_bytes / (header.width * header.height)
         return max(13.5, stored + min(stored, 4.0 * depth) + 6.5)
+    if header.bit_depth == 1 and header.channels == 1 and not alpha:
+        return 6.5
+    if header.format == "jpeg2000":  # OpenJPEG holds four bytes a channel twice
+        return (26.0 if header.channels > 1 or alpha else 12.0) + (5.0 if alpha and depth > 1 else 0.0)
     return _HELD.get(header.format, 16.5)
 
 

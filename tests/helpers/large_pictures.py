@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import struct
+import zlib
 from collections.abc import Callable
 
 import cv2
@@ -43,6 +45,52 @@ def _extra(array: np.ndarray) -> bytes:
 
 def _webp_film(array: np.ndarray) -> bytes:
     return files.saved(array, "WEBP", method=0, save_all=True, append_images=[Image.fromarray(255 - array)])
+
+
+def _bits(array: np.ndarray) -> Image.Image:
+    return Image.fromarray(array).convert("1")
+
+
+def interlaced(array: np.ndarray) -> bytes:
+    """Write (H, W), (H, W, 3) or (H, W, 4) uint8 or uint16 as an Adam7 PNG, which neither Pillow nor OpenCV writes."""
+    packer, packed = zlib.compressobj(1), b""
+    for left, top, across, down in (
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ):
+        part = array[top::down, left::across]
+        if part.size:
+            rows = np.ascontiguousarray(part, dtype=array.dtype.newbyteorder(">")).reshape(len(part), -1).view(np.uint8)
+            packed += packer.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes())
+    kind = {2: 0, 3: {3: 2, 4: 6}.get(array.shape[-1], 0)}[array.ndim]
+    head = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 8 * array.itemsize, kind, 0, 0, 1)
+    chunks = ((b"IHDR", head), (b"IDAT", packed + packer.flush()), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(files.png_chunk(*chunk) for chunk in chunks)
+
+
+def _jpeg2000(array: np.ndarray) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.jpeg2k_encode(array, level=60, codecformat="jp2"))
+
+
+def _avif(array: np.ndarray) -> bytes:
+    """Write the ten upper bits of 16-bit pixels."""
+    import imagecodecs
+
+    return bytes(imagecodecs.avif_encode(array >> 6, level=80, speed=10, bitspersample=10, pixelformat="444"))
+
+
+def _heif(array: np.ndarray) -> bytes:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return files.saved(array, "HEIF", quality=60)
 
 
 KINDS: dict[str, Callable[[np.ndarray], bytes]] = {
@@ -93,6 +141,25 @@ KINDS: dict[str, Callable[[np.ndarray], bytes]] = {
     "avif_alpha": lambda a: files.saved(_rgba(a), "AVIF", speed=10, subsampling="4:4:4"),
 }  # fmt: skip
 """Name -> how a picture is encoded so."""
+FURTHER: dict[str, Callable[[np.ndarray], bytes]] = {
+    "png1_grey": lambda a: files.saved(_bits(a), "PNG"),
+    "png1_palette": lambda a: files.saved(Image.fromarray(a).quantize(2), "PNG", bits=1),
+    "tiff1_fax": lambda a: files.saved(_bits(a), "TIFF", compression="group4"),
+    "pbm1": lambda a: files.saved(_bits(a), "PPM"),
+    "interlaced8": interlaced,
+    "interlaced8_grey": lambda a: interlaced(a[..., 0]),
+    "interlaced8_rgba": lambda a: interlaced(_rgba(a)),
+    "interlaced16": lambda a: interlaced(_deep(a)),
+    "interlaced16_rgba": lambda a: interlaced(_deep(_rgba(a))),
+    "jpeg2000_deep": lambda a: _jpeg2000(_deep(a)),
+    "jpeg2000_deep_grey": lambda a: _jpeg2000(_deep(a[..., 0])),
+    "jpeg2000_deep_rgba": lambda a: _jpeg2000(_deep(_rgba(a))),
+    "avif_deep": lambda a: _avif(_deep(a)),
+    "avif_deep_rgba": lambda a: _avif(_deep(_rgba(a))),
+}  # fmt: skip
+"""The same of what is rarer and takes long to write; `tests/bench/memory.py` measures them."""
+if importlib.util.find_spec("pillow_heif"):  # a plug-in of a user's own: its encoders are under the GPL
+    FURTHER |= {"heif": _heif, "heif_rgba": lambda a: _heif(_rgba(a))}
 
 
 def made(name: str, height: int, width: int) -> bytes:
@@ -100,4 +167,4 @@ def made(name: str, height: int, width: int) -> bytes:
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     tile = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX)
     whole = np.tile(tile, (height // 256 + 1, width // 256 + 1, 1))[:height, :width]
-    return KINDS[name](np.ascontiguousarray(whole))
+    return (KINDS | FURTHER)[name](np.ascontiguousarray(whole))
