@@ -2,7 +2,7 @@
 
 python failing_writes.py SHIM PICTURES SCRATCH HOW CODE STEPS [KIND], with SHIM preloaded; prints one JSON object a trial. HOW
 is that of `failing_writes.c`; STEPS is the number of calls of a KIND, spread over all, that are let fail in trials of their
-own; more than there are lets every one fail.
+own, more than there are lets every one fail; or it is the numbers of the calls, such as 3,17.
 """
 
 from __future__ import annotations
@@ -69,7 +69,15 @@ def tell(what: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def main(shim: str, pictures: Path, scratch: Path, how: int, code: int, steps: int, kind: str = "write") -> None:
+def spread(steps: str, calls: int) -> list[int]:
+    """Return the numbers of the calls that fail."""
+    if "," in steps:
+        return [int(number) for number in steps.split(",") if number]
+    count = min(int(steps), calls)
+    return sorted({round(step * (calls - 1) / max(1, count - 1)) for step in range(count)})
+
+
+def main(shim: str, pictures: Path, scratch: Path, how: int, code: int, steps: str, kind: str = "write") -> None:
     """Count the calls of a build, then let some of them fail, each in a build of its own that is then resumed."""
     library = ctypes.CDLL(shim)
     library.calls_seen.restype = ctypes.c_long
@@ -85,9 +93,7 @@ def main(shim: str, pictures: Path, scratch: Path, how: int, code: int, steps: i
     total = in_child(lambda: armed(1 << 40, scratch / "calm", FROM_THERE))
     calm = digests(scratch / "calm")
     tell({"calm": total, "files": len(calm)})
-    calls = int(total["seen"])
-    steps = min(steps, calls)
-    for number in sorted({round(step * (calls - 1) / max(1, steps - 1)) for step in range(steps)}):
+    for number in spread(steps, int(total["seen"])):
         out = scratch / f"out {number}"
         trial = in_child(lambda number=number, out=out: armed(number, out))
         again = in_child(lambda out=out: attempt(pictures, out))
@@ -97,4 +103,4 @@ def main(shim: str, pictures: Path, scratch: Path, how: int, code: int, steps: i
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:7]), *sys.argv[7:])
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:6]), *sys.argv[6:])
