@@ -3,7 +3,7 @@
 Written by hand, because `tarfile` fails on what comes from outside: it reads extended headers of any length into memory, lets
 ValueError and OverflowError out of size fields, gives holes of sparse files as content, stops at the first damaged header
 where the members behind it are whole, and takes twice as long. What members mean, and their content, is left to the
-caller; `shards.tar` writes archives with webdataset's writer.
+caller; `shards.tar` writes archives.
 """
 
 from __future__ import annotations

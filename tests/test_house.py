@@ -56,7 +56,6 @@ WRAPPERS = {
     "pymatting": {"pipeline/annotators/mattes/closed_form.py"},
     "albumentations": {"pipeline/backends/photometry.py"},
     "imagehash": {"pipeline/curation/perceptual_hash.py"},
-    "webdataset": {"datasets/shards/tar.py"},
     "jinja2": {"datasets/report/report.py"},
     "matplotlib": {"datasets/report/canvas.py", "datasets/report/figures.py"},
     "rich": {"pipeline/console/progress.py"},

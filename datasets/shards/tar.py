@@ -6,6 +6,7 @@ A shard is written aside and renamed whole; that it exists at all is said by the
 from __future__ import annotations
 
 import hashlib
+import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -51,7 +52,9 @@ def packed_size(members: Mapping[str, bytes]) -> int:
 
 
 def write_shard(path: Path, split: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> tuple[ShardEntry, list[Placed]]:
-    """Write one shard atomically with webdataset's own writer, its varying parts (time, owner) fixed.
+    """Write one shard atomically, byte for byte as `webdataset.TarWriter` does with its varying parts (time, owner) fixed.
+
+    That writer is not imported, because its package imports PyTorch, which takes seconds of every build.
 
     Args:
         path: final place.
@@ -64,17 +67,18 @@ def write_shard(path: Path, split: str, samples: Iterable[tuple[str, Mapping[str
     Raises:
         ValueError: a key has a dot (WebDataset cuts keys at the first one) or a sample has no members.
     """
-    from webdataset.writer import TarWriter
-
     placed: list[Placed] = []
     offset = 0
     with writing(path) as file:
         hashed = _Hashed(file)
-        with TarWriter(hashed, user="", group="", mtime=0, encoder=False) as tar:
+        with tarfile.open(fileobj=hashed, mode="w|") as tar:  # type: ignore[call-overload]
             for index, (key, members) in enumerate(samples):
                 if "." in key or not key or not members:
                     raise ValueError(f"expected a key without dots and at least one member, got {key!r} with {sorted(members)}")
-                tar.write({"__key__": key, **members})
+                for suffix, data in sorted(members.items()):
+                    member = tarfile.TarInfo(f"{key}.{suffix}")
+                    member.size, member.mode = len(data), 0o444
+                    tar.addfile(member, BytesIO(data))
                 size = packed_size(members)
                 placed.append(Placed(key, index, offset, size))
                 offset += size
