@@ -31,7 +31,7 @@ from ..execution.rows import named
 from ..execution.work import Answer, FileResult, Task, WorkOrder
 from ..recipe import Recipe
 from ..synthetic.derived_source import DerivedSource
-from .commit import Books, Committed, commit
+from .commit import Books, Committed, commit, preload
 from .derived import kept_heads
 from .folder import RUN, STATE, Tombstones, own_shards, sweep
 from .inputs import InputRow, derived_rows, input_rows, open_all
@@ -68,6 +68,10 @@ class _Books:
     seconds: dict[str, float] = field(default_factory=dict)
     runs: Counter[str] = field(default_factory=Counter)
     worked: int = 0
+    opening: int = 0
+    """Files for which a stage was opened."""
+    opening_seconds: float = 0.0
+    """Of workers, spent on those files."""
     peak_rss: int = 0
 
 
@@ -219,6 +223,8 @@ class _Work:
     def commit(self) -> Committed:
         """Decide and pack; finished samples that the stage cache has lost are made again first."""
         books = Books(self.request.out, self.recipe, self.state, self.cache, self.tombstones, self.observer, self._check)
+        if self.books.worked:
+            preload()
         for _ in range(_REMAKES):
             self.observer.phase("deciding and packing")
             try:
@@ -321,6 +327,9 @@ class _Work:
         for name, spent in result.seconds:
             books.seconds[name] = books.seconds.get(name, 0.0) + spent
             books.runs[name] += 1
+        if result.opens:
+            books.opening += 1
+            books.opening_seconds += sum(spent for _, spent in result.seconds)
         self.observer.done(result.outcome, result.reason, dict(result.seconds))
         source = self.sources[task.source]
         why = self.guard.note(result, source.label if source.store is not None else "")
@@ -344,6 +353,7 @@ def _summarise(request: BuildRequest, committed: Committed, books: _Books) -> Su
             "workers": request.workers,
             "inputs": counts["inputs"],
             "worked": books.worked,
+            "opening": {"count": books.opening, "seconds": round(books.opening_seconds, 3)},
             "peak_rss_bytes": books.peak_rss,
         },
     )

@@ -59,6 +59,13 @@ class Books:
     """Called between pieces of work; may raise to stop."""
 
 
+def preload() -> None:
+    """Import what `commit` of a changed set needs, so that the time it takes is that of its rows."""
+    import scipy.sparse.csgraph  # noqa: F401
+
+    pa.array([""])  # has pyarrow import pandas
+
+
 def commit(books: Books) -> Committed:
     """Decide over all heads and write the set; nothing is touched where everything would come out the same.
 

@@ -29,9 +29,10 @@ class Measured:
     """One photograph's costs, means of a finished build."""
 
     worker_seconds: float
-    """Seconds of a worker, all stages together."""
+    """Seconds of a worker, all stages together, of photographs for which no model was loaded."""
     start_seconds: float
-    """Seconds until the workers have loaded their models, and in which the last ones wait for each other."""
+    """Seconds that a build takes once: until the workers have loaded their models and the main process its libraries, and in
+    which the last workers wait for each other."""
     row_seconds: float
     """Seconds of the main process while nothing else runs: listing, decisions and packing."""
     result_seconds: float
@@ -65,12 +66,12 @@ def measure(folder: Path) -> Measured:
             "one run: build a few hundred photographs into an empty folder and name that"
         )
     listing, building, packing = _phases(folder)
-    spent = sum(float(stage["seconds"]) for stage in run["stages"].values())
+    each = _each(run)
     shards = [path.stat().st_size for path in folder.glob("*.tar")]
     state = sum(path.stat().st_size for path in (folder / STATE).rglob("*") if path.is_file())
     return Measured(
-        worker_seconds=spent / count,
-        start_seconds=max(0.0, building - spent / workers),
+        worker_seconds=each,
+        start_seconds=max(0.0, building - each * count / workers),
         row_seconds=(listing + packing) / count,
         result_seconds=RESULT_SECONDS,
         input_bytes=_mean_bytes(folder),
@@ -79,6 +80,14 @@ def measure(folder: Path) -> Measured:
         state_bytes=state / count,
         photographs=count,
     )  # fmt: skip
+
+
+def _each(run: Any) -> float:
+    """Return the mean seconds of a worker for a photograph, of those for which it loaded no model where there are such."""
+    spent = sum(float(stage["seconds"]) for stage in run["stages"].values())
+    opening = run.get("opening", {"count": 0, "seconds": 0.0})  # builds before this was counted have none
+    others = int(run["worked"]) - int(opening["count"])
+    return (spent - float(opening["seconds"])) / others if others > 0 else spent / int(run["worked"])
 
 
 def _run(folder: Path) -> Any:

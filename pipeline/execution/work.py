@@ -132,6 +132,8 @@ class FileResult:
     """Small pictures of the heads that were refused in this run."""
     is_known: bool = False
     """Whether this is the build's own answer for a content that it has met before: there is nothing to keep."""
+    opens: bool = False
+    """Whether a stage was opened for this file, whose seconds then hold the loading of models."""
 
     def bare(self) -> FileResult:
         """Return the result without what is kept, once it is kept."""

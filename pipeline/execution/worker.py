@@ -67,7 +67,7 @@ class Worker:
         seconds["read"] = time.perf_counter() - started
         if sha256 in self.order.forgotten:
             return FileResult(work_key, sha256, "dropped", "forgotten", "taken down by request", "read")
-        known = ask(work_key)
+        opened, known = len(self._open), ask(work_key)
         if known.result is not None:
             return dataclasses.replace(known.result, seconds=tuple(seconds.items()), is_known=True)
         way = FileRun(self, known.records, task, source, data, sha256, ask_memory, seconds)
@@ -76,4 +76,5 @@ class Worker:
         return FileResult(
             work_key, sha256, outcome, reason, detail, stage, heads, tuple(seconds.items()),
             psutil.Process().memory_info().rss, way.made, way.packed, tuple(way.thumbs),
+            opens=len(self._open) > opened,
         )  # fmt: skip

@@ -74,6 +74,33 @@ def test_impossible_numbers_are_refused() -> None:
             simulate(10, MEASURED, cluster, store)
 
 
+@pytest.mark.parametrize("workers", [1, 4])
+def test_what_a_build_takes_once_is_not_counted_for_each_photograph(tmp_path: Path, workers: int) -> None:
+    count, load, each, listing, packing = 20, 7.5, 0.12, 0.004, 0.01
+
+    def finished(photographs: int) -> float:
+        """Write the records of a build with these costs and return its seconds."""
+        building = load + photographs * each / workers
+        at = (0.0, listing * photographs, listing * photographs + building)
+        end = at[2] + packing * photographs
+        stages = {"pose": {"seconds": workers * load + photographs * each, "count": photographs}}
+        opening = {"count": workers, "seconds": workers * (load + each)}
+        run = {"stages": stages, "opening": opening, "worked": photographs, "inputs": photographs, "workers": workers}
+        (tmp_path / "run.json").write_text(json.dumps(run))
+        phases = zip(("listing", "building", "deciding and packing"), at, strict=True)
+        events = [{"event": "phase", "phase": phase, "time": time} for phase, time in phases]
+        (tmp_path / "log.jsonl").write_text(
+            "".join(f"{json.dumps(row)}\n" for row in [*events, {"event": "finished", "time": end}])
+        )
+        return end
+
+    truth = finished(60)
+    finished(count)
+    found = measure(tmp_path)
+    assert (found.worker_seconds, found.start_seconds) == (pytest.approx(each), pytest.approx(load))
+    assert simulate(60, found, Cluster(1, workers), Store()).seconds == pytest.approx(truth)
+
+
 def test_a_build_is_read_as_it_was_and_one_that_was_resumed_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,7 +124,9 @@ def test_a_build_is_read_as_it_was_and_one_that_was_resumed_is_refused(
     found = measure(tmp_path / "set")
     files = [path.stat().st_size for path in (tmp_path / "photos").iterdir()]
     assert found.photographs == 3 and found.input_bytes == pytest.approx(sum(files) / 3)
-    assert found.worker_seconds == pytest.approx(sum(stage["seconds"] for stage in run["stages"].values()) / 3)
+    spent, opening = sum(stage["seconds"] for stage in run["stages"].values()), run["opening"]
+    assert opening["count"] == 1  # the one worker's first
+    assert found.worker_seconds == pytest.approx((spent - opening["seconds"]) / 2, abs=1e-5)
     assert found.output_bytes == sum(path.stat().st_size for path in (tmp_path / "set").glob("*.tar")) / 3
     again = simulate(3, found, Cluster(1, 1), Store()).seconds
     assert 0.3 * run["wall_seconds"] < again < 1.05 * run["wall_seconds"] + 0.05
