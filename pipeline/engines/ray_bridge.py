@@ -1,4 +1,5 @@
-"""The process that speaks Ray for a build: it starts one actor a worker and carries messages between them and the build.
+"""The process that speaks Ray for a build: it starts one actor a worker, tells how they end, and carries messages of those
+without a socket.
 
 It is a process of its own because Ray ends whoever is connected to a raylet that dies. Files, limits and results are `pool`'s
 business; the worker itself is a child of its actor, so that its exit code is known, see `ray_node`.
@@ -17,11 +18,13 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
+SOCKETS = "SPHEREHEAD_RAY_SOCKETS"
+"""Variable of the build: 0 has all messages go through Ray."""
 _POLLS = 2
 """Calls that wait in an actor for what its worker says, so that it need not wait for the next call."""
 _BATCH_BYTES = 4 << 20
 """Messages that an actor sends together."""
-_TICK = 0.1
+_TICK = 0.25
 _STORE_BYTES = 128 << 20
 """Shared memory of a local cluster, beside that of each worker."""
 _STORE_BYTES_PER_WORKER = 32 << 20
@@ -31,11 +34,12 @@ _PATIENCE = 5.0
 class SphereheadWorker:
     """An actor on a node: one worker process, its pipe and its end."""
 
-    def __init__(self, mission: bytes, paths: list[str], variables: dict[str, str]) -> None:
+    def __init__(self, mission: bytes, invitation: bytes, paths: list[str], variables: dict[str, str]) -> None:
         """Start the worker.
 
         Args:
             mission: what `ray_node.main` reads first.
+            invitation: how it reaches the build by a socket; empty where it is to speak through this actor.
             paths: the build's `sys.path`; folders that are not here do no harm.
             variables: of the environment.
         """
@@ -57,6 +61,7 @@ class SphereheadWorker:
         self._node = f"{socket.gethostname()} (node {ray.get_runtime_context().get_node_id()[:8]})"
         with contextlib.suppress(OSError):  # a worker that ended at once says so by its exit code
             mine.send_bytes(mission)
+            mine.send_bytes(invitation)
 
     def where(self) -> tuple[str, int, int]:
         """Return the node, and the process ids of this actor and its worker."""
@@ -128,7 +133,7 @@ class Bridge:
         """Carry messages until the build closes its end."""
         found = self._ray.cluster_resources()
         nodes = [node["NodeManagerHostname"] for node in self._ray.nodes() if node["Alive"]]
-        self._pipe.send((0, "cluster", (int(found.get("CPU", 0)), int(found.get("GPU", 0)), nodes)))
+        self._pipe.send((0, "cluster", (int(found.get("CPU", 0)), int(found.get("GPU", 0)), nodes, self._host())))
         threading.Thread(target=self._obey, daemon=True).start()
         while self._is_wanted:
             with self._lock:
@@ -147,7 +152,7 @@ class Bridge:
             while True:
                 number, what, value = self._pipe.recv()
                 if what == "start":
-                    self._start(number)
+                    self._start(number, value)
                 elif (actor := self._actors.get(number)) is None:
                     continue
                 elif what == "tell":
@@ -159,11 +164,18 @@ class Bridge:
         late.daemon = True
         late.start()
 
-    def _start(self, number: int) -> None:
+    def _host(self) -> str:
+        """Return the address by which nodes reach this machine; empty where messages are to go through Ray."""
+        address: str = self._settings["address"]
+        if os.environ.get(SOCKETS) == "0" or os.environ.get("RAY_USE_TLS") == "1" or address.startswith("ray://"):
+            return ""
+        return "127.0.0.1" if address == "local" else str(self._ray.util.get_node_ip_address())
+
+    def _start(self, number: int, invitation: bytes) -> None:
         gpus = self._settings["gpus"]
         options = {"name": f"{self._settings['name']}, worker {number}", "num_cpus": 1, "scheduling_strategy": "SPREAD"}
         handle = self._class.options(**options, **({"num_gpus": gpus} if gpus else {})).remote(
-            self._mission, self._settings["paths"], self._settings["variables"]
+            self._mission, invitation, self._settings["paths"], self._settings["variables"]
         )
         actor = _Actor(number, handle)
         actor.hearing.append(handle.where.options(concurrency_group="hear").remote())

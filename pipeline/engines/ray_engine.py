@@ -1,7 +1,8 @@
 """The engine on a Ray cluster: one actor a worker, with the limits, replacements and accounting of the local engine.
 
-Workers are reached through a process of their own, the `ray_bridge`, which may die with the cluster: the build then connects
-again, or ends with one line. Results wait on their nodes until the build takes them, one at a time.
+Ray places workers and tells how they end, through a process of its own, the `ray_bridge`, which may die with the cluster: the
+build then connects again, or ends with one line. Files and results pass by sockets, or through Ray where a node does not reach
+the build.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ import logging
 import math
 import os
 import pickle
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, Pipe
-from typing import IO, Any
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from typing import Any
 
 from ...datasets.sample import Drop
 from ..execution.work import FileResult, Task, WorkOrder
 from .base import Engine, EngineError, Limits, Parent
 from .pool import WorkerPool
 from .process_handle import THREADS
-from .ray_node import Mission
+from .ray_node import CONNECTION_LOST, Mission
+from .ray_process import RAY, SOCKET, ActorHandle, BridgeProcess
+from .ray_sockets import Listener
 from .worker_handle import Ending, Transport, WorkerHandle
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ _STARTS = 3
 """Attempts to start a cluster of this machine: Ray gives its own processes 30 s, which a busy machine may exceed."""
 _RECONNECTS = 3
 """Times in a row that the connection may be lost without a file done in between."""
-_CLOSE_SECONDS = 10.0
+_GONE_SECONDS = 10.0
+"""Time between a worker's end and the end of its connection, whichever comes first, after which the other is not waited for."""
 _EVENTS = 16
 """Events that are taken between two looks at the workers."""
 _TOLD_EVERY = 60.0
@@ -102,65 +104,6 @@ def _check_seen(order: WorkOrder, task: Task, result: FileResult, address: str) 
         )
 
 
-@dataclass(eq=False, kw_only=True)
-class _ActorHandle(WorkerHandle):
-    """A worker behind the bridge."""
-
-    number: int
-    bridge: _BridgeProcess
-    end: Ending = field(default_factory=lambda: Ending("the connection was lost", is_lost=True))
-
-    def send(self, message: Any) -> None:
-        self.bridge.send(self.number, "tell", pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
-
-    def dismiss(self) -> None:
-        self.send(None)
-
-    def kill(self) -> None:
-        self.bridge.send(self.number, "kill")
-
-    def ending(self) -> Ending:
-        return self.end
-
-
-class _BridgeProcess:
-    """The process that speaks Ray."""
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self.pipe, theirs = Pipe()
-        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
-        program = "import sys; from spherehead.pipeline.engines.ray_bridge import main; main(int(sys.argv[1]))"
-        variables = {"RAY_USAGE_STATS_ENABLED": "0", **os.environ, "PYTHONPATH": os.pathsep.join(settings["paths"])}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", program, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()], env=variables, stdin=subprocess.DEVNULL, stdout=self._words, stderr=self._words,
-            start_new_session=True,
-        )  # fmt: skip
-        theirs.close()
-        self.pipe.send(settings)
-
-    def send(self, number: int, what: str, value: Any = None) -> None:
-        """Ask for something; a bridge that is gone is not told."""
-        with contextlib.suppress(OSError):
-            self.pipe.send((number, what, value))
-
-    def last_words(self) -> str:
-        """Return the last line that the process wrote."""
-        self._words.seek(max(0, self._words.seek(0, os.SEEK_END) - 2000))
-        lines = [line.strip() for line in self._words.read().decode(errors="replace").splitlines() if line.strip()]
-        return lines[-1][:300] if lines else "it said nothing"
-
-    def close(self) -> None:
-        """Let the process leave the cluster and end."""
-        self.pipe.close()
-        try:
-            self._process.wait(timeout=_CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._words.close()
-
-
 class _Cluster(Transport):
     """Workers on the nodes of a cluster."""
 
@@ -174,13 +117,15 @@ class _Cluster(Transport):
             "mission": pickle.dumps(Mission.of(order)), "paths": [os.path.abspath(path) for path in sys.path],  # noqa: PTH100
             "variables": {**variables, **dict.fromkeys(THREADS, "1")},
         }  # fmt: skip
-        self._workers: dict[int, _ActorHandle] = {}
+        self._workers: dict[int, ActorHandle] = {}
+        self._listener: Listener | None = None
+        self._is_inviting = False
         self._numbers = itertools.count(1)
-        self._reconnects = 0
+        self._reconnects, self._detour = 0, False
         self._told = time.monotonic()
         self._bridge = self._connect()
 
-    def _connect(self) -> _BridgeProcess:
+    def _connect(self) -> BridgeProcess:
         """Start a bridge and wait until it has reached the cluster; a busy machine may need a second attempt."""
         for _ in range(_STARTS - 1 if self._settings["address"] == LOCAL else 0):
             try:
@@ -189,8 +134,8 @@ class _Cluster(Transport):
                 log.warning("%s; trying once more", error)
         return self._connect_once()
 
-    def _connect_once(self) -> _BridgeProcess:
-        bridge, began, address = _BridgeProcess(self._settings), time.monotonic(), self._settings["address"]
+    def _connect_once(self) -> BridgeProcess:
+        bridge, began, address = BridgeProcess(self._settings), time.monotonic(), self._settings["address"]
         tell_at = began + _TOLD_AFTER
         try:
             while not bridge.pipe.poll(0.25):
@@ -212,26 +157,38 @@ class _Cluster(Transport):
         except BaseException:
             bridge.close()
             raise
-        self.cpus, self.gpus, nodes = value
+        self.cpus, self.gpus, nodes, host = value
         log.info("Ray at %s: %d CPUs, %d GPUs, nodes %s", address, self.cpus, self.gpus, ", ".join(nodes))
+        self._is_inviting = bool(host)
+        if host and self._listener is None:
+            try:
+                self._listener = Listener(host)
+            except OSError as error:
+                log.warning("cannot listen at %s (%s); messages go through Ray, which takes more CPU", host, error)
         return bridge
 
     def start(self) -> WorkerHandle:
-        worker = _ActorHandle(math.inf, number=next(self._numbers), bridge=self._bridge)
+        listener = self._listener if self._is_inviting else None
+        worker = ActorHandle(math.inf, number=next(self._numbers), bridge=self._bridge, listener=listener)
         self._workers[worker.number] = worker
-        self._bridge.send(worker.number, "start")
+        self._bridge.send(worker.number, "start", listener.invitation(worker.number) if listener else b"")
         return worker
 
     def receive(self, timeout: float) -> list[tuple[WorkerHandle, str, Any]]:
         found: list[tuple[WorkerHandle, str, Any]] = []
-        pipe: Connection = self._bridge.pipe
+        pipe, is_lost = self._bridge.pipe, False
+        wait([pipe, self._listener.ready] if self._listener else [pipe], timeout)
         try:
-            while len(found) < _EVENTS and pipe.poll(0.0 if found else timeout):
+            while len(found) < _EVENTS and pipe.poll(0.0):
                 found += self._told_by(*pipe.recv())
         except (EOFError, OSError):
+            is_lost = True
+        for event in self._listener.take() if self._listener else ():
+            found += self._heard_from(*event)
+        if is_lost:
             return found + self._lose()
         self._tell_of_waiting()
-        return found
+        return found + self._overdue()
 
     def _told_by(self, number: int, kind: str, value: Any) -> list[tuple[WorkerHandle, str, Any]]:
         """Return what an event of the bridge says of a worker."""
@@ -241,18 +198,58 @@ class _Cluster(Transport):
         if kind == "placed":
             worker.place, worker.hired = value[0], time.monotonic()
             log.info("worker %d is on %s, process %d", number, worker.place, value[2])
-            return []
+            return self._take(worker, worker.early)
         if kind == "messages":
-            heard = [pickle.loads(message) for message in value]
-            if any(what == "done" for what, _ in heard):
-                self._reconnects = 0
-            return [(worker, what, told) for what, told in heard]
+            if not worker.route:
+                self._tell_of_detour(worker)
+                worker.reach_by(RAY)
+            return self._take(worker, value)
         if kind == "broken":
             return [(worker, "broken", value)]
-        del self._workers[number]
         place = f" on {worker.place}" if worker.place and self._settings["address"] != LOCAL and kind == "lost" else ""
-        worker.end = Ending(f"exit code {value}") if kind == "exit" else Ending(f"{value}{place}", is_lost=True)
+        is_lost = kind == "lost" or value == CONNECTION_LOST
+        text = f"{value}{place}" if kind == "lost" else "its connection was lost" if is_lost else f"exit code {value}"
+        worker.end, worker.ended = Ending(text, is_lost), time.monotonic()
+        return [] if worker.route == SOCKET and not worker.closed and not is_lost else self._bury(worker)
+
+    def _heard_from(self, number: int, kind: str, message: bytes) -> list[tuple[WorkerHandle, str, Any]]:
+        """Return what an event of the listener says of a worker."""
+        worker = self._workers.get(number)
+        if worker is None:
+            return []
+        if kind == "open":
+            worker.reach_by(SOCKET)
+            return []
+        if kind == "message":
+            return self._take(worker, [message])
+        worker.closed = time.monotonic()
+        return self._bury(worker) if worker.ended else []
+
+    def _take(self, worker: ActorHandle, messages: list[bytes]) -> list[tuple[WorkerHandle, str, Any]]:
+        """Return messages of a worker, or keep them until its place is known, whose memory it will ask for."""
+        if not worker.place:
+            worker.early += messages
+            return []
+        heard = [pickle.loads(message) for message in messages]
+        if any(what == "done" for what, _ in heard):
+            self._reconnects = 0
+        return [(worker, what, told) for what, told in heard]
+
+    def _bury(self, worker: ActorHandle) -> list[tuple[WorkerHandle, str, Any]]:
+        """Forget a worker that has ended."""
+        del self._workers[worker.number]
+        if self._listener is not None:
+            self._listener.drop(worker.number)
         return [(worker, "gone", None)]
+
+    def _overdue(self) -> list[tuple[WorkerHandle, str, Any]]:
+        """Give up workers whose end or whose connection's end is known for some time without the other."""
+        since, found = time.monotonic() - _GONE_SECONDS, []
+        for worker in list(self._workers.values()):
+            if (worker.ended or worker.closed) and max(worker.ended, worker.closed) < since:
+                worker.kill()
+                found += self._bury(worker)
+        return found
 
     def _lose(self) -> list[tuple[WorkerHandle, str, Any]]:
         """Connect again after the bridge has ended; every worker is gone with it.
@@ -260,8 +257,7 @@ class _Cluster(Transport):
         Raises:
             EngineError: that has happened too often.
         """
-        gone: list[tuple[WorkerHandle, str, Any]] = [(worker, "gone", None) for worker in self._workers.values()]
-        self._workers.clear()
+        gone = [event for worker in list(self._workers.values()) for event in self._bury(worker)]
         words = self._bridge.last_words()
         self._bridge.close()
         self._reconnects += 1
@@ -273,6 +269,15 @@ class _Cluster(Transport):
         log.warning("the connection to Ray was lost; connecting again")
         self._bridge = self._connect()
         return gone
+
+    def _tell_of_detour(self, worker: ActorHandle) -> None:
+        """Say once that a node does not reach the build."""
+        if worker.listener is not None and not self._detour:
+            self._detour = True
+            where = f"{worker.listener.host}:{worker.listener.port}"
+            log.warning(
+                "%s does not reach this build at %s; its messages go through Ray, which takes more CPU", worker.place, where
+            )
 
     def _tell_of_waiting(self) -> None:
         """Say from time to time that the cluster has not placed any worker yet."""
@@ -286,3 +291,5 @@ class _Cluster(Transport):
 
     def close(self) -> None:
         self._bridge.close()
+        if self._listener is not None:
+            self._listener.close()

@@ -1,6 +1,6 @@
 """A worker on a node of a Ray cluster: what it is told first, and the check that it would make the same bytes.
 
-It is a child of an actor and ends with it. What it then does with files is `serving`'s.
+It is a child of an actor and ends with it; it connects to its build where it can. What it then does with files is `serving`'s.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import os
 import pickle
 import platform
 import signal
+import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from ..execution.environment import environment
 from ..execution.work import WorkOrder
+from .ray_sockets import connect
 from .serving import serve
 
+CONNECTION_LOST = 83
+"""Exit code of a worker whose connection to the build ended, so that the file in work is not to blame."""
 _PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 
@@ -66,7 +70,11 @@ def main(descriptor: int) -> None:
             ("broken", f"{platform.node()} has other weights or back ends than the build; install the same on every node")
         )
         return
-    serve(pipe, order)
+    invitation = pipe.recv_bytes()
+    straight = connect(pickle.loads(invitation)) if invitation else None
+    serve(straight or pipe, order)
+    if straight is not None and straight.is_lost:
+        sys.exit(CONNECTION_LOST)
 
 
 def _end_with_parent() -> None:

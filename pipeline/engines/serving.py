@@ -9,8 +9,7 @@ import contextlib
 import signal
 import traceback
 from collections import deque
-from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 from ...datasets.sample import Drop
 from ...manifests.terminal import escape_tracebacks, log_to_terminal
@@ -18,7 +17,17 @@ from ..execution.work import Answer, Task, WorkOrder
 from ..execution.worker import Worker
 
 
-def serve(pipe: Connection, order: WorkOrder) -> None:
+class MessagePipe(Protocol):
+    """A pipe to the pool: of this machine, of an actor, or a socket."""
+
+    def send(self, obj: Any, /) -> None:
+        """Send a message."""
+
+    def recv(self) -> Any:
+        """Return the next message; raises EOFError at the end."""
+
+
+def serve(pipe: MessagePipe, order: WorkOrder) -> None:
     """Be a worker: take files from the pipe until it closes.
 
     Sent are ("ready", None), ("start", number), ("memory", bytes), ("content", work key), ("done", result) and, where nothing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import os
 import shutil
 import socket
 import sys
@@ -24,8 +25,9 @@ from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.request import BuildRequest, Summary
 from spherehead.pipeline.console.progress import Silent
-from spherehead.pipeline.engines import ray_engine
+from spherehead.pipeline.engines import ray_engine, ray_process
 from spherehead.pipeline.engines.base import EngineError, Limits, Parent
+from spherehead.pipeline.engines.ray_bridge import SOCKETS
 from spherehead.pipeline.engines.ray_engine import RayEngine, _check_seen
 from spherehead.pipeline.engines.ray_node import Mission
 from spherehead.pipeline.execution.environment import environment
@@ -88,15 +90,23 @@ class Killer(Silent):
                 if self.left[0] in " ".join(process.cmdline())[:400]:
                     process.kill()
                     self.killed.append(self.left.pop(0))
+                    if not self.left:  # the next connection to the cluster carries every message itself
+                        os.environ[SOCKETS] = "0"
                     return
 
 
 @pytest.mark.slow
-def test_a_cluster_that_loses_actor_and_raylet_gives_the_bytes_of_the_local_engine(pictures: Path, tmp_path: Path) -> None:
+def test_a_cluster_that_loses_actor_and_raylet_gives_the_bytes_of_the_local_engine_by_sockets_and_through_ray(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routes = set()
+    reach_by = ray_process.ActorHandle.reach_by
+    monkeypatch.setattr(ray_process.ActorHandle, "reach_by", lambda self, route: (routes.add(route), reach_by(self, route)))
+    monkeypatch.setenv(SOCKETS, "1")
     killer = Killer("ray::SphereheadWorker", "raylet/raylet")
     run(pictures, tmp_path / "local", recipe(Odd(deed="crash")), engine="local")
     summary = run(pictures, tmp_path / "ray", recipe(Odd(deed="crash")), killer, engine="ray", ray_address="local")
-    assert killer.killed == ["ray::SphereheadWorker", "raylet/raylet"]
+    assert killer.killed == ["ray::SphereheadWorker", "raylet/raylet"] and routes == {"socket", "Ray"}
     assert (summary.counts["kept"], summary.counts["failed"]) == (12, 1)
     assert digests(tmp_path / "ray") == digests(tmp_path / "local")
     until = time.monotonic() + 20
@@ -119,7 +129,7 @@ def test_an_address_without_a_cluster_is_told_while_it_is_waited_for_and_when_it
 ) -> None:
     monkeypatch.setattr(ray_engine, "_TOLD_AFTER", 0.5)
     monkeypatch.setattr(ray_engine, "_CONNECT_SECONDS", 2.0)
-    monkeypatch.setattr(ray_engine, "_CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(ray_process, "_CLOSE_SECONDS", 0.1)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # not listening, so that nothing else can answer either
         address = f"127.0.0.1:{nobody.getsockname()[1]}"
@@ -137,13 +147,13 @@ def test_a_build_that_ends_while_it_waits_for_a_cluster_leaves_no_process() -> N
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{nobody.getsockname()[1]}"
-        bridge = ray_engine._BridgeProcess({"address": address, "paths": [*sys.path]})
+        bridge = ray_process.BridgeProcess({"address": address, "paths": [*sys.path]})
         until = time.monotonic() + 60
         while "Connecting to existing" not in bridge.last_words() and time.monotonic() < until:
             time.sleep(0.1)
         assert len(of_ray()) == 1
         bridge.pipe.close()  # as the system does it for a build that is killed; Ray itself tries for minutes
-        bridge._process.wait(timeout=20)
+        bridge.process.wait(timeout=20)
         bridge.close()
 
 
