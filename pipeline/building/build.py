@@ -11,9 +11,8 @@ import json
 import logging
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...datasets.sample import Rights, SourceImage
 from ...datasets.sources.base import Source
@@ -28,6 +27,7 @@ from ..execution.database import naming_faults
 from ..execution.environment import environment
 from ..execution.guard import AbortGuard
 from ..execution.rows import named
+from ..execution.spent import Spent
 from ..execution.work import Answer, FileResult, Task, WorkOrder
 from ..recipe import Recipe
 from ..synthetic.derived_source import DerivedSource
@@ -60,21 +60,6 @@ _REMAKES = 3
 """Times that finished samples which are gone from the stage cache are made again in one run."""
 
 
-@dataclass
-class _Books:
-    """What a running build counts; none of it reaches the manifest."""
-
-    started: float = field(default_factory=time.perf_counter)
-    seconds: dict[str, float] = field(default_factory=dict)
-    runs: Counter[str] = field(default_factory=Counter)
-    worked: int = 0
-    opening: int = 0
-    """Files for which a stage was opened."""
-    opening_seconds: float = 0.0
-    """Of workers, spent on those files."""
-    peak_rss: int = 0
-
-
 def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
     """Build a data set, or resume building it.
 
@@ -84,7 +69,7 @@ def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
         BuildLocked, BuildAborted, BuildInterrupted, AccountingError, EngineError: see there.
     """
     observer = observer or Silent()
-    books = _Books()
+    books = Spent()
     check_request(request)
     state_folder = request.out / STATE
     with StopSignals(GRACE_SECONDS) as signals:
@@ -108,7 +93,7 @@ def _is_interrupt(error: Exception) -> bool:
 
 
 def _build(
-    request: BuildRequest, observer: Observer, books: _Books, signals: StopSignals, check_folder: Callable[[], None]
+    request: BuildRequest, observer: Observer, books: Spent, signals: StopSignals, check_folder: Callable[[], None]
 ) -> Committed:
     """Do the work of `build` as the only writer of the folder."""
     sources = open_all(request.sources, request.recipe, request.follow_links)
@@ -157,7 +142,7 @@ class _Work:
     cache: StageCache
     tombstones: Tombstones
     observer: Observer
-    books: _Books
+    books: Spent
     signals: StopSignals
     check_folder: Callable[[], None]
     cameras: KnownCameras | None = None
@@ -321,15 +306,7 @@ class _Work:
             yield Task(number, source, image)
 
     def _count(self, task: Task, result: FileResult) -> None:
-        books = self.books
-        books.worked += 1
-        books.peak_rss = max(books.peak_rss, result.rss)
-        for name, spent in result.seconds:
-            books.seconds[name] = books.seconds.get(name, 0.0) + spent
-            books.runs[name] += 1
-        if result.opens:
-            books.opening += 1
-            books.opening_seconds += sum(spent for _, spent in result.seconds)
+        self.books.note(result)
         self.observer.done(result.outcome, result.reason, dict(result.seconds))
         source = self.sources[task.source]
         why = self.guard.note(result, source.label if source.store is not None else "")
@@ -337,24 +314,14 @@ class _Work:
             raise BuildAborted(why)
 
 
-def _summarise(request: BuildRequest, committed: Committed, books: _Books) -> Summary:
+def _summarise(request: BuildRequest, committed: Committed, books: Spent) -> Summary:
     """Check the accounting identity, write run.json and return what came of the build."""
     counts = committed.counts
     added = sum(counts[name] for name in ("kept", "dropped", "failed", "duplicate", "not_image"))
     if added != counts["inputs"]:
         raise AccountingError(f"expected {counts['inputs']} inputs to be accounted for, got {added}: {counts}")
-    seconds = time.perf_counter() - books.started
-    stages = {name: {"seconds": round(spent, 3), "count": books.runs[name]} for name, spent in books.seconds.items()}
-    store.write_json(
-        request.out / RUN,
-        {
-            "stages": stages,
-            "wall_seconds": round(seconds, 3),
-            "workers": request.workers,
-            "inputs": counts["inputs"],
-            "worked": books.worked,
-            "opening": {"count": books.opening, "seconds": round(books.opening_seconds, 3)},
-            "peak_rss_bytes": books.peak_rss,
-        },
-    )
-    return Summary(request.out, counts, committed.reasons, committed.samples, committed.num_shards, books.worked, seconds)
+    run = books.as_plain(counts["inputs"], request.workers)
+    store.write_json(request.out / RUN, run)
+    return Summary(
+        request.out, counts, committed.reasons, committed.samples, committed.num_shards, books.worked, run["wall_seconds"]
+    )  # fmt: skip
