@@ -1,6 +1,6 @@
 """Seconds until the processes of a training run end after one of two is lost, and the line with which they do.
 
-python tests/bench/lost_rank.py DATA [--preset tiny-64] [--rounds 3]
+python tests/bench/lost_rank.py DATA [--preset tiny-64] [--rounds 3] [--signals SIGSTOP] [--processes 0]
 
 A process is lost by kill -9, which closes its connections, and by SIGSTOP, which leaves them open as a node without power does.
 """
@@ -60,13 +60,15 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--preset", default="tiny-64")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--signals", nargs="+", choices=("SIGKILL", "SIGSTOP"), default=["SIGKILL", "SIGSTOP"])
+    parser.add_argument("--processes", nargs="+", type=int, choices=(0, 1), default=[1, 0])
     arguments = parser.parse_args()
     words = ["train", "--data", arguments.data, "--preset", arguments.preset, "--device", "cpu", "--workers", "0"]
-    words += ["--no-pictures", "--log-images", "8", "--threads", "1"]
+    words += ["--no-pictures", "--log-images", "8", "--threads", "1", "--set", "micro_batch=4"]
     with tempfile.TemporaryDirectory() as name:
         for number in range(arguments.rounds):
-            for how in (signal.SIGKILL, signal.SIGSTOP):
-                for victim in (1, 0):
+            for how in (signal.Signals[word] for word in arguments.signals):
+                for victim in arguments.processes:
                     seconds, lines = lose(words, Path(name) / f"{number}-{how.name}-{victim}", victim, how)
                     print(f"{how.name} of process {victim}: the other ended after {seconds:.1f} s: {lines}", flush=True)
 

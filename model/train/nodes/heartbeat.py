@@ -19,8 +19,10 @@ from ....manifests.terminal import printable_text
 
 INTERVAL = 5.0
 """Seconds between two signs of life."""
-LIMIT = 45.0
+LIMIT = 40.0
 """Seconds without one after which a process counts as lost."""
+STORE_SECONDS = 10.0
+"""Seconds that the store's own process, which may be the one that is gone, is given for an answer."""
 
 
 class Numbers(Protocol):
@@ -123,5 +125,5 @@ def open_heartbeat(rank: int, size: int, start: str) -> Heartbeat | None:
     host, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
     if not host or not port:
         return None
-    store = TCPStore(host, int(port), is_master=False, wait_for_workers=False, timeout=timedelta(seconds=LIMIT / 3))
+    store = TCPStore(host, int(port), is_master=False, wait_for_workers=False, timeout=timedelta(seconds=STORE_SECONDS))
     return Heartbeat(store, rank, size, f"spherehead/{start}", interval=INTERVAL, limit=LIMIT)

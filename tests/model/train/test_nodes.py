@@ -20,7 +20,7 @@ from spherehead.datasets.stores import retries
 from spherehead.manifests.config import ConfigError, to_plain
 from spherehead.model.train.config import TrainConfig
 from spherehead.model.train.distributed import World
-from spherehead.model.train.nodes.heartbeat import Heartbeat
+from spherehead.model.train.nodes.heartbeat import INTERVAL, LIMIT, STORE_SECONDS, Heartbeat
 from spherehead.model.train.nodes.start import agree_on_start
 from spherehead.model.train.nodes.store import RunStore, run_folder
 from spherehead.model.train.progress import read_metrics
@@ -72,6 +72,13 @@ def test_a_process_that_is_done_is_no_loss_and_a_store_that_is_gone_is_one() -> 
     store.gone = True
     assert heard.wait(10) and len(told) == 1
     third.close()
+
+
+def test_a_process_that_is_stopped_with_the_store_is_told_within_a_minute() -> None:
+    slowest = 0.0  # a look at the store begins after INTERVAL and ends without an answer after STORE_SECONDS, again and again
+    while slowest <= LIMIT:
+        slowest += INTERVAL + STORE_SECONDS
+    assert slowest + INTERVAL < 60  # the last sign may be one interval old
 
 
 def test_processes_agree_on_a_start_whatever_an_earlier_one_left_in_their_store() -> None:
