@@ -241,11 +241,18 @@ def main(descriptor: int) -> None:
     try:
         bridge = Bridge(pipe, settings)
     except Exception as error:
-        pipe.send((0, "unreachable", f"{type(error).__name__}: {error}"))
+        pipe.send((0, "unreachable", f"{type(error).__name__}: {error}{_hint(error, settings['address'])}"))
         return
     is_connected.set()
     watch.join()
     bridge.run()
+
+
+def _hint(error: Exception, address: str) -> str:
+    """Return what may be missing where a cluster at an address refuses: `ray start` asks for a token, `ray.init` sends none."""
+    if not isinstance(error, ConnectionError) or address in ("local", "auto") or os.environ.get("RAY_AUTH_MODE"):
+        return ""
+    return "; if it was started with token authentication, the default of `ray start`, set RAY_AUTH_MODE=token"
 
 
 def _end_with_build(pipe: Connection, is_connected: threading.Event) -> None:

@@ -25,7 +25,7 @@ from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.request import BuildRequest, Summary
 from spherehead.pipeline.console.progress import Silent
-from spherehead.pipeline.engines import ray_engine, ray_process
+from spherehead.pipeline.engines import ray_bridge, ray_engine, ray_process
 from spherehead.pipeline.engines.base import EngineError, Limits, Parent
 from spherehead.pipeline.engines.ray_bridge import SOCKETS
 from spherehead.pipeline.engines.ray_engine import RayEngine, _check_seen
@@ -155,6 +155,14 @@ def test_a_build_that_ends_while_it_waits_for_a_cluster_leaves_no_process() -> N
         bridge.pipe.close()  # as the system does it for a build that is killed; Ray itself tries for minutes
         bridge.process.wait(timeout=20)
         bridge.close()
+
+
+def test_a_cluster_that_refuses_may_ask_for_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    assert "set RAY_AUTH_MODE=token" in ray_bridge._hint(ConnectionError(), "head:6379")
+    assert ray_bridge._hint(ConnectionError(), "local") == ray_bridge._hint(ValueError(), "head:6379") == ""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert ray_bridge._hint(ConnectionError(), "head:6379") == ""
 
 
 def test_a_build_with_nothing_to_do_starts_no_cluster() -> None:
