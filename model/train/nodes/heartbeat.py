@@ -2,7 +2,7 @@
 
 A process that was killed closes its connections and is noticed by the exchange itself. A node that lost its power or network
 does not: then every other process would wait for the whole timeout of torch.distributed. Here a thread of each process counts
-up a number in the run's store and watches those of the others.
+up a number in the run's store and reads those of the others, and a second one watches what was read.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Protocol
 
@@ -21,8 +22,6 @@ INTERVAL = 5.0
 """Seconds between two signs of life."""
 LIMIT = 40.0
 """Seconds without one after which a process counts as lost."""
-STORE_SECONDS = 10.0
-"""Seconds that the store's own process, which may be the one that is gone, is given for an answer."""
 
 
 class Numbers(Protocol):
@@ -69,39 +68,45 @@ class Heartbeat:
         self._store, self._rank, self._lost, self._interval, self._limit = store, rank, lost, interval, limit
         self._keys = [f"{run}/alive/{number}" for number in range(size)]
         self._ended = threading.Event()
+        self._values: list[bytes] = []
         self._store.set(self._keys[rank], "0")
-        self._thread = threading.Thread(target=self._watch, name="heartbeat", daemon=True)
-        self._thread.start()
+        self._teller = threading.Thread(target=self._exchange, name="heartbeat", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name="heartbeat watch", daemon=True)
+        self._teller.start()
+        self._watcher.start()
 
     def close(self) -> None:
         """End; the others are told that this process is done, which is no loss."""
         self._ended.set()
-        self._thread.join(timeout=2 * self._interval)
+        self._watcher.join(timeout=2 * self._interval)
+        self._teller.join(timeout=2 * self._interval)
 
-    def _watch(self) -> None:
-        count, told = 0, list[bytes]()
-        seen = [time.monotonic()] * len(self._keys)
+    def _exchange(self) -> None:
+        """Count up and read what the others count: a store whose process is stopped may never answer, whatever its timeout."""
+        count = 0
         while not self._ended.wait(self._interval):
             count += 1
-            try:
+            with suppress(RuntimeError, OSError):  # the process that holds the store may be the one that is gone
                 self._store.set(self._keys[self._rank], str(count))
-                values = self._store.multi_get(self._keys)
-            except (RuntimeError, OSError):  # the process that holds the store may be the one that is gone
-                values = told
-            now = time.monotonic()
+                self._values = self._store.multi_get(self._keys)
+        with suppress(RuntimeError, OSError):  # the run is over elsewhere as well
+            self._store.set(self._keys[self._rank], "done")
+
+    def _watch(self) -> None:
+        """Compare what was read with what was read before."""
+        told = list[bytes]()
+        seen = [time.monotonic()] * len(self._keys)
+        while not self._ended.wait(self._interval):
+            values, now = self._values, time.monotonic()
             for number, value in enumerate(values):
                 if number >= len(told) or value != told[number] or value == b"done":
                     seen[number] = now
-            told = list(values)
+            told = values
             seen[self._rank] = now
             late = [number for number, at in enumerate(seen) if now - at > self._limit]
             if late and not self._ended.is_set():
                 self._tell(late, now - min(seen))
                 return
-        try:
-            self._store.set(self._keys[self._rank], "done")
-        except (RuntimeError, OSError):
-            return  # the run is over elsewhere as well
 
     def _tell(self, late: list[int], seconds: float) -> None:
         ranks = ", ".join(map(str, late[:8])) + (", ..." if len(late) > 8 else "")
@@ -125,5 +130,5 @@ def open_heartbeat(rank: int, size: int, start: str) -> Heartbeat | None:
     host, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
     if not host or not port:
         return None
-    store = TCPStore(host, int(port), is_master=False, wait_for_workers=False, timeout=timedelta(seconds=STORE_SECONDS))
+    store = TCPStore(host, int(port), is_master=False, wait_for_workers=False, timeout=timedelta(seconds=LIMIT / 3))
     return Heartbeat(store, rank, size, f"spherehead/{start}", interval=INTERVAL, limit=LIMIT)

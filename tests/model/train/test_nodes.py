@@ -20,7 +20,7 @@ from spherehead.datasets.stores import retries
 from spherehead.manifests.config import ConfigError, to_plain
 from spherehead.model.train.config import TrainConfig
 from spherehead.model.train.distributed import World
-from spherehead.model.train.nodes.heartbeat import INTERVAL, LIMIT, STORE_SECONDS, Heartbeat
+from spherehead.model.train.nodes.heartbeat import INTERVAL, LIMIT, Heartbeat
 from spherehead.model.train.nodes.start import agree_on_start
 from spherehead.model.train.nodes.store import RunStore, run_folder
 from spherehead.model.train.progress import read_metrics
@@ -74,11 +74,18 @@ def test_a_process_that_is_done_is_no_loss_and_a_store_that_is_gone_is_one() -> 
     third.close()
 
 
-def test_a_process_that_is_stopped_with_the_store_is_told_within_a_minute() -> None:
-    slowest = 0.0  # a look at the store begins after INTERVAL and ends without an answer after STORE_SECONDS, again and again
-    while slowest <= LIMIT:
-        slowest += INTERVAL + STORE_SECONDS
-    assert slowest + INTERVAL < 60  # the last sign may be one interval old
+def test_a_store_that_never_answers_is_a_loss_that_is_told_within_a_minute() -> None:
+    class Stopped(Numbers):
+        def multi_get(self, keys: list[str]) -> list[bytes]:
+            never.wait()
+            return super().multi_get(keys)
+
+    never, told, heard = threading.Event(), list[str](), threading.Event()
+    one = beating(Stopped(), 1, 2, lambda text: (told.append(text), heard.set())[0])
+    assert heard.wait(10) and told[0].startswith("process 0 of 2 gave no sign of life")
+    never.set()
+    one.close()
+    assert LIMIT + 2 * INTERVAL < 60  # the last sign may be one interval old, and so may the last look
 
 
 def test_processes_agree_on_a_start_whatever_an_earlier_one_left_in_their_store() -> None:
