@@ -136,8 +136,8 @@ def _bytes_a_pixel(header: Header) -> float:
         return max(13.5, stored + min(stored, 4.0 * depth) + 6.5)
     if header.bit_depth == 1 and header.channels == 1 and not alpha:
         return 6.5
-    if header.format == "jpeg2000":  # OpenJPEG holds four bytes a channel twice
-        return (26.0 if header.channels > 1 or alpha else 12.0) + (5.0 if alpha and depth > 1 else 0.0)
+    if header.format == "jpeg2000":  # OpenJPEG holds four bytes a channel twice; the header does not tell 16 bits
+        return 31.0 if alpha else 26.0 if header.channels > 1 else 12.0
     return _HELD.get(header.format, 16.5)
 
 
