@@ -38,7 +38,9 @@ def annotators_views(
     sides: Annotated[float, typer.Option(min=0, max=1, help="Share of the views that are turned to a side.")] = 0.0,
     covered: Annotated[
         float,
-        typer.Option(min=0.0, max=3.5, help="Factor on the shares of head-wear, with --wear; 2 covers half of the heads."),
+        typer.Option(
+            min=0.0, max=3.5, help="Factor on the shares of head-wear, with --wear; 2.5 covers about half of the heads."
+        ),
     ] = 1.0,
 ) -> None:
     """Render people without light, with normals and exact labels, to train annotators on; rerun the command to resume.
@@ -52,10 +54,16 @@ def annotators_views(
     from ..pipeline.synthetic.training_views import TrainingViews, render_views
     from ..pipeline.synthetic.wear.wardrobe import more_head_wear
 
+    if covered != 1.0 and not wear:
+        raise typer.BadParameter(
+            "expected --wear beside it: without that nobody wears what --covered counts", param_hint="--covered"
+        )
     people = PopulationSettings(bald=0.08, hats=0.0 if wear else 0.08, hair=hair, styles=styles, children=children)
     if wear:
         people = replace(people, wear="drawn", skins="drawn", faces="wide", shares=more_head_wear(covered))
-    settings = TrainingViews(count, views, seed, first, size, pitch_degrees=pitch, people=people, sides=sides)
+    settings = TrainingViews(
+        count=count, views=views, seed=seed, first=first, size=size, pitch_degrees=pitch, people=people, sides=sides
+    )
     written = render_views(open_assets(None), settings, out)
     echo(f"{written:,} shards written to {out}")
 
@@ -172,7 +180,7 @@ def annotators_retrain(
         int, typer.Option(min=1, help="Heads with grown hair, head-wear, glasses and jewellery.")
     ] = Retraining.dressed,
     full: Annotated[int, typer.Option(min=1, help="Heads with hair that stands far out.")] = Retraining.full,
-    street: Annotated[int, typer.Option(min=1, help="Heads of which most wear something on them.")] = Retraining.street,
+    street: Annotated[int, typer.Option(min=1, help="Heads of which about half wear something on them.")] = Retraining.street,
     held_out: Annotated[int, typer.Option(min=1, help="Heads of each kind to measure on.")] = Retraining.held_out,
     images: Annotated[int, typer.Option(min=1, help="Pictures shown to the head network.")] = Retraining.images,
     parser_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the parser.")] = Retraining.parser_images,
@@ -189,8 +197,9 @@ def annotators_retrain(
 
     logging.getLogger("spherehead").setLevel(logging.INFO)
     plan = Retraining(
-        seed, cards, grown, dressed, full, street, held_out, images, parser_images, finder_images, threads=threads
-    )
+        seed=seed, cards=cards, grown=grown, dressed=dressed, full=full, street=street, held_out=held_out, images=images,
+        parser_images=parser_images, finder_images=finder_images, threads=threads,
+    )  # fmt: skip
     echo_text(retrain(plan, out))
     echo(f"head.onnx, parser.onnx, finder.onnx and their cards are in {out / 'exported'}")
 

@@ -34,7 +34,7 @@ class Retraining:
     full: int = 320
     """Heads with hair that stands far out, dressed like those; their views are shown twice as often too."""
     street: int = 400
-    """Heads of which two thirds wear something on them, dressed like those, a third of their views turned to a side."""
+    """Heads of which about half wear something on them, dressed like those, a third of their views turned to a side."""
     held_out: int = 40
     """Heads of each kind that nothing is trained on."""
     images: int = 160_000

@@ -337,3 +337,8 @@ def test_preset_can_be_a_file(run, pictures: Path, finished: Path, tmp_path: Pat
     assert done.code == 0
     shards = [{path.name: path.read_bytes() for path in out.glob("*.tar")} for out in (finished, tmp_path / "set")]
     assert shards[0] == shards[1]
+
+
+def test_head_wear_is_not_made_more_frequent_where_nobody_wears_any(run, tmp_path: Path) -> None:
+    told = run("annotators", "views", "--count", 1, "--covered", 2.5, "--out", tmp_path / "views")
+    assert told.code == 2 and "--wear" in told.err and not (tmp_path / "views").exists()

@@ -60,6 +60,7 @@ WRAPPERS = {
     "matplotlib": {"datasets/report/canvas.py", "datasets/report/figures.py"},
     "rich": {"pipeline/console/progress.py"},
     "pillow_heif": {"datasets/images/formats.py"},
+    "webdataset": {"datasets/shards/tar.py"},
     "safetensors": {"model/store.py", "model/annotators/checkpoint.py"},
     "numba": {"datasets/compiled.py"},
     "onnx": {"model/annotators/export.py"},
@@ -196,6 +197,12 @@ def test_third_party_packages_are_imported_by_the_one_module_that_wraps_them(pat
             f"{name_of(path)} imports {package}, wrapped by {WRAPPERS.get(package)}"
         )
         assert package not in top, f"{name_of(path)} imports {package} at its top; import it inside the function that opens it"
+
+
+@pytest.mark.parametrize("package", sorted(set(WRAPPERS) - {"torch"}))
+def test_every_package_is_imported_by_what_is_said_to_wrap_it(package: str) -> None:
+    found = {name_of(path) for path in FILES if package in third_party(TREES[path])}
+    assert found == WRAPPERS[package]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

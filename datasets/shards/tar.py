@@ -6,12 +6,11 @@ A shard is written aside and renamed whole; that it exists at all is said by the
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ...manifests.store import ShardEntry, writing
 from ..tar_members import BLOCK, walk_file
@@ -46,15 +45,25 @@ class _Hashed:
         return self._file.write(data)
 
 
+def tar_writer(file: _Hashed) -> Any:
+    """Return webdataset's writer with everything fixed that would vary between two writes (time, owner)."""
+    from webdataset.writer import TarWriter
+
+    return TarWriter(file, user="", group="", mtime=0, encoder=False)
+
+
+def preload() -> None:
+    """Import webdataset's writer, and PyTorch with it: a second of CPU."""
+    tar_writer(_Hashed(BytesIO()))
+
+
 def packed_size(members: Mapping[str, bytes]) -> int:
     """Return the bytes that a sample takes in a shard: per member a header block and the data in whole blocks."""
     return sum(BLOCK + -(-len(data) // BLOCK) * BLOCK for data in members.values())
 
 
 def write_shard(path: Path, split: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> tuple[ShardEntry, list[Placed]]:
-    """Write one shard atomically, byte for byte as `webdataset.TarWriter` does with its varying parts (time, owner) fixed.
-
-    That writer is not imported, because its package imports PyTorch, which takes seconds of every build.
+    """Write one shard atomically.
 
     Args:
         path: final place.
@@ -71,14 +80,11 @@ def write_shard(path: Path, split: str, samples: Iterable[tuple[str, Mapping[str
     offset = 0
     with writing(path) as file:
         hashed = _Hashed(file)
-        with tarfile.open(fileobj=hashed, mode="w|") as tar:  # type: ignore[call-overload]
+        with tar_writer(hashed) as tar:
             for index, (key, members) in enumerate(samples):
                 if "." in key or not key or not members:
                     raise ValueError(f"expected a key without dots and at least one member, got {key!r} with {sorted(members)}")
-                for suffix, data in sorted(members.items()):
-                    member = tarfile.TarInfo(f"{key}.{suffix}")
-                    member.size, member.mode = len(data), 0o444
-                    tar.addfile(member, BytesIO(data))
+                tar.write({"__key__": key, **members})
                 size = packed_size(members)
                 placed.append(Placed(key, index, offset, size))
                 offset += size

@@ -209,7 +209,7 @@ class _Work:
         """Decide and pack; finished samples that the stage cache has lost are made again first."""
         books = Books(self.request.out, self.recipe, self.state, self.cache, self.tombstones, self.observer, self._check)
         if self.books.worked:
-            preload()
+            preload(is_packing=self.books.kept > 0)
         for _ in range(_REMAKES):
             self.observer.phase("deciding and packing")
             try:

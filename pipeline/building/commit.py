@@ -16,6 +16,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from ... import __version__
+from ...datasets.shards import tar
 from ...manifests import store
 from ...manifests.config import fingerprint
 from ...manifests.schema import HEADER_VERSION
@@ -59,11 +60,17 @@ class Books:
     """Called between pieces of work; may raise to stop."""
 
 
-def preload() -> None:
-    """Import what `commit` of a changed set needs, so that the time it takes is that of its rows."""
+def preload(is_packing: bool) -> None:
+    """Import what `commit` of a changed set needs, so that the time it takes is that of its rows.
+
+    Args:
+        is_packing: whether there are heads to pack.
+    """
     import scipy.sparse.csgraph  # noqa: F401
 
     pa.array([""])  # has pyarrow import pandas
+    if is_packing:
+        tar.preload()
 
 
 def commit(books: Books) -> Committed:

@@ -70,6 +70,7 @@ class Listener:
         self._bell.setblocking(False)
         self._listening = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.host, self.port = self._listening.getsockname()[:2]
+        self._begun = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True, name="spherehead-sockets")
         self._thread.start()
@@ -100,6 +101,7 @@ class Listener:
 
     def close(self) -> None:
         """End every connection."""
+        self._begun.wait()  # a loop that is stopped while it starts the server ends its thread with an error
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self.ready.close()
@@ -107,7 +109,10 @@ class Listener:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._meet, sock=self._listening))
+        try:
+            server = self._loop.run_until_complete(asyncio.start_server(self._meet, sock=self._listening))
+        finally:
+            self._begun.set()
         self._loop.run_forever()
         server.close()
         self._unread = -math.inf  # whoever waits for room reads on, and meets the end of its connection

@@ -24,6 +24,8 @@ class Spent:
     """Files by stage."""
     worked: int = 0
     """Files."""
+    kept: int = 0
+    """Files with a head that may be packed."""
     opening: int = 0
     """Files for which a stage was opened."""
     opening_seconds: float = 0.0
@@ -33,6 +35,7 @@ class Spent:
     def note(self, result: FileResult) -> None:
         """Count what came of a file."""
         self.worked += 1
+        self.kept += any(status == "kept" for _, status, _ in result.heads)
         self.peak_rss = max(self.peak_rss, result.rss)
         for name, spent in result.seconds:
             self.seconds[name] = self.seconds.get(name, 0.0) + spent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import pickle
 import socket
@@ -207,3 +208,17 @@ def test_a_worker_that_does_not_reach_the_build_speaks_through_ray(
     told = [(what, pickle.loads(value)) for _, what, value in bridge.asked if what == "tell"]
     assert told == [("tell", "first"), ("tell", "second")]
     assert "node-1 does not reach this build at 127.0.0.1:" in caplog.text
+
+
+def test_a_listener_closes_without_an_error_before_its_server_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    start = asyncio.start_server
+
+    async def slow(*arguments: Any, **settings: Any) -> asyncio.Server:
+        await asyncio.sleep(0.3)
+        return await start(*arguments, **settings)
+
+    monkeypatch.setattr(asyncio, "start_server", slow)
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    Listener("127.0.0.1").close()
+    assert told == []
