@@ -81,6 +81,11 @@ class Stage(ABC):
         """Whether it takes the canonical label that a source gives of a photograph, to turn it with the crop and check it."""
         return False
 
+    @property
+    def uses_device(self) -> bool:
+        """Whether `open` loads something onto the device that it is given; else the stage is CPU work anywhere."""
+        return False
+
     def remake(self, sample: Sample) -> Sample:
         """Fill the `remade` fields of a sample restored from the cache, exactly as the stage did."""
         return sample

@@ -247,6 +247,11 @@ def test_usage_errors_are_one_line_and_code_2(run, pictures: Path, tmp_path: Pat
         (("build-dataset", tmp_path / "absent", "--out", out, *SMALL), "absent"),
         (("build-dataset", pictures, "--out", out, "--max-memory", "lots"), "4GiB"),
         (("build-dataset", pictures, "--out", out, *SMALL, "--engine", "steam"), "expected an engine"),
+        (("build-dataset", pictures, "--out", out, *SMALL, "--device", "gpu"), "expected a device of cpu, cuda or cuda:N"),
+        (
+            ("build-dataset", pictures, "--out", out, *SMALL, "--engine", "ray", "--device", "cuda:1"),
+            "expected a device of cpu or cuda (Ray gives each worker its GPU)",
+        ),
         (("build-dataset", pictures, "--out", pictures / "notes.txt", *SMALL), "notes.txt is a file"),
         (("shards", "ls", tmp_path), "no manifest.json"),
         (("shards", "sheet", tmp_path, "--kind", "best"), "expected one of random"),

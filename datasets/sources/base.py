@@ -43,6 +43,8 @@ class Source(ABC):
     """Larger files are refused before they are read."""
     store: object = None
     """The one store that all files are read from, where there is one: when it is gone, no file can be read."""
+    uses_gpu: bool = False
+    """Whether reading a file takes a GPU: its pictures are rendered on one."""
 
     @abstractmethod
     def entries(self) -> Iterator[SourceImage | Refused]:

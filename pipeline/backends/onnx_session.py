@@ -20,6 +20,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of RGB in 0..1 that most published networks subtract."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Standard deviation of RGB in 0..1 that most published networks divide by."""
+_CUDA = "CUDAExecutionProvider"
 
 
 def version() -> str:
@@ -64,22 +65,38 @@ def options() -> Any:
     return chosen
 
 
-def providers(device: str) -> list[str]:
-    """Return the execution providers for "cpu" or "cuda" ("cuda:1").
+def providers(device: str) -> list[Any]:
+    """Return the execution providers for "cpu" or "cuda" ("cuda:1"), with their options.
+
+    Convolutions on CUDA are picked by cuDNN's heuristic. ONNX Runtime's default times all of them when a model first runs, and
+    may pick others, which give other last places, in every process of a busy GPU.
 
     Raises:
         ValueError: an unknown device, or CUDA asked for with a build of ONNX Runtime that has none.
     """
     import onnxruntime
 
-    kind = device.partition(":")[0]
+    kind, _, number = device.partition(":")
     if kind == "cpu":
         return ["CPUExecutionProvider"]
-    if kind != "cuda":
+    if kind != "cuda" or not (number or "0").isdecimal():
         raise ValueError(f"expected device cpu or cuda, got {device!r}")
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+    if _CUDA not in onnxruntime.get_available_providers():
         raise ValueError("this ONNX Runtime has no CUDA; pip install onnxruntime-gpu or use device cpu")
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    return [(_CUDA, {"device_id": number or "0", "cudnn_conv_algo_search": "HEURISTIC"}), "CPUExecutionProvider"]
+
+
+def check_device(session: Any, device: str) -> None:
+    """Refuse a session that was to run on CUDA and fell back to the CPU, where it would give other last places.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    if device.partition(":")[0] == "cuda" and _CUDA not in session.get_providers():
+        raise ValueError(
+            f"expected a model on {device}, got it on the CPU: ONNX Runtime did not load CUDA and cuDNN (its log says which "
+            "library is missing); install those of its version, or use device cpu"
+        )
 
 
 class OnnxModel:
@@ -101,6 +118,7 @@ class OnnxModel:
             if isinstance(error, ValueError):
                 raise
             raise ValueError(f"{path} does not load as an ONNX model: {error}") from error
+        check_device(self._session, device)
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(f"{path}: expected a model with one input, got {[item.name for item in inputs]}")

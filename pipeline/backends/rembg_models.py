@@ -105,9 +105,12 @@ class Remover:
         import rembg
 
         arguments = {"model_path": str(path)} if name in CUSTOM else {}
-        self._session = rembg.new_session(
-            name, sess_opts=onnx_session.options(), providers=onnx_session.providers(device), **arguments
-        )
+        providers = onnx_session.providers(device)
+        try:
+            self._session = rembg.new_session(name, sess_opts=onnx_session.options(), providers=providers, **arguments)
+        except TypeError as error:  # rembg's own warning of a fallback to the CPU joins names and meets options
+            raise ValueError(f"{name} did not start on {device}: {error}; ONNX Runtime's log says why") from error
+        onnx_session.check_device(self._session.inner_session, device)
 
     def chance(self, image: Pixels) -> Array:
         """Return the (H, W) float32 map of foreground, 0 to 1, of an (H, W, 3) uint8 RGB picture."""

@@ -26,6 +26,7 @@ from ..execution.cache import StageCache
 from ..execution.database import naming_faults
 from ..execution.environment import environment
 from ..execution.guard import AbortGuard
+from ..execution.placement import Placement
 from ..execution.rows import named
 from ..execution.spent import Spent
 from ..execution.work import Answer, FileResult, Task, WorkOrder
@@ -237,7 +238,7 @@ class _Work:
         request = self.request
         order = WorkOrder(self.sources, self.recipe, self.tombstones.keys(), request.device)
         limits = Limits(workers=request.workers, seconds=request.time_limit, memory=request.max_memory)
-        results = open_engine(request).run(order, self._tasks(), limits, Parent(self._tick, self._answer))
+        results = open_engine(request).run(order, _OpenTasks(self._tasks), limits, Parent(self._tick, self._answer))
         flushed = time.monotonic()
         try:
             for task, result in results:
@@ -298,12 +299,13 @@ class _Work:
             self.signals.check()
 
     def _tasks(self) -> Iterator[Task]:
+        placement = Placement(self.sources, self.recipe, self.request.device)
         for number, source, label, path, num_bytes, stamp, rights, sidecar in self.state.inputs.still_open():
             if self.signals.signum:
                 return
             known = from_plain(Rights, json.loads(rights)) if rights else Rights()
             image = SourceImage(label, path, num_bytes, stamp, known, json.loads(sidecar) if sidecar else {})
-            yield Task(number, source, image)
+            yield Task(number, source, image, placement.takes_gpu(source, image))
 
     def _count(self, task: Task, result: FileResult) -> None:
         self.books.note(result)
@@ -312,6 +314,16 @@ class _Work:
         why = self.guard.note(result, source.label if source.store is not None else "")
         if why:
             raise BuildAborted(why)
+
+
+@dataclass(frozen=True)
+class _OpenTasks:
+    """Inputs still to be worked on; each iteration begins with the first of those that are open then."""
+
+    read: Callable[[], Iterator[Task]]
+
+    def __iter__(self) -> Iterator[Task]:
+        return self.read()
 
 
 def _summarise(request: BuildRequest, committed: Committed, books: Spent) -> Summary:

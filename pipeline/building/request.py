@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ..engines.base import Engine, EngineError
 from ..recipe import Recipe
 from .folder import REQUEST, check_folder, check_places, own_shards, read_request
 from .parts import PartOf
+
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class BuildRequest:
     update: bool = False
     """Allow other settings or sources than the folder was built with, or other files beside a new data set."""
     device: str = "cpu"
-    """Where models run, for back ends that can choose."""
+    """Where models run that can choose: cpu, cuda, or cuda:N of this machine; a sample whose labels are exact runs none."""
     follow_links: bool = False
     """Read what symbolic links in folders lead to."""
     ray_address: str = ""
@@ -93,6 +96,9 @@ def check_request(request: BuildRequest) -> None:
         raise ConfigError("expected at least one source: a folder, zip, CSV or parquet list, or a shard set")
     if request.workers < (request.engine != "ray") or request.limit < 0 or request.time_limit <= 0:
         raise ConfigError("expected workers >= 1, limit >= 0 and time_limit > 0")
+    if not _DEVICE.fullmatch(request.device) or (request.engine == "ray" and ":" in request.device):
+        numbered = "cpu or cuda (Ray gives each worker its GPU)" if request.engine == "ray" else "cpu, cuda or cuda:N"
+        raise ConfigError(f"expected a device of {numbered}, got {request.device!r}")
     open_engine(request)
     if request.out.exists() and not request.out.is_dir():
         raise ConfigError(f"{request.out} is a file; expected a folder to write into")
@@ -139,7 +145,7 @@ def claim_folder(request: BuildRequest) -> None:
     options = {
         "workers": request.workers, "engine": request.engine, "time_limit": request.time_limit,
         "max_memory": request.max_memory, "abort_share": request.abort_share, "ray_address": request.ray_address,
-        "shard_of": request.shard_of, "shards": shards,
+        "shard_of": request.shard_of, "shards": shards, "device": request.device,
     }  # fmt: skip
     store.write_json(request.out / REQUEST, {**now, **options})
 

@@ -33,6 +33,7 @@ from ...manifests.identity import rng, sample_id
 from ..stage import OpenStage
 from .decoding import Decoding, spend
 from .packing import changes, first_sample, pack, restore, unpack
+from .placement import gives_label_away, is_skipped
 from .rows import Refused, file_row, kept_row, refused_row, thumbnail
 from .work import Task, Thumb, WorkOrder, refusing
 
@@ -47,7 +48,7 @@ class Host(Protocol):
     order: WorkOrder
     keys: tuple[str, ...]
 
-    def stage(self, index: int) -> OpenStage:
+    def stage(self, index: int, device: str) -> OpenStage:
         """Return a stage of the recipe with its models loaded."""
 
 
@@ -155,7 +156,7 @@ class FileRun:
             if "renderer" in image.sidecar:
                 known["notes"] = {"renderer": image.sidecar["renderer"]}
             self._check_camera(known.get("camera"))
-        elif "camera" in known and not recipe.free_k and any(stage.takes_labels for stage in recipe.stages):
+        elif "camera" in known and gives_label_away(image, recipe):
             label = known.pop("camera").to_list()
             photo.source = dataclasses.replace(image, sidecar={**image.sidecar, LABEL: json.dumps(label)})
         return known
@@ -204,11 +205,11 @@ class FileRun:
     def _through(self, index: int, sample: Sample) -> list[Sample]:
         """Run a stage on one sample; what the source gave exactly is not estimated again."""
         stage = self.worker.order.recipe.stages[index]
-        if stage.gives and sample.known.issuperset(stage.gives):
+        if is_skipped(stage, sample.known):
             return [sample]
         order = self.worker.order
         try:
-            opened = self.worker.stage(index)
+            opened = self.worker.stage(index, order.device_of(self.task))
             out = list(opened.one(sample, rng(order.recipe.seed, sample.id or self.sha256, stage.name)))
         except (Drop, KeyboardInterrupt, SystemExit):
             raise

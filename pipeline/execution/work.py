@@ -32,6 +32,11 @@ class WorkOrder:
     forgotten: frozenset[str] = frozenset()
     """sha256 of files, and ids of heads, that were taken down."""
     device: str = "cpu"
+    """Where stages that can choose run, for files that take a GPU."""
+
+    def device_of(self, task: Task) -> str:
+        """Return the device of a file's stages, which is the same whichever worker has the file."""
+        return self.device if task.takes_gpu else "cpu"
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Task:
     number: int
     source: int
     image: SourceImage
+    takes_gpu: bool = False
+    """As `placement` decides it: only a worker with a GPU may have it."""
 
 
 _BESIDE = ("camera", "mask", "parsing", "depth", "id", LABEL)

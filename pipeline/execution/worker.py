@@ -28,16 +28,18 @@ class Worker:
         cv2.setNumThreads(1)
         self.order = order
         self.keys = order.recipe.keys()
-        self._open: dict[int, OpenStage] = {}
+        self._open: dict[tuple[int, str], OpenStage] = {}
         self._exit = ExitStack()
 
-    def stage(self, index: int) -> OpenStage:
-        """Return a stage of the recipe with its models loaded."""
-        if index not in self._open:
-            stage = self.order.recipe.stages[index].open(self.order.device)
-            self._exit.callback(stage.close)
-            self._open[index] = stage
-        return self._open[index]
+    def stage(self, index: int, device: str = "cpu") -> OpenStage:
+        """Return a stage of the recipe with its models loaded, on the device where it can use one."""
+        stage = self.order.recipe.stages[index]
+        key = index, device if stage.uses_device else "cpu"
+        if key not in self._open:
+            opened = stage.open(key[1])
+            self._exit.callback(opened.close)
+            self._open[key] = opened
+        return self._open[key]
 
     def close(self) -> None:
         """Free every model."""

@@ -116,6 +116,11 @@ class Detect(Stage):
         extra = weight_files(self.face_alignment, self.face_alignment_weights)
         return dataclasses.replace(own, name=f"{own.name}+face-alignment", weights=own.weights + extra)
 
+    @property
+    def uses_device(self) -> bool:
+        """Our own networks and face-alignment's can; MediaPipe's run on the CPU."""
+        return self.resolved().finder == "own" or self.resolved().landmarks == "face-alignment"
+
     def open(self, device: str = "cpu") -> OpenDetect:
         """Load the models."""
         return OpenDetect(self.resolved(), device)

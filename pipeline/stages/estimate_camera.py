@@ -123,6 +123,11 @@ class EstimateCamera(Stage):
         """The sidecar, whose paths are matched where the inputs are listed."""
         return self.sidecar
 
+    @property
+    def uses_device(self) -> bool:
+        """Our own network can; MediaPipe's run on the CPU."""
+        return self.resolved().network == "own"
+
     def open(self, device: str = "cpu") -> OpenEstimateCamera:
         """Load the mesh network and the sidecar."""
         return OpenEstimateCamera(self.resolved(), device)

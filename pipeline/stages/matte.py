@@ -136,6 +136,11 @@ class Matte(Stage):
             return sample
         return sample.with_(image=self.laid(sample.require("image"), sample.mask, sample.padding))
 
+    @property
+    def uses_device(self) -> bool:
+        """Every segmenter can but MediaPipe's; the edge is always refined on the CPU."""
+        return self.resolved().segmenter != "selfie"
+
     def open(self, device: str = "cpu") -> OpenMatte:
         """Load the segmenter."""
         return OpenMatte(self.resolved(), device)

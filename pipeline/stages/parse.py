@@ -106,6 +106,11 @@ class Parse(Stage):
         """Leave out where files lie: `backend` names their content."""
         return {name: value for name, value in super().settings().items() if name not in ("weights", "class_map")}
 
+    @property
+    def uses_device(self) -> bool:
+        """Networks can."""
+        return self.resolved().parser != "mesh"
+
     def open(self, device: str = "cpu") -> OpenParse:
         """Load the network, if there is one."""
         return OpenParse(self.resolved(), device)

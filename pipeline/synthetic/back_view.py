@@ -31,7 +31,7 @@ from .assets.library import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL
 from .derived_source import DerivedSource, KeptHead
 from .people.appearance import Appearance, nearest
 from .people.population import Person, PopulationSettings, deciding, draw_person
-from .rendering.render import RenderError, renderer, resolve
+from .rendering.render import ON_GPU, RenderError, renderer, resolve
 from .source import MakeHumanSettings, Turn, named_values, opened, person_id, render_view
 
 SCHEME = "views:"
@@ -124,6 +124,7 @@ class MissingViews(DerivedSource):
             self._renderer = renderer(self.settings.variant)
         except (AssetError, RenderError) as error:
             raise SourceError(str(error)) from error
+        self.uses_gpu = self.settings.variant in ON_GPU
         told = {key: value for key, value in to_plain(self.settings).items() if key not in ("assets", "most", "level")}
         told["people"] = deciding(told["people"])
         stamp = canonical_json([VERSION, told, self._fingerprint, self._renderer])

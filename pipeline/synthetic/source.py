@@ -34,7 +34,7 @@ from .rendering.exact_pass import SUPERSAMPLING, Drawing, labels_of, look_with_g
 from .rendering.exposure import develop, expose, metered_gain, window_of
 from .rendering.light import KINDS, Light, draw_background, draw_light
 from .rendering.oidn import clean, oidn_version
-from .rendering.render import CHOICES, VARIANTS, RenderError, Studio, renderer, resolve
+from .rendering.render import CHOICES, ON_GPU, VARIANTS, RenderError, Studio, renderer, resolve
 from .shading.deferred import photograph
 from .shading.surfaces import Surfaces, surfaces_of
 
@@ -171,6 +171,7 @@ class MakeHumanSource(Source):
             self.settings, self._renderer = with_renderer(self.settings)
         except (AssetError, RenderError) as error:
             raise SourceError(str(error)) from error
+        self.uses_gpu = self.settings.variant in ON_GPU
         told = decisive(self.settings)
         self._stamp = hashlib.sha256(canonical_json([VERSION, told, self._fingerprint, self._renderer]).encode()).hexdigest()[
             :32

@@ -97,3 +97,37 @@ class _OpenBlunder(OpenStage):
             return [sample.with_(photo=Photo.of_pixels(sample.photo.pixels // 2))]
         sample.require("image")[:9] = 0
         return [sample]
+
+
+@dataclass(frozen=True)
+class Placed(Stage):
+    """Notes the device that it was opened for, which makes it part of the bytes, and tells a folder where it ran."""
+
+    name: ClassVar[str] = "placed"
+    version: ClassVar[int] = 1
+
+    told: str = ""
+    """Folder in which a file is made for every sample: its name has process, CUDA_VISIBLE_DEVICES and device."""
+    on_device: bool = True
+    """What it says of itself."""
+    seconds: float = 0.0
+    """Time that a sample takes."""
+
+    @property
+    def uses_device(self) -> bool:
+        return self.on_device
+
+    def open(self, device: str = "cpu") -> OpenStage:
+        return _OpenPlaced(self, device)
+
+
+class _OpenPlaced(OpenStage):
+    def __init__(self, settings: Placed, device: str) -> None:
+        self._settings, self._device = settings, device
+
+    def one(self, sample: Sample, rng: np.random.Generator) -> Iterable[Sample]:
+        time.sleep(self._settings.seconds)
+        if self._settings.told:
+            words = (sample.id, os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES", "unset"), self._device, time.monotonic_ns())
+            (Path(self._settings.told) / "|".join(map(str, words))).touch()
+        return [sample.with_(notes={"device": self._device})]

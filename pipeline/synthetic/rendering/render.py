@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 VARIANTS = ("scalar_rgb", "llvm_ad_rgb", "cuda_ad_rgb")
 """From the one that runs everywhere to the fastest. Each gives the same bytes every time (not tried with CUDA), and other bytes
 than the others."""
+ON_GPU = ("cuda_ad_rgb",)
+"""Those that take a GPU."""
 AUTO = "auto"
 """Choice of the fastest variant that runs here; `resolve` says which that is."""
 CHOICES = (AUTO, *VARIANTS)

@@ -33,7 +33,7 @@ from ..rendering.denoise import denoise
 from ..rendering.exact_pass import Drawing, View, look
 from ..rendering.exposure import develop, expose, window_of
 from ..rendering.light import KINDS, draw_background, draw_light
-from ..rendering.render import CHOICES, RenderError, Studio, renderer, resolve
+from ..rendering.render import CHOICES, ON_GPU, RenderError, Studio, renderer, resolve
 from ..source import named_values, person_id
 from . import dressing
 from .mesh_head import MeshHead, Sidecar, build_head, place_landmarks, read_sidecar, sidecar_of
@@ -119,6 +119,7 @@ class MeshSource(Source):
             self._renderer = renderer(self.settings.variant)
         except RenderError as error:
             raise SourceError(str(error)) from error
+        self.uses_gpu = self.settings.variant in ON_GPU
         told = {key: value for key, value in to_plain(self.settings).items() if key not in ("folder", "hair")}
         grown = [dressing.VERSION, GROWTH_VERSION, WEAR_VERSION] * (self.settings.hair == GROWN)
         self._stamp = canonical_json([VERSION, told, self._renderer, *grown])

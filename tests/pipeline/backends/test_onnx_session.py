@@ -69,3 +69,25 @@ def test_unknown_devices_are_refused() -> None:
     assert onnx_session.providers("cpu") == ["CPUExecutionProvider"]
     with pytest.raises(ValueError, match="cpu or cuda"):
         onnx_session.providers("tpu")
+    with pytest.raises(ValueError, match="cpu or cuda"):
+        onnx_session.providers("cuda:first")
+
+
+def test_a_model_for_cuda_is_told_its_gpu_and_picks_its_convolutions_alike_in_every_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ValueError, match="pip install onnxruntime-gpu or use device cpu"):
+        onnx_session.providers("cuda")
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    for device, number in (("cuda", "0"), ("cuda:1", "1")):
+        (name, options), last = onnx_session.providers(device)
+        assert (name, last, options["device_id"]) == ("CUDAExecutionProvider", "CPUExecutionProvider", number)
+        assert options["cudnn_conv_algo_search"] == "HEURISTIC"
+
+
+def test_a_model_that_fell_back_to_the_cpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_affine(tmp_path / "affine.onnx", 1.0, 0.0)
+    monkeypatch.setattr(onnx_session, "providers", lambda device: ["CPUExecutionProvider"])  # what ONNX Runtime falls back to
+    onnx_session.OnnxModel(path, "cpu")
+    with pytest.raises(ValueError, match="expected a model on cuda, got it on the CPU"):
+        onnx_session.OnnxModel(path, "cuda")
