@@ -66,6 +66,10 @@ def models_fetch(
     for name in names:
         fetched = fetch(name, from_, url, trust)
         echo(f"{name}: {fetched.path}, sha256 {fetched.sha256}, verified by {fetched.checked_by}")
+        if name == "identity":
+            from ..model.interop.identity import convert_identity
+
+            echo(f"{name}: {convert_identity(fetched.path, fetched.path.parent)}, made of it for invert and evaluate")
 
 
 @models.command("verify")

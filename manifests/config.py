@@ -192,6 +192,12 @@ def user_cache() -> Path:
     return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
 
 
+def weights_folder() -> Path:
+    """Return where fetched model files go: $SPHEREHEAD_WEIGHTS, else the user's cache folder."""
+    chosen = os.environ.get("SPHEREHEAD_WEIGHTS")
+    return user_path(chosen) if chosen else user_cache() / "spherehead" / "weights"
+
+
 def canonical_json(value: Any) -> str:
     """Return the one JSON text of a value: sorted keys, no spaces, ASCII."""
     return json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ... import __version__
-from ...manifests.config import unknown, user_cache, user_path
+from ...manifests.config import unknown, user_cache, user_path, weights_folder
 from ...manifests.store import write_json
 from . import rembg_models
 from .weights_registry import REGISTRY, WeightFile
@@ -50,9 +50,8 @@ class Fetched:
 
 
 def folder() -> Path:
-    """Return where fetched files go: $SPHEREHEAD_WEIGHTS, else the user's cache folder."""
-    chosen = os.environ.get("SPHEREHEAD_WEIGHTS")
-    return user_path(chosen) if chosen else user_cache() / "spherehead" / "weights"
+    """Return where fetched files go."""
+    return weights_folder()
 
 
 def entry(name: str) -> WeightFile:

