@@ -27,6 +27,9 @@ RayAddress = Annotated[
     typer.Option(metavar="ADDRESS", help="Of the Ray cluster; default: RAY_ADDRESS, else this machine alone."),
 ]
 ShardOf = Annotated[str, typer.Option(metavar="K/N", help="Do part K of N into --out; when all N are done, run `merge`.")]
+WorkersPerGpu = Annotated[
+    int, typer.Option(min=0, help="Workers that share a GPU; 0 is one a CPU, at most 8, with Ray, and all with local.")
+]
 VIEWS = "views:"
 """Source that --fill-views adds."""
 
@@ -62,7 +65,8 @@ def request_from_options(
     update: Annotated[
         bool, typer.Option("--update", help="Let the folder change to other settings or sources, or hold other files too.")
     ] = False,
-    device: Annotated[str, typer.Option(help="Where models run, for back ends that can choose.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where models run that can choose: cpu or cuda.")] = "cpu",
+    workers_per_gpu: WorkersPerGpu = 0,
     fill_views: FillViews = False,
     follow_links: FollowLinks = False,
     shard_of: ShardOf = "",
@@ -86,6 +90,7 @@ def request_from_options(
     return BuildRequest(
         asked, folder, recipe, workers or (0 if engine == "ray" else cores), limit, engine, time_limit,
         parse_size(max_memory), abort_share, update, device, follow_links, ray_address, shard_of,
+        workers_per_gpu=workers_per_gpu,
     )  # fmt: skip
 
 

@@ -59,6 +59,8 @@ class BuildRequest:
     """K/N for part K of N, which `merge` brings together; `out` is then the part's folder, see `PartOf.folder`."""
     listing: str = ""
     """Digest that the list of inputs must have; empty for any."""
+    workers_per_gpu: int = 0
+    """Workers that share a GPU; 0 is up to 8 with the engine `ray`, by the CPUs of a node, and all with the engine `local`."""
 
 
 def open_engine(request: BuildRequest) -> Engine:
@@ -96,6 +98,8 @@ def check_request(request: BuildRequest) -> None:
         raise ConfigError("expected at least one source: a folder, zip, CSV or parquet list, or a shard set")
     if request.workers < (request.engine != "ray") or request.limit < 0 or request.time_limit <= 0:
         raise ConfigError("expected workers >= 1, limit >= 0 and time_limit > 0")
+    if request.workers_per_gpu < 0:
+        raise ConfigError(f"expected workers_per_gpu >= 0, got {request.workers_per_gpu}")
     if not _DEVICE.fullmatch(request.device) or (request.engine == "ray" and ":" in request.device):
         numbered = "cpu or cuda (Ray gives each worker its GPU)" if request.engine == "ray" else "cpu, cuda or cuda:N"
         raise ConfigError(f"expected a device of {numbered}, got {request.device!r}")
@@ -146,6 +150,7 @@ def claim_folder(request: BuildRequest) -> None:
         "workers": request.workers, "engine": request.engine, "time_limit": request.time_limit,
         "max_memory": request.max_memory, "abort_share": request.abort_share, "ray_address": request.ray_address,
         "shard_of": request.shard_of, "shards": shards, "device": request.device,
+        "workers_per_gpu": request.workers_per_gpu,
     }  # fmt: skip
     store.write_json(request.out / REQUEST, {**now, **options})
 

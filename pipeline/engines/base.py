@@ -19,6 +19,8 @@ class Limits:
 
     workers: int = 1
     """Processes."""
+    workers_per_gpu: int = 0
+    """Processes that share a GPU; 0 leaves it to the engine."""
     seconds: float = 120.0
     """Time for one file; a file that takes longer is given up as `timeout`."""
     memory: int = 4 << 30
@@ -50,6 +52,12 @@ class Engine(ABC):
     @abstractmethod
     def run(self, order: WorkOrder, tasks: Iterable[Task], limits: Limits, parent: Parent) -> Iterator[tuple[Task, FileResult]]:
         """Yield one result a task, in the order they finish.
+
+        Args:
+            order: what every worker is told.
+            tasks: files; each iteration yields those that are still open, and there may be several at once.
+            limits: what they may cost.
+            parent: the build.
 
         Closing the iterator stops the engine; files in work are given up without a result.
 

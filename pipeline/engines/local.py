@@ -17,6 +17,7 @@ from .base import Engine, Limits, Parent
 from .pool import WorkerPool
 from .process_handle import ProcessHandle
 from .serving import serve as _serve
+from .task_queue import TaskQueue, queues_of
 from .worker_handle import Transport, WorkerHandle
 
 _CLOSE_SECONDS = 1.0
@@ -26,8 +27,15 @@ class LocalEngine(Engine):
     """Spawned worker processes."""
 
     def run(self, order: WorkOrder, tasks: Iterable[Task], limits: Limits, parent: Parent) -> Iterator[tuple[Task, FileResult]]:
-        """Yield one result a task, in the order they finish."""
-        yield from WorkerPool(_Processes(order), iter(tasks), limits, parent).run()
+        """Yield one result a task, in the order they finish.
+
+        A process loads models onto the GPU when it first has a file that takes one: `limits.workers_per_gpu` of them may, all
+        where it is 0.
+        """
+        queues = [TaskQueue(iter(tasks), limits.workers, has_gpu=True)]
+        if limits.workers_per_gpu:
+            queues = queues_of(order, tasks, limits.workers, min(limits.workers, limits.workers_per_gpu))
+        yield from WorkerPool(_Processes(order), queues, limits, parent).run()
 
 
 class _Processes(Transport):
@@ -38,8 +46,8 @@ class _Processes(Transport):
         self._inbox: queue.SimpleQueue[tuple[WorkerHandle, str, Any]] = queue.SimpleQueue()
         self._started: list[ProcessHandle] = []
 
-    def start(self) -> WorkerHandle:
-        worker = ProcessHandle.begin(multiprocessing.get_context("spawn"), _serve, self._order, self._inbox)
+    def start(self, has_gpu: bool) -> WorkerHandle:
+        worker = ProcessHandle.begin(multiprocessing.get_context("spawn"), _serve, self._order, self._inbox, has_gpu)
         self._started = [other for other in self._started if other.process.is_alive()]
         self._started.append(worker)
         return worker

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..execution.work import FileResult, Task
 from .base import EngineError, Limits, Parent, failure
+from .task_queue import TaskQueue
 from .worker_handle import Transport, WorkerHandle
 
 log = logging.getLogger(__name__)
@@ -32,16 +32,21 @@ _START_SECONDS = 300.0
 class WorkerPool:
     """All workers of one run."""
 
-    def __init__(self, transport: Transport, tasks: Iterator[Task], limits: Limits, parent: Parent) -> None:
-        """Take the work of a run; workers are started by `run`."""
-        self._transport, self._tasks, self._limits, self._parent = transport, tasks, limits, parent
-        self._again: deque[Task] = deque()
+    def __init__(self, transport: Transport, queues: Sequence[TaskQueue], limits: Limits, parent: Parent) -> None:
+        """Take the work of a run; workers are started by `run`.
+
+        Args:
+            transport: starts workers.
+            queues: files by the kind of worker that they need; workers with a GPU come first.
+            limits: what files may cost, and how many workers there are of all kinds.
+            parent: the build.
+        """
+        self._transport, self._queues, self._limits, self._parent = transport, queues, limits, parent
         self._suspects: dict[int, int] = {}
         self._lost: dict[int, int] = {}
         self._workers: list[WorkerHandle] = []
         self._results: list[tuple[Task, FileResult]] = []
         self._early_deaths = 0
-        self._exhausted = False
 
     def run(self) -> Iterator[tuple[Task, FileResult]]:
         """Yield one result a task, in the order they finish; closing the iterator ends every worker.
@@ -69,9 +74,10 @@ class WorkerPool:
         """Hand out files, answer, wait a moment for messages, look after the workers; False when all is done."""
         self._fill()
         self._answer()
-        if not self._workers:
+        is_looking = any(queue.is_looking for queue in self._queues)
+        if not self._workers and not is_looking:
             return False
-        for worker, kind, value in self._transport.receive(_TICK):
+        for worker, kind, value in self._transport.receive(0.0 if is_looking else _TICK):
             self._hear(worker, kind, value)
         self._grant()
         now = time.monotonic()
@@ -82,45 +88,54 @@ class WorkerPool:
                 worker.kill()
         return True
 
-    def _next(self) -> Task | None:
-        if self._again:
-            return self._again.popleft()
-        if not self._exhausted:
-            task = next(self._tasks, None)
-            if task is not None:
+    def _queue_of(self, task: Task) -> TaskQueue:
+        """Return the queue that a file came from."""
+        return next((queue for queue in self._queues if queue.has_gpu == task.takes_gpu), self._queues[-1])
+
+    def _queues_of(self, worker: WorkerHandle) -> list[TaskQueue]:
+        """Return the queues that a worker takes files from, its own first."""
+        return [queue for queue in self._queues if worker.has_gpu or not queue.has_gpu]
+
+    def _next(self, worker: WorkerHandle) -> Task | None:
+        """Return the next file for a worker; one with a GPU takes other files when none is left that needs it."""
+        for queue in self._queues_of(worker):
+            if (task := queue.next()) or not queue.is_done:
                 return task
-            self._exhausted = True
         return None
 
-    def _are_waiting(self, count: int) -> bool:
-        """Return whether more files than `count` wait for a worker."""
-        while len(self._again) <= count and not self._exhausted:
-            task = next(self._tasks, None)
-            if task is None:
-                self._exhausted = True
-            else:
-                self._again.append(task)
-        return len(self._again) > count
+    def _room(self, queue: TaskQueue) -> int:
+        """Return how many workers a kind may have now: those before it, which still may get files, keep their places."""
+        kept = 0
+        for before in self._queues[: self._queues.index(queue)]:
+            living = sum(worker.has_gpu == before.has_gpu for worker in self._workers)
+            kept += living if before.is_done else max(living, before.workers)
+        return min(queue.workers, self._limits.workers - kept)
 
     def _fill(self) -> None:
         """Give every worker that is up its files; start workers while there are files for them; dismiss idle ones."""
+        for queue in self._queues:
+            queue.is_looking = False
         for ahead in range(1, _AHEAD + 1):
             for worker in list(self._workers):
                 alone = any(task.number in self._suspects for task in worker.tasks)
                 ready = worker.since and not worker.leaving and not alone
-                if ready and len(worker.tasks) < ahead and (task := self._next()):
+                if ready and len(worker.tasks) < ahead and (task := self._next(worker)):
                     self._give(worker, task)
-        starting = sum(not worker.since for worker in self._workers)
-        while len(self._workers) < self._limits.workers and self._are_waiting(starting):
-            self._workers.append(self._transport.start())
-            starting += 1
+        for queue in self._queues:
+            own = [worker for worker in self._workers if worker.has_gpu == queue.has_gpu]
+            starting = sum(not worker.since for worker in own)
+            for _ in range(self._room(queue) - len(own)):
+                if not queue.are_waiting(starting):
+                    break
+                self._workers.append(self._transport.start(queue.has_gpu))
+                starting += 1
         for worker in [worker for worker in self._workers if not worker.tasks]:
-            if worker.leaving or (self._exhausted and not self._again):
+            if worker.leaving or all(queue.is_done for queue in self._queues_of(worker)):
                 self._dismiss(worker)
 
     def _give(self, worker: WorkerHandle, task: Task) -> None:
         if task.number in self._suspects and worker.tasks:
-            self._again.append(task)
+            self._queue_of(task).try_again(task)
             return
         if not worker.tasks:
             worker.since = time.monotonic()
@@ -197,7 +212,7 @@ class WorkerPool:
             if tries < (_LOSSES if ending.is_lost else 2):
                 log.warning("a worker died (%s) on %s; trying once more", ending.text, task.image.path)
                 counted[task.number] = tries
-                self._again.append(task)
+                self._queue_of(task).try_again(task)
             else:
                 counted.pop(task.number)
                 often = f"{tries} times" if ending.is_lost else "twice"
@@ -216,7 +231,8 @@ class WorkerPool:
 
     def _return(self, worker: WorkerHandle) -> None:
         """Take back the files that a worker has not begun."""
-        self._again.extendleft(reversed(worker.tasks))
+        for queue in self._queues:
+            queue.take_back(task for task in worker.tasks if self._queue_of(task) is queue)
         worker.tasks.clear()
 
     def _dismiss(self, worker: WorkerHandle) -> None:

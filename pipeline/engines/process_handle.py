@@ -42,6 +42,7 @@ class ProcessHandle(WorkerHandle):
         serve: Callable[[Connection, WorkOrder], None],
         order: WorkOrder,
         inbox: queue.SimpleQueue[tuple[WorkerHandle, str, Any]],
+        has_gpu: bool = False,
     ) -> ProcessHandle:
         """Start a process.
 
@@ -50,13 +51,14 @@ class ProcessHandle(WorkerHandle):
             serve: what the process runs.
             order: what it is told.
             inbox: where its messages go, as (handle, kind, value); the last is "gone".
+            has_gpu: whether it may have files that take a GPU.
         """
         mine, theirs = context.Pipe()
         process = context.Process(target=serve, args=(theirs, order), daemon=True, name="spherehead-worker")
         with _for_children():
             process.start()
         theirs.close()
-        worker = cls(time.monotonic(), process=process, pipe=mine)
+        worker = cls(time.monotonic(), has_gpu=has_gpu, process=process, pipe=mine)
         sender = threading.Thread(target=worker._send_all, daemon=True)
         sender.start()
         threading.Thread(target=worker._receive_all, args=(inbox, sender), daemon=True).start()

@@ -50,11 +50,16 @@ class SphereheadWorker:
         inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         known = [path for path in dict.fromkeys([*inherited, *paths]) if path and os.path.isdir(path)]  # noqa: PTH112
         program = "import sys; from spherehead.pipeline.engines.ray_node import main; main(int(sys.argv[1]))"
-        self._pipe = mine
+        self._pipe, self._gpus = mine, [str(gpu) for gpu in ray.get_gpu_ids()]
         self._child = subprocess.Popen(
             [sys.executable, "-c", program, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env={**os.environ, **variables, "PYTHONPATH": os.pathsep.join(known)},
+            env={
+                **os.environ,
+                **variables,
+                "PYTHONPATH": os.pathsep.join(known),
+                "CUDA_VISIBLE_DEVICES": ",".join(self._gpus),  # Ray leaves this as it is where nothing is asked for
+            },
             stdin=subprocess.DEVNULL,
         )
         theirs.close()
@@ -63,9 +68,9 @@ class SphereheadWorker:
             mine.send_bytes(mission)
             mine.send_bytes(invitation)
 
-    def where(self) -> tuple[str, int, int]:
-        """Return the node, and the process ids of this actor and its worker."""
-        return self._node, os.getpid(), self._child.pid
+    def where(self) -> tuple[str, int, int, list[str]]:
+        """Return the node, the process ids of this actor and its worker, and the GPUs that it has or shares."""
+        return self._node, os.getpid(), self._child.pid, self._gpus
 
     def tell(self, message: bytes) -> None:
         """Pass a message on to the worker; one that is gone gets none."""
@@ -107,7 +112,7 @@ class Bridge:
 
         Args:
             pipe: to the build.
-            settings: address, workers, gpus, name, mission, paths and variables, see `ray_engine`.
+            settings: address, workers, name, mission, paths and variables, see `ray_engine`.
         """
         import ray as ray_module
 
@@ -131,9 +136,12 @@ class Bridge:
 
     def run(self) -> None:
         """Carry messages until the build closes its end."""
-        found = self._ray.cluster_resources()
-        nodes = [node["NodeManagerHostname"] for node in self._ray.nodes() if node["Alive"]]
-        self._pipe.send((0, "cluster", (int(found.get("CPU", 0)), int(found.get("GPU", 0)), nodes, self._host())))
+        nodes = [
+            (node["NodeManagerHostname"], int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("GPU", 0)))
+            for node in self._ray.nodes()
+            if node["Alive"]
+        ]
+        self._pipe.send((0, "cluster", (nodes, self._host())))
         threading.Thread(target=self._obey, daemon=True).start()
         while self._is_wanted:
             with self._lock:
@@ -152,7 +160,7 @@ class Bridge:
             while True:
                 number, what, value = self._pipe.recv()
                 if what == "start":
-                    self._start(number, value)
+                    self._start(number, *value)
                 elif (actor := self._actors.get(number)) is None:
                     continue
                 elif what == "tell":
@@ -171,10 +179,10 @@ class Bridge:
             return ""
         return "127.0.0.1" if address == "local" else str(self._ray.util.get_node_ip_address())
 
-    def _start(self, number: int, invitation: bytes) -> None:
-        gpus = self._settings["gpus"]
-        options = {"name": f"{self._settings['name']}, worker {number}", "num_cpus": 1, "scheduling_strategy": "SPREAD"}
-        handle = self._class.options(**options, **({"num_gpus": gpus} if gpus else {})).remote(
+    def _start(self, number: int, invitation: bytes, gpu_share: float) -> None:
+        name = f"{self._settings['name']}, {'GPU worker' if gpu_share else 'worker'} {number}"
+        options = {"name": name, "num_cpus": 1, "num_gpus": gpu_share, "scheduling_strategy": "SPREAD"}
+        handle = self._class.options(**options).remote(
             self._mission, invitation, self._settings["paths"], self._settings["variables"]
         )
         actor = _Actor(number, handle)

@@ -22,13 +22,16 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from ...datasets.sample import Drop
+from ..execution.placement import is_gpu
 from ..execution.work import FileResult, Task, WorkOrder
 from .base import Engine, EngineError, Limits, Parent
+from .cluster_plan import Node, lack_of_gpus, plan_workers
 from .pool import WorkerPool
 from .process_handle import THREADS
 from .ray_node import CONNECTION_LOST, Mission
 from .ray_process import RAY, SOCKET, ActorHandle, BridgeProcess
 from .ray_sockets import Listener
+from .task_queue import queues_of
 from .worker_handle import Ending, Transport, WorkerHandle
 
 log = logging.getLogger(__name__)
@@ -71,20 +74,27 @@ class RayEngine(Engine):
     def run(self, order: WorkOrder, tasks: Iterable[Task], limits: Limits, parent: Parent) -> Iterator[tuple[Task, FileResult]]:
         """Yield one result a task, in the order they finish; `limits.workers` of 0 is one a CPU of the cluster."""
         self.check()
-        open_tasks = iter(tasks)
-        first = next(open_tasks, None)
-        if first is None:
+        if next(iter(tasks), None) is None:
             return
         address = self.address or os.environ.get("RAY_ADDRESS", "") or LOCAL
         if address == LOCAL and not limits.workers:
             limits = replace(limits, workers=len(os.sched_getaffinity(0)))
         cluster = _Cluster(address, order, limits.workers, parent)
-        if not limits.workers:
-            limits = replace(limits, workers=max(1, cluster.gpus if cluster.wants_gpus else cluster.cpus))
-        pool = WorkerPool(cluster, itertools.chain([first], open_tasks), limits, parent)
+        plan = plan_workers(cluster.nodes, limits.workers, limits.workers_per_gpu)
+        cluster.gpu_share = plan.gpu_share
+        queues = queues_of(order, tasks, plan.workers, plan.gpu_workers, lack_of_gpus(cluster.nodes, _gpu_users(order)))
+        pool = WorkerPool(cluster, queues, replace(limits, workers=plan.workers), parent)
         for task, result in pool.run():
             _check_seen(order, task, result, address)
             yield task, result
+
+
+def _gpu_users(order: WorkOrder) -> str:
+    """Return what of a build takes a GPU, for a message."""
+    sources = [source.label for source in order.sources if source.uses_gpu]
+    stages = [stage.name for stage in order.recipe.stages if stage.uses_device] if is_gpu(order.device) else []
+    told = f"--device {order.device} (stages {', '.join(stages)})" if stages else ""
+    return " and ".join(filter(None, [told, f"rendering ({', '.join(sources)})" if sources else ""]))
 
 
 def _check_seen(order: WorkOrder, task: Task, result: FileResult, address: str) -> None:
@@ -108,12 +118,13 @@ class _Cluster(Transport):
     """Workers on the nodes of a cluster."""
 
     def __init__(self, address: str, order: WorkOrder, workers: int, parent: Parent) -> None:
-        self.wants_gpus = order.device.startswith("cuda")
-        self.cpus = self.gpus = 0
+        self.nodes: list[Node] = []
+        self.gpu_share = 0.0
+        """Of a GPU, of each worker that has one."""
         self._parent = parent
         variables = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
         self._settings: dict[str, Any] = {
-            "address": address, "workers": workers, "gpus": float(self.wants_gpus), "name": f"spherehead {order.recipe.name}",
+            "address": address, "workers": workers, "name": f"spherehead {order.recipe.name}",
             "mission": pickle.dumps(Mission.of(order)), "paths": [os.path.abspath(path) for path in sys.path],  # noqa: PTH100
             "variables": {**variables, **dict.fromkeys(THREADS, "1")},
         }  # fmt: skip
@@ -157,8 +168,9 @@ class _Cluster(Transport):
         except BaseException:
             bridge.close()
             raise
-        self.cpus, self.gpus, nodes, host = value
-        log.info("Ray at %s: %d CPUs, %d GPUs, nodes %s", address, self.cpus, self.gpus, ", ".join(nodes))
+        nodes, host = value
+        self.nodes = [Node(cpus, gpus) for _, cpus, gpus in nodes]
+        log.info("Ray at %s: %s", address, ", ".join(f"{name} with {cpus} CPUs, {gpus} GPUs" for name, cpus, gpus in nodes))
         self._is_inviting = bool(host)
         if host and self._listener is None:
             try:
@@ -167,11 +179,13 @@ class _Cluster(Transport):
                 log.warning("cannot listen at %s (%s); messages go through Ray, which takes more CPU", host, error)
         return bridge
 
-    def start(self) -> WorkerHandle:
+    def start(self, has_gpu: bool) -> WorkerHandle:
         listener = self._listener if self._is_inviting else None
-        worker = ActorHandle(math.inf, number=next(self._numbers), bridge=self._bridge, listener=listener)
+        number, bridge = next(self._numbers), self._bridge
+        worker = ActorHandle(math.inf, has_gpu=has_gpu, number=number, bridge=bridge, listener=listener)
         self._workers[worker.number] = worker
-        self._bridge.send(worker.number, "start", listener.invitation(worker.number) if listener else b"")
+        invitation = listener.invitation(worker.number) if listener else b""
+        self._bridge.send(worker.number, "start", (invitation, self.gpu_share if has_gpu else 0.0))
         return worker
 
     def receive(self, timeout: float) -> list[tuple[WorkerHandle, str, Any]]:
@@ -197,7 +211,8 @@ class _Cluster(Transport):
             return []
         if kind == "placed":
             worker.place, worker.hired = value[0], time.monotonic()
-            log.info("worker %d is on %s, process %d", number, worker.place, value[2])
+            gpus = f", GPU {', '.join(map(str, value[3]))}" if value[3] else ""
+            log.info("worker %d is on %s%s, process %d", number, worker.place, gpus, value[2])
             return self._take(worker, worker.early)
         if kind == "messages":
             if not worker.route:
@@ -280,14 +295,17 @@ class _Cluster(Transport):
             )
 
     def _tell_of_waiting(self) -> None:
-        """Say from time to time that the cluster has not placed any worker yet."""
+        """Say from time to time that the cluster has not placed any worker of a kind yet."""
         now = time.monotonic()
-        if any(worker.place for worker in self._workers.values()) or not self._workers:
+        kinds = {worker.has_gpu for worker in self._workers.values()}
+        waiting = kinds - {worker.has_gpu for worker in self._workers.values() if worker.place}
+        if not waiting:
             self._told = now
         elif now - self._told > _TOLD_EVERY:
             self._told = now
-            what = "a GPU and a CPU" if self.wants_gpus else "a CPU"
-            log.warning("no worker is placed yet: each waits for %s that is free in the cluster", what)
+            for has_gpu in sorted(waiting):
+                kind, what = ("GPU worker", f"{self.gpu_share:g} of a GPU and a CPU") if has_gpu else ("worker", "a CPU")
+                log.warning("no %s is placed yet: each waits for %s that is free on a node", kind, what)
 
     def close(self) -> None:
         self._bridge.close()

@@ -45,6 +45,8 @@ class WorkerHandle(ABC):
     """It gets no more files, because it has grown too large."""
     place: str = ""
     """The machine whose memory it uses."""
+    has_gpu: bool = False
+    """Whether it may have files that take a GPU."""
 
     @abstractmethod
     def send(self, message: Any) -> None:
@@ -67,8 +69,8 @@ class Transport(ABC):
     """Starts workers and carries what they say."""
 
     @abstractmethod
-    def start(self) -> WorkerHandle:
-        """Start a worker."""
+    def start(self, has_gpu: bool) -> WorkerHandle:
+        """Start a worker, with a GPU or without."""
 
     @abstractmethod
     def receive(self, timeout: float) -> list[tuple[WorkerHandle, str, Any]]:

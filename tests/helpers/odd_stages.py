@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from spherehead.datasets.sample import Photo, Sample
@@ -101,24 +101,38 @@ class _OpenBlunder(OpenStage):
 
 @dataclass(frozen=True)
 class Placed(Stage):
-    """Notes the device that it was opened for, which makes it part of the bytes, and tells a folder where it ran."""
+    """Fills the mask as on a device, which it notes and thus makes part of the bytes, and tells a folder where it ran."""
 
     name: ClassVar[str] = "placed"
     version: ClassVar[int] = 1
+    gives: ClassVar[tuple[str, ...]] = ("mask",)
 
     told: str = ""
     """Folder in which a file is made for every sample: its name has process, CUDA_VISIBLE_DEVICES and device."""
-    on_device: bool = True
-    """What it says of itself."""
     seconds: float = 0.0
     """Time that a sample takes."""
 
+    def settings(self) -> dict[str, Any]:
+        return {}  # neither decides a byte
+
     @property
     def uses_device(self) -> bool:
-        return self.on_device
+        return True
 
     def open(self, device: str = "cpu") -> OpenStage:
         return _OpenPlaced(self, device)
+
+
+@dataclass(frozen=True)
+class Anywhere(Placed):
+    """The same without a device, for every sample."""
+
+    name: ClassVar[str] = "anywhere"
+    gives: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def uses_device(self) -> bool:
+        return False
 
 
 class _OpenPlaced(OpenStage):
@@ -127,7 +141,9 @@ class _OpenPlaced(OpenStage):
 
     def one(self, sample: Sample, rng: np.random.Generator) -> Iterable[Sample]:
         time.sleep(self._settings.seconds)
+        name = self._settings.name
         if self._settings.told:
-            words = (sample.id, os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES", "unset"), self._device, time.monotonic_ns())
-            (Path(self._settings.told) / "|".join(map(str, words))).touch()
-        return [sample.with_(notes={"device": self._device})]
+            words = (name, self._device, os.environ.get("CUDA_VISIBLE_DEVICES", "unset"), os.getpid(), sample.id)
+            (Path(self._settings.told) / "|".join(map(str, (*words, time.monotonic_ns())))).touch()
+        mask = sample.mask if sample.mask is not None else np.full(sample.require("image").shape[:2], 255, np.uint8)
+        return [sample.with_(mask=mask, notes={name: self._device})]

@@ -124,7 +124,7 @@ class Bridge:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.pipe, self.end = Pipe()
         self.asked: list[tuple[int, str, Any]] = []
-        self.end.send((0, "cluster", (2, 0, ["here"], "127.0.0.1")))
+        self.end.send((0, "cluster", ([("here", 2, 0)], "127.0.0.1")))
 
     def send(self, number: int, what: str, value: Any = None) -> None:
         self.asked.append((number, what, value))
@@ -151,15 +151,15 @@ def heard(cluster: ray_engine._Cluster, count: int) -> list[tuple[str, Any]]:
 
 def begun(cluster: ray_engine._Cluster) -> tuple[Any, Any, SocketPipe]:
     """Return a worker that is placed and connected, the bridge's end and the worker's."""
-    worker, bridge = cluster.start(), cluster._bridge
+    worker, bridge = cluster.start(has_gpu=False), cluster._bridge
     number, what, invitation = bridge.asked[-1]
     assert what == "start"
-    pipe = connect(pickle.loads(invitation))
+    pipe = connect(pickle.loads(invitation[0]))
     assert pipe is not None
     pipe.send(("ready", None))  # held back until it is known where the worker runs
     for _ in range(20):
         assert cluster.receive(0.005) == []
-    bridge.end.send((number, "placed", ("node-1", 10, 11)))
+    bridge.end.send((number, "placed", ("node-1", 10, 11, [])))
     assert heard(cluster, 1) == [("ready", None)]
     return worker, bridge.end, pipe
 
@@ -199,9 +199,9 @@ def test_a_worker_that_only_closed_its_connection_is_ended(
 def test_a_worker_that_does_not_reach_the_build_speaks_through_ray(
     cluster: ray_engine._Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker, bridge = cluster.start(), cluster._bridge
+    worker, bridge = cluster.start(has_gpu=False), cluster._bridge
     worker.send("first")  # before it is known how
-    bridge.end.send((worker.number, "placed", ("node-1", 10, 11)))
+    bridge.end.send((worker.number, "placed", ("node-1", 10, 11, [])))
     bridge.end.send((worker.number, "messages", [pickle.dumps(("ready", None))]))
     assert heard(cluster, 1) == [("ready", None)]
     worker.send("second")

@@ -140,7 +140,7 @@ def test_a_worker_opens_a_stage_on_the_device_of_the_file_and_not_of_itself(tmp_
     assert isinstance(image, SourceImage)
     for takes_gpu, device in ((True, "cuda"), (False, "cpu"), (True, "cuda")):
         [(_, _, row)] = worker.process(Task(0, 0, image, takes_gpu)).heads
-        assert json.loads(row)["notes"]["device"] == device
+        assert json.loads(row)["notes"]["placed"] == device
     assert sorted(worker._open) == [(0, "cpu"), (1, "cpu"), (1, "cuda")]
 
 
