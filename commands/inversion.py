@@ -86,9 +86,9 @@ def _invert(photographs: Sequence[Path], out: Path, folder: Path, settings: Inve
 
     samples = labelled(photographs, out / PHOTOGRAPHS, how.device)
     for row in run_it(folder, samples, out, settings, how, _tick()).photographs:
-        echo(
-            f"{row.name}: {row.psnr:.1f} dB in the matte, outline IoU {row.mask_iou:.2f}, moved {row.moved_degrees:.1f} degrees"
-        )
+        face = "" if row.identity is None else f", identity distance {row.identity:.2f}"
+        moved = f"moved {row.moved_degrees:.1f} degrees"
+        echo(f"{row.name}: {row.psnr:.1f} dB in the matte, outline IoU {row.mask_iou:.2f}, {moved}{face}")
         for text in row.suspect:
             echo(f"{row.name}: suspect {text}", to_error=True)
     return samples

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from ...manifests.config import ConfigError, fingerprint, to_plain
 from ...manifests.store import write_bytes, write_json
+from ..fetched import identity_net_if_fetched
 from ..generator import Generator
 from ..inversion.cameras import angle_between
 from ..inversion.encoder import load_encoder, read_record
 from ..inversion.encoding import fill
+from ..inversion.face_identity import FaceIdentity, told
 from ..inversion.inverted import (
     FORMAT,
     RECORD,
@@ -34,7 +36,7 @@ from ..inversion.objective import Objective
 from ..inversion.scores import drift, mask_iou, psnr, suspicions
 from ..inversion.search import Guess, Search, Start, Tick, choose_starts
 from ..inversion.style_space import style_space
-from ..inversion.targets import targets_of
+from ..inversion.targets import Targets, targets_of
 from ..inversion.tuning import Tuning, judged_cameras, tuned_rows, with_changes
 from ..nets.perceptual import PerceptualNet, PerceptualUnavailable, perceptual_net
 from ..nets.upsampler import resize
@@ -51,7 +53,6 @@ STATE = "state"
 KEPT_EVERY = 25
 """Steps between two writings of the state."""
 PAGE = "inversion.html"
-NO_IDENTITY = "no identity term: no face recognition network comes with this toolkit"
 
 
 class _Run:
@@ -69,19 +70,31 @@ class _Run:
         channels = shape.parsing.channels if shape.parsing else 0
         self.targets = targets_of(photographs.samples, side, self.raw, channels).to(self.place)
         self.perceptual = _perceptual(self.place) if settings.objective.perceptual else None
-        self.objective = Objective(self.targets, self.raw, shape.own_ground, self.perceptual, settings.objective)
+        self.recognition = identity_net_if_fetched(self.place)
+        self.objective = self.objective_of(self.targets)
         self.sha256 = read_config(folder).parts[GENERATOR].sha256
         self.encoder_place = how.encoder_of(self.sha256)
         self.encoder = None if self.encoder_place is None else load_encoder(self.encoder_place, self.sha256).to(self.place)
+
+    def objective_of(self, targets: Targets) -> Objective:
+        """Return what is minimised for photographs."""
+        own, settings = self.generator.settings.own_ground, self.settings.objective
+        return Objective(targets, self.raw, own, self.perceptual, settings, self.recognition)
 
     def record(self) -> InversionRecord:
         """Return the record of a head that is not whole yet."""
         pictures = [[sample.id, contents(sample)] for sample in self.photographs.samples]
         encoder = "" if self.encoder_place is None else read_record(self.encoder_place).part.sha256
         perceptual = self.perceptual is not None
-        mark = fingerprint([self.sha256, pictures, to_plain(self.settings), perceptual, self.how.method, encoder])
+        plain, weight = to_plain(self.settings), self.settings.objective.identity
+        if self.recognition is None or self.how.method == "encode":
+            weight = 0.0
+        if not weight:  # as heads that were found before there was such a term
+            plain["objective"].pop("identity")
+        mark = fingerprint([self.sha256, pictures, plain, perceptual, self.how.method, encoder])
+        identity = told(self.recognition, self.targets, weight)
         return InversionRecord(
-            FORMAT, self.folder.name, self.sha256, mark, self.settings, perceptual, NO_IDENTITY, self.how.method
+            FORMAT, self.folder.name, self.sha256, mark, self.settings, perceptual, identity, self.how.method
         )
 
     def state(self, stage: str) -> dict[str, Tensor] | None:
@@ -138,8 +151,7 @@ class _Run:
         rows = tuned_rows(cameras, self.targets.angle_error, settings)
         if not rows:
             return guess, {}, tried
-        own = self.generator.settings.own_ground
-        objective = Objective(self.targets.rows(rows), self.raw, own, self.perceptual, self.settings.objective)
+        objective = self.objective_of(self.targets.rows(rows))
         tuning = Tuning(self.generator, guess.styles()[rows], cameras[rows], objective, settings, self.rendering)
         self.descend("tuning", tuning, settings.steps, tick)
         return guess, tuning.changes(), tried
@@ -233,7 +245,7 @@ def _results(run: _Run, guess: Guess, tuned: Generator) -> tuple[PhotographResul
     assert last.mask is not None
     before, after = psnr(first.image, targets.image, targets.mask), psnr(last.image, targets.image, targets.mask)
     ious = mask_iou(last.mask, resize(targets.mask, last.mask.shape[-1]))
-    angles = angle_between(targets.camera, cameras)
+    angles, distances = angle_between(targets.camera, cameras), _identities(run, cameras, last.image)
     prior, found = run.settings.search.camera, []
     for row, sample in enumerate(run.photographs.samples):
         units = guess.units[row]
@@ -244,10 +256,18 @@ def _results(run: _Run, guess: Guess, tuned: Generator) -> tuple[PhotographResul
                 round(100 * prior.shift * float(units[3:5].norm()), 3),
                 round(100 * (math.exp(prior.zoom * float(units[5])) - 1), 3),
                 round(float(before[row]), 3), round(float(after[row]), 3), round(float(ious[row]), 4),
-                suspicions(sample.record, units, float(after[row]), float(ious[row]), error),
+                suspicions(sample.record, units, float(after[row]), float(ious[row]), error), distances.get(row),
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def _identities(run: _Run, cameras: Tensor, image: Tensor) -> dict[int, float]:
+    """Return how far the found face is from the photographs', by their rows; nothing where the network was not fetched."""
+    if run.recognition is None:
+        return {}
+    identity = FaceIdentity(run.recognition, dataclasses.replace(run.targets, camera=cameras))
+    return {row: round(value, 4) for row, value in zip(identity.rows, identity(image).tolist(), strict=True)}
 
 
 def _completed(run: _Run, record: InversionRecord) -> InversionRecord:

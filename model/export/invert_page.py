@@ -22,8 +22,10 @@ def page(record: InversionRecord) -> str:
     shown = f'<img src="{escape(video)}" alt="">' if video.endswith(".webp") else (
         f'<video src="{escape(video)}" autoplay loop muted controls></video>' if video else "")  # fmt: skip
     stages = ["encoded" if record.method == "encode" else "search", *(["tuned"] if record.drift is not None else [])]
-    titles = (*HEAD, *(f"PSNR in the matte: {name}" for name in stages), "outline IoU")
-    table = _line(titles, "th") + "".join(_line(_cells(row, len(stages)), "td") for row in record.photographs)
+    titles = [*HEAD, *(f"PSNR in the matte: {name}" for name in stages), "outline IoU"]
+    faces = any(row.identity is not None for row in record.photographs)
+    titles += ["identity distance"] * faces
+    table = _line(titles, "th") + "".join(_line(_cells(row, len(stages), faces), "td") for row in record.photographs)
     plural = "s" * (len(record.photographs) != 1)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>inversion</title><style>{style}</style>'
@@ -37,10 +39,11 @@ def _line(cells: Sequence[str], tag: str) -> str:
     return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
-def _cells(row: PhotographResult, stages: int) -> list[str]:
+def _cells(row: PhotographResult, stages: int, faces: bool) -> list[str]:
+    identity = "no face" if row.identity is None else f"{row.identity:.2f}"
     return [
         row.name, f"{row.moved_degrees:.1f}°", f"{row.shift_percent:.1f} %", f"{row.zoom_percent:+.1f} %",
-        *(f"{value:.1f} dB" for value in (row.psnr_search, row.psnr)[:stages]), f"{row.mask_iou:.2f}",
+        *(f"{value:.1f} dB" for value in (row.psnr_search, row.psnr)[:stages]), f"{row.mask_iou:.2f}", *[identity] * faces,
     ]  # fmt: skip
 
 

@@ -16,7 +16,11 @@ from .limits import CheckpointError, shown
 
 MOST_TENSORS, MOST_NUMBERS, MOST_AXES = 10_000, 50_000_000, 8
 """What one list may ask for; the face recognition network has 147 tensors and 5.6 million numbers."""
-_TYPES = {"float32": np.dtype("<f4"), "uint8": np.dtype("u1"), "uint16": np.dtype("<u2")}
+_TYPES: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype(np.float32).newbyteorder("<"),
+    "uint8": np.dtype(np.uint8),
+    "uint16": np.dtype(np.uint16).newbyteorder("<"),
+}
 
 
 def tfjs_weights(manifest: bytes, data: bytes) -> dict[str, Floats]:
@@ -77,17 +81,18 @@ def _described(entry: Any) -> tuple[str, tuple[int, ...], np.dtype[Any], float, 
     packed = entry.get("quantization")
     if packed is None:
         return name, tuple(sides), _TYPES["float32"], 1.0, 0.0
-    kind, scale, least = (packed.get(key) for key in ("dtype", "scale", "min")) if isinstance(packed, dict) else (None,) * 3
-    if kind not in ("uint8", "uint16") or not (_is_number(scale) and _is_number(least)):
+    parts = packed if isinstance(packed, dict) else {}
+    kind, scale, least = str(parts.get("dtype")), _number(parts.get("scale")), _number(parts.get("min"))
+    if kind not in ("uint8", "uint16") or not (math.isfinite(scale) and math.isfinite(least)):
         raise CheckpointError(f"expected dtype, scale and min of the packed {shown(name)}, got {shown(packed)}")
-    return name, tuple(sides), _TYPES[str(kind)], float(scale), float(least)
+    return name, tuple(sides), _TYPES[kind], scale, least
 
 
-def _is_number(value: Any) -> bool:
-    """Return whether a value of JSON is a finite number."""
+def _number(value: Any) -> float:
+    """Return a number of JSON; NaN where it is none, or too large."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
+        return math.nan
     try:
-        return math.isfinite(value)
+        return float(value)
     except OverflowError:
-        return False
+        return math.nan

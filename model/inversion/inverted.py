@@ -57,6 +57,8 @@ class PhotographResult:
     """IoU of the rendered mask and the matte at the end."""
     suspect: tuple[str, ...] = ()
     """What of crop, camera, matte or model may be wrong, in words."""
+    identity: float | None = None
+    """Distance of the found face from the photograph's (`nets.face_recognition`), where it shows one."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class InversionRecord:
     perceptual: bool
     """Whether the perceptual term was there."""
     identity: str
-    """Why there is no identity term, or what it was."""
+    """Why identities were not compared, or how, in words."""
     method: str = "optimise"
     """optimise or encode."""
     parts: dict[str, PartEntry] = field(default_factory=dict)

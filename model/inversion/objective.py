@@ -15,9 +15,11 @@ from torch.nn import functional
 
 from ...manifests.config import check_ranges
 from ..losses.views import pyramid_errors
+from ..nets.face_recognition import FaceRecognition
 from ..nets.perceptual import PerceptualNet, feature_distance
 from ..nets.upsampler import resize
 from ..portrait import Portrait
+from .face_identity import FaceIdentity
 from .targets import Targets
 
 LOOKED_AT = 256
@@ -42,9 +44,11 @@ class ObjectiveSettings:
     """Binary cross-entropy of the rendered mask against the matte."""
     classes: float = 0.05
     """Cross-entropy of the class probabilities against the class map."""
+    identity: float = 0.1
+    """Distance of the face from the photograph's (see `face_identity`), where the network is there and a face is seen."""
 
     def __post_init__(self) -> None:
-        names = ("reconstruction", "gradient", "ground", "perceptual", "mask", "classes")
+        names = ("reconstruction", "gradient", "ground", "perceptual", "mask", "classes", "identity")
         check_ranges(self, levels=(1, 8), **dict.fromkeys(names, (0, 1e3)))
 
 
@@ -53,7 +57,7 @@ class Objective:
 
     def __init__(
         self, targets: Targets, raw_resolution: int, own_ground: bool, perceptual: PerceptualNet | None = None,
-        settings: ObjectiveSettings = ObjectiveSettings(),
+        settings: ObjectiveSettings = ObjectiveSettings(), recognition: FaceRecognition | None = None,
     ) -> None:  # fmt: skip
         """Prepare what does not change.
 
@@ -63,6 +67,7 @@ class Objective:
             own_ground: whether the ground has a style vector of its own.
             perceptual: distance of features; None leaves the term out.
             settings: weights.
+            recognition: tells faces apart; None leaves the term out.
         """
         self.targets, self.settings, self.perceptual = targets, settings, perceptual
         self.mask = resize(targets.mask, raw_resolution).clamp(0, 1)
@@ -72,9 +77,10 @@ class Objective:
         if perceptual is not None and settings.perceptual:
             with torch.no_grad():
                 self.features = perceptual.features(self._looked_at(targets.image))
+        self.identity = FaceIdentity(recognition, targets) if recognition is not None and settings.identity else None
 
     def plain(self) -> Objective:
-        """Return the terms but the perceptual one, which forgives shifts and turns: what cameras are judged by."""
+        """Return the terms but those of networks, which forgive shifts and turns: what cameras are judged by."""
         return Objective(self.targets, self.mask.shape[-1], self.ground > 0, None, self.settings)
 
     def __call__(self, made: Portrait) -> dict[str, Tensor]:
@@ -87,6 +93,8 @@ class Objective:
         if self.features and self.perceptual is not None:
             seen = self.perceptual.features(self._looked_at(made.image))
             terms["perceptual"] = settings.perceptual * feature_distance(seen, self.features, self.targets.mask).mean()
+        if self.identity is not None and self.identity.rows:  # a photograph without a face counts as one without a fault
+            terms["identity"] = settings.identity * self.identity(made.image).sum() / len(self.targets.ids)
         if self.targets.parsing is not None and made.parsing is not None and settings.classes:
             logs = made.parsing.float().clamp_min(1e-6).log()
             terms["classes"] = -settings.classes * (self.targets.parsing * logs).sum(dim=1).mean()

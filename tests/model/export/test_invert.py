@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from spherehead.datasets.classes import INDEX
 from spherehead.manifests.config import ConfigError, override
 from spherehead.model.export.invert import invert
 from spherehead.model.export.invert_page import page
@@ -18,6 +20,7 @@ from spherehead.model.export.invert_sheet import heads_picture
 from spherehead.model.inversion.encoder import HeadEncoder, fitting, write_encoder
 from spherehead.model.inversion.inverted import InversionRecord, InversionSettings, load_inverted, read_inversion
 from spherehead.model.inversion.style_space import style_space
+from spherehead.model.nets.face_recognition import FaceRecognition
 from spherehead.model.shipped import shipped
 from spherehead.model.store import GENERATOR, ModelStoreError, read_config
 
@@ -26,6 +29,14 @@ QUICK = override(
     ["search.steps=2", "search.camera_steps=1", "tuning.steps=2", "tuning.cameras=2", "objective.perceptual=0"],
 )
 PLAIN = How(mesh=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_fetched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever this machine has: no face recognition network, unless a test brings one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPHEREHEAD_WEIGHTS", str(tmp_path_factory.mktemp("weights")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +157,27 @@ def test_several_heads_lie_on_one_sheet_beside_their_photographs(
     assert np.array_equal(picture[: single.shape[0]], single)
     with pytest.raises(ModelStoreError, match="no finished inversion"):
         heads_picture([("none", photographs.samples[0].image, tmp_path)])
+
+
+def test_identities_are_compared_where_the_network_was_fetched(
+    model: Path, photographs: Photographs, done: tuple[Path, InversionRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it the record says how to get it, and is that of a head from before there was such a term."""
+    torch.manual_seed(0)
+    net = FaceRecognition().eval().requires_grad_(False)
+    assert [row.identity for row in done[1].photographs] == [None, None]
+    assert "spherehead models fetch identity" in done[1].identity and "models fetch identity" in page(done[1])
+    monkeypatch.setattr("spherehead.model.export.invert.identity_net_if_fetched", lambda device: net)
+    skin = np.full((64, 64), INDEX["skin"], dtype=np.uint8)
+    front = Photographs((dataclasses.replace(photographs.samples[0], parsing=skin),), photographs.names[:1])
+    found = invert(model, front, tmp_path / "with", QUICK, PLAIN)
+    assert found.photographs[0].identity is not None and found.photographs[0].identity > 0
+    assert "identity term has weight" in found.identity and "<th>identity distance</th>" in page(found)
+    without = invert(model, front, tmp_path / "without", override(QUICK, ["objective.identity=0"]), PLAIN)
+    assert without.photographs[0].identity is not None and "there is no identity term" in without.identity
+    assert without.fingerprint != found.fingerprint
+    monkeypatch.undo()
+    assert invert(model, photographs, done[0], override(QUICK, ["objective.identity=0"])) == done[1]
 
 
 @pytest.mark.slow
