@@ -24,9 +24,9 @@ from ...manifests.store import write_bytes, write_json
 from ..generator import Generator
 from ..meshes import mesh_files
 from ..meshes.density import REACH, SurfaceSettings, density_grid, depth_gap, fitting_level, opacity_of, raw_density
-from ..meshes.gltf import METRE, glb
-from ..meshes.mesh import CENTIMETRE, Mesh
-from ..meshes.mesh_files import CLASSES_NAME, MTL_NAME, OBJ_NAME, TEXTURE_NAME, Unit
+from ..meshes.gltf import glb
+from ..meshes.mesh import CENTIMETRE, METRE, UNITS, Mesh
+from ..meshes.mesh_files import CLASSES_NAME, MTL_NAME, OBJ_NAME, TEXTURE_NAME
 from ..meshes.splats import splat_ply, volume_splats
 from ..meshes.surface import simplified, surface
 from ..meshes.texture import Samples, Texture, drawn, paint
@@ -38,8 +38,6 @@ from .generate import find_model, present_settings, seeded_condition, to_device
 
 RINGS = ((0.0, 10), (25.0, 6), (-25.0, 6), (65.0, 3))
 """Pitch in degrees and number of cameras of each ring from which heads are painted."""
-UNITS = {"cm": Unit("centimetre", CENTIMETRE), "m": Unit("metre", METRE), "head": Unit("world unit of the head frame", 1.0)}
-"""Units of OBJ and PLY by name."""
 SHOWN = 8
 """Views on a head's sheet."""
 

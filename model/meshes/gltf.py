@@ -17,12 +17,10 @@ import numpy as np
 from ...datasets.arrays import Array
 from ...datasets.classes import CLASSES, colourise
 from ...datasets.report.tiles import png
-from .mesh import CENTIMETRE, Mesh
+from .mesh import METRE, Mesh
 from .texture import Texture
 from .unwrap import Atlas
 
-METRE = 100 * CENTIMETRE
-"""World units a metre."""
 _MAGIC, _JSON, _BINARY = b"glTF", 0x4E4F534A, 0x004E4942
 _FLOAT, _UINT32, _ARRAY, _ELEMENTS = 5126, 5125, 34962, 34963
 _LINEAR, _MIPMAPS, _NEAREST, _CLAMP = 9729, 9987, 9728, 33071

@@ -14,6 +14,22 @@ from ...datasets.camera import CANONICAL_SCALE
 
 CENTIMETRE = CANONICAL_SCALE
 """World units a centimetre, by the canonical face model; heads of other sizes than the mean are scaled to it."""
+METRE = 100 * CENTIMETRE
+"""World units a metre."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit in which vertices are written."""
+
+    name: str
+    """Its name, for comments."""
+    size: float
+    """World units in one of it."""
+
+
+UNITS = {"cm": Unit("centimetre", CENTIMETRE), "m": Unit("metre", METRE), "head": Unit("world unit of the head frame", 1.0)}
+"""Units of OBJ and PLY by name."""
 
 
 class MeshError(ValueError):

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ...datasets.arrays import Array
 from ...datasets.classes import CLASSES
-from .mesh import Mesh
+from .mesh import Mesh, Unit
 from .unwrap import Atlas
 
 OBJ_NAME, MTL_NAME, TEXTURE_NAME, CLASSES_NAME = "head.obj", "head.mtl", "texture.png", "classes.png"
-
-
-@dataclass(frozen=True)
-class Unit:
-    """The unit in which vertices are written."""
-
-    name: str
-    """Its name, for comments."""
-    size: float
-    """World units in one of it."""
 
 
 def obj(mesh: Mesh, atlas: Atlas, classes: Array | None, unit: Unit) -> bytes:

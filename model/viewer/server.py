@@ -17,8 +17,7 @@ import numpy as np
 from ...datasets.arrays import Pixels
 from ...datasets.report.tiles import fit
 from ...datasets.shards.codec import Decoded
-from ..export.mesh import UNITS
-from ..meshes.gltf import METRE
+from ..meshes.mesh import METRE, UNITS
 from ..visualization.views import look_from
 from .frames import AXES, MODES, SLICE, Chosen, Heads, label_of, plane_of, rotation_of, translucent, widened
 

@@ -25,5 +25,7 @@ import spherehead.model.store
 )
 def test_waiting_threads_soon_sleep_unless_the_user_says_how_they_wait(chosen: dict[str, str], seen: str) -> None:
     plain = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    told = subprocess.run([sys.executable, "-c", SEEN], env=plain | chosen, stdout=subprocess.PIPE, text=True, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", SEEN], env=plain | chosen, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
     assert told.split() == [seen]

@@ -11,9 +11,9 @@ import pytest
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import CLASSES
 from spherehead.model.meshes import mesh_files, rasterise
-from spherehead.model.meshes.gltf import METRE, glb, read_glb
-from spherehead.model.meshes.mesh import CENTIMETRE, Mesh
-from spherehead.model.meshes.mesh_files import Unit, mtl, obj, ply
+from spherehead.model.meshes.gltf import glb, read_glb
+from spherehead.model.meshes.mesh import CENTIMETRE, METRE, Mesh, Unit
+from spherehead.model.meshes.mesh_files import mtl, obj, ply
 from spherehead.model.meshes.rasterise import laid_out, seen_by
 from spherehead.model.meshes.surface import Box, Grid, simplified, surface
 from spherehead.model.meshes.texture import Samples, Texture, drawn, paint

@@ -15,8 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from spherehead.datasets.camera import FOCAL, RADIUS, Camera
-from spherehead.model.export.mesh import UNITS
-from spherehead.model.meshes.mesh import CENTIMETRE
+from spherehead.model.meshes.mesh import CENTIMETRE, UNITS
 from spherehead.model.viewer.frames import MODES, Axis, Chosen, Heads, label_of, plane_of, rotation_of, translucent, widened
 from spherehead.model.viewer.page import FOV, open_server, show_axes
 from spherehead.model.viewer.server import UNPLACED, Painter, quaternion_of, read_mesh, show_mesh, slices
