@@ -37,8 +37,9 @@ def mesh(
     """
     from ..manifests.config import ConfigError
     from ..model.export.generate import parse_seeds
-    from ..model.export.mesh import UNITS, MeshSettings, write_meshes
+    from ..model.export.mesh import MeshSettings, write_meshes
     from ..model.meshes.density import SurfaceSettings
+    from ..model.meshes.mesh import UNITS
 
     if unit not in UNITS:
         raise ConfigError(f"expected one of {', '.join(UNITS)} for --unit, got {unit!r}")
