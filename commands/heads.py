@@ -99,15 +99,20 @@ def evaluate(
     Example: spherehead evaluate --run runs/heads --data people --against runs/before
     """
     from ..model.evaluation.features import open_features
-    from ..model.export.evaluate import HEAD, JudgeSettings, table_rows
+    from ..model.export.evaluate import JudgeSettings
     from ..model.export.evaluate import evaluate as run_it
+    from ..model.export.evaluate_page import HEAD, table_rows
+    from ..model.fetched import identity_net_if_fetched
 
     target = out or run / "evaluation"
     extractor = open_features(path=features, sha256=sha256, device=device)
     settings = JudgeSettings(count, heads, psi)
     finder = None if no_faces else _face_score()
-    scores = run_it([run, *(against or [])], data, target, extractor, finder, settings, device, _reader())
+    faces = identity_net_if_fetched(device)
+    scores = run_it([run, *(against or [])], data, target, extractor, finder, settings, device, _reader(), faces)
     echo(*table(HEAD, table_rows(scores)))
+    if scores.identity:
+        echo(scores.identity)
     echo(f"{target / 'evaluate.html'}")
 
 

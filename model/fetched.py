@@ -59,10 +59,10 @@ def identity_net(device: torch.device) -> FaceRecognition:
     return _loaded(path, device)
 
 
-def identity_net_if_fetched(device: torch.device) -> FaceRecognition | None:
+def identity_net_if_fetched(device: torch.device | str) -> FaceRecognition | None:
     """Return the network, or None, said in the log, where it was not fetched."""
     try:
-        return identity_net(device)
+        return identity_net(torch.device(device))
     except IdentityUnavailable as missing:
         log.info("identities are not compared: %s", missing)
         return None

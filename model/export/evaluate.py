@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import cv2
 import numpy as np
 import torch
 
-from ...datasets.arrays import Pixels
+from ...datasets.arrays import Array, Pixels
 from ...datasets.report.tiles import write_png
 from ...datasets.shards.inspect import PLACE, read
 from ...manifests.frames import read_frame
@@ -30,15 +29,19 @@ from ...manifests.identity import unit_interval
 from ...manifests.store import write_bytes, write_json
 from ..evaluation.coverage import Coverage, precision_recall
 from ..evaluation.evaluation import SIDES, Distances, Evaluation, EvaluationSettings, ViewFeatures, compare
-from ..evaluation.faces import BACK_DEGREES, FRONT_DEGREES, FaceCount, FaceRates, FaceScore, calibrated, count, prepared
+from ..evaluation.faces import BACK_DEGREES, FRONT_DEGREES, FaceRates, FaceScore, calibrated, count, prepared
 from ..evaluation.features import Features, features_of
 from ..evaluation.front_back_similarity import MirrorSummary, mirror_scores, summarise
+from ..evaluation.identity_consistency import IdentitySummary, data_identities, picture_vector, summarise_identities
 from ..evaluation.known_persons import PersonSummary, rebuilt_persons
 from ..evaluation.reading import HeadReader, ReadingSummary, ReadView, summarise_readings
+from ..fetched import HOW_TO_GET
 from ..generator import Generator
+from ..nets.face_recognition import FaceRecognition
 from ..store import load_generator
 from ..visualization.pictures import heads_sheet
 from ..visualization.views import RenderSettings, View, each_view, head_styles, look_from, ring, seeded_latents
+from .evaluate_page import page
 from .generate import find_model, present_settings, seeded_condition
 
 FRONTS = (0.0, 20.0, -20.0)
@@ -47,6 +50,10 @@ BACKS = (180.0, 160.0, -160.0, 145.0, -145.0)
 """Yaws in degrees at which it must not."""
 LOOKS = look_from([math.radians(yaw) for yaw in (*FRONTS, *BACKS)]).numpy()
 """(8, 25) cameras of these."""
+TURNS = (45.0, -45.0)
+"""Further yaws in degrees at which a head must show the face that it shows at `FRONTS`."""
+TURNED = look_from([math.radians(yaw) for yaw in TURNS]).numpy()
+"""(2, 25) cameras of these."""
 READ_SIDE = 128
 """Side in pixels that readers are shown. Pictures of the data are brought to the models' side first: sharpness compares."""
 FIRST_SEED = 2_000_000
@@ -84,6 +91,8 @@ class RunScores:
     """Seconds a picture, mean over the pictures for the distances."""
     peak_bytes: int | None = None
     """Most memory of the process so far, or of the device."""
+    identity: IdentitySummary | None = None
+    """How far faces of one head are apart from view to view, beside those of different heads."""
     persons: PersonSummary | None = None
     """Rebuilt views of the persons that it learned from."""
 
@@ -99,6 +108,8 @@ class Scores:
     """Score that 84 % of the data's fronts reach; null without a detector."""
     settings: JudgeSettings
     rows: tuple[RunScores, ...]
+    identity: str = ""
+    """Why identities were not compared; empty where they were."""
 
 
 def evaluate(
@@ -110,6 +121,7 @@ def evaluate(
     settings: JudgeSettings = JudgeSettings(),
     device: str = "cpu",
     reader: HeadReader | None = None,
+    recognition: FaceRecognition | None = None,
 ) -> Scores:
     """Measure runs against data sets and write evaluate.json, evaluate.html and a grid a run.
 
@@ -122,6 +134,7 @@ def evaluate(
         settings: what to measure.
         device: where the models run.
         reader: reads rotation and classes off pictures; None leaves its columns out.
+        recognition: tells faces apart; None leaves the comparison of identities out.
 
     Raises:
         ModelStoreError: a run holds no model.
@@ -137,6 +150,8 @@ def evaluate(
         rows[0] = dataclasses.replace(rows[0], faces=FaceRates(count(fronts, threshold), count(backs, threshold)))
     if reader is not None:
         rows[0] = dataclasses.replace(rows[0], reading=_data_reading(data, reader, resolution))
+    if recognition is not None:
+        rows[0] = dataclasses.replace(rows[0], identity=data_identities(data, recognition, resolution))
     grids = []
     for name, run in zip(_names(runs), runs, strict=True):
         folder = find_model(run)
@@ -144,10 +159,13 @@ def evaluate(
         rows.append(
             _of_run(name, folder, generator, rendering, evaluation, face_score, threshold, resolution, settings, reader)
         )
-        rows[-1] = dataclasses.replace(rows[-1], persons=rebuilt_persons(generator, folder, data, rendering))
+        identity = None if recognition is None else _identities(generator, rendering, resolution, settings, recognition)
+        persons = rebuilt_persons(generator, folder, data, rendering)
+        rows[-1] = dataclasses.replace(rows[-1], persons=persons, identity=identity)
         grids.append(f"{name}.png")
         write_png(out / grids[-1], _grid(generator, rendering, settings))
-    scores = Scores(tuple(map(str, data)), features.name, threshold, settings, tuple(rows))
+    missing = "" if recognition is not None else f"Identities were not compared; to compare them: {HOW_TO_GET}"
+    scores = Scores(tuple(map(str, data)), features.name, threshold, settings, tuple(rows), missing)
     write_json(out / "evaluate.json", scores)
     write_bytes(out / "evaluate.html", page(scores, grids).encode())
     return scores
@@ -209,9 +227,25 @@ def _of_run(
     )  # fmt: skip
 
 
-def _all_round(generator: Generator, rendering: RenderSettings, settings: JudgeSettings) -> Iterator[list[View]]:
-    """Yield the fronts and backs of every head."""
-    cameras = torch.from_numpy(LOOKS)
+def _identities(
+    generator: Generator, rendering: RenderSettings, resolution: int, settings: JudgeSettings, recognition: FaceRecognition
+) -> IdentitySummary | None:
+    """Compare the faces of every head from in front."""
+    cameras = np.concatenate([LOOKS[: len(FRONTS)], TURNED])
+    vectors, heads, azimuths = [], [], []
+    for number, views in enumerate(_all_round(generator, rendering, settings, cameras)):
+        for view, camera, azimuth in zip(views, cameras, (*FRONTS, *TURNS), strict=True):
+            vectors.append(picture_vector(recognition, view.image, camera, resolution))
+            heads.append(number)
+            azimuths.append(azimuth)
+    return summarise_identities(np.stack(vectors), heads, np.array(azimuths))
+
+
+def _all_round(
+    generator: Generator, rendering: RenderSettings, settings: JudgeSettings, looks: Array = LOOKS
+) -> Iterator[list[View]]:
+    """Yield the views of every head, by default its fronts and backs."""
+    cameras = torch.from_numpy(looks)
     for seed in range(FIRST_SEED, FIRST_SEED + settings.heads):
         ws = head_styles(
             generator, seeded_latents([seed], generator.settings.z_dim), seeded_condition(generator, [seed])[0], settings.psi
@@ -265,66 +299,6 @@ def _peak(generator: Generator) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-HEAD = (
-    "run", "pictures", "Frechet all / front / back", "kernel", "precision", "recall", "mirror: luminance", "detail",
-    "face parts behind", "faces in front", "faces behind", "whole faces in front", "behind", "rotation off", "classes (IoU)",
-    "known persons: PSNR", "mask IoU", "depth off",
-    "s a picture", "peak memory",
-)  # fmt: skip
-"""Columns of the table."""
-
-
-def table_rows(scores: Scores) -> list[tuple[str, ...]]:
-    """Return the rows of the table as text, in the order of `HEAD`."""
-    return [tuple(_cells(row)) for row in scores.rows]
-
-
-def _cells(row: RunScores) -> Iterator[str]:
-    yield row.name
-    yield "-" if row.images is None else f"{row.images:,}"
-    yield " / ".join(f"{row.distances[side].frechet:.1f}" if side in row.distances else "-" for side in SIDES)
-    yield f"{row.distances['all'].kernel:.2f}" if "all" in row.distances else "-"
-    for part in ("precision", "recall"):
-        yield f"{getattr(row.coverage['all'], part):.2f}" if "all" in row.coverage else "-"
-    for part in ("luminance", "detail", "face_parts"):
-        yield "-" if row.mirror is None else f"{getattr(row.mirror.mean, part):.3f}"
-    for side in ("front", "back"):
-        faces: FaceCount | None = None if row.faces is None else getattr(row.faces, side)
-        yield "-" if faces is None else f"{100 * faces.rate:.1f} % of {faces.total}"
-    reading = row.reading
-    for side in ("front", "back"):
-        whole: FaceCount | None = None if reading is None else getattr(reading.faces, side)
-        yield "-" if whole is None else f"{100 * whole.rate:.1f} % of {whole.total}"
-    yield "-" if reading is None else f"{reading.degrees:.1f} deg"
-    yield "-" if reading is None or math.isnan(reading.class_iou) else f"{reading.class_iou:.2f}"
-    persons = row.persons
-    yield "-" if persons is None else f"{persons.psnr:.1f} dB"
-    yield "-" if persons is None or persons.mask_iou is None else f"{persons.mask_iou:.3f}"
-    yield "-" if persons is None or persons.depth_cm is None else f"{persons.depth_cm:.1f} cm"
-    yield "-" if row.seconds is None else f"{row.seconds:.3f}"
-    yield "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:,.0f} MiB"
-
-
-def page(scores: Scores, grids: Sequence[str]) -> str:
-    """Return the HTML page: the table, what its numbers are, and the grids beside it."""
-
-    def cells(row: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>"
-
-    body = "".join(cells(row, "td") for row in table_rows(scores))
-    pictures = "".join(f'<h2>{escape(name[:-4])}</h2><img src="{escape(name)}" alt="">' for name in grids)
-    detector = ""
-    if scores.face_threshold is not None:
-        detector = f" The detector counts from score {scores.face_threshold:.3f}, which 84 % of the data's fronts reach."
-    style = "body{font:14px sans-serif;margin:2em}td,th{padding:.2em .6em;text-align:right}td:first-child{text-align:left}"
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>evaluation</title><style>{style}</style>'
-        f"<h1>{escape(', '.join(Path(place).name for place in scores.data))}</h1><p>Distances on {escape(scores.features)}, "
-        f"{scores.settings.count} pictures, psi {scores.settings.psi:g}.{detector}</p>"
-        f"<table>{cells(HEAD, 'th')}{body}</table>{pictures}</html>\n"
-    )
 
 
 def comparable(scores: Scores) -> Any:

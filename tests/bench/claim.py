@@ -19,7 +19,8 @@ from spherehead.commands.heads import _face_score
 from spherehead.manifests.store import write_bytes
 from spherehead.model.evaluation.evaluation import SIDES
 from spherehead.model.evaluation.features import open_features
-from spherehead.model.export.evaluate import HEAD, JudgeSettings, RunScores, evaluate, table_rows
+from spherehead.model.export.evaluate import JudgeSettings, RunScores, evaluate
+from spherehead.model.export.evaluate_page import HEAD, table_rows
 
 MEASURES: dict[str, Callable[[RunScores], float]] = {
     **{f"Frechet {side}": (lambda row, side=side: row.distances[side].infinity) for side in SIDES},

@@ -17,10 +17,13 @@ from spherehead.datasets.classes import INDEX
 from spherehead.datasets.streaming.index import subject_number
 from spherehead.model.evaluation.faces import FaceCount
 from spherehead.model.evaluation.features import RandomConv
+from spherehead.model.evaluation.identity_consistency import IdentitySummary
 from spherehead.model.evaluation.known_persons import TABLE
 from spherehead.model.evaluation.reading import HeadReading
-from spherehead.model.export.evaluate import HEAD, JudgeSettings, comparable, evaluate, table_rows
+from spherehead.model.export.evaluate import JudgeSettings, RunScores, Scores, comparable, evaluate
+from spherehead.model.export.evaluate_page import HEAD, page, table_rows
 from spherehead.model.generator import Generator
+from spherehead.model.nets.face_recognition import FaceRecognition
 from spherehead.model.nets.persons import PersonTable
 from spherehead.model.presets import preset
 from spherehead.model.store import FORMAT, GENERATOR, ModelConfig, write_config, write_part
@@ -60,9 +63,10 @@ def stranger(picture: Pixels) -> HeadReading:
 
 @pytest.mark.slow
 def test_the_same_call_gives_the_same_numbers(model: Path, people: Path, tmp_path: Path) -> None:
-    settings = JudgeSettings(count=64, heads=2, shown=1)
+    settings, net = JudgeSettings(count=64, heads=2, shown=1), FaceRecognition().eval().requires_grad_(False)
     first, second = (
-        evaluate([model], [people], tmp_path / name, RandomConv(), brightness, settings, reader=stranger) for name in ("a", "b")
+        evaluate([model], [people], tmp_path / name, RandomConv(), brightness, settings, reader=stranger, recognition=net)
+        for name in ("a", "b")
     )
     assert comparable(first) == comparable(second)
     assert [row.name for row in first.rows] == ["data, half against half", "model"]
@@ -76,9 +80,21 @@ def test_the_same_call_gives_the_same_numbers(model: Path, people: Path, tmp_pat
     assert data.reading is not None and not math.isnan(data.reading.class_iou)
     assert run.seconds is not None and run.seconds > 0 and run.mirror is not None
     assert run.persons is not None and run.persons.count > 0 and run.persons.depth_cm is None and data.persons is None
+    assert run.identity is not None and (run.identity.heads, run.identity.pairs) == (2, 20) and run.identity.same > 0
+    assert data.identity is not None and data.identity.others > 0 and first.identity == ""
     assert all(len(row) == len(HEAD) for row in table_rows(first))
     written = json.loads((tmp_path / "a" / "evaluate.json").read_text())
     assert written["features"] == "random-conv-v1" and len(written["rows"]) == 2
-    page = (tmp_path / "a" / "evaluate.html").read_text()
-    assert '<img src="model.png"' in page and (tmp_path / "a" / "model.png").is_file()
-    assert "random-conv-v1" in page and page.count("<tr>") == 3
+    html = (tmp_path / "a" / "evaluate.html").read_text()
+    assert '<img src="model.png"' in html and (tmp_path / "a" / "model.png").is_file()
+    assert "random-conv-v1" in html and html.count("<tr>") == 3
+
+
+def test_a_table_without_the_network_says_how_to_get_it() -> None:
+    row = RunScores("data", identity=IdentitySummary(0.314, 0.691, 0.987, 20, 90))
+    told = Scores(("people",), "random-conv-v1", None, JudgeSettings(), (row,), "Identities were not compared; run <this>")
+    (cells,) = table_rows(told)
+    found = dict(zip(HEAD, cells, strict=True))
+    assert found["identity: same head / others"] == "0.31 / 0.69" and found["same nearer"] == "99 %"
+    assert "Identities were not compared; run &lt;this&gt;." in page(told, [])
+    assert table_rows(Scores((), "", None, JudgeSettings(), (RunScores("run"),)))[0].count("-") == len(HEAD) - 2
