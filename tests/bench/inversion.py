@@ -10,7 +10,9 @@ head network; the crop's place is exact. Baselines see the true camera: the mean
 picture is nearest to the input (by the inversion's own objective). PSNR and perceptual distance count inside the true mask,
 depth where both have a head. `encoded` is what an encoder reads off the picture (the shipped one, unless --encoder names
 another), from which the search starts unless --from-mean says otherwise. Own samples of the generator start from a camera that
-is turned by 4 degrees.
+is turned by 4 degrees. Identity is the distance of the face from the truth's at views from in front, by the network that
+`spherehead models fetch identity` brings. The objective has its term where the network is there; --set objective.identity=0
+finds and continues results of before there was one, and --table measures identity on their kept heads.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from inversion_truth import HIDDEN, MEASURES, SIDES, Scorer, Truth, rendered, sample
+from inversion_truth import HIDDEN, MEASURES, SIDES, Scorer, Truth, known_mean, rendered, sample
 from safetensors.torch import save_file
 from spherehead.datasets.camera import RADIUS, Camera, canonical_intrinsics
 from spherehead.datasets.report.tiles import fit, write_png
@@ -33,6 +36,7 @@ from spherehead.manifests.config import fingerprint, override, to_plain
 from spherehead.manifests.store import file_sha256
 from spherehead.model.evaluation.known_persons import TABLE
 from spherehead.model.export.generate import find_model
+from spherehead.model.fetched import identity_net_if_fetched
 from spherehead.model.generator import Generator
 from spherehead.model.inversion.cameras import angle_between
 from spherehead.model.inversion.encoder import HeadEncoder, load_encoder, read_record
@@ -43,7 +47,7 @@ from spherehead.model.inversion.scores import psnr
 from spherehead.model.inversion.search import Guess, Search, choose_starts
 from spherehead.model.inversion.style_space import StyleSpace, style_space
 from spherehead.model.inversion.targets import Targets, error_of_spread, targets_of
-from spherehead.model.inversion.tuning import Tuning, tuned_parameters, tuned_rows
+from spherehead.model.inversion.tuning import Tuning, tuned_parameters, tuned_rows, with_changes
 from spherehead.model.nets.perceptual import perceptual_net
 from spherehead.model.nets.upsampler import resize
 from spherehead.model.shipped import shipped_encoder
@@ -112,14 +116,14 @@ def one_case(
     settings: InversionSettings, encoder: HeadEncoder | None, kept: Path,
 ) -> dict[str, object]:  # fmt: skip
     """Invert one person from one side, keep the head's tensors in a file and score everything."""
-    net, row = perceptual_net(torch.device("cpu")), list(SIDES).index(side)
-    scorer = Scorer(truth, generator, net)
+    net, row, recognition = perceptual_net(torch.device("cpu")), list(SIDES).index(side), identity_net_if_fetched("cpu")
+    scorer = Scorer(truth, generator, net, recognition)
     shape = generator.settings
     start, error = read_camera(truth.image[row])
     channels = shape.parsing.channels if shape.parsing else 0
     exact = targets_of([sample(truth, row)], scorer.side, scorer.raw, channels, [error])
     targets = Targets(exact.ids, exact.image, exact.mask, start, exact.angle_error, exact.parsing)
-    objective = Objective(targets, scorer.raw, shape.own_ground, net, settings.objective)
+    objective = Objective(targets, scorer.raw, shape.own_ground, net, settings.objective, recognition)
     cpu, wall = time.process_time(), time.perf_counter()
     guess, tuned = found_head(generator, space, targets, objective, settings, None if asked.from_mean else encoder)
     spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
@@ -187,7 +191,9 @@ def own_samples(
         wrong = look_from([0.2 + math.radians(4.0)], 0.05)
         targets = Targets((str(seed),), seen.image, mask, wrong, torch.tensor([math.radians(4.0)]), seen.parsing)
         raw = generator.settings.neural_resolution
-        objective = Objective(targets, raw, generator.settings.own_ground, net, settings.objective)
+        objective = Objective(
+            targets, raw, generator.settings.own_ground, net, settings.objective, identity_net_if_fetched("cpu")
+        )
         begun = time.process_time()
         guess, tuned = found_head(generator, space, targets, objective, settings, encoder)
         cpu = time.process_time() - begun
@@ -200,6 +206,21 @@ def own_samples(
         degrees = math.degrees(float(angle_between(guess.cameras(), camera)[0]))
         found_text = f"hidden views {values[0]:.1f} dB after search, {values[1]:.1f} dB tuned"
         yield f"seed {seed}: {found_text}, camera off {degrees:.1f} degrees, {cpu:.0f} s of CPU"
+
+
+def with_identities(result: dict[str, Any], generator: Generator, truth: Truth, kept: Path) -> dict[str, Any]:
+    """Return a result with identity distances, measured on the kept heads where it was stored before they were a measure."""
+    recognition, scores = identity_net_if_fetched("cpu"), result["scores"]
+    if recognition is None or not kept.is_file() or all("identity" in row["hidden"] for row in scores.values()):
+        return result
+    scorer, tensors = Scorer(truth, generator, perceptual_net(torch.device("cpu")), recognition), read_tensors(kept)
+    changes = {name.removeprefix("change "): value for name, value in tensors.items() if name.startswith("change ")}
+    tuned, row = with_changes(generator, changes), list(SIDES).index(result["side"])
+    for name, views in scores.items():
+        found = scorer.identities(tuned if name == "tuned" else generator, tensors[f"ws {name}"], row)
+        for kind, distance in found.items():
+            views[kind]["identity"] = distance
+    return result
 
 
 def print_tables(results: list[dict[str, object]]) -> None:
@@ -220,7 +241,7 @@ def print_tables(results: list[dict[str, object]]) -> None:
         print(f"{'':16}{'':8}" + "".join(f"{name:>12}" for name in MEASURES))
         for name in rows[0]["scores"]:  # type: ignore[attr-defined]
             for kind in ("input", "hidden"):
-                values = [statistics.fmean(row["scores"][name][kind][key] for row in rows) for key in MEASURES]  # type: ignore[index]
+                values = [known_mean([row["scores"][name][kind].get(key, math.nan) for row in rows]) for key in MEASURES]  # type: ignore[index]
                 print(f"{name:16}{kind:8}" + "".join(f"{value:12.3f}" for value in values))
         for baseline in [name for name in rows[0]["scores"] if name not in ("search", "tuned")]:  # type: ignore[call-overload]
             gains = [row["scores"]["tuned"]["hidden"]["psnr"] - row["scores"][baseline]["hidden"]["psnr"] for row in rows]  # type: ignore[index]
@@ -254,7 +275,10 @@ def main() -> None:
     place = asked.encoder or shipped_encoder(sha256)
     encoder = None if place is None else load_encoder(place, sha256)
     known = "" if place is None else read_record(place).part.sha256
-    mark = fingerprint([sha256, to_plain(settings), known, asked.from_mean])
+    plain = to_plain(settings)
+    if not settings.objective.identity or identity_net_if_fetched("cpu") is None:
+        plain["objective"].pop("identity")  # the name of results from before there was such a term
+    mark = fingerprint([sha256, plain, known, asked.from_mean])
     cases = [(number, side) for side in asked.sides.split(",") for number in range(asked.people)]
     paths = {case: asked.cache / f"result-{mark}-{case[0]:03d}-{case[1]}.json" for case in cases}
     if not asked.table:
@@ -267,7 +291,11 @@ def main() -> None:
                 case = one_case(asked, generator, space, table, truth, side, settings, encoder, kept)
                 path.write_text(json.dumps(case))
             print(f"person {number} {side}: {json.loads(path.read_text())['cpu']:.0f} s", flush=True)
-    results = [json.loads(path.read_text()) for path in paths.values() if path.is_file()]
+    results = []
+    for (number, _), path in paths.items():
+        if path.is_file():
+            truth = rendered(asked.assets, number, asked.cache)
+            results.append(with_identities(json.loads(path.read_text()), generator, truth, path.with_suffix(".safetensors")))
     print_tables(results)
 
 

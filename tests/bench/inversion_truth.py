@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from spherehead.datasets.shards.codec import Decoded
 from spherehead.model.generator import Generator
 from spherehead.model.inversion.scores import mask_iou, psnr
 from spherehead.model.inversion.targets import targets_of
+from spherehead.model.nets.face_chips import face_chips, face_visible
+from spherehead.model.nets.face_recognition import FaceRecognition
 from spherehead.model.nets.perceptual import PerceptualNet
 from spherehead.model.nets.upsampler import resize
 from spherehead.model.visualization.views import look_from
@@ -23,7 +26,10 @@ from spherehead.model.volume_rendering.rays import ray_distance
 SIDES = {"front": 0.0, "profile": math.pi / 2, "back": math.pi}
 HIDDEN = 16
 SOURCE = "makehuman:count=1,views=8,seed=90210,size=128,light=raster,lighting=person,background=plain"
-MEASURES = ("psnr", "perceptual", "class IoU", "mask IoU", "depth cm")
+MEASURES = ("psnr", "perceptual", "class IoU", "mask IoU", "depth cm", "identity")
+"""Identity is the distance of the face from the truth's at views within `FACE_DEGREES`; NaN where there is none."""
+FACE_DEGREES = (45.0, 30.0)
+"""Azimuth and elevation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +91,11 @@ def sample(truth: Truth, index: int) -> Decoded:
 class Scorer:
     """What a head, by its style vectors, scores against the truth."""
 
-    def __init__(self, truth: Truth, generator: Generator, net: PerceptualNet) -> None:
+    def __init__(
+        self, truth: Truth, generator: Generator, net: PerceptualNet, recognition: FaceRecognition | None = None
+    ) -> None:
         shape = generator.settings
+        self.recognition, self.front = recognition, face_visible(truth.labels, FACE_DEGREES).tolist()
         self.net, self.side, self.raw = net, shape.upsampler.resolution, shape.neural_resolution
         channels = shape.parsing.channels if shape.parsing else 0
         self.targets = targets_of([sample(truth, index) for index in range(len(truth.labels))], self.side, self.raw, channels)
@@ -100,9 +109,28 @@ class Scorer:
         for index in [row, *range(len(SIDES), len(SIDES) + HIDDEN)]:
             kind = "input" if index == row else "hidden"
             found[kind].append(self._view(generator, ws, planes, index))
-        return {
-            kind: {name: statistics.fmean(view[name] for view in views) for name in MEASURES} for kind, views in found.items()
-        }
+        return {kind: {name: known_mean([view[name] for view in views]) for name in MEASURES} for kind, views in found.items()}
+
+    @torch.no_grad()
+    def identities(self, generator: Generator, ws: torch.Tensor, row: int) -> dict[str, float]:
+        """Return the identity distance alone, by kind of view: for heads that were scored before it was a measure."""
+        planes = generator.planes(ws)
+        found: dict[str, list[float]] = {"input": [], "hidden": []}
+        for index in [row, *range(len(SIDES), len(SIDES) + HIDDEN)]:
+            if self.front[index]:
+                image = generator.synthesise(ws, self.targets.camera[index : index + 1], planes=planes).image
+                found["input" if index == row else "hidden"].append(self._identity(image, index))
+        return {kind: known_mean(values) for kind, values in found.items()}
+
+    def _identity(self, image: torch.Tensor, index: int) -> float:
+        if self.recognition is None or not self.front[index]:
+            return math.nan
+        one = slice(index, index + 1)
+        seen, wanted = (
+            self.recognition(face_chips(picture.clamp(-1, 1), self.targets.camera[one]))
+            for picture in (image, self.targets.image[one])
+        )
+        return float((seen - wanted).norm())
 
     def _view(self, generator: Generator, ws: torch.Tensor, planes: torch.Tensor, index: int) -> dict[str, float]:
         one = slice(index, index + 1)
@@ -120,7 +148,14 @@ class Scorer:
             "class IoU": classes,
             "mask IoU": float(mask_iou(made.mask, small)[0]),
             "depth cm": float((made.depth[0, 0] - self.depth[index])[both].abs().mean()) / CANONICAL_SCALE,
+            "identity": self._identity(made.image, index),
         }
+
+
+def known_mean(values: Sequence[float]) -> float:
+    """Return the mean of values that are not NaN; NaN where there are none."""
+    known = [value for value in values if not math.isnan(value)]
+    return statistics.fmean(known) if known else math.nan
 
 
 def class_iou(found: torch.Tensor, wanted: torch.Tensor) -> float:
