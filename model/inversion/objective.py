@@ -44,7 +44,7 @@ class ObjectiveSettings:
     """Binary cross-entropy of the rendered mask against the matte."""
     classes: float = 0.05
     """Cross-entropy of the class probabilities against the class map."""
-    identity: float = 0.1
+    identity: float = 0.03
     """Distance of the face from the photograph's (see `face_identity`), where the network is there and a face is seen."""
 
     def __post_init__(self) -> None:
