@@ -30,6 +30,12 @@ def test_the_batch_script_passes_shellcheck() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_a_node_that_fails_ends_neither_the_job_nor_its_step() -> None:
+    script = SCRIPT.read_text()
+    assert "#SBATCH --no-kill\n" in script  # SLURM 22.05 terminates the step of a node that fails in spite of it
+    assert re.findall(r"^srun (.*) torchrun", script, re.MULTILINE) == ["--no-kill --kill-on-bad-exit=0"]
+
+
 def test_the_jobset_passes_yamllint() -> None:
     from yamllint import linter
     from yamllint.config import YamlLintConfig

