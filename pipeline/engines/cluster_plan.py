@@ -63,6 +63,6 @@ def lack_of_gpus(nodes: Sequence[Node], what: str) -> str:
     """
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     return (
-        f"expected nodes with a CPU and a GPU for {what}, found {len(nodes)} nodes with {cpus} CPUs and {gpus} GPUs; add nodes "
+        f"expected nodes with a CPU and a GPU for {what}, found {cpus} CPUs and {gpus} GPUs on {len(nodes)} in all; add nodes "
         "with GPUs (ray start --num-gpus=N where Ray does not find them), or use --device cpu"
     )

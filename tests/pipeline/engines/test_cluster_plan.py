@@ -38,6 +38,6 @@ def test_as_many_shares_as_were_asked_for_fit_into_a_gpu_as_ray_counts(per_gpu: 
 
 def test_without_gpus_the_message_says_what_was_expected_what_there_is_and_what_to_do() -> None:
     assert lack_of_gpus([Node(8), Node(0, 2)], "--device cuda (stages detect)") == (
-        "expected nodes with a CPU and a GPU for --device cuda (stages detect), found 2 nodes with 8 CPUs and 2 GPUs; add "
+        "expected nodes with a CPU and a GPU for --device cuda (stages detect), found 8 CPUs and 2 GPUs on 2 in all; add "
         "nodes with GPUs (ray start --num-gpus=N where Ray does not find them), or use --device cpu"
     )

@@ -141,7 +141,7 @@ def test_without_gpus_the_build_ends_with_what_is_missing_and_files_that_take_no
 ) -> None:
     options = {"engine": "ray", "ray_address": "local", "workers": 1}
     with pytest.raises(
-        EngineError, match=r"for --device cuda \(stages placed\), found 1 nodes with 1 CPUs and 0 GPUs; add nodes"
+        EngineError, match=r"for --device cuda \(stages placed\), found 1 CPUs and 0 GPUs on 1 in all; add nodes"
     ):
         run(sources[:1], tmp_path / "photographs-built", recipe(tmp_path / "told"), **options)
     masked = recipe(tmp_path / "told-masked")
