@@ -79,6 +79,7 @@ ERRORS: dict[str, int] = {
     "model.visualization.views:ViewError": USAGE,
     "model.evaluation.features:FeaturesError": USAGE,
     "model.nets.perceptual:PerceptualUnavailable": USAGE,
+    "model.fetched:IdentityUnavailable": USAGE,
     "model.volumes.base:VolumeError": USAGE,
     "model.volume_rendering.base:RenderError": USAGE,
     "model.volume_rendering.rays:LabelError": USAGE,
