@@ -43,13 +43,15 @@ def plan_workers(nodes: Sequence[Node], workers: int = 0, per_gpu: int = 0) -> C
     Args:
         nodes: of the cluster.
         workers: of both kinds together; 0 for one a CPU.
-        per_gpu: workers that share a GPU; 0 for as many as a node has CPUs for each of its GPUs, at most `MOST_ON_A_GPU`.
+        per_gpu: workers that share a GPU; 0 for as many as a node has CPUs for each of its GPUs, at most `MOST_ON_A_GPU`, and
+            no more than `workers` take: Ray fills one GPU before it takes the next, so larger shares leave none idle.
     """
     total = workers or max(1, sum(node.cpus for node in nodes))
     with_gpus = [node for node in nodes if node.gpus and node.cpus]
     if not with_gpus:
         return ClusterPlan(total, 0, 0.0)
-    sharing = per_gpu or max(min(MOST_ON_A_GPU, max(1, node.cpus // node.gpus)) for node in with_gpus)
+    fitting = max(min(MOST_ON_A_GPU, max(1, node.cpus // node.gpus)) for node in with_gpus)
+    sharing = per_gpu or min(fitting, -(-total // sum(node.gpus for node in with_gpus)))
     room = sum(min(node.cpus, node.gpus * sharing) for node in with_gpus)
     return ClusterPlan(total, min(total, room), (_GRAIN // sharing) / _GRAIN)
 
