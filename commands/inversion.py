@@ -76,22 +76,20 @@ def invert(
     if each:
         _invert_each(_files(photographs), out, folder, settings, how)
         return
-    _invert(photographs, out, folder, settings, how)
+    _invert(labelled(photographs, out / PHOTOGRAPHS, how.device), out, folder, settings, how)
     echo(f"{out / 'inversion.html'}")
 
 
-def _invert(photographs: Sequence[Path], out: Path, folder: Path, settings: InversionSettings, how: How) -> Photographs:
-    """Find one head, say how well, and return the photographs as samples."""
+def _invert(samples: Photographs, out: Path, folder: Path, settings: InversionSettings, how: How) -> None:
+    """Find one head of labelled photographs, and say how well."""
     from ..model.export.invert import invert as run_it
 
-    samples = labelled(photographs, out / PHOTOGRAPHS, how.device)
     for row in run_it(folder, samples, out, settings, how, _tick()).photographs:
         face = "" if row.identity is None else f", identity distance {row.identity:.2f}"
         moved = f"moved {row.moved_degrees:.1f} degrees"
         echo(f"{row.name}: {row.psnr:.1f} dB in the matte, outline IoU {row.mask_iou:.2f}, {moved}{face}")
         for text in row.suspect:
             echo(f"{row.name}: suspect {text}", to_error=True)
-    return samples
 
 
 def _invert_each(photographs: Sequence[Path], out: Path, folder: Path, settings: InversionSettings, how: How) -> None:
@@ -104,12 +102,21 @@ def _invert_each(photographs: Sequence[Path], out: Path, folder: Path, settings:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"expected photographs of different names with --each, got two called {twice}; rename one")
-    heads = []
+    heads, without = [], []
     for name, path in zip(names, photographs, strict=True):
-        samples = _invert([path], out / name, folder, settings, how)
+        try:
+            samples = labelled([path], out / name / PHOTOGRAPHS, how.device)
+        except ConfigError as error:  # the other photographs are not its affair
+            echo(f"{path.name}: {error}", to_error=True)
+            without.append(path.name)
+            continue
+        _invert(samples, out / name, folder, settings, how)
         heads.append((name, samples.samples[0].image, out / name))
-    write_png(out / "heads.png", heads_picture(heads))
-    echo(f"{out / 'heads.png'}")
+    if heads:
+        write_png(out / "heads.png", heads_picture(heads))
+        echo(f"{out / 'heads.png'}")
+    if without:
+        raise ConfigError(f"no head was found for {len(without)} of {len(photographs)} files: {', '.join(without)}; see above")
 
 
 def _files(photographs: Sequence[Path]) -> list[Path]:
@@ -181,7 +188,7 @@ def labelled(photographs: Sequence[Path], folder: Path, device: str = "cpu") -> 
         device: where models run that can choose.
 
     Raises:
-        ConfigError: a path does not exist, or no head was found in any photograph.
+        ConfigError: a path does not exist, no head was found in any photograph, or the folder has that of others.
     """
     from ..datasets.shards.inspect import iterate
     from ..datasets.sources.names import from_native
@@ -194,12 +201,24 @@ def labelled(photographs: Sequence[Path], folder: Path, device: str = "cpu") -> 
     if missing:
         raise ConfigError(f"no photograph at {missing[0]}; expected picture files or folders")
     asked = tuple(from_native(str(path)) for path in photographs)
+    _refuse_other_photographs(folder, asked)
     summary = build(BuildRequest(asked, folder, one_person(), engine="inline", device=device, abort_share=1.0))
     names = _names(folder)
     if not any(summary.samples.values()):
         raise ConfigError(f"found no head to invert: {_refusals(folder)}; take a photograph in which the whole head is seen")
     samples = tuple(sorted(iterate(folder), key=lambda sample: (names.get(sample.id, ""), sample.id)))
     return Photographs(samples, tuple(names.get(sample.id, sample.id) for sample in samples))
+
+
+def _refuse_other_photographs(folder: Path, asked: Sequence[str]) -> None:
+    """Refuse a folder whose data set was made of other photographs: a head is found once, and not updated."""
+    from ..manifests.config import ConfigError
+    from ..pipeline.building.folder import read_request
+
+    before = read_request(folder).get("sources")
+    if before is not None and before != list(asked):
+        found, expected = ", ".join(map(str, before)), ", ".join(asked)
+        raise ConfigError(f"{folder.parent} holds a head of {found}, expected one of {expected}; give a new folder")
 
 
 def one_person() -> Recipe:

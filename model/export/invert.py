@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...manifests.config import ConfigError, fingerprint, to_plain
 from ...manifests.store import write_bytes, write_json
-from ..fetched import identity_net_if_fetched
+from ..fetched import HOW_TO_GET, identity_net_if_fetched
 from ..generator import Generator
 from ..inversion.cameras import angle_between
 from ..inversion.encoder import load_encoder, read_record
@@ -24,7 +24,9 @@ from ..inversion.encoding import fill
 from ..inversion.face_identity import FaceIdentity, told
 from ..inversion.inverted import (
     FORMAT,
+    HEAD,
     RECORD,
+    TUNED,
     InversionRecord,
     InversionSettings,
     PhotographResult,
@@ -43,7 +45,17 @@ from ..nets.upsampler import resize
 from ..store import GENERATOR, load_generator, read_config, read_tensors, write_part
 from .generate import present_settings
 from .invert_page import page
-from .invert_pictures import MESH, VIDEO, Stage, write_mesh, write_pictures, write_turn
+from .invert_pictures import (
+    MESH,
+    PHOTOGRAPHS_SHEET,
+    VIDEO,
+    VIEWS_FOLDER,
+    VIEWS_SHEET,
+    Stage,
+    write_mesh,
+    write_pictures,
+    write_turn,
+)
 from .invert_request import How, Photographs, contents
 
 log = logging.getLogger(__name__)
@@ -81,21 +93,34 @@ class _Run:
         own, settings = self.generator.settings.own_ground, self.settings.objective
         return Objective(targets, self.raw, own, self.perceptual, settings, self.recognition)
 
-    def record(self) -> InversionRecord:
-        """Return the record of a head that is not whole yet."""
+    @property
+    def term(self) -> bool:
+        """Whether the descent holds the head to the photographs' identity."""
+        return self.recognition is not None and self.how.method != "encode" and self.settings.objective.identity > 0
+
+    def record(self, term: bool) -> InversionRecord:
+        """Return the record of a head that is not whole yet, found with the identity term or without."""
         pictures = [[sample.id, contents(sample)] for sample in self.photographs.samples]
         encoder = "" if self.encoder_place is None else read_record(self.encoder_place).part.sha256
-        perceptual = self.perceptual is not None
-        plain, weight = to_plain(self.settings), self.settings.objective.identity
-        if self.recognition is None or self.how.method == "encode":
-            weight = 0.0
-        if not weight:  # as heads that were found before there was such a term
+        perceptual, plain = self.perceptual is not None, to_plain(self.settings)
+        if not term:  # as heads that were found before there was such a term
             plain["objective"].pop("identity")
         mark = fingerprint([self.sha256, pictures, plain, perceptual, self.how.method, encoder])
-        identity = told(self.recognition, self.targets, weight)
+        identity = told(self.recognition, self.targets, self.settings.objective.identity if term else 0.0)
         return InversionRecord(
             FORMAT, self.folder.name, self.sha256, mark, self.settings, perceptual, identity, self.how.method
         )
+
+    def refusal(self, known: InversionRecord) -> str:
+        """Say why the inversion in the folder cannot be resumed, and what to do."""
+        if known.fingerprint == self.record(term=False).fingerprint:
+            return (
+                f"{self.out} holds a head found without the identity term; give a new folder to have it, or "
+                "--set objective.identity=0 to resume without"
+            )
+        if self.recognition is None and known.fingerprint == self.record(term=True).fingerprint:
+            return f"{self.out} holds a head found with the identity term, whose network is missing; to resume: {HOW_TO_GET}"
+        return f"{self.out} holds an inversion of other photographs, by another model or with other settings; give a new folder"
 
     def state(self, stage: str) -> dict[str, Tensor] | None:
         """Return the kept state of a stage; None where there is none."""
@@ -184,13 +209,13 @@ def invert(
     """
     settings, how = settings or InversionSettings(), how or How()
     run = _Run(folder, photographs, out, settings, how)
-    record, known = run.record(), read_inversion(out)
+    record, known = run.record(run.term), read_inversion(out)
     if known is not None and known.fingerprint != record.fingerprint:
-        raise ConfigError(
-            f"{out} holds an inversion of other photographs, by another model or with other settings; give a new folder"
-        )
+        raise ConfigError(run.refusal(known))
     if known is not None and known.parts:
         return _completed(run, known)
+    if known is None:
+        _refuse_files_of_others(out)
     write_json(out / RECORD, record)
     guess, changes, tried = run.find(tick)
     ws, cameras = guess.styles(), guess.cameras()
@@ -209,6 +234,18 @@ def invert(
     write_json(out / RECORD, record)
     _forget_state(out)
     return record
+
+
+def _refuse_files_of_others(out: Path) -> None:
+    """Refuse a folder without our record in which a file has the name of one that would be written."""
+    parts = [f"{part}.safetensors" for part in (HEAD, TUNED)]
+    names = (*parts, PHOTOGRAPHS_SHEET, VIEWS_SHEET, VIEWS_FOLDER, f"{VIDEO}.webm", f"{VIDEO}.webp", MESH, PAGE, STATE)
+    there = [name for name in names if (out / name).exists()]
+    if there:
+        raise ConfigError(
+            f"{out} holds {', '.join(there)} but no {RECORD}, and an inversion would write over that; "
+            "choose another --out, or move it away"
+        )
 
 
 def _perceptual(device: torch.device) -> PerceptualNet | None:

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 VIEWS, FRAMES, FPS = 8, 72, 24
 VIDEO, MESH, MESH_FACES = "orbit", "mesh.glb", 10_000
 """How the name of the turn begins; the mesh's name; its number of triangles."""
+PHOTOGRAPHS_SHEET, VIEWS_SHEET, VIEWS_FOLDER = "photographs.png", "views.png", "views"
+"""Names of the two sheets, and of the folder of single views."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +74,12 @@ def write_pictures(
         columns.append(list(to_pixels(made.image)))
     rows = [[fit(picture, side) for picture in row] for row in zip(*columns, strict=True)]
     titles = ("photograph", "matte", *(stage.name for stage in (mean, *found)))
-    write_png(out / "photographs.png", sheet(rows, names, titles))
+    write_png(out / PHOTOGRAPHS_SHEET, sheet(rows, names, titles))
     turns = [list(each_view(stage.generator, stage.ws[:1], ring(VIEWS), rendering)) for stage in found]
-    write_png(out / "views.png", heads_sheet(turns, [stage.name for stage in found], side))
-    written = ["photographs.png", "views.png"]
+    write_png(out / VIEWS_SHEET, heads_sheet(turns, [stage.name for stage in found], side))
+    written = [PHOTOGRAPHS_SHEET, VIEWS_SHEET]
     for index, view in enumerate(turns[-1]):
-        written.append(f"views/view-{index:02d}.png")
+        written.append(f"{VIEWS_FOLDER}/view-{index:02d}.png")
         write_png(out / written[-1], view.image)
     return written
 

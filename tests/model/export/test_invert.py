@@ -114,6 +114,18 @@ def test_a_folder_with_another_inversion_is_refused(
         invert(model, fewer, out, QUICK)
 
 
+@pytest.mark.parametrize(
+    "name", ["views.png", "views/view-00.png", "photographs.png", "orbit.webm", "head.safetensors", "mesh.glb"]
+)
+def test_files_of_others_are_left_alone(model: Path, photographs: Photographs, tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / "head" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"theirs")
+    with pytest.raises(ConfigError, match=f"holds {name.split('/')[0]} but no inversion.json"):
+        invert(model, photographs, tmp_path / "head", QUICK, PLAIN)
+    assert theirs.read_bytes() == b"theirs" and not (tmp_path / "head" / "inversion.json").exists()
+
+
 @pytest.mark.parametrize("part", ["mask", "parsing", "camera", "image"])
 def test_another_matte_class_map_or_camera_is_another_inversion(photographs: Photographs, part: str) -> None:
     sample = photographs.samples[0]
@@ -176,7 +188,11 @@ def test_identities_are_compared_where_the_network_was_fetched(
     without = invert(model, front, tmp_path / "without", override(QUICK, ["objective.identity=0"]), PLAIN)
     assert without.photographs[0].identity is not None and "there is no identity term" in without.identity
     assert without.fingerprint != found.fingerprint
+    with pytest.raises(ConfigError, match=r"found without the identity term; .* or --set objective\.identity=0"):
+        invert(model, front, tmp_path / "without", QUICK, PLAIN)
     monkeypatch.undo()
+    with pytest.raises(ConfigError, match="whose network is missing; to resume: spherehead models fetch identity"):
+        invert(model, front, tmp_path / "with", QUICK, PLAIN)
     assert invert(model, photographs, done[0], override(QUICK, ["objective.identity=0"])) == done[1]
 
 
