@@ -238,7 +238,9 @@ class _Work:
         request = self.request
         order = WorkOrder(self.sources, self.recipe, self.tombstones.keys(), request.device)
         limits = Limits(request.workers, request.workers_per_gpu, request.time_limit, request.max_memory)
-        results = open_engine(request).run(order, _OpenTasks(self._tasks), limits, Parent(self._tick, self._answer))
+        results = open_engine(request).run(
+            order, _OpenTasks(self._tasks), limits, Parent(self._tick, self._answer, self._note_workers)
+        )
         flushed = time.monotonic()
         try:
             for task, result in results:
@@ -306,6 +308,9 @@ class _Work:
             known = from_plain(Rights, json.loads(rights)) if rights else Rights()
             image = SourceImage(label, path, num_bytes, stamp, known, json.loads(sidecar) if sidecar else {})
             yield Task(number, source, image, placement.takes_gpu(source, image))
+
+    def _note_workers(self, workers: int) -> None:
+        self.books.workers = self.guard.workers = workers
 
     def _count(self, task: Task, result: FileResult) -> None:
         self.books.note(result)

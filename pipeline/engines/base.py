@@ -37,6 +37,8 @@ class Parent:
     """Called now and then while the engine waits; may raise to end the run."""
     answer: Callable[[str], Answer] = lambda _: Answer()
     """Work key -> what is known of a content. Results that were yielded before count."""
+    note_workers: Callable[[int], None] = lambda _: None
+    """Called with how many workers there are at most, where the engine decides that."""
 
 
 class Engine(ABC):

@@ -82,6 +82,7 @@ class RayEngine(Engine):
         cluster = _Cluster(address, order, limits.workers, parent)
         plan = plan_workers(cluster.nodes, limits.workers, limits.workers_per_gpu)
         cluster.gpu_share = plan.gpu_share
+        parent.note_workers(plan.workers)
         queues = queues_of(order, tasks, plan.workers, plan.gpu_workers, lack_of_gpus(cluster.nodes, _gpu_users(order)))
         pool = WorkerPool(cluster, queues, replace(limits, workers=plan.workers), parent)
         for task, result in pool.run():

@@ -25,7 +25,7 @@ class AbortGuard:
             share: of the last files that may fail alike; 1 or more never stops.
             workers: files that are read at the same time.
         """
-        self._share, self._workers = share, workers
+        self._share, self.workers = share, workers
         self._last: deque[str] = deque(maxlen=WINDOW)
         self._unanswered = 0
 
@@ -42,7 +42,7 @@ class AbortGuard:
         self._last.append(result.reason if result.outcome == "failed" else "")
         silent = bool(store) and result.reason in ("store_unavailable", "store_denied")
         self._unanswered = self._unanswered + 1 if silent else 0
-        if self._unanswered >= LOST_STORE + self._workers and self._share < 1:
+        if self._unanswered >= LOST_STORE + self.workers and self._share < 1:
             return (
                 f"{self._unanswered} files in a row could not be read from {store} ({result.detail}); when the store answers "
                 "again, rerun the same command to resume: nothing is lost"

@@ -31,6 +31,8 @@ class Spent:
     opening_seconds: float = 0.0
     """Of workers, spent on those files."""
     peak_rss: int = 0
+    workers: int = 0
+    """At most, where the engine decided that."""
 
     def note(self, result: FileResult) -> None:
         """Count what came of a file."""
@@ -45,13 +47,18 @@ class Spent:
             self.opening_seconds += sum(spent for _, spent in result.seconds)
 
     def as_plain(self, inputs: int, workers: int) -> dict[str, Any]:
-        """Return the content of `run.json`."""
+        """Return the content of `run.json`.
+
+        Args:
+            inputs: of the whole build.
+            workers: that were asked for.
+        """
         stages = {name: {"seconds": round(spent, 3), "count": self.runs[name]} for name, spent in self.seconds.items()}
         return {
             "stages": stages,
             "opening": {"seconds": round(self.opening_seconds, 3), "count": self.opening},
             "wall_seconds": round(time.perf_counter() - self.started, 3),
-            "workers": workers,
+            "workers": self.workers or workers,
             "inputs": inputs,
             "worked": self.worked,
             "peak_rss_bytes": self.peak_rss,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,12 @@ import pytest
 from spherehead.cli import main
 from spherehead.datasets.stores.retries import PAUSES
 from spherehead.manifests.config import ConfigError
+from spherehead.pipeline.engines import ray_engine
+from spherehead.pipeline.engines.base import Limits, Parent
+from spherehead.pipeline.engines.inline import InlineEngine
 from spherehead.pipeline.estimating.measured import BASE_MEMORY, ROW_MEMORY, Measured, measure
 from spherehead.pipeline.estimating.simulation import Cluster, Store, simulate
+from spherehead.pipeline.execution.work import FileResult, Task, WorkOrder
 
 MEASURED = Measured(0.2, 10.0, 0.001, 0.0001, 400_000, 50_000, 100e6, 1000, 500)
 HOUR = 3600.0
@@ -139,3 +144,27 @@ def test_a_build_is_read_as_it_was_and_one_that_was_resumed_is_refused(
         measure(tmp_path / "set")
     with pytest.raises(ConfigError, match="no finished build"):
         measure(tmp_path)
+
+
+class Seven(InlineEngine):
+    """An engine that decides how many workers there are, as Ray does by the CPUs of its cluster."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def run(self, order: WorkOrder, tasks: Iterable[Task], limits: Limits, parent: Parent) -> Iterator[tuple[Task, FileResult]]:
+        parent.note_workers(7)
+        yield from super().run(order, tasks, limits, parent)
+
+
+def test_a_build_whose_engine_decided_the_number_of_workers_can_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_engine, "RayEngine", Seven)
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "0.png"), np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8))
+    photos, out = str(tmp_path / "photos"), str(tmp_path / "set")
+    options = ["--preset", "frames", "--set", "frame.size=64", "--engine", "ray", "--no-report"]
+    assert main(["build-dataset", photos, "--out", out, *options]) == 0
+    assert json.loads((tmp_path / "set" / "run.json").read_text())["workers"] == 7
+    assert measure(tmp_path / "set").photographs == 1
