@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ..inversion.inverted import InversionRecord, PhotographResult
+from ..meshes.mesh import CENTIMETRE
 
 HEAD = ("photograph", "camera moved", "crop moved", "crop enlarged")
 """First columns of the table; those of the stages follow, and the outline's."""
@@ -61,8 +62,8 @@ def _sentences(record: InversionRecord) -> str:
     found = []
     if record.drift is not None:
         found.append(
-            f"Tuning moved what no photograph shows by {record.drift.depth:.4f} world units of depth; outlines agree by IoU "
-            f"{record.drift.mask_iou:.3f}, pictures by {record.drift.psnr:.1f} dB."
+            f"Tuning moved what no photograph shows by {record.drift.depth / CENTIMETRE:.2f} cm of depth; outlines agree by "
+            f"IoU {record.drift.mask_iou:.3f}, pictures by {record.drift.psnr:.1f} dB."
         )
     if record.starts:
         tried = ", ".join(f"{start.degrees:+.0f}°, {start.pitch:+.0f}°: {start.loss:.3f}" for start in record.starts)
