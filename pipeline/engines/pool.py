@@ -23,6 +23,9 @@ _AHEAD = 2
 _TICK = 0.25
 _STARTS = 3
 """Workers that may die in a row before their first file is done."""
+_CONNECTIONS = 4
+"""Times in a row that all workers may be lost with the machine or the connection that they come by; how often an engine
+connects again is its own affair, and no more than that."""
 _LOSSES = 6
 """Times that a file may be in work on a machine that is lost."""
 _START_SECONDS = 300.0
@@ -202,7 +205,7 @@ class WorkerPool:
         ending = worker.ending()
         if not worker.since:
             self._early_deaths += 1
-            if self._early_deaths >= _STARTS + ending.is_lost * self._limits.workers:
+            if self._early_deaths >= _STARTS + ending.is_lost * _CONNECTIONS * self._limits.workers:
                 text = f"{self._early_deaths} workers in a row died while starting ({ending.text}"
                 raise EngineError(f"{text}{f', {worker.place}' if worker.place else ''}); run `spherehead doctor` there")
         elif worker.tasks:

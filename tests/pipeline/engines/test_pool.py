@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from spherehead.datasets.sample import SourceImage
 from spherehead.datasets.sources.base import Source
-from spherehead.pipeline.engines import task_queue
+from spherehead.pipeline.engines import ray_engine, task_queue
 from spherehead.pipeline.engines.base import EngineError, Limits, Parent
 from spherehead.pipeline.engines.pool import WorkerPool
 from spherehead.pipeline.engines.task_queue import queues_of
@@ -162,3 +162,26 @@ def test_files_that_take_a_gpu_end_the_build_where_there_is_none_and_others_do_n
     assert len(run([False] * 30, Hands(4), 2, 0, "no GPU here")[0]) == 30
     with pytest.raises(EngineError, match="no GPU here"):
         run([False] * 30 + [True], Hands(4), 2, 0, "no GPU here")
+
+
+class LosesAllAtFirst(Hands):
+    """Loses every worker that is starting, some times."""
+
+    losses = 0
+
+    def receive(self, timeout: float) -> list[tuple[WorkerHandle, str, Any]]:
+        if not self.losses:
+            return super().receive(timeout)
+        self.losses -= 1
+        gone = [(worker, "gone", None) for worker in self.living]
+        self.living.clear()
+        return gone
+
+
+def test_workers_that_are_lost_while_starting_come_again_as_often_as_an_engine_connects_again() -> None:
+    hands = LosesAllAtFirst(5)
+    hands.losses = ray_engine._RECONNECTS
+    assert sorted(run([False] * 20, hands, 2, 0)[0]) == list(range(20))
+    hands.losses = 20
+    with pytest.raises(EngineError, match="workers in a row died while starting"):
+        run([False] * 20, hands, 2, 0)
