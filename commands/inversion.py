@@ -180,7 +180,7 @@ def train_encoder(
 
 
 def labelled(photographs: Sequence[Path], folder: Path, device: str = "cpu") -> Photographs:
-    """Return photographs as samples, cut out and labelled by the pipeline.
+    """Return photographs as samples, cut out and labelled by the pipeline; those that give no head are named on stderr.
 
     Args:
         photographs: files or folders.
@@ -205,7 +205,10 @@ def labelled(photographs: Sequence[Path], folder: Path, device: str = "cpu") -> 
     summary = build(BuildRequest(asked, folder, one_person(), engine="inline", device=device, abort_share=1.0))
     names = _names(folder)
     if not any(summary.samples.values()):
-        raise ConfigError(f"found no head to invert: {_refusals(folder)}; take a photograph in which the whole head is seen")
+        told = "; ".join(_refusals(folder)) or "no picture was given"
+        raise ConfigError(f"found no head to invert: {told}; take a photograph in which the whole head is seen")
+    for text in _refusals(folder):
+        echo(f"left out {text}", to_error=True)
     samples = tuple(sorted(iterate(folder), key=lambda sample: (names.get(sample.id, ""), sample.id)))
     return Photographs(samples, tuple(names.get(sample.id, sample.id) for sample in samples))
 
@@ -247,13 +250,14 @@ def _names(folder: Path) -> dict[str, str]:
     return {key: Path(files.get(sha256, key)).name for key, sha256 in rows}
 
 
-def _refusals(folder: Path) -> str:
-    """Word why photographs were refused."""
+def _refusals(folder: Path) -> list[str]:
+    """Return the photographs that gave no head, each with why."""
     from ..manifests.frames import read_frame
 
-    names, frame = _names(folder), read_frame(folder, ["id", "reason", "detail"])
-    rows = zip(frame["id"].astype(str), frame["reason"].astype(str), frame["detail"].astype(str), strict=True)
-    return "; ".join(f"{names.get(key, key)}: {reason} ({detail})" for key, reason, detail in rows) or "no picture was given"
+    names, frame = _names(folder), read_frame(folder, ["id", "status", "reason", "detail"])
+    rows = [[names.get(row[0], row[0]), *row[1:]] for row in frame.astype(str).itertuples(index=False)]
+    kept = {name for name, status, _, _ in rows if status == "kept"}
+    return [f"{name}: {reason} ({detail})" for name, _, reason, detail in rows if name not in kept]
 
 
 def _tick() -> Tick:

@@ -52,3 +52,17 @@ def test_a_folder_with_the_head_of_others_is_refused_without_advice_that_invert_
     with pytest.raises(ConfigError, match=r"holds a head of .*ann\.png, expected one of .*bob\.png; give a new") as refused:
         inversion.labelled([tmp_path / "bob.png"], folder)
     assert "--update" not in str(refused.value)
+
+
+def test_photographs_that_give_no_head_beside_one_that_does_are_named(
+    astronaut: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    album = tmp_path / "album"
+    album.mkdir()
+    cv2.imwrite(str(album / "face.png"), astronaut[..., ::-1])
+    cv2.imwrite(str(album / "wall.png"), np.full((400, 400, 3), 120, np.uint8))
+    (album / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    found = inversion.labelled([album], tmp_path / "heads")
+    assert found.names == ("face.png",)
+    told = capsys.readouterr().err
+    assert "left out wall.png: no_head" in told and "left out cut.jpg: " in told and "left out face" not in told
