@@ -86,7 +86,7 @@ class KillsGpuWorker(Silent):
         self.killed = 0
 
     def done(self, outcome: str, reason: str, seconds: object) -> None:
-        for process in () if self.killed else psutil.process_iter():
+        for process in () if self.killed else psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if "ray_node" in " ".join(process.cmdline()) and process.environ().get("CUDA_VISIBLE_DEVICES"):
                     self.killed = process.pid
