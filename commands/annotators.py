@@ -55,9 +55,7 @@ def annotators_views(
     from ..pipeline.synthetic.wear.wardrobe import more_head_wear
 
     if covered != 1.0 and not wear:
-        raise typer.BadParameter(
-            "expected --wear beside it: without that nobody wears what --covered counts", param_hint="--covered"
-        )
+        raise typer.BadParameter("expected --wear too; without it nobody wears anything", param_hint="--covered")
     people = PopulationSettings(bald=0.08, hats=0.0 if wear else 0.08, hair=hair, styles=styles, children=children)
     if wear:
         people = replace(people, wear="drawn", skins="drawn", faces="wide", shares=more_head_wear(covered))

@@ -37,7 +37,7 @@ def convert_identity(package: Path, folder: Path) -> Path:
         folder: for the file.
 
     Raises:
-        CheckpointError: the package is another or damaged, or what was made of it is not what was proved.
+        CheckpointError: the package is another or damaged, or what was made of it has another sha256.
     """
     out = folder / f"{IDENTITY}.safetensors"
     if out.is_file() and file_sha256(out) == IDENTITY_SHA256:

@@ -237,7 +237,12 @@ class _Work:
         self.observer.phase("building")
         request = self.request
         order = WorkOrder(self.sources, self.recipe, self.tombstones.keys(), request.device)
-        limits = Limits(request.workers, request.workers_per_gpu, request.time_limit, request.max_memory)
+        limits = Limits(
+            workers=request.workers,
+            workers_per_gpu=request.workers_per_gpu,
+            seconds=request.time_limit,
+            memory=request.max_memory,
+        )
         results = open_engine(request).run(
             order, _OpenTasks(self._tasks), limits, Parent(self._tick, self._answer, self._note_workers)
         )
