@@ -78,6 +78,9 @@ class MakeHumanSettings:
     """Standard deviation of the cameras' elevation."""
     roll_degrees: float = 3.0
     """Standard deviation of the cameras' roll."""
+    fronts_per_back: float = 0.0
+    """As photographs of the web are spread: this many views within 60 degrees of the front for each beyond 120; 0 spreads
+    views evenly all round."""
     background: str = ""
     """plain, gradient, blurred or cluttered; empty for all kinds."""
     variant: str = "scalar_rgb"
@@ -100,6 +103,8 @@ class MakeHumanSettings:
     def __post_init__(self) -> None:
         if self.count < 1 or self.views < 1 or self.first < 0 or self.samples < 1 or not 64 <= self.size <= 2048:
             raise ConfigError("makehuman: expected count, views and samples of 1 or more, first of 0 or more, size 64 to 2048")
+        if not 0.0 <= self.fronts_per_back < math.inf:
+            raise ConfigError(f"makehuman: expected fronts_per_back of 0 or more, got {self.fronts_per_back}")
         for name, choices in (
             ("variant", CHOICES), ("denoiser", DENOISERS), ("light", LIGHTS), ("lighting", LIGHTINGS), ("framing", FRAMINGS),
         ):  # fmt: skip
@@ -252,6 +257,9 @@ def turn_of(settings: MakeHumanSettings, name: str, view: int) -> Turn:
     random = rng(settings.seed, name, f"camera-{view}")
     share = (view + start + float(random.uniform(-0.25, 0.25))) / settings.views
     yaw = math.remainder(2.0 * math.pi * share, 2.0 * math.pi)
+    if settings.fronts_per_back:
+        behind = rng(settings.seed, name, f"behind-{view}").random() * (settings.fronts_per_back + 1.0) < 1.0
+        yaw = math.remainder(yaw / 3.0 + (math.pi if behind else 0.0), 2.0 * math.pi)
     pitch = float(np.clip(random.normal(0.03, math.radians(settings.pitch_degrees)), math.radians(-35), math.radians(50)))
     roll = float(random.normal(0.0, math.radians(settings.roll_degrees)))
     return yaw, pitch, roll

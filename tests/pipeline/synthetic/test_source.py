@@ -74,6 +74,16 @@ def test_cameras_go_around_and_keep_the_contract() -> None:
     assert np.std([camera.roll for camera in cameras]) > 0.01
 
 
+def test_fronts_for_each_back_are_as_asked() -> None:
+    settings = MakeHumanSettings(views=40, fronts_per_back=9.0)
+    yaws = np.abs([camera_of(settings, f"person-{number}", view).yaw for number in range(50) for view in range(40)])
+    fronts, backs = np.degrees(yaws) < 62, np.degrees(yaws) > 118  # roll and pitch turn the camera's own yaw a little
+    assert (fronts | backs).all()
+    assert fronts.sum() / backs.sum() == pytest.approx(9.0, rel=0.2)  # 200 backs expected, with a standard error of 7 %
+    with pytest.raises(ConfigError, match="fronts_per_back of 0 or more"):
+        parse("makehuman:fronts_per_back=-1")
+
+
 def test_a_view_has_exact_labels(text: str) -> None:
     source = MakeHumanSource(text)
     image = views(source)[1]
