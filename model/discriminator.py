@@ -17,6 +17,7 @@ from .nets.layers import DTYPES, Conv, Dense, Precision, check_clamp
 from .nets.mapping import Mapping, MappingSettings
 from .nets.upsampler import resize
 from .portrait import Portrait
+from .projected_discriminator import FrozenSettings, ProjectedDiscriminator
 from .volume_rendering.rays import LABEL_SIZE
 
 
@@ -46,6 +47,8 @@ class DiscriminatorSettings:
     """Also judge the mask alone, by a second discriminator of the same widths (GET3D); scores then have a column for each."""
     pose: bool = False
     """Estimate the camera's yaw and pitch from the picture alone, in place of being told a label (pi-GAN, GRAM)."""
+    frozen: FrozenSettings | None = None
+    """Also judge the picture by what a frozen network sees in it, a score for each level (projected GAN); null for not."""
     smallest: int | None = None
     """Smallest resolution of a picture it can judge, for progressive growing (Karras et al. 2018); null: the full one only."""
 
@@ -93,7 +96,7 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Portrait and condition to one score a picture, or one of the picture and one of the mask; positive means real."""
+    """Portrait and condition to a score, and where asked for scores of the mask and of frozen features; positive means real."""
 
     def __init__(self, settings: DiscriminatorSettings, *, only_mask: bool = False) -> None:
         super().__init__()
@@ -116,11 +119,12 @@ class Discriminator(nn.Module):
         )
         both = settings.silhouette and not only_mask
         self.silhouette = Discriminator(settings, only_mask=True) if both else None
+        self.projected = None if only_mask else make_projected(settings)
         if settings.channels_last:
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, portrait: Portrait, label: torch.Tensor | None = None, fade: float = 1.0) -> torch.Tensor:
-        """Return (B, 1) scores, or (B, 2) with those of the mask alone.
+        """Return (B, S) scores: of the portrait, then those of the mask alone and of each level of frozen features if any.
 
         Args:
             portrait: what is judged.
@@ -133,7 +137,13 @@ class Discriminator(nn.Module):
         return self.score(self.features(portrait, fade), portrait.camera if label is None else label)
 
     def features(self, portrait: Portrait, fade: float = 1.0) -> torch.Tensor:
-        """Return the (B, F) features of pictures, which know nothing of a label yet; those of the mask alone follow.
+        """Return the (B, F) features of pictures, which know nothing of a label yet; see `activations`."""
+        return self.summary(self.activations(portrait, fade))
+
+    def activations(self, portrait: Portrait, fade: float = 1.0) -> list[list[torch.Tensor]]:
+        """Return what each block makes of pictures, (B, C, H, W): for the portrait, for the mask alone, for each frozen level.
+
+        No picture of the batch enters another's.
 
         Args:
             portrait: what is judged, at full resolution or, if the settings name a `smallest`, at any down to it.
@@ -149,17 +159,29 @@ class Discriminator(nn.Module):
             return out
 
         x = enter(self._checked_resolution(resolution))
-        first = self.settings.resolutions.index(resolution)
+        first, made = self.settings.resolutions.index(resolution), list[torch.Tensor]()
         for index, block in enumerate(self.blocks[first:]):
             x = block(x)
             if index == 0 and fade < 1.0:
                 x = enter(self._checked_resolution(resolution // 2)).lerp(x, fade)
-        x = self.last_conv(with_spread(x.float(), self.settings.group))
-        out: torch.Tensor = self.out(self.last_dense(x.flatten(1)))
-        return out if self.silhouette is None else torch.cat([out, self.silhouette.features(portrait, fade)], dim=1)
+            made.append(x)
+        of_mask = [] if self.silhouette is None else self.silhouette.activations(portrait, fade)
+        of_levels = [] if self.projected is None else self.projected.activations(portrait.image)
+        return [made or [x], *of_mask, *of_levels]
+
+    def summary(self, activations: list[list[torch.Tensor]]) -> torch.Tensor:
+        """Return the (B, F) features, what the last layers make of `activations`; the spread is that of groups of the batch."""
+        own, *others = activations
+        x = self.last_conv(with_spread(own[-1].float(), self.settings.group))
+        features = [self.out(self.last_dense(x.flatten(1)))]
+        if self.silhouette is not None:
+            features.append(self.silhouette.summary([others.pop(0)]))
+        if self.projected is not None:
+            features.append(self.projected.summary(others))
+        return torch.cat(features, dim=1)
 
     def score(self, features: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Return (B, 1) scores, or (B, 2) with the mask's: how well features fit a label (Miyato and Koyama 2018).
+        """Return (B, S) scores: how well features fit a label (Miyato and Koyama 2018); see `forward`.
 
         Args:
             features: (B, F) what `features` returned.
@@ -167,11 +189,19 @@ class Discriminator(nn.Module):
         """
         if len(label) != len(features):
             raise ValueError(f"expected {len(features)} conditions, one a picture, got {len(label)}")
-        if self.silhouette is not None:
-            features, of_mask = features.chunk(2, dim=1)
+        own = self.settings.widths.channels(4)
         condition = self.condition(None, label)
-        out: torch.Tensor = (features * condition).sum(dim=1, keepdim=True) / math.sqrt(features.shape[1])
-        return out if self.silhouette is None else torch.cat([out, self.silhouette.score(of_mask, label)], dim=1)
+        scores = [(features[:, :own] * condition).sum(dim=1, keepdim=True) / math.sqrt(own)]
+        if self.silhouette is not None:
+            scores.append(self.silhouette.score(features[:, own : 2 * own], label))
+        if self.projected is not None:
+            scores.append(self.projected.score(features[:, -self.projected.num_features :], label))
+        return torch.cat(scores, dim=1)
+
+    @property
+    def num_learned(self) -> int:
+        """Scores that are learned from the pixels on: the first ones, before those of frozen features."""
+        return 1 if self.silhouette is None else 2
 
     def _checked_resolution(self, resolution: int) -> int:
         full = self.settings.resolution
@@ -205,6 +235,13 @@ class Discriminator(nn.Module):
                 )
             parts.append(resize(portrait.parsing, size) * 2.0 - 1.0)
         return torch.cat(parts, dim=1)
+
+
+def make_projected(settings: DiscriminatorSettings) -> ProjectedDiscriminator | None:
+    """Make the discriminators on frozen features that settings ask for, if any."""
+    if settings.frozen is None:
+        return None
+    return ProjectedDiscriminator(settings.frozen, settings.resolution, settings.label_dim, settings.condition_layers)
 
 
 def with_spread(x: torch.Tensor, group: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .discriminator import Discriminator, DiscriminatorSettings
+from .discriminator import Discriminator, DiscriminatorSettings, make_projected
 from .nets.layers import DTYPES
 from .portrait import Portrait
 
@@ -56,7 +56,10 @@ class CoordBlock(nn.Module):
 
 
 class PoseDiscriminator(Discriminator):
-    """Pictures to a score and an estimate of the camera's yaw and pitch; it sees neither a label nor a mask."""
+    """Pictures to a score and an estimate of the camera's yaw and pitch; it sees neither a label nor a mask.
+
+    Discriminators on frozen features beside it are told the label, as ever.
+    """
 
     def __init__(self, settings: DiscriminatorSettings) -> None:
         nn.Module.__init__(self)  # not the parts of the usual one
@@ -65,11 +68,12 @@ class PoseDiscriminator(Discriminator):
         self.from_picture = nn.Conv2d(3, widths.channels(settings.resolution), 1)  # type: ignore[assignment]
         self.blocks = nn.ModuleList(CoordBlock(widths.channels(size), widths.channels(size // 2)) for size in sizes[:-1])
         self.out = nn.Conv2d(widths.channels(2), 1 + ANGLES, 2)  # type: ignore[assignment]
+        self.projected = make_projected(settings)
         if settings.channels_last:
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def features(self, portrait: Portrait, fade: float = 1.0) -> torch.Tensor:
-        """Return (B, 3): a score and the estimated yaw and pitch in radians; see `Discriminator.features`.
+    def activations(self, portrait: Portrait, fade: float = 1.0) -> list[list[torch.Tensor]]:
+        """Return what each block makes of pictures; see `Discriminator.activations`.
 
         Raises:
             ValueError: pictures of another resolution.
@@ -78,13 +82,21 @@ class PoseDiscriminator(Discriminator):
         if tuple(portrait.image.shape[1:]) != (3, full, full):
             raise ValueError(f"expected pictures of shape (B, 3, {full}, {full}), got {tuple(portrait.image.shape)}")
         x = functional.leaky_relu(self.from_picture(portrait.image.to(self.dtype)), SLOPE)
+        made = []
         for block in self.blocks:
             x = block(x)
-        out: torch.Tensor = self.out(x).flatten(1).float()
-        return out
+            made.append(x)
+        return [made or [x], *([] if self.projected is None else self.projected.activations(portrait.image))]
+
+    def summary(self, activations: list[list[torch.Tensor]]) -> torch.Tensor:
+        """Return (B, 3): a score and the estimated yaw and pitch in radians; features of frozen levels follow."""
+        out: torch.Tensor = self.out(activations[0][-1]).flatten(1).float()
+        return out if self.projected is None else torch.cat([out, self.projected.summary(activations[1:])], dim=1)
 
     def score(self, features: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Return the (B, 1) scores; labels are not looked at."""
+        """Return the (B, 1) scores, for which labels are not looked at; those of frozen features follow."""
         if len(label) != len(features):
             raise ValueError(f"expected {len(features)} conditions, one a picture, got {len(label)}")
-        return features[:, :1]
+        if self.projected is None:
+            return features[:, :1]
+        return torch.cat([features[:, :1], self.projected.score(features[:, 1 + ANGLES :], label)], dim=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .adversarial import DiscriminatorAdversarial, GeneratorAdversarial
 from .density import DensitySmoothness
+from .feature_matching import FeatureMatching
 from .parsing import LabellerFit, ParsingAgreement
 from .pose import DiscriminatorPose, GeneratorPose
 from .r1 import R1
@@ -21,6 +22,7 @@ __all__ = [
     "DepthAgreement",
     "DiscriminatorAdversarial",
     "DiscriminatorPose",
+    "FeatureMatching",
     "GeneratorAdversarial",
     "GeneratorPose",
     "LabellerFit",

@@ -30,7 +30,7 @@ class GeneratorPose(LossTerm):
 
     def __call__(self, step: Step) -> Tensor:
         """Return the mean over generated pictures and both angles, in square radians."""
-        return pose_error(step.fake_features, step.fake_seen.camera)
+        return pose_error(_estimates(step, step.fake_features), step.fake_seen.camera)
 
 
 @register_term
@@ -47,8 +47,13 @@ class DiscriminatorPose(LossTerm):
 
     def __call__(self, step: Step) -> Tensor:
         """Return the sum of both means, in square radians."""
-        fake = pose_error(step.fake_features, step.fake_seen.camera)
-        return fake + pose_error(step.real_features, step.real_seen.camera)
+        fake = pose_error(_estimates(step, step.fake_features), step.fake_seen.camera)
+        return fake + pose_error(_estimates(step, step.real_features), step.real_seen.camera)
+
+
+def _estimates(step: Step, features: Tensor) -> Tensor:
+    """Return the features without those of frozen levels, which follow a `PoseDiscriminator`'s own three."""
+    return features[:, :3] if step.discriminator.settings.pose else features
 
 
 def pose_error(features: Tensor, camera: Tensor) -> Tensor:

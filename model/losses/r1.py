@@ -16,6 +16,8 @@ from .term import LossTerm, register_term
 
 PARTS = ("image", "raw", "mask", "parsing")
 """Parts of a portrait that have a gamma of their own."""
+HEURISTIC = 0.0002
+"""Gamma of one picture of one pixel, where it follows resolution and batch."""
 
 
 @register_term
@@ -23,7 +25,9 @@ PARTS = ("image", "raw", "mask", "parsing")
 class R1(LossTerm):
     """Sum over parts of gamma / 2 * |dD(x, c) / d part|^2, at the data as the discriminator sees it, with its own cameras.
 
-    A part with gamma 0, or that the portrait or the discriminator lacks, is not differentiated by.
+    A part with gamma 0, or that the portrait or the discriminator lacks, is not differentiated by. Scores of frozen features
+    are left out: gammas are made for networks that learn from pixels, and of the slope through a frozen network most is not
+    theirs to change. Their weights are bounded by spectral norms; Sauer et al. (2021) train them without a penalty.
     """
 
     player: ClassVar[Player] = "discriminator"
@@ -33,6 +37,9 @@ class R1(LossTerm):
     """Interval in updates of its player; its gradient then counts as often (lazy regularisation)."""
     kind: Literal["r1"] = "r1"
     """Tells the terms apart in a file."""
+    rule: Literal["fixed", "heuristic"] = "fixed"
+    """fixed: gammas as they are; heuristic: times 0.0002 R^2 / B, R the picture's present side and B the update's pictures
+    (the automatic setting of Karras et al. 2020, "Training generative adversarial networks with limited data")."""
     image: float = 1.0
     """Gamma of the final picture."""
     raw: float = 1.0
@@ -55,14 +62,14 @@ class R1(LossTerm):
         fixed = [name for name, part in parts.items() if not part.requires_grad]
         if fixed:
             raise ValueError(f"expected data that {fixed[0]} can be differentiated by: make the step with wants_real_gradient")
+        score = step.real_score[:, : step.discriminator.num_learned]
         if not parts:
-            return step.real_score.sum() * 0.0
-        slopes = torch.autograd.grad(
-            step.real_score.sum(), list(parts.values()), create_graph=True, retain_graph=True, allow_unused=True
-        )
+            return score.sum() * 0.0
+        slopes = torch.autograd.grad(score.sum(), list(parts.values()), create_graph=True, retain_graph=True, allow_unused=True)
+        factor = 0.5 * (1.0 if self.rule == "fixed" else HEURISTIC * seen.image.shape[-1] ** 2 / step.total)
         penalties = [
-            slope.square().sum(dim=(1, 2, 3)).mean() * (getattr(self, name) / 2)
+            slope.square().sum(dim=(1, 2, 3)).mean() * (getattr(self, name) * factor)
             for name, slope in zip(parts, slopes, strict=True)
             if slope is not None
         ]
-        return torch.stack(penalties).sum() if penalties else step.real_score.sum() * 0.0
+        return torch.stack(penalties).sum() if penalties else score.sum() * 0.0

@@ -103,6 +103,7 @@ class Step:
         persons: PersonTable | None = None,
         person: Tensor | None = None,
         rebuilds: bool = False,
+        total: int | None = None,
     ) -> None:
         """Draw latents and cameras.
 
@@ -122,6 +123,7 @@ class Step:
             persons: style vectors of known persons, where terms compare rebuilt views.
             person: (B,) row of each picture's person in that table; -1 where it is unknown.
             rebuilds: whether terms of this update compare views of known persons.
+            total: pictures of the whole update, of all micro-batches and processes; None: this is all.
         """
         self.player, self.generator, self.discriminator, self.schedule, self.sampling = (
             player,
@@ -133,6 +135,7 @@ class Step:
         self.real_sharp, self.random, self.augment, self.parsing_map = real, random, augment, parsing_map
         self.wants_real_gradient, self.networks = wants_real_gradient, networks or {}
         self.batch, self.fakes = len(real.image), fakes
+        self.total = self.batch if total is None else total
         self.real_vectors, self.persons, self.person, self.rebuilds = subjects, persons, person, rebuilds
         if fakes is not None:
             self.z, self.camera, self.vectors, self.condition = fakes.z, fakes.camera, fakes.vectors, fakes.condition
@@ -280,14 +283,24 @@ class Step:
         return camera if vectors is None else torch.cat([camera, vectors], dim=1)
 
     @cached_property
+    def real_activations(self) -> list[list[Tensor]]:
+        """What each block of the discriminator makes of the data."""
+        return self.discriminator.activations(self.real_seen, self.schedule.fade)
+
+    @cached_property
+    def fake_activations(self) -> list[list[Tensor]]:
+        """What each block of the discriminator makes of generated pictures."""
+        return self.discriminator.activations(self.fake_seen, self.schedule.fade)
+
+    @cached_property
     def real_features(self) -> Tensor:
         """(B, F) what the discriminator makes of the data before it sees a label."""
-        return self.discriminator.features(self.real_seen, self.schedule.fade)
+        return self.discriminator.summary(self.real_activations)
 
     @cached_property
     def fake_features(self) -> Tensor:
         """(B, F) what the discriminator makes of generated pictures before it sees a label."""
-        return self.discriminator.features(self.fake_seen, self.schedule.fade)
+        return self.discriminator.summary(self.fake_activations)
 
     @cached_property
     def real_score(self) -> Tensor:

@@ -78,6 +78,12 @@ class ScheduleSettings:
     """Standard deviation of the noise on densities."""
     swap: Ramp = Ramp(1.0, 0.7, 1_000_000)
     """Probability that the generator is conditioned on another camera than the one that looks (Chan et al. 2022, sec. 4.4)."""
+    learning_rate: Ramp = Ramp(1.0, 1.0, 0)
+    """Factor on both players' learning rates; on the generator's only where no warm start sets it."""
+
+    def __post_init__(self) -> None:
+        if min(self.learning_rate.start, self.learning_rate.end) < 0:
+            raise ConfigError(f"expected factors of 0 or more in schedule.learning_rate, got {self.learning_rate}")
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ class EmaSettings:
     half_life: float = 10_000
     """Pictures after which old weights count half."""
     ramp: float | None = 0.05
-    """The half-life is at most this share of the pictures shown so far; null for no such bound."""
+    """The half-life is at most this share of the pictures shown so far (EMA warm-up); null for no such bound: a run that begins
+    from a trained model then keeps that model's average, which it forgets at once otherwise."""
 
     def decay(self, images: float, batch: int) -> float:
         """Return the share of the average that stays at an update of `batch` pictures (Karras et al. 2020, appendix B)."""

@@ -143,15 +143,19 @@ def train_step(
 
 
 def set_rates(state: TrainState, config: TrainConfig) -> None:
-    """Give the optimisers the learning rates of this moment of a warm start; nothing without one."""
-    start = config.warm_start
-    if start is None or state.persons_optimiser is None:
-        return
-    warm = start.phase(state.images) != "adversarial"
-    share = start.share(state.images)
-    for group, factor in zip(state.generator_optimiser.param_groups, (1.0, config.optimiser.renderer_lr), strict=False):
-        group["lr"] = (start.generator_lr * share if warm else config.optimiser.generator_lr) * factor
-    state.persons_optimiser.param_groups[0]["lr"] = start.persons_lr * share
+    """Give the optimisers the learning rates of this moment: the schedule's, or a warm start's for what it teaches."""
+    settings, start = config.optimiser, config.warm_start
+    decayed = config.schedule.learning_rate.at(state.images)
+    for group in state.discriminator_optimiser.param_groups:
+        group["lr"] = settings.discriminator_lr * decayed
+    rate = settings.generator_lr * decayed
+    if start is not None and state.persons_optimiser is not None:
+        share = start.share(state.images)
+        state.persons_optimiser.param_groups[0]["lr"] = start.persons_lr * share
+        if start.phase(state.images) != "adversarial":
+            rate = start.generator_lr * share
+    for group, factor in zip(state.generator_optimiser.param_groups, (1.0, settings.renderer_lr), strict=False):
+        group["lr"] = rate * factor
 
 
 def _track_grounds(state: TrainState, data: Sequence[Data], world: World) -> None:
@@ -185,7 +189,7 @@ def _make(
         wants_real_gradient=any(term.wants_real_gradient for term in due.values()),
         networks={} if state.labeller is None else {NETWORK: state.labeller},
         fakes=fakes, persons=state.persons, person=None if state.persons is None else state.persons.rows(data.subject),
-        rebuilds=any(term.wants_views for term in due.values()),
+        rebuilds=any(term.wants_views for term in due.values()), total=config.batch,
     )  # fmt: skip
 
 

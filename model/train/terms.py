@@ -15,6 +15,7 @@ from ..losses import (
     DensitySmoothness,
     DepthAgreement,
     DiscriminatorAdversarial,
+    FeatureMatching,
     GeneratorAdversarial,
     LabellerFit,
     LossTerm,
@@ -41,6 +42,8 @@ class Terms:
     """View-image consistency (SphereHead)."""
     r1: R1 | None = R1()
     """Penalty on the discriminator's slope at the data."""
+    feature_matching: FeatureMatching | None = None
+    """Generated pictures excite the discriminator's features as the data do."""
     camera_shift: CameraShift | None = None
     """Learned camera shifts cancel (PanoHead)."""
     density: DensitySmoothness | None = None

@@ -62,6 +62,16 @@ def test_parts_add_up_with_their_gammas(make_step: Callable[..., Step]) -> None:
     assert min(alone.values()) > 0 and float(R1(**none)(step)) == 0.0
 
 
+def test_the_heuristic_follows_the_pictures_side_and_the_updates_batch(make_step: Callable[..., Step]) -> None:
+    """Karras et al. 2020: 0.0002 R^2 / B of a gamma of one; six pictures of 16 pixels, then as a part of 24."""
+    values = [
+        float(R1(rule=rule)(make_step("discriminator", wants_real_gradient=True, total=total)))
+        for rule, total in (("fixed", None), ("heuristic", None), ("heuristic", 24))
+    ]
+    assert values[1] == pytest.approx(values[0] * 0.0002 * 16**2 / 6, rel=1e-5)
+    assert values[2] == pytest.approx(values[1] / 4, rel=1e-5)
+
+
 def test_scores_are_shared_with_the_adversarial_term(make_step: Callable[..., Step]) -> None:
     step = make_step("discriminator", wants_real_gradient=True)
     total = DiscriminatorAdversarial()(step) + 16 * R1()(step)

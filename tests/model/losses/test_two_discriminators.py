@@ -36,7 +36,7 @@ def test_adversarial_terms_add_up_over_both() -> None:
 def test_r1_holds_each_part_against_the_discriminator_that_sees_it() -> None:
     judge, seen = judged()
     score = judge(seen)
-    step = cast(Step, SimpleNamespace(real_seen=seen, real_score=score))
+    step = cast(Step, SimpleNamespace(real_seen=seen, real_score=score, discriminator=judge))
     for part, column in (("image", 0), ("raw", 0), ("mask", 1)):
         gammas = dict.fromkeys(("image", "raw", "mask"), 0.0) | {part: 2.0}
         (slope,) = torch.autograd.grad(score[:, column].sum(), getattr(seen, part), retain_graph=True)

@@ -42,9 +42,15 @@ def run_together(line: list[str], size: int) -> None:
     assert [process.returncode for process in processes] == [0] * size, told
 
 
-def test_two_processes_give_the_gradients_of_one_with_twice_the_batch(config: TrainConfig, heads: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [[], pytest.param(["model.discriminator.frozen={strides: [4, 16], channels: 8, width: 8}"], marks=pytest.mark.slow)],
+)
+def test_two_processes_give_the_gradients_of_one_with_twice_the_batch(
+    config: TrainConfig, heads: str, tmp_path: Path, changes: list[str]
+) -> None:
     # steps too small to move a weight: else Adam's first step, which is a sign, would make much of the last digit
-    still = override(config, ["optimiser.generator_lr=1e-20", "optimiser.discriminator_lr=1e-20"])
+    still = override(config, ["optimiser.generator_lr=1e-20", "optimiser.discriminator_lr=1e-20", *changes])
     (tmp_path / "config.json").write_text(json.dumps(to_plain(still)))
     words = [str(tmp_path / "config.json"), heads]
     step_gradients.save_gradients(*words, str(tmp_path / "1.safetensors"))

@@ -6,12 +6,13 @@ import dataclasses
 
 import pytest
 import torch
+from spherehead.manifests.config import ConfigError
 from spherehead.model.losses.step import ScheduleState
 from spherehead.model.train.config import TrainConfig
 from spherehead.model.train.distributed import World
-from spherehead.model.train.schedule import schedule_state
+from spherehead.model.train.schedule import Ramp, schedule_state
 from spherehead.model.train.state import Average, new_state
-from spherehead.model.train.step import NotFinite, draw_source, prepare, subject_vectors, train_step
+from spherehead.model.train.step import NotFinite, draw_source, prepare, set_rates, subject_vectors, train_step
 from spherehead.model.train.trainer import open_stream
 
 CPU = torch.device("cpu")
@@ -69,6 +70,19 @@ def test_draws_depend_on_seed_number_and_player_alone() -> None:
              [(0, 1, "discriminator"), (0, 1, "generator"), (0, 2, "discriminator"), (1, 1, "discriminator")]}  # fmt: skip
     assert len(set(draws.values())) == 4
     assert float(torch.rand((), generator=draw_source(0, 1, "discriminator", CPU))) == draws[(0, 1, "discriminator")]
+
+
+def test_learning_rates_of_both_players_follow_their_schedule(config: TrainConfig) -> None:
+    schedule = dataclasses.replace(config.schedule, learning_rate=Ramp(1.0, 0.1, 40, begin=20))
+    decaying = dataclasses.replace(config, schedule=schedule)
+    state = new_state(decaying, CPU)
+    for images, factor in ((0, 1.0), (20, 1.0), (40, 0.55), (60, 0.1), (10**6, 0.1)):
+        state.images = images
+        set_rates(state, decaying)
+        for optimiser, rate in ((state.generator_optimiser, 0.002), (state.discriminator_optimiser, 0.002)):
+            assert [group["lr"] for group in optimiser.param_groups] == [pytest.approx(rate * factor)]
+    with pytest.raises(ConfigError, match=r"schedule\.learning_rate"):
+        dataclasses.replace(config.schedule, learning_rate=Ramp(1.0, -0.1, 40))
 
 
 @pytest.mark.parametrize("reuse", [False, True])
