@@ -26,6 +26,7 @@ from .portrait import Portrait
 from .volume_rendering import MarchSettings, RendererSettings
 from .volume_rendering.base import Randomness, Renderer, Scene
 from .volume_rendering.rays import LABEL_SIZE, Rays, check_labels
+from .volume_rendering.splats.gaussians import Gaussians
 from .volume_rendering.surfaces.marching import Meshes
 from .volumes import VolumeSettings
 from .volumes.base import Volume
@@ -234,6 +235,10 @@ class Generator(nn.Module):
     def mesh(self, planes: torch.Tensor) -> Meshes | None:
         """Return the meshes of heads whose renderer draws meshes; None for others."""
         return self.renderer.mesh(self.scene(planes))
+
+    def splats(self, planes: torch.Tensor) -> tuple[Gaussians, torch.Tensor] | None:
+        """Return the Gaussians of heads whose renderer draws Gaussians, and their (N, F) features; None for others."""
+        return self.renderer.splats(self.scene(planes), len(planes))
 
     def synthesise(
         self,

@@ -20,7 +20,7 @@ from .nets.background import BackgroundSettings
 from .nets.decoder import DecoderSettings
 from .nets.parsing import ParsingSettings
 from .nets.upsampler import UpsamplerSettings
-from .volume_rendering import ManifoldSettings, MarchSettings, RendererSettings, SurfaceRendererSettings
+from .volume_rendering import ManifoldSettings, MarchSettings, RendererSettings, SplatSettings, SurfaceRendererSettings
 from .volume_rendering.surfaces.shape import ShapeSettings
 from .volumes import DualSphereSettings, FilmSirenSettings, HyPlaneSettings, TriGridSettings, TriPlaneSettings
 
@@ -198,6 +198,10 @@ TINY_SURFACE = SurfaceRendererSettings(shape=ShapeSettings(cells=24, size=0.8), 
 """Surfaces of a model for one CPU."""
 
 
+TINY_SPLATS = SplatSettings(spacing=0.04)
+"""Gaussians of a model for one CPU."""
+
+
 def tiny_64_surface() -> ModelSettings:
     """tiny-64 with heads as meshes, and a discriminator of the mask beside the other."""
     settings = tiny_64()
@@ -247,6 +251,7 @@ PRESETS: dict[str, Preset] = {
     "tiny-64-trigrid": Preset(
         lambda: with_volume(tiny_64(), volume=TriGridSettings(resolution=64, num_features=16)), scale="one_cpu"
     ),
+    "tiny-64-splats": Preset(lambda: with_renderer(tiny_64(), TINY_SPLATS), scale="one_cpu"),
     "tiny-64-surface": Preset(tiny_64_surface, scale="one_cpu"),
     "tiny-64-hyplane": Preset(
         lambda: with_volume(tiny_64(), volume=HyPlaneSettings(resolution=128, num_features=16)), scale="one_cpu"

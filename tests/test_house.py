@@ -70,6 +70,7 @@ WRAPPERS = {
     "mitsuba": {"pipeline/synthetic/rendering/render.py"},
     "mitsuba_oidn": {"pipeline/synthetic/rendering/oidn.py"},
     "viser": {"model/viewer/page.py"},
+    "gsplat": {"model/volume_rendering/splats/splats.py"},
     "trimesh": {"model/viewer/server.py", "pipeline/synthetic/scans/meshes.py"},
     "torch": {
         "pipeline/annotators/faces/face_alignment_points.py",

@@ -1,8 +1,8 @@
 """A head's volume as Gaussian splats (Kerbl et al. 2023), in the PLY that splat viewers read.
 
-Each splat stands for a cell of a grid: as opaque as the cell's density makes it, in the colour that the generator's raw picture
-would have there, which is what the volume itself holds; the super-resolution behind it is no part of a volume. Cells that
-nothing outside sees are left out.
+Heads that are drawn as Gaussians leave as those. Of others, each splat stands for a cell of a grid: as opaque as the cell's
+density makes it. Cells that nothing outside sees are left out. Colours are those that the generator's raw picture would have
+there, which is what the volume itself holds; the super-resolution behind it is no part of a volume.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...datasets.arrays import Array, Floats
 from ..generator import Generator
+from ..volume_rendering.splats.gaussians import Gaussians
 from .density import SurfaceSettings, head_box
 from .mesh import CENTIMETRE, MeshError
 from .surface import POINTS
@@ -34,7 +35,7 @@ HARMONIC = 0.5 / math.sqrt(math.pi)
 
 @dataclass(frozen=True, eq=False)
 class Splats:
-    """Isotropic Gaussians in the head frame."""
+    """Gaussians in the head frame."""
 
     centres: Floats
     """(N, 3) world points."""
@@ -42,8 +43,10 @@ class Splats:
     """(N, 3) sRGB, 0 to 1."""
     opacities: Floats
     """(N,) opacity at the middle of a splat, 0 to 1."""
-    deviation: float
-    """Standard deviation in world units."""
+    lengths: Floats
+    """(N, 3) standard deviations along the principal axes, in world units."""
+    turns: Floats
+    """(N, 4) quaternions w, x, y, z of length 1, which turn the world's axes to the principal ones."""
 
 
 @torch.no_grad()
@@ -59,6 +62,9 @@ def volume_splats(generator: Generator, ws: Tensor, spacing: float = 0.5) -> Spl
         MeshError: the volume is empty.
     """
     planes, w = generator.planes(ws), ws[:, generator.backbone.num_ws - 1]
+    own = generator.splats(planes)
+    if own is not None:
+        return _drawn(generator, *own, w)
     axes = head_box(generator, SurfaceSettings(spacing, bottom=BOTTOM)).axes(spacing * CENTIMETRE)
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     flat = torch.from_numpy(points.reshape(1, -1, 3)).to(ws.device, torch.float32)
@@ -66,17 +72,38 @@ def volume_splats(generator: Generator, ws: Tensor, spacing: float = 0.5) -> Spl
     for some in flat.split(POINTS, dim=1):
         features, raw = generator.solid(planes, some)
         density.append(torch.nn.functional.softplus(raw[0, :, 0].float() - 1.0).cpu().numpy())
-        composed = generator.decoder.composed(features).transpose(1, 2)[..., None]
-        shown = composed[:, :3] if generator.to_raw is None else generator.to_raw(composed, w)
-        colour.append(shown[0, :, :, 0].float().T.cpu().numpy())
+        colour.append(_colours(generator, features, w))
     steps = np.array([axis[1] - axis[0] for axis in axes])
     depth = (np.concatenate(density) * float(steps.mean())).reshape(points.shape[:3])
     kept = (-np.expm1(-depth) > LEAST) & (brightest(depth) > LEAST)
     if not kept.any():
         raise MeshError("the volume is empty: no cell of the grid is opaque; is the model trained?")
     opacity = -np.expm1(-depth[kept] / (2 * math.pi * WIDTH**2))
-    colours = np.concatenate(colour).reshape(points.shape)[kept].astype(np.float64) / 2 + 0.5
-    return Splats(points[kept], np.clip(colours, 0, 1), np.minimum(opacity, LARGEST), WIDTH * float(steps.mean()))
+    colours = np.concatenate(colour).reshape(points.shape)[kept]
+    lengths = np.full((len(opacity), 3), WIDTH * float(steps.mean()))
+    return Splats(points[kept], colours, np.minimum(opacity, LARGEST), lengths, np.eye(4)[np.zeros(len(opacity), dtype=int)])
+
+
+def _drawn(generator: Generator, gaussians: Gaussians, features: Tensor, w: Tensor) -> Splats:
+    """Return the Gaussians that the generator itself draws."""
+
+    def numbers(values: Tensor) -> Floats:
+        return values.double().cpu().numpy()
+
+    kept = numbers(gaussians.opacity) > LEAST
+    if not kept.any():
+        raise MeshError("no Gaussian of the head is opaque; is the model trained?")
+    opacity = np.minimum(numbers(gaussians.opacity)[kept], LARGEST)
+    turns = numbers(torch.nn.functional.normalize(gaussians.turns, dim=1))[kept]
+    colours = _colours(generator, features[None], w)[kept]
+    return Splats(numbers(gaussians.centres)[kept], colours, opacity, numbers(gaussians.lengths)[kept], turns)
+
+
+def _colours(generator: Generator, features: Tensor, w: Tensor) -> Floats:
+    """Return the (N, 3) sRGB that the raw picture shows of features (1, N, C), 0 to 1."""
+    composed = generator.decoder.composed(features).transpose(1, 2)[..., None]
+    shown = composed[:, :3] if generator.to_raw is None else generator.to_raw(composed, w)
+    return np.clip(shown[0, :, :, 0].double().T.cpu().numpy() / 2 + 0.5, 0, 1)
 
 
 def brightest(depth: Array) -> Array:
@@ -130,8 +157,9 @@ def splat_ply(splats: Splats, unit: float) -> bytes:
     rows[:, 0:3] = splats.centres * (1, -1, -1) / unit
     rows[:, 6:9] = (splats.colours - 0.5) / HARMONIC
     rows[:, 9] = np.log(splats.opacities / (1 - splats.opacities))
-    rows[:, 10:13] = math.log(splats.deviation / unit)
-    rows[:, 13] = 1.0
+    rows[:, 10:13] = np.log(splats.lengths / unit)
+    w, x, y, z = splats.turns.T
+    rows[:, 13:17] = np.stack([w, x, -y, -z], axis=1)  # the same ellipsoid after the half turn, whose axes it keeps
     head = [
         "ply",
         "format binary_little_endian 1.0",

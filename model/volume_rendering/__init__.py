@@ -5,6 +5,14 @@ from __future__ import annotations
 from .base import RendererSettings, register_renderer
 from .manifolds import ManifoldSettings
 from .ray_marching import MarchSettings
+from .splats.splats import SplatSettings
 from .surfaces.surface import SurfaceRendererSettings
 
-__all__ = ["ManifoldSettings", "MarchSettings", "RendererSettings", "SurfaceRendererSettings", "register_renderer"]
+__all__ = [
+    "ManifoldSettings",
+    "MarchSettings",
+    "RendererSettings",
+    "SplatSettings",
+    "SurfaceRendererSettings",
+    "register_renderer",
+]

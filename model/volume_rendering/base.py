@@ -18,6 +18,7 @@ from ...manifests.registry import Registry
 from ..nets.decoder import Decoder
 from ..volumes.base import Volume
 from .rays import Rays
+from .splats.gaussians import Gaussians
 from .surfaces.marching import Meshes
 
 
@@ -184,6 +185,15 @@ class Renderer(nn.Module, ABC):
     def adopt(self, decoder: Decoder) -> bool:
         """Begin with the geometry that a march shows with this trained decoder; return whether this renderer can."""
         return False
+
+    def splats(self, scene: Scene, heads: int) -> tuple[Gaussians, Tensor] | None:
+        """Return the very Gaussians that are drawn and their (N, C) features; None for renderers of anything else.
+
+        Args:
+            scene: the heads.
+            heads: how many there are.
+        """
+        return None
 
     def mesh(self, scene: Scene) -> Meshes | None:
         """Return the very meshes that are drawn; None for renderers of volumes."""
