@@ -188,20 +188,28 @@ def forget(
 ) -> None:
     """Take a picture down: out of shards, manifest, cache and thumbnails, and out of every later build of the folder.
 
+    A merged data set takes it out of the parts too that it was merged from. After a stop, rerun the command.
+
     Example: spherehead forget 0123456789abcdef --out heads
     """
     from ..datasets.sources.names import from_native
+    from ..pipeline.building.takedown import PartsLeft
     from ..pipeline.building.takedown import forget as take_down
     from ..pipeline.presets import STAGES
 
-    place = prepared(out, state)
-    done = take_down(place.folder, from_native(what), STAGES)
+    place, left = prepared(out, state), None
+    try:
+        done = take_down(place.folder, from_native(what), STAGES)
+    except PartsLeft as error:
+        done, left = error.done, error
     if (place.folder / "report").is_dir():  # its sheets may show the picture
         from ..datasets.report.report import write_report
 
         done += f"; report written anew: {write_report(place.folder)}"
     echo(done)
     kept_in_store(place)
+    if left is not None:
+        raise left
 
 
 def merge(

@@ -114,6 +114,7 @@ def _build(
                 database.set_progress_handler(lambda: signals.overdue, 50_000)
             sweep(request.out, own_shards(request.out) | state.shard_names())
             tombstones = Tombstones.read(request.out)
+            tombstones.take_in(Tombstones.read(whole_set(request)))
             take_down(state, cache, recipe.keys()[-1], tombstones)
             work = _Work(request, recipe, sources, state, cache, tombstones, observer, books, signals, check_folder, cameras)
             work.list_inputs()

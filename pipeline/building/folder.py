@@ -169,7 +169,7 @@ class Tombstones:
     """What was taken down: it stays out of every later build of this folder."""
 
     sha256: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """sha256 of a file -> note."""
+    """sha256 of a file -> note with the ids of its samples."""
     ids: dict[str, dict[str, Any]] = field(default_factory=dict)
     """id of a sample -> note with the split whose shards keep an empty place for it."""
 
@@ -197,6 +197,13 @@ class Tombstones:
     def write(self, out: Path) -> None:
         """Write the file."""
         store.write_json(out / TOMBSTONES, {"sha256": self.sha256, "ids": self.ids})
+
+    def take_in(self, other: Tombstones) -> bool:
+        """Add what another folder has taken down, and return whether any of it is new; notes of one's own stay."""
+        before = len(self.sha256) + len(self.ids)
+        self.sha256 = {**other.sha256, **self.sha256}
+        self.ids = {**other.ids, **self.ids}
+        return len(self.sha256) + len(self.ids) > before
 
     def keys(self) -> frozenset[str]:
         """Return every sha256 and id that may not come back."""

@@ -1,6 +1,7 @@
 """The parts of a build merged: what each job found out goes into one memory, from which the set is decided and packed.
 
-The bytes are those of one build, because what follows is one build that finds all its work done. Parts stay as they are.
+The bytes are those of one build, because what follows is one build that finds all its work done. Parts stay as they are, and
+the memory notes where they lie: a takedown works in them too.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from ..stage import Stage
 from .build import build
 from .folder import REQUEST, STATE, Tombstones, read_request
 from .memory.intake import take_in
-from .parts import PARTS, RECORD, PartRecord, parts_in
+from .parts import PARTS, RECORD, PartOf, PartRecord, parts_in
 from .request import BuildInterrupted, BuildRequest, Summary, check_request, claim_folder
 from .shard_plan import file_stamp
-from .takedown import held, load_request
+from .takedown import MergedPart, held, load_request
 
 _FEW = 20
 
@@ -163,21 +164,31 @@ def _take_in(request: BuildRequest, parts: Sequence[_Part], observer: Observer) 
         try:
             with held(request.out) as (state, cache):
                 claim_folder(request)
-                forgotten = Tombstones.read(request.out).sha256
+                tombstones = _tombstones(request.out, parts)
+                known = {str(part.name): part for part in MergedPart.of(state, request.out)}
                 for part in parts:
                     signals.check()
-                    name = f"part {part.record.part}/{part.record.of}"
-                    mark = file_stamp(part.folder / RECORD)
-                    if state.fact(name) == mark:
+                    of = PartOf(part.record.part, part.record.of)
+                    merged = MergedPart(of, file_stamp(part.folder / RECORD), part.folder)
+                    before, name = known.get(str(of)), f"part {of}"
+                    if before is not None and before.mark == merged.mark:
+                        merged.note(state, request.out)
                         continue
                     observer.phase(f"merging {name}")
-                    new = take_in(state, cache, part.folder / STATE, part.record.keys, forgotten, signals.check)
-                    state.begin()
-                    state.set_fact(name, mark)
-                    state.commit()
+                    new = take_in(state, cache, part.folder / STATE, part.record.keys, tombstones.keys(), signals.check)
+                    merged.note(state, request.out)
                     observer.message(f"{name}: {part.record.inputs:,} inputs, {new:,} new contents, {_told(part.record)}")
         except Interrupted as stop:
             raise BuildInterrupted(stop.signum) from None
+
+
+def _tombstones(out: Path, parts: Sequence[_Part]) -> Tombstones:
+    """Return what is taken down in the data set or in a part, and remember all of it in the data set."""
+    tombstones = Tombstones.read(out)
+    new = [tombstones.take_in(Tombstones.read(part.folder)) for part in parts]
+    if any(new):
+        tombstones.write(out)
+    return tombstones
 
 
 def _told(record: PartRecord) -> str:

@@ -32,7 +32,7 @@ def take_in(
         cache: its stage cache.
         part: folder `.state` of the part.
         keys: cache keys of the recipe.
-        forgotten: sha256 of files that were taken down.
+        forgotten: sha256 of files and ids of heads that were taken down.
         check: called now and then; may raise to stop.
 
     Raises:
@@ -56,7 +56,7 @@ def take_in(
                 _copy_content(state.db, theirs, ours, row)
             state.commit()
         check()
-        _copy_thumbs(cache, their_cache)
+        _copy_thumbs(cache, their_cache, forgotten)
         _copy_stamps(state, theirs, chain)
     return new
 
@@ -74,8 +74,8 @@ def _pages(theirs: sqlite3.Connection, chain: int) -> Iterator[list[Row]]:
 
 def _is_wanted(db: sqlite3.Connection, chain: int, row: Row, forgotten: Collection[str]) -> bool:
     """Return whether a content is new here, or failed here and not there."""
-    _, work_key, sha256, outcome, *_ = row
-    if text_of(sha256 or work_key) in forgotten:
+    _, work_key, sha256, outcome, reason, *_ = row
+    if text_of(sha256 or work_key) in forgotten and reason != "forgotten":
         return False
     known = db.execute("SELECT chain, outcome FROM contents WHERE work_key=?", (work_key,)).fetchone()
     if known is None or known[0] != chain or not known[1]:
@@ -96,11 +96,12 @@ def _copy_cache(cache: StageCache, theirs: StageCache, wanted: Sequence[str], ke
     cache.commit()
 
 
-def _copy_thumbs(cache: StageCache, theirs: StageCache) -> None:
-    """Copy the small pictures of refused heads."""
+def _copy_thumbs(cache: StageCache, theirs: StageCache, forgotten: Collection[str]) -> None:
+    """Copy the small pictures of refused heads, but for those that were taken down."""
     cache.begin()
     for row in theirs.db.execute("SELECT id, reason, key, picture FROM thumbs ORDER BY id"):
-        cache.db.execute("INSERT OR IGNORE INTO thumbs VALUES (?,?,?,?)", row)
+        if row[0] not in forgotten:
+            cache.db.execute("INSERT OR IGNORE INTO thumbs VALUES (?,?,?,?)", row)
     cache.commit()
 
 

@@ -186,6 +186,14 @@ class State:
         """Return a remembered text, empty where there is none."""
         return fact(self.db, name)
 
+    def facts(self, prefix: str) -> dict[str, str]:
+        """Return the remembered texts whose names begin with a prefix, by the rest of the name."""
+        rows = self.db.execute(
+            "SELECT substr(name, ?), value FROM facts WHERE substr(name, 1, ?) = ? ORDER BY name",
+            (len(prefix) + 1, len(prefix), prefix),
+        )
+        return {str(name): str(value) for name, value in rows}
+
     def set_fact(self, name: str, value: str) -> None:
         """Remember a text."""
         self.db.execute("INSERT OR REPLACE INTO facts VALUES (?,?)", (name, value))

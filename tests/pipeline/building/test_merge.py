@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import shutil
+import tarfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spherehead.manifests import store
 from spherehead.manifests.config import ConfigError
+from spherehead.manifests.lock import writer_lock
+from spherehead.pipeline.building import takedown
 from spherehead.pipeline.building.build import build
+from spherehead.pipeline.building.folder import Tombstones
 from spherehead.pipeline.building.memory.intake import take_in
 from spherehead.pipeline.building.memory.state import State
 from spherehead.pipeline.building.merge import MergeOptions, merge
-from spherehead.pipeline.building.parts import RECORD, PartOf
+from spherehead.pipeline.building.parts import RECORD, PartOf, PartRecord
 from spherehead.pipeline.building.plan import Plan, make_plan
 from spherehead.pipeline.building.request import BuildRequest, Summary
 from spherehead.pipeline.building.takedown import forget
@@ -40,8 +45,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) ->
     folder = tmp_path_factory.mktemp("inputs") / "pictures"
     folder.mkdir()
     for index in range(8):
-        y, x = divmod(index * 37, 400)
-        cv2.imwrite(str(folder / f"{index}.png"), astronaut[y : y + 40, x : x + 40, ::-1])
+        y, x = 150 * (index // 4), 140 * (index % 4)
+        cv2.imwrite(str(folder / f"{index}.png"), astronaut[y : y + 90, x : x + 90, ::-1])
     for name in ("copy of 3.png", "another 3.png", "copy of 5.png"):
         shutil.copy(folder / f"{name[-5]}.png", folder / name)
     pixels = cv2.imread(str(folder / "1.png"))
@@ -55,7 +60,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) ->
 def single(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One build of all of them."""
     out = tmp_path_factory.mktemp("single") / "out"
-    build(BuildRequest((str(pictures),), out, RECIPE, engine="inline"))
+    summary = build(BuildRequest((str(pictures),), out, RECIPE, engine="inline"))
+    assert summary.counts["kept"] >= 7 and summary.num_shards >= 3
     return out
 
 
@@ -175,6 +181,122 @@ def test_what_was_taken_down_does_not_come_back_with_a_part_that_ran_again(pictu
     merge(out, [], KNOWN, INLINE)
     assert digests(out) == after
     assert sha256 not in {row["sha256"] for row in store.read(out).table.to_pylist()}
+
+
+def holds(folder: Path, picture: bytes) -> list[str]:
+    """Return the files, journals too, in which an encoded picture can be read."""
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and picture in path.read_bytes())
+
+
+def encoded(out: Path, id: str) -> bytes:
+    """Return the picture of a sample as its shard has it."""
+    for path in out.glob("*.tar"):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.startswith(id) and Path(member.name).suffix in (".jpg", ".png", ".webp"):
+                    return tar.extractfile(member).read()
+    raise AssertionError(f"no sample {id}")
+
+
+@pytest.mark.parametrize(("key", "shared"), [("sha256", True), ("id", False), ("path", True)])
+def test_a_takedown_reaches_the_parts_so_that_no_later_merge_brings_the_picture_back(
+    pictures: Path, tmp_path: Path, key: str, shared: bool
+) -> None:
+    """Of 3.png a copy lies in the list too, and both count."""
+    out, outs = tmp_path / "out", [tmp_path / ("out" if shared else f"job {number}") for number in (1, 2, 3)]
+    for number, where in enumerate(outs, 1):
+        part(pictures, where, f"{number}/3")
+    merge(out, [] if shared else outs, KNOWN, INLINE)
+    sha256 = hashlib.sha256((pictures / "3.png").read_bytes()).hexdigest()
+    row = next(row for row in store.read(out).table.to_pylist() if row["sha256"] == sha256)
+    picture = encoded(out, row["id"])
+    parts = [PartOf(number, 3).folder(where) for number, where in enumerate(outs, 1)]
+    assert [name for folder in parts for name in holds(folder, picture)]
+    (parts[0] / "notes.bin").write_bytes(picture)  # somebody's own file
+    done = forget(out, {"sha256": sha256, "id": row["id"], "path": "3.png"}[key], KNOWN)
+    assert done == f"took down 1 rows ({row['id']}), and in 3 parts that it was merged from"
+    assert [name for folder in parts for name in holds(folder, picture)] == ["notes.bin"] and holds(
+        out / ".state", picture
+    ) == []
+    after = digests(out)
+    assert merge(out, [] if shared else outs, KNOWN, INLINE).worked == 0 and digests(out) == after
+    assert merge(tmp_path / "other", outs, KNOWN, INLINE).worked == 0 and digests(tmp_path / "other") == after
+    for number, where in enumerate(outs, 1):  # a job that runs again finds nothing to do
+        assert part(pictures, where, f"{number}/3").worked == 0
+    assert forget(out, {"sha256": sha256, "id": row["id"], "path": "3.png"}[key], KNOWN) == done
+    again = tmp_path / "pictures"
+    shutil.copytree(pictures, again)  # the same bytes elsewhere are worked on anew
+    part(again, out, "1/1")
+    assert holds(PartOf(1, 1).folder(out), picture) == []
+
+
+def test_a_takedown_that_is_killed_among_the_parts_is_finished_by_the_same_command(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        part(pictures, tmp_path / "calm", f"{number}/2")
+    merge(tmp_path / "calm", [], KNOWN, INLINE)
+    shutil.copytree(tmp_path / "calm", tmp_path / "never")
+    row = next(row for row in store.read(tmp_path / "calm").table.to_pylist() if row["status"] == "kept")
+    picture = encoded(tmp_path / "calm", row["id"])
+    forget(tmp_path / "calm", row["id"], KNOWN)
+    stopped = 0
+    for place in itertools.count(1, 3):
+        out = tmp_path / f"killed {place}"
+        shutil.copytree(tmp_path / "never", out)
+        left = place
+
+        def stopping(real: Callable[..., object]) -> Callable[..., object]:
+            def stop(*arguments: object, **named: object) -> object:
+                nonlocal left
+                left -= 1
+                if not left:
+                    raise ZeroDivisionError
+                return real(*arguments, **named)
+
+            return stop
+
+        with monkeypatch.context() as patch:
+            for owner, name in (
+                (Tombstones, "write"), (StageCache, "remove"), (StageCache, "remove_thumbs"), (State, "remove_heads"),
+                (State, "empty"), (PartRecord, "write"), (takedown, "_empty_journals"), (takedown, "commit"),
+                (takedown.MergedPart, "note"),
+            ):  # fmt: skip
+                patch.setattr(owner, name, stopping(getattr(owner, name)))
+            try:
+                forget(out, row["id"], KNOWN)
+                break
+            except ZeroDivisionError:
+                stopped += 1
+        forget(out, row["id"], KNOWN)
+        assert holds(out, picture) == [] and digests(out) == digests(tmp_path / "calm")
+    assert stopped > 3
+
+
+def test_parts_that_are_not_found_or_are_written_are_told_with_what_to_do(pictures: Path, tmp_path: Path) -> None:
+    out, jobs = tmp_path / "out", [tmp_path / "job 1", tmp_path / "job 2"]
+    for number, where in enumerate(jobs, 1):
+        part(pictures, where, f"{number}/2")
+    merge(out, jobs, KNOWN, INLINE)
+    sha256 = hashlib.sha256((pictures / "2.png").read_bytes()).hexdigest()
+    picture = encoded(out, next(row["id"] for row in store.read(out).table.to_pylist() if row["sha256"] == sha256))
+    jobs[0].rename(tmp_path / "moved")
+    first, second = PartOf(1, 2).folder(tmp_path / "moved"), PartOf(2, 2).folder(jobs[1])
+    with writer_lock(second / ".state" / "lock"), pytest.raises(takedown.PartsLeft, match=r"1 of the parts .* hold it still"):
+        forget(out, "2.png", KNOWN)
+    assert not [path for path in out.glob("*.tar") if picture in path.read_bytes()]
+    told = forget(out, "2.png", KNOWN)
+    assert "and in 1 part that" in told and f"part 1/2 ({PartOf(1, 2).folder(jobs[0])})" in told
+    assert told.endswith(f"run spherehead forget {sha256} --out FOLDER")
+    assert holds(second, picture) == []
+    own = [number for number in (1, 2) if PartOf(number, 2).takes(str(pictures), "2.png")]
+    if own == [1]:
+        assert holds(first, picture) and forget(first, sha256, KNOWN).startswith("took down 1 rows")
+    assert holds(first, picture) == []
+    shutil.rmtree(second)
+    second.mkdir()
+    (second / "build.json").write_text("{}")  # another folder now
+    assert "part 2/2" in forget(out, "2.png", KNOWN) and (second / "build.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
