@@ -19,6 +19,10 @@ CACHE_FORMAT = 1
 """Version of the form in which samples are kept between stages (`execution.packing`); a new one empties every cache."""
 
 
+class DeviceUnavailable(ValueError):
+    """The machine of a worker lacks the device that the build asks for: an error of the set-up, not of a file."""
+
+
 @dataclass(frozen=True)
 class Backend:
     """What really runs behind a stage: part of its cache key and of every row's provenance."""

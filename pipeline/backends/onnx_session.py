@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from ...datasets.arrays import Array, Pixels
+from ..stage import DeviceUnavailable
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of RGB in 0..1 that most published networks subtract."""
@@ -72,7 +73,8 @@ def providers(device: str) -> list[Any]:
     may pick others, which give other last places, in every process of a busy GPU.
 
     Raises:
-        ValueError: an unknown device, or CUDA asked for with a build of ONNX Runtime that has none.
+        ValueError: an unknown device.
+        DeviceUnavailable: CUDA is asked for with a build of ONNX Runtime that has none.
     """
     import onnxruntime
 
@@ -82,7 +84,11 @@ def providers(device: str) -> list[Any]:
     if kind != "cuda" or not (number or "0").isdecimal():
         raise ValueError(f"expected device cpu or cuda, got {device!r}")
     if _CUDA not in onnxruntime.get_available_providers():
-        raise ValueError("this ONNX Runtime has no CUDA; pip install onnxruntime-gpu or use device cpu")
+        there = ", ".join(onnxruntime.get_available_providers())
+        raise DeviceUnavailable(
+            f"expected an ONNX Runtime with CUDA for --device {device}, got one with {there} alone; pip install "
+            "onnxruntime-gpu or use device cpu"
+        )
     return [(_CUDA, {"device_id": number or "0", "cudnn_conv_algo_search": "HEURISTIC"}), "CPUExecutionProvider"]
 
 
@@ -90,10 +96,10 @@ def check_device(session: Any, device: str) -> None:
     """Refuse a session that was to run on CUDA and fell back to the CPU, where it would give other last places.
 
     Raises:
-        ValueError: with what to do.
+        DeviceUnavailable: with what to do.
     """
     if device.partition(":")[0] == "cuda" and _CUDA not in session.get_providers():
-        raise ValueError(
+        raise DeviceUnavailable(
             f"expected a model on {device}, got it on the CPU: ONNX Runtime did not load CUDA and cuDNN (its log says which "
             "library is missing); install those of its version, or use device cpu"
         )
@@ -117,6 +123,8 @@ class OnnxModel:
         except Exception as error:  # onnxruntime's own exception classes are not public
             if isinstance(error, ValueError):
                 raise
+            if device.partition(":")[0] == "cuda" and "CUDA" in str(error):
+                raise DeviceUnavailable(f"expected CUDA for --device {device}, got: {error}; or use device cpu") from error
             raise ValueError(f"{path} does not load as an ONNX model: {error}") from error
         check_device(self._session, device)
         inputs = self._session.get_inputs()

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...datasets.arrays import Array, Pixels
 from ...manifests.config import user_path
+from ..stage import DeviceUnavailable
 from . import onnx_session
 
 CUSTOM = ("u2net_custom", "dis_custom", "ben_custom")
@@ -109,7 +110,7 @@ class Remover:
         try:
             self._session = rembg.new_session(name, sess_opts=onnx_session.options(), providers=providers, **arguments)
         except TypeError as error:  # rembg's own warning of a fallback to the CPU joins names and meets options
-            raise ValueError(f"{name} did not start on {device}: {error}; ONNX Runtime's log says why") from error
+            raise DeviceUnavailable(f"{name} did not start on {device}: {error}; ONNX Runtime's log says why") from error
         onnx_session.check_device(self._session.inner_session, device)
 
     def chance(self, image: Pixels) -> Array:

@@ -6,6 +6,7 @@ The same loop serves on this machine and on a node of a cluster; who starts the 
 from __future__ import annotations
 
 import contextlib
+import platform
 import signal
 import traceback
 from collections import deque
@@ -15,6 +16,7 @@ from ...datasets.sample import Drop
 from ...manifests.terminal import escape_tracebacks, log_to_terminal
 from ..execution.work import Answer, Task, WorkOrder
 from ..execution.worker import Worker
+from ..stage import DeviceUnavailable
 
 
 class MessagePipe(Protocol):
@@ -31,7 +33,7 @@ def serve(pipe: MessagePipe, order: WorkOrder) -> None:
     """Be a worker: take files from the pipe until it closes.
 
     Sent are ("ready", None), ("start", number), ("memory", bytes), ("content", work key), ("done", result) and, where nothing
-    can be done at all, ("broken", traceback).
+    can be done at all, ("broken", reason or traceback).
 
     Args:
         pipe: to the pool.
@@ -76,6 +78,9 @@ def serve(pipe: MessagePipe, order: WorkOrder) -> None:
                 pipe.send(("done", worker.process(task, ask_memory, ask)))
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 raise
+            except DeviceUnavailable as error:
+                pipe.send(("broken", f"{platform.node()}: {error}"))
+                return
             except Exception:
                 pipe.send(("broken", traceback.format_exc()))
                 return

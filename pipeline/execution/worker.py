@@ -52,7 +52,8 @@ class Worker:
         ask_memory: Callable[[int], None] = lambda _: None,
         ask: Callable[[str], Answer] = lambda _: Answer(),
     ) -> FileResult:
-        """Work on one file. Refusals and exceptions of stages become the result; only signals and crashes escape.
+        """Work on one file. Refusals and exceptions of stages become the result; only signals, crashes and a missing device
+        escape.
 
         Args:
             task: which file.

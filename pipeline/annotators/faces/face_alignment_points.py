@@ -18,6 +18,7 @@ from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.classes import LANDMARK_MIRROR
 from ....datasets.warp import apply, similarity, warp
 from ....manifests.config import user_cache
+from ...stage import DeviceUnavailable
 
 WEIGHTS = {"2d": "2DFAN4-11f355bf06.pth.tar", "3d": "3DFAN4-7835d9f11d.pth.tar"}
 """Weight file by kind; the hex digits in a name begin the file's sha256."""
@@ -84,6 +85,7 @@ class FaceAlignmentPoints:
         Raises:
             FileNotFoundError: the weights are absent.
             ImportError: face-alignment is not installed.
+            DeviceUnavailable: PyTorch finds no GPU.
         """
         path = require_weights(kind, folder)
         try:
@@ -91,6 +93,11 @@ class FaceAlignmentPoints:
             from face_alignment.models import FAN
         except ImportError as error:
             raise ImportError("face-alignment is not installed; pip install face-alignment==1.5.0") from error
+        if device.partition(":")[0] == "cuda" and not torch.cuda.is_available():
+            raise DeviceUnavailable(
+                f"expected CUDA for --device {device}, got a PyTorch {torch.__version__} that finds none (see nvidia-smi); "
+                "install a driver and a PyTorch with CUDA, or use device cpu"
+            )
         self._torch, self._device = torch, device
         network = FAN(NUM_STACKS)
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
