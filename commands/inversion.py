@@ -6,7 +6,10 @@ Photographs become samples by the pipeline's own stages, in a data set inside th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 PHOTOGRAPHS = "photographs"
 """Folder of the data set inside the head's."""
+SHEET, EACH_RECORD = "heads.png", "heads.json"
+"""With --each: the sheet of all heads, and the record that says that the sheet is ours."""
 TASK = "task."
 """What names of settings begin with that say how an encoder's pictures are drawn."""
 
@@ -102,6 +107,7 @@ def _invert_each(photographs: Sequence[Path], out: Path, folder: Path, settings:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ConfigError(f"expected photographs of different names with --each, got two called {twice}; rename one")
+    _claim_sheet(out)
     heads, without = [], []
     for name, path in zip(names, photographs, strict=True):
         try:
@@ -113,10 +119,33 @@ def _invert_each(photographs: Sequence[Path], out: Path, folder: Path, settings:
         _invert(samples, out / name, folder, settings, how)
         heads.append((name, samples.samples[0].image, out / name))
     if heads:
-        write_png(out / "heads.png", heads_picture(heads))
-        echo(f"{out / 'heads.png'}")
+        write_png(out / SHEET, heads_picture(heads))
+        echo(f"{out / SHEET}")
     if without:
         raise ConfigError(f"no head was found for {len(without)} of {len(photographs)} files: {', '.join(without)}; see above")
+
+
+def _claim_sheet(out: Path) -> None:
+    """Put on record that the sheet of all heads is ours, or refuse a folder in which it is somebody's.
+
+    Raises:
+        ConfigError: a file has the name of the sheet or of its record, and we made neither.
+    """
+    from ..manifests.config import ConfigError
+    from ..manifests.parsing import read_json
+    from ..manifests.store import write_json
+
+    ours = {"format": 1, "files": [SHEET]}
+    with contextlib.suppress(ValueError, OSError):
+        if read_json(out / EACH_RECORD) == ours:
+            return
+    there = [name for name in (SHEET, EACH_RECORD) if (out / name).exists()]
+    if there:
+        raise ConfigError(
+            f"{out} holds {' and '.join(there)}, which invert --each has no record of and would write over; choose another "
+            "--out, or move it away"
+        )
+    write_json(out / EACH_RECORD, ours)
 
 
 def _files(photographs: Sequence[Path]) -> list[Path]:
@@ -202,26 +231,66 @@ def labelled(photographs: Sequence[Path], folder: Path, device: str = "cpu") -> 
         raise ConfigError(f"no photograph at {missing[0]}; expected picture files or folders")
     asked = tuple(from_native(str(path)) for path in photographs)
     _refuse_other_photographs(folder, asked)
-    summary = build(BuildRequest(asked, folder, one_person(), engine="inline", device=device, abort_share=1.0))
-    names = _names(folder)
-    if not any(summary.samples.values()):
-        told = "; ".join(_refusals(folder)) or "no picture was given"
+    if not _is_head_of(folder, asked):
+        build(BuildRequest(asked, folder, one_person(), engine="inline", device=device, abort_share=1.0))
+    names, samples = _names(folder), tuple(iterate(folder))
+    if not samples:
+        told = "; ".join(_refusals(folder, names)) or "no picture was given"
         raise ConfigError(f"found no head to invert: {told}; take a photograph in which the whole head is seen")
-    for text in _refusals(folder):
+    for text in _refusals(folder, names):
         echo(f"left out {text}", to_error=True)
-    samples = tuple(sorted(iterate(folder), key=lambda sample: (names.get(sample.id, ""), sample.id)))
-    return Photographs(samples, tuple(names.get(sample.id, sample.id) for sample in samples))
+    samples = tuple(sorted(samples, key=lambda sample: (names[sample.id], sample.id)))
+    return Photographs(samples, tuple(names[sample.id] for sample in samples))
 
 
 def _refuse_other_photographs(folder: Path, asked: Sequence[str]) -> None:
-    """Refuse a folder whose data set was made of other photographs: a head is found once, and not updated."""
-    from ..manifests.config import ConfigError
-    from ..pipeline.building.folder import read_request
+    """Refuse a folder that we did not make, or whose data set was made of other photographs: a head is found once."""
+    from ..manifests.config import ConfigError, canonical_json
+    from ..manifests.store import HEADER
+    from ..model.inversion.inverted import read_inversion
+    from ..pipeline.building.folder import is_own, read_request
 
-    before = read_request(folder).get("sources")
+    if folder.exists() and not (folder.is_dir() and (is_own(folder) or not any(folder.iterdir()))):
+        raise ConfigError(
+            f"{folder} is not invert's, which keeps labelled photographs there; choose another --out, or move it away"
+        )
+    try:
+        request = read_request(folder)
+    except ConfigError as error:
+        raise ConfigError(f"{folder / 'build.json'} is damaged; move {folder} away and rerun the command") from error
+    before = request.get("sources")
     if before is not None and before != list(asked):
         found, expected = ", ".join(map(str, before)), ", ".join(asked)
         raise ConfigError(f"{folder.parent} holds a head of {found}, expected one of {expected}; give a new folder")
+    is_whole = (folder / HEADER).is_file() and read_inversion(folder.parent) is not None
+    if before is not None and not is_whole and request["recipe"] != json.loads(canonical_json(one_person().to_plain())):
+        raise ConfigError(f"{folder} was labelled by another version of this program; give a new folder")
+
+
+def _is_head_of(folder: Path, asked: Sequence[str]) -> bool:
+    """Return whether a head of these photographs is there, whose data set is whole: it is used as it is.
+
+    Raises:
+        ConfigError: a photograph is another now, came or went; nothing was changed.
+    """
+    from ..manifests.config import ConfigError
+    from ..manifests.frames import read_origins
+    from ..manifests.store import HEADER, read_header
+    from ..model.inversion.inverted import read_inversion
+    from ..pipeline.building.inputs import file_digests
+
+    if read_inversion(folder.parent) is None or not (folder / HEADER).is_file():
+        return False
+    origins = read_origins(folder).astype(str)
+    before = dict(zip(zip(origins["source"], origins["path"], strict=True), origins["sha256"], strict=True))
+    now = file_digests(asked, one_person())
+    changed = sorted(path for label, path in before.keys() & now if before[label, path] != now[label, path])
+    if changed := changed + sorted(path for _, path in before.keys() ^ now):
+        raise ConfigError(
+            f"{folder.parent} holds a head of other photographs: {', '.join(changed)} changed, came or went since; give a new "
+            "folder"
+        )
+    return all((folder / entry.name).is_file() for entry in read_header(folder).shards)
 
 
 def one_person() -> Recipe:
@@ -241,23 +310,26 @@ def one_person() -> Recipe:
 
 
 def _names(folder: Path) -> dict[str, str]:
-    """Return the name of each kept sample's file."""
+    """Return the name of each sample's file; of files that share one in several folders, source and path."""
     from ..manifests.frames import read_frame, read_origins
 
-    frame, origins = read_frame(folder, ["id", "sha256"]), read_origins(folder)
-    files = dict(zip(origins["sha256"].astype(str), origins["path"].astype(str), strict=True))
-    rows = zip(frame["id"].astype(str), frame["sha256"].astype(str), strict=True)
-    return {key: Path(files.get(sha256, key)).name for key, sha256 in rows}
+    frame, origins = read_frame(folder, ["id", "sha256"]).astype(str), read_origins(folder).astype(str)
+    shared = Counter(Path(path).name for path in origins["path"])
+    files: dict[str, str] = {}
+    for label, path, sha256 in zip(origins["source"], origins["path"], origins["sha256"], strict=True):
+        name = Path(path).name
+        files.setdefault(sha256, name if shared[name] == 1 else f"{label}/{path}")
+    return {key: files.get(sha256, key) for key, sha256 in zip(frame["id"], frame["sha256"], strict=True)}
 
 
-def _refusals(folder: Path) -> list[str]:
+def _refusals(folder: Path, names: Mapping[str, str]) -> list[str]:
     """Return the photographs that gave no head, each with why."""
     from ..manifests.frames import read_frame
 
-    names, frame = _names(folder), read_frame(folder, ["id", "status", "reason", "detail"])
-    rows = [[names.get(row[0], row[0]), *row[1:]] for row in frame.astype(str).itertuples(index=False)]
-    kept = {name for name, status, _, _ in rows if status == "kept"}
-    return [f"{name}: {reason} ({detail})" for name, _, reason, detail in rows if name not in kept]
+    frame = read_frame(folder, ["id", "sha256", "status", "reason", "detail"]).astype(str)
+    rows = list(frame.itertuples(index=False))
+    kept = {sha256 for _, sha256, status, _, _ in rows if status == "kept"}
+    return [f"{names[key]}: {reason} ({detail})" for key, sha256, _, reason, detail in rows if sha256 not in kept]
 
 
 def _tick() -> Tick:

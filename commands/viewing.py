@@ -39,6 +39,8 @@ def view(
 
     if sum(choice is not None for choice in (run, mesh, data)) != 1 or (head is not None and run is None):
         raise ConfigError("expected one of --run, --mesh and --data (and --head only with --run)")
+    if mesh is not None and not mesh.is_file():
+        raise ConfigError(f"no mesh at {mesh}; expected a GLB, OBJ or PLY file, such as export-mesh writes")
     server = open_server(host, port)
     address = f"http://{'localhost' if host == '0.0.0.0' else host}:{server.get_port()} (stop with Ctrl-C)"
     if run is not None:

@@ -19,7 +19,7 @@ from ...datasets.report.tiles import write_png
 from ...manifests.config import ConfigError
 from ...manifests.store import write_json
 from ..generator import Generator
-from ..shipped import is_shipped, shipped
+from ..shipped import SHIPPED, is_shipped, shipped
 from ..store import CONFIG, GENERATOR, ModelStoreError, load_generator, read_config
 from ..train.checkpoint import CHECKPOINTS, POSITION, newest
 from ..train.record import read_record, saved_config
@@ -121,7 +121,10 @@ def find_model(run: Path) -> Path:
     if (run / CHECKPOINTS).is_dir():
         return newest(run)
     if not (run / CONFIG).is_file():
-        raise ModelStoreError(f"no model in {run}: expected a training run's folder or one that `convert` wrote")
+        raise ModelStoreError(
+            f"no model in {run}: expected a training run's folder, one that `convert` wrote, or a shipped model "
+            f"({', '.join(sorted(SHIPPED))})"
+        )
     return run
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from ..generator import Generator
 from ..interop.convert import convert
 from ..nets.persons import GaussianStyles, PersonTable
-from ..shipped import is_shipped, shipped
+from ..shipped import SHIPPED, is_shipped, shipped
 from ..store import CONFIG, DISCRIMINATOR, GENERATOR, LIVE_GENERATOR, ModelStoreError, read_config, read_part, read_tensors
 from .checkpoint import CHECKPOINTS, PERSONS, newest
 from .state import TrainState
@@ -52,7 +52,8 @@ def initial_folder(place: Path, out: Path) -> Path:
     if (place / CHECKPOINTS).is_dir():
         return newest(place)
     if not (place / CONFIG).is_file():
-        raise ModelStoreError(f"no model in {place}; expected a shipped model's name, a model, a run or a checkpoint")
+        known = ", ".join(sorted(SHIPPED))
+        raise ModelStoreError(f"no model in {place}; expected a shipped model ({known}), a model, a run or a checkpoint")
     return place
 
 

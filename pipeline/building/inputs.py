@@ -5,6 +5,8 @@ Folders and archives are `datasets.sources`' business; the kinds that this layer
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from ...datasets.exchange import eg3d_source, scene_source, video_source
 from ...datasets.sample import Drop, SourceImage
 from ...datasets.sources.base import SCHEMES, Refused, Source, SourceError, register_source
 from ...datasets.sources.folder import FolderSource
-from ...datasets.sources.names import from_native, native
+from ...datasets.sources.names import from_native, native, printable
 from ...datasets.sources.open import open_sources
 from ...datasets.sources.remote import open as remote
 from ...manifests.config import ConfigError, canonical_json, user_path
@@ -105,6 +107,27 @@ def _inner(text: str, out: Path | None) -> str:
 def _outside(entries: Iterable[SourceImage | Refused], inner: str) -> Iterator[SourceImage | Refused]:
     """Leave out what lies in a folder of the source."""
     return (entry for entry in entries if not inner or not f"{entry.path.removesuffix('/')}/".startswith(inner))
+
+
+def file_digests(texts: Sequence[str], recipe: Recipe) -> dict[tuple[str, str], str]:
+    """Return what the files of sources hold now: (source, path) as the table of inputs has them -> sha256.
+
+    Args:
+        texts: what the sources are opened from.
+        recipe: the limits of its decoder hold.
+
+    Returns:
+        Empty digests for files that are refused or cannot be read.
+    """
+    found = {}
+    for source in open_all(texts, recipe):
+        for entry in source.entries():
+            key = printable(source.label), printable(entry.path)
+            found[key] = ""
+            with contextlib.suppress(Drop):
+                if isinstance(entry, SourceImage):
+                    found[key] = hashlib.sha256(source.read(entry)).hexdigest()
+    return found
 
 
 def derived_rows(

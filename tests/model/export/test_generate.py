@@ -154,9 +154,31 @@ def test_settings_beyond_reason_are_refused(change: dict[str, object], said: str
         GenerateSettings(**change)  # type: ignore[arg-type]
 
 
+def test_view_names_a_mesh_that_is_not_there_before_it_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from spherehead.model.viewer import page
+
+    monkeypatch.setattr(page, "open_server", lambda *_: pytest.fail("a server was started"))
+    assert cli.main(["view", "--mesh", str(tmp_path / "missing.glb")]) == 2
+    told = capsys.readouterr()
+    assert "missing.glb; expected a GLB, OBJ or PLY file" in told.err and not told.out
+
+
 def test_no_model_and_no_device_are_told_in_one_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["generate", "--run", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("error: no model in ")
+    photograph = tmp_path / "ann.png"
+    photograph.write_bytes(b"")
+    for command in (
+        ["generate", "--run", "nosuch"],
+        ["invert", str(photograph), "--out", str(tmp_path / "out"), "--run", "nosuch"],
+        ["train", "--init", "nosuch", "--out", str(tmp_path / "run"), "--data", str(tmp_path)],
+    ):
+        assert cli.main(command) == 2
+        said = capsys.readouterr().err
+        assert "no model in nosuch" in said and "tiny-128, tiny-64" in said, said
+    assert not (tmp_path / "out").exists()
     assert cli.main(["generate", "--run", str(model), "--device", "abacus"]) == 2
     assert capsys.readouterr().err.startswith("error: cannot use device 'abacus'")
     (tmp_path / "checkpoints").mkdir()
