@@ -96,7 +96,8 @@ def data_identities(folders: Sequence[Path], net: FaceRecognition, resolution: i
         folders: finished sets.
         net: tells faces apart.
         resolution: side that pictures are brought to first.
-        most: pictures, of whole persons in an order by a hash of their numbers.
+        most: pictures, of whole persons in an order by a hash of their numbers. Of a person who has more than half of them,
+            the first by id count, so that there is room for another.
 
     Returns:
         None where nobody is seen twice from in front.
@@ -106,9 +107,11 @@ def data_identities(folders: Sequence[Path], net: FaceRecognition, resolution: i
         persons = _front_views(folder)
         order = sorted(persons, key=lambda number: (unit_interval(f"identity/{number}"), number))
         chosen: list[tuple[str, int]] = []
+        budget = most // len(folders)
         for number in order:
-            if len(chosen) + len(persons[number]) <= most // len(folders):
-                chosen += [(key, number) for key in persons[number]]
+            own = persons[number][: budget // 2]
+            if len(own) > 1 and len(chosen) + len(own) <= budget:
+                chosen += [(key, number) for key in own]
         number_of = dict(chosen)
         frame = read_frame(folder, PLACE)
         for sample in read(folder, sorted(number_of), frame):

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import torch
 
-from ...datasets.arrays import Array, Pixels
+from ...datasets.arrays import Floats, Pixels
 from ...datasets.report.tiles import write_png
 from ...datasets.shards.inspect import PLACE, read
 from ...manifests.frames import read_frame
@@ -54,6 +54,8 @@ TURNS = (45.0, -45.0)
 """Further yaws in degrees at which a head must show the face that it shows at `FRONTS`."""
 TURNED = look_from([math.radians(yaw) for yaw in TURNS]).numpy()
 """(2, 25) cameras of these."""
+FACES = np.concatenate([LOOKS[: len(FRONTS)], TURNED])
+"""(5, 25) cameras of the faces that are compared."""
 READ_SIDE = 128
 """Side in pixels that readers are shown. Pictures of the data are brought to the models' side first: sharpness compares."""
 FIRST_SEED = 2_000_000
@@ -156,12 +158,9 @@ def evaluate(
     for name, run in zip(_names(runs), runs, strict=True):
         folder = find_model(run)
         generator, rendering = load_generator(folder).to(torch.device(device)), present_settings(folder)
-        rows.append(
-            _of_run(name, folder, generator, rendering, evaluation, face_score, threshold, resolution, settings, reader)
-        )
-        identity = None if recognition is None else _identities(generator, rendering, resolution, settings, recognition)
-        persons = rebuilt_persons(generator, folder, data, rendering)
-        rows[-1] = dataclasses.replace(rows[-1], persons=persons, identity=identity)
+        metrics = HeadMetrics(resolution, face_score, threshold, reader, recognition)
+        rows.append(_of_run(name, folder, generator, rendering, evaluation, settings, metrics))
+        rows[-1] = dataclasses.replace(rows[-1], persons=rebuilt_persons(generator, folder, data, rendering))
         grids.append(f"{name}.png")
         write_png(out / grids[-1], _grid(generator, rendering, settings))
     missing = "" if recognition is not None else f"Identities were not compared; to compare them: {HOW_TO_GET}"
@@ -197,9 +196,22 @@ def _coverage(seen: ViewFeatures, reference: ViewFeatures) -> dict[str, Coverage
     return found
 
 
+@dataclass(frozen=True)
+class HeadMetrics:
+    """What heads of a run are measured by; what is None is left out."""
+
+    resolution: int
+    """Side that pictures are brought to first."""
+    face_score: FaceScore | None
+    threshold: float | None
+    """Score from which there is a face."""
+    reader: HeadReader | None
+    recognition: FaceRecognition | None
+
+
 def _of_run(
-    name: str, folder: Path, generator: Generator, rendering: RenderSettings, evaluation: Evaluation,
-    face_score: FaceScore | None, threshold: float | None, resolution: int, settings: JudgeSettings, reader: HeadReader | None,
+    name: str, folder: Path, generator: Generator, rendering: RenderSettings, evaluation: Evaluation, settings: JudgeSettings,
+    metrics: HeadMetrics,
 ) -> RunScores:  # fmt: skip
     """Measure one model."""
     position = folder / "position.json"
@@ -208,8 +220,9 @@ def _of_run(
     pictures = list(evaluation.generated(generator, rendering, lambda model, seeds: seeded_condition(model, seeds)[0]))
     seconds = (time.perf_counter() - begun) / len(pictures)
     seen = ViewFeatures(features_of(pictures, evaluation.features), evaluation.labels.numpy())
-    mirror, fronts, backs, read_views = [], [], [], []
-    for views in _all_round(generator, rendering, settings):
+    mirror, fronts, backs, read_views, vectors = [], [], [], [], []
+    reader, face_score, recognition, resolution = metrics.reader, metrics.face_score, metrics.recognition, metrics.resolution
+    for views, turned in _all_round(generator, rendering, settings, with_turned=recognition is not None):
         front, back = views[0], views[len(FRONTS)]
         mirror.append(mirror_scores(front.image, back.image, front.mask, back.mask, back.parsing))
         if reader is not None:
@@ -220,37 +233,38 @@ def _of_run(
             found = [face_score(prepared(view.image, resolution)) for view in views]
             fronts += found[: len(FRONTS)]
             backs += found[len(FRONTS) :]
+        if recognition is not None:
+            seen_faces = zip((*views[: len(FRONTS)], *turned), FACES, strict=True)
+            vectors += [picture_vector(recognition, view.image, camera, resolution) for view, camera in seen_faces]
+    threshold = metrics.threshold
     faces = None if threshold is None else FaceRates(count(fronts, threshold), count(backs, threshold))
     return RunScores(
         name, images, compare(seen, evaluation.reference), _coverage(seen, evaluation.reference), summarise(mirror), faces,
-        summarise_readings(read_views) if read_views else None, seconds, _peak(generator),
+        summarise_readings(read_views) if read_views else None, seconds, _peak(generator), _identities(vectors),
     )  # fmt: skip
 
 
-def _identities(
-    generator: Generator, rendering: RenderSettings, resolution: int, settings: JudgeSettings, recognition: FaceRecognition
-) -> IdentitySummary | None:
-    """Compare the faces of every head from in front."""
-    cameras = np.concatenate([LOOKS[: len(FRONTS)], TURNED])
-    vectors, heads, azimuths = [], [], []
-    for number, views in enumerate(_all_round(generator, rendering, settings, cameras)):
-        for view, camera, azimuth in zip(views, cameras, (*FRONTS, *TURNS), strict=True):
-            vectors.append(picture_vector(recognition, view.image, camera, resolution))
-            heads.append(number)
-            azimuths.append(azimuth)
-    return summarise_identities(np.stack(vectors), heads, np.array(azimuths))
+def _identities(vectors: Sequence[Floats]) -> IdentitySummary | None:
+    """Compare the faces of every head from in front: `FACES` of one after those of another; None where there are none."""
+    if not vectors:
+        return None
+    heads = len(vectors) // len(FACES)
+    return summarise_identities(np.stack(vectors), np.repeat(np.arange(heads), len(FACES)), np.tile((*FRONTS, *TURNS), heads))
 
 
 def _all_round(
-    generator: Generator, rendering: RenderSettings, settings: JudgeSettings, looks: Array = LOOKS
-) -> Iterator[list[View]]:
-    """Yield the views of every head, by default its fronts and backs."""
-    cameras = torch.from_numpy(looks)
+    generator: Generator, rendering: RenderSettings, settings: JudgeSettings, with_turned: bool
+) -> Iterator[tuple[list[View], list[View]]]:
+    """Yield the views of every head: at `LOOKS`, and, where they are wanted, at `TURNED`.
+
+    The two are rendered apart: more views at once round otherwise, and other measures would change with the network's presence.
+    """
     for seed in range(FIRST_SEED, FIRST_SEED + settings.heads):
         ws = head_styles(
             generator, seeded_latents([seed], generator.settings.z_dim), seeded_condition(generator, [seed])[0], settings.psi
         )
-        yield list(each_view(generator, ws, cameras, rendering))
+        looks = list(each_view(generator, ws, torch.from_numpy(LOOKS), rendering))
+        yield looks, list(each_view(generator, ws, torch.from_numpy(TURNED), rendering)) if with_turned else []
 
 
 def _grid(generator: Generator, rendering: RenderSettings, settings: JudgeSettings) -> Pixels:

@@ -73,6 +73,21 @@ def test_persons_of_a_set_are_seen_from_in_front_and_compared(finished_sets: Mod
     assert data_identities([folder], net, 48, most=1) is None
 
 
+def test_persons_with_more_views_than_the_budget_are_compared_by_the_first_of_them(
+    finished_sets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    net = FaceRecognition().eval().requires_grad_(False)
+    views = tuple(finished_sets.View(yaw, split="train") for yaw in range(-44, 45, 4))
+    folder = finished_sets.build(tmp_path / "people", views=views, lost=(), size=64, people=2)
+    persons = _front_views(folder)
+    assert len(persons) == 2 and min(map(len, persons.values())) > 8
+    first = {number: keys[:4] for number, keys in persons.items()}
+    found = data_identities([folder], net, 48, most=8)
+    monkeypatch.setattr("spherehead.model.evaluation.identity_consistency._front_views", lambda _: first)
+    assert found is not None and found.heads == 2 and found == data_identities([folder], net, 48)
+
+
 def test_pictures_compare_at_one_resolution() -> None:
     torch.manual_seed(0)
     net = FaceRecognition().eval().requires_grad_(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -11,22 +12,25 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from spherehead.datasets.arrays import Pixels
+from spherehead.datasets.arrays import Floats, Pixels
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.datasets.streaming.index import subject_number
 from spherehead.model.evaluation.faces import FaceCount
 from spherehead.model.evaluation.features import RandomConv
-from spherehead.model.evaluation.identity_consistency import IdentitySummary
+from spherehead.model.evaluation.identity_consistency import IdentitySummary, picture_vector, summarise_identities
 from spherehead.model.evaluation.known_persons import TABLE
 from spherehead.model.evaluation.reading import HeadReading
-from spherehead.model.export.evaluate import JudgeSettings, RunScores, Scores, comparable, evaluate
+from spherehead.model.export import evaluate as evaluating
+from spherehead.model.export.evaluate import FIRST_SEED, JudgeSettings, RunScores, Scores, comparable, evaluate
 from spherehead.model.export.evaluate_page import HEAD, page, table_rows
+from spherehead.model.export.generate import seeded_condition
 from spherehead.model.generator import Generator
 from spherehead.model.nets.face_recognition import FaceRecognition
 from spherehead.model.nets.persons import PersonTable
 from spherehead.model.presets import preset
-from spherehead.model.store import FORMAT, GENERATOR, ModelConfig, write_config, write_part
+from spherehead.model.store import FORMAT, GENERATOR, ModelConfig, load_generator, write_config, write_part
+from spherehead.model.visualization.views import RenderSettings, View, each_view, head_styles, look_from, seeded_latents
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +63,39 @@ def brightness(picture: Pixels) -> float:
 def stranger(picture: Pixels) -> HeadReading:
     """A reader that takes every picture for a frontal face of skin."""
     return HeadReading(Camera.look_at(0.0, 0.0).world2cam[:3, :3], np.full((64, 64), INDEX["skin"], np.uint8))
+
+
+@pytest.mark.slow
+def test_views_of_heads_are_drawn_once_for_all_measures(
+    model: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each head eight views for faces and backs and two more for identities, whose other three are among the eight."""
+    drawn: list[Floats] = []
+
+    def counted(generator: Generator, ws: torch.Tensor, cameras: torch.Tensor, rendering: RenderSettings) -> Iterator[View]:
+        drawn.append(cameras.numpy())
+        return each_view(generator, ws, cameras, rendering)
+
+    monkeypatch.setattr(evaluating, "each_view", counted)
+    settings, net = JudgeSettings(count=64, heads=2, shown=1), FaceRecognition().eval().requires_grad_(False)
+    with_net = evaluate([model], [people], tmp_path / "a", RandomConv(), brightness, settings, recognition=net)
+    assert [len(cameras) for cameras in drawn] == [8, 2, 8, 2, 8]  # the last are the grid's
+    assert len(np.unique(np.concatenate(drawn[:2]), axis=0)) == 10
+    without = evaluate([model], [people], tmp_path / "b", RandomConv(), brightness, settings)
+    for first, second in zip(comparable(with_net)["rows"], comparable(without)["rows"], strict=True):
+        assert {**first, "identity": None} == second
+    run, (generator, vectors, azimuths) = with_net.rows[1], (load_generator(model), [], [])
+    for seed in (FIRST_SEED, FIRST_SEED + 1):  # the plain way: five views of each head by themselves
+        latents, condition = seeded_latents([seed], generator.settings.z_dim), seeded_condition(generator, [seed])[0]
+        for yaw in (0.0, 20.0, -20.0, 45.0, -45.0):
+            camera = look_from([math.radians(yaw)])
+            (view,) = each_view(generator, head_styles(generator, latents, condition, 1.0), camera)
+            vectors.append(picture_vector(net, view.image, camera[0].numpy(), 64))
+            azimuths.append(yaw)
+    plain = summarise_identities(np.stack(vectors), [0] * 5 + [1] * 5, np.array(azimuths))
+    assert run.identity is not None and plain is not None and run.identity.pairs == plain.pairs
+    assert run.identity.same == pytest.approx(plain.same, rel=1e-3)
+    assert run.identity.others == pytest.approx(plain.others, rel=1e-3)
 
 
 @pytest.mark.slow
