@@ -1,7 +1,8 @@
 """Whether a head keeps its face from view to view: distances of faces of one head beside those of different heads.
 
-dlib's network tells faces apart (`nets.face_recognition`). Absolute distances depend on light, size and style of the pictures;
-how often two views of one head are nearer than views of two does not. The data's own persons are the reference.
+Faces are compared by dlib's face recognition network (`nets.face_recognition`). Absolute distances depend on light, size and
+style of the pictures; how often two views of one head are nearer than views of two does not. The data's own persons are the
+reference.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ VIEW_DEGREES = 45.0
 PITCH_DEGREES = 30.0
 """Largest elevation."""
 PAIR_DEGREES = 10.0
-"""Least angle of azimuth between two views of one head that are compared: equal views tell nothing."""
+"""Least angle of azimuth between two views of one head that are compared: equal views say nothing of identity."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def data_identities(folders: Sequence[Path], net: FaceRecognition, resolution: i
 
     Args:
         folders: finished sets.
-        net: tells faces apart.
+        net: the face recognition network.
         resolution: side that pictures are brought to first.
         most: pictures, of whole persons in an order by a hash of their numbers. Of a person who has more than half of them,
             the first by id count, so that there is room for another.

@@ -136,7 +136,7 @@ def evaluate(
         settings: what to measure.
         device: where the models run.
         reader: reads rotation and classes off pictures; None leaves its columns out.
-        recognition: tells faces apart; None leaves the comparison of identities out.
+        recognition: the face recognition network; None leaves the comparison of identities out.
 
     Raises:
         ModelStoreError: a run holds no model.

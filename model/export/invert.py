@@ -21,7 +21,7 @@ from ..generator import Generator
 from ..inversion.cameras import angle_between
 from ..inversion.encoder import load_encoder, read_record
 from ..inversion.encoding import fill
-from ..inversion.face_identity import FaceIdentity, told
+from ..inversion.face_identity import FaceIdentity, comparison
 from ..inversion.inverted import (
     FORMAT,
     HEAD,
@@ -106,7 +106,7 @@ class _Run:
         if not term:  # as heads that were found before there was such a term
             plain["objective"].pop("identity")
         mark = fingerprint([self.sha256, pictures, plain, perceptual, self.how.method, encoder])
-        identity = told(self.recognition, self.targets, self.settings.objective.identity if term else 0.0)
+        identity = comparison(self.recognition, self.targets, self.settings.objective.identity if term else 0.0)
         return InversionRecord(
             FORMAT, self.folder.name, self.sha256, mark, self.settings, perceptual, identity, self.how.method
         )

@@ -49,7 +49,9 @@ def convert_identity(package: Path, folder: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=IDENTITY, dir=folder) as aside:
         entry = write_part(Path(aside), IDENTITY, recognition_tensors(tfjs_weights(manifest, data)))
         if entry.sha256 != IDENTITY_SHA256:
-            raise CheckpointError(f"{out} did not come out as proved: expected sha256 {IDENTITY_SHA256}, got {entry.sha256}")
+            raise CheckpointError(
+                f"{out} is not the converted network that was verified: expected sha256 {IDENTITY_SHA256}, got {entry.sha256}"
+            )
         (Path(aside) / entry.file).replace(out)
     return out
 

@@ -1,6 +1,6 @@
 """Whose face an inverted head has: its distance from the photographs', by dlib's network, where these show a face.
 
-Faces are cut out of both at one place, by the camera, and without their grounds. The network and what its distances mean is
+Faces are cut out of both at one place, by the camera, and without their backgrounds. The network and what its distances mean is
 `nets.face_recognition`'s affair; how much the distance weighs is the objective's.
 """
 
@@ -19,7 +19,7 @@ _FACE = ("skin", "left_brow", "right_brow", "left_eye", "right_eye", "glasses", 
 FACE_CLASSES = tuple(INDEX[name] for name in _FACE)
 """What of a class map is face."""
 LEAST_FACE = 0.25
-"""Share of a chip that classes of the face must fill, where there is a class map: a face behind hair or a scarf is not told."""
+"""Share of a chip that classes of the face must fill, where there is a class map: hair or a scarf may hide a face."""
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def faces_shown(targets: Targets) -> list[int]:
     return shown.nonzero()[:, 0].tolist()
 
 
-def told(net: FaceRecognition | None, targets: Targets, weight: float) -> str:
+def comparison(net: FaceRecognition | None, targets: Targets, weight: float) -> str:
     """Say for a record whether identities are compared, and what is missing.
 
     Args:
@@ -60,7 +60,7 @@ class FaceIdentity:
         """Look at the photographs.
 
         Args:
-            net: tells faces apart.
+            net: the face recognition network.
             targets: the photographs; their cameras say where the faces lie.
         """
         self.net, self.rows = net, faces_shown(targets)

@@ -27,7 +27,7 @@ MEAN_POINTS = (
 PADDING = 0.25
 """Border that is added at each side, in sides of the mean face's square: what the network was trained with."""
 VISIBLE_YAW_DEGREES, VISIBLE_PITCH_DEGREES = 60.0, 40.0
-"""Largest azimuth and elevation of a camera at which a face can be told from others (docs/reference/models.md)."""
+"""Largest azimuth and elevation of a camera at which a face can be recognised (docs/reference/models.md)."""
 
 
 def chip_points() -> Tensor:

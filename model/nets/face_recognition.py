@@ -62,7 +62,7 @@ class FaceRecognition(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
 
     def forward(self, chips: Tensor) -> Tensor:
-        """Return the (B, 128) vectors of faces; their Euclidean distance tells persons apart.
+        """Return the (B, 128) vectors of faces; their Euclidean distance measures whether two show one person.
 
         Args:
             chips: (B, 3, 150, 150) aligned faces, sRGB in [-1, 1]; a gradient flows to them.

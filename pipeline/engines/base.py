@@ -56,7 +56,7 @@ class Engine(ABC):
         """Yield one result a task, in the order they finish.
 
         Args:
-            order: what every worker is told.
+            order: the work order that every worker gets.
             tasks: files; each iteration yields those that are still open, and there may be several at once.
             limits: what they may cost.
             parent: the build.
@@ -69,5 +69,5 @@ class Engine(ABC):
 
 
 def failure(reason: str, detail: str) -> FileResult:
-    """Return the result of a file whose worker could not tell one itself."""
+    """Return the result of a file whose worker could not report one itself."""
     return FileResult("", "", "failed", reason, detail, "worker")

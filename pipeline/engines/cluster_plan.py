@@ -57,7 +57,7 @@ def plan_workers(nodes: Sequence[Node], workers: int = 0, per_gpu: int = 0) -> C
 
 
 def lack_of_gpus(nodes: Sequence[Node], what: str) -> str:
-    """Return what to tell where files take a GPU and no node has one with a CPU.
+    """Return the error message for a build whose files take a GPU where no node has one with a CPU.
 
     Args:
         nodes: of the cluster.

@@ -49,7 +49,7 @@ class ProcessHandle(WorkerHandle):
         Args:
             context: how processes are made.
             serve: what the process runs.
-            order: what it is told.
+            order: the work order that it gets.
             inbox: where its messages go, as (handle, kind, value); the last is "gone".
             has_gpu: whether it may have files that take a GPU.
         """

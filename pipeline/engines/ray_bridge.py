@@ -1,4 +1,4 @@
-"""The process that speaks Ray for a build: it starts one actor a worker, tells how they end, and carries messages of those
+"""The process that speaks Ray for a build: it starts one actor per worker, reports how they end, and carries messages of those
 without a socket.
 
 It is a process of its own because Ray ends whoever is connected to a raylet that dies. Files, limits and results are `pool`'s

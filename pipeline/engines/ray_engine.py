@@ -1,6 +1,6 @@
 """The engine on a Ray cluster: one actor a worker, with the limits, replacements and accounting of the local engine.
 
-Ray places workers and tells how they end, through a process of its own, the `ray_bridge`, which may die with the cluster: the
+Ray places workers and reports how they end, through a process of its own, the `ray_bridge`, which may die with the cluster: the
 build then connects again, or ends with one line. Files and results pass by sockets, or through Ray where a node does not reach
 the build.
 """
@@ -94,8 +94,8 @@ def _gpu_users(order: WorkOrder) -> str:
     """Return what of a build takes a GPU, for a message."""
     sources = [source.label for source in order.sources if source.uses_gpu]
     stages = [stage.name for stage in order.recipe.stages if stage.uses_device] if is_gpu(order.device) else []
-    told = f"--device {order.device} (stages {', '.join(stages)})" if stages else ""
-    return " and ".join(filter(None, [told, f"rendering ({', '.join(sources)})" if sources else ""]))
+    device = f"--device {order.device} (stages {', '.join(stages)})" if stages else ""
+    return " and ".join(filter(None, [device, f"rendering ({', '.join(sources)})" if sources else ""]))
 
 
 def _check_seen(order: WorkOrder, task: Task, result: FileResult, address: str) -> None:
@@ -249,7 +249,7 @@ class _Cluster(Transport):
         heard = [pickle.loads(message) for message in messages]
         if any(what == "done" for what, _ in heard):
             self._reconnects = 0
-        return [(worker, what, told) for what, told in heard]
+        return [(worker, what, value) for what, value in heard]
 
     def _bury(self, worker: ActorHandle) -> list[tuple[WorkerHandle, str, Any]]:
         """Forget a worker that has ended."""

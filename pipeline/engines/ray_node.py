@@ -1,4 +1,4 @@
-"""A worker on a node of a Ray cluster: what it is told first, and the check that it would make the same bytes.
+"""A worker on a node of a Ray cluster: the first message it gets, and the check that it would make the same bytes.
 
 It is a child of an actor and ends with it; it connects to its build where it can. What it then does with files is `serving`'s.
 """
@@ -27,7 +27,7 @@ _PARENT_DEATH_SIGNAL = 1
 
 @dataclass(frozen=True)
 class Mission:
-    """What a worker on another machine is told first."""
+    """The first message to a worker on another machine."""
 
     order: bytes
     """The work order, pickled: it is read once the versions are known to be the same."""
@@ -61,8 +61,8 @@ def main(descriptor: int) -> None:
     pipe = Connection(descriptor)
     mission = pickle.loads(pipe.recv_bytes())
     if found := mission.differences():
-        told = f"{platform.node()} would make other bytes: {'; '.join(found)}; install the same versions on every node"
-        pipe.send(("broken", told))
+        reason = f"{platform.node()} would make other bytes: {'; '.join(found)}; install the same versions on every node"
+        pipe.send(("broken", reason))
         return
     order = pickle.loads(mission.order)
     if order.recipe.keys() != mission.keys:

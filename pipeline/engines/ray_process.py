@@ -1,6 +1,6 @@
 """The process that speaks Ray, as its build sees it, and the workers that it has started.
 
-A worker that reached the build is sent its messages by a socket, others through Ray. What workers are told is `pool`'s
+A worker that reached the build is sent its messages by a socket, others through Ray. What workers are sent is `pool`'s
 business, how they and their cluster end is `ray_engine`'s.
 """
 
@@ -45,7 +45,7 @@ class BridgeProcess:
         self.pipe.send(settings)
 
     def send(self, number: int, what: str, value: Any = None) -> None:
-        """Ask for something; a bridge that is gone is not told."""
+        """Ask for something; nothing is sent to a bridge that is gone."""
         with contextlib.suppress(OSError):
             self.pipe.send((number, what, value))
 

@@ -1,7 +1,7 @@
-"""Sockets between a build and its workers on the nodes of a cluster, past Ray, which places workers and tells how they end.
+"""Sockets between a build and its workers on the nodes of a cluster, past Ray, which places workers and reports how they end.
 
 A message through Ray takes milliseconds of CPU on both sides, through a socket a tenth of one. Messages are read while the
-build has room for them, so that results wait on their nodes. Who is told what is `ray_engine`'s and `serving`'s business.
+build has room for them, so that results wait on their nodes. What is sent to whom is `ray_engine`'s and `serving`'s business.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SIZE = struct.Struct("!Q")
 _NUMBER = struct.Struct("!Q")
 _NONCE = 32
 _CONNECT_SECONDS = 10.0
-"""Time for a worker to reach the build and for both to prove that they know the key."""
+"""Time for a worker to reach the build and for both to authenticate by the key."""
 _ROOM = 64 << 20
 """Bytes of messages that are read before the build takes them; a single larger one is read when there are no others."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
@@ -32,7 +32,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 @dataclass(frozen=True)
 class Invitation:
-    """Where one worker reaches its build, and how it proves that it is the one."""
+    """Where one worker reaches its build, and how it authenticates itself."""
 
     host: str
     port: int
@@ -76,7 +76,7 @@ class Listener:
         self._thread.start()
 
     def invitation(self, number: int) -> bytes:
-        """Return what the worker of that number is told, for `connect`."""
+        """Return the invitation of the worker of that number, for `connect`."""
         return pickle.dumps(Invitation(self.host, self.port, self._key, number))
 
     def take(self) -> list[tuple[int, str, bytes]]:
@@ -153,9 +153,9 @@ class Listener:
         keep_alive(writer.get_extra_info("socket"))
         nonce = os.urandom(_NONCE)
         writer.write(nonce)
-        told = await reader.readexactly(_NUMBER.size + _NONCE + 32)
-        number = int(_NUMBER.unpack(told[: _NUMBER.size])[0])
-        theirs, proof = told[_NUMBER.size : _NUMBER.size + _NONCE], told[_NUMBER.size + _NONCE :]
+        answer = await reader.readexactly(_NUMBER.size + _NONCE + 32)
+        number = int(_NUMBER.unpack(answer[: _NUMBER.size])[0])
+        theirs, proof = answer[_NUMBER.size : _NUMBER.size + _NONCE], answer[_NUMBER.size + _NONCE :]
         worker = Invitation(self.host, self.port, self._key, number)
         if not hmac.compare_digest(proof, worker.proof("worker", nonce)) or number in self._met:
             raise PermissionError("not a worker of this build")
@@ -199,7 +199,7 @@ class SocketPipe:
     """A worker's end, as `serving` uses a pipe."""
 
     def __init__(self, connection: socket.socket) -> None:
-        """Take a connection on which both sides have proved themselves."""
+        """Take a connection on which both sides are authenticated."""
         self._socket = connection
         self.is_lost = False
         """Whether the connection ended while it was in use."""

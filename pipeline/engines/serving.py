@@ -37,7 +37,7 @@ def serve(pipe: MessagePipe, order: WorkOrder) -> None:
 
     Args:
         pipe: to the pool.
-        order: what every worker is told.
+        order: the work order of the build.
     """
     log_to_terminal()
     escape_tracebacks()

@@ -1,6 +1,6 @@
 """Files that wait for workers of one kind: those with a GPU, and those without.
 
-Which kind a file needs is told by the task; who gets it when is decided by `pool`.
+Which kind a file needs is a field of the task; who gets it when is decided by `pool`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def queues_of(order: WorkOrder, tasks: Iterable[Task], workers: int, gpu_workers
     """Return files that take a GPU, and those that do not, as two queues; as one where no file can take any.
 
     Args:
-        order: what every worker is told.
+        order: the work order of the build.
         tasks: is iterated once for each kind, so that neither waits for the other and none is held in memory.
         workers: of both kinds together.
         gpu_workers: of those with a GPU.

@@ -1,6 +1,6 @@
 """A worker as a pool of workers sees it: the files that it holds and what it waits for; and how workers are started and heard.
 
-How a worker is reached is left to `process_handle` and `ray_engine`; what it is told, to `pool`.
+How a worker is reached is left to `process_handle` and `ray_engine`; what it is sent, to `pool`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class WorkerHandle(ABC):
     content: str = ""
     """Work key of the file in work, once it is known."""
     asks: bool = False
-    """Whether it waits to be told what is known of that content."""
+    """Whether it waits for what is known of that content."""
     leaving: bool = False
     """It gets no more files, because it has grown too large."""
     place: str = ""

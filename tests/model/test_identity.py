@@ -221,7 +221,7 @@ def test_only_the_proved_package_becomes_weights_and_only_proved_weights_are_use
     with pytest.raises(CheckpointError, match="another package: expected sha256 0d77fffe"):
         convert_identity(made, tmp_path)
     monkeypatch.setattr(identity, "IDENTITY_PACKAGE_SHA256", identity.file_sha256(made))
-    with pytest.raises(CheckpointError, match="did not come out as proved: expected sha256 7bb12185"):
+    with pytest.raises(CheckpointError, match="is not the converted network that was verified: expected sha256 7bb12185"):
         convert_identity(made, tmp_path)
     assert not identity_file().exists()
     empty = package(tmp_path / "y.tgz", {"package/README": b""})

@@ -11,7 +11,7 @@ import torch
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.model.generator import Generator
-from spherehead.model.inversion.face_identity import FaceIdentity, faces_shown, told
+from spherehead.model.inversion.face_identity import FaceIdentity, comparison, faces_shown
 from spherehead.model.inversion.objective import Objective, ObjectiveSettings
 from spherehead.model.inversion.style_space import repeated
 from spherehead.model.inversion.targets import Targets
@@ -97,7 +97,9 @@ def test_the_descent_along_the_gradient_brings_the_face_nearer(net: FaceRecognit
 
 
 def test_words_say_what_is_missing_and_how_to_get_it(net: FaceRecognition) -> None:
-    assert "spherehead models fetch identity" in told(None, targets(0.0), 0.1)
-    assert "no photograph shows a face" in told(net, targets(180.0), 0.1)
-    assert told(net, targets(0.0, 180.0), 0.25).startswith("identities were compared for 1 of 2 photographs, the identity term")
-    assert "there is no identity term" in told(net, targets(0.0), 0.0)
+    assert "spherehead models fetch identity" in comparison(None, targets(0.0), 0.1)
+    assert "no photograph shows a face" in comparison(net, targets(180.0), 0.1)
+    assert comparison(net, targets(0.0, 180.0), 0.25).startswith(
+        "identities were compared for 1 of 2 photographs, the identity term"
+    )
+    assert "there is no identity term" in comparison(net, targets(0.0), 0.0)
