@@ -6,6 +6,7 @@ pixels to `batch`, bytes to `storage`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import multiprocessing
@@ -14,6 +15,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,8 @@ __all__ = ["Batch", "DataError", "ShardStream", "StreamSettings", "open_loader"]
 
 _GRACE = 30
 """Seconds that a worker lives on after SIGTERM."""
+_GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that terminals and schedulers send to the whole process group."""
 _HELD = 3
 """Batches of each worker that the trainer may hold while the worker fills memory that was used before."""
 
@@ -255,9 +259,24 @@ def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C and SIGTERM to the whole group are the trainer's to answer:
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE))  # it may still want batches while it stops
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _GROUP_SIGNALS)
     trainer = multiprocessing.parent_process()
     if trainer is not None:  # torch watches the fork server instead, which outlives a killed trainer
         threading.Thread(target=_end_after, args=(trainer,), daemon=True).start()
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let processes that are started in the block begin with signals to the group blocked: `_start_worker` handles them first.
+
+    The fork server keeps the mask: it ends with the trainer, and its workers inherit the mask.
+    """
+    resource_tracker.ensure_running()  # started later, it would unblock them here
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _end_after(trainer: BaseProcess) -> None:
@@ -306,7 +325,9 @@ def open_loader(
         prefetch_factor=ahead,
         pin_memory=pin_memory,
     )
-    return _received(iter(loader), timeout)
+    with _signals_held():
+        batches = iter(loader)
+    return _received(batches, timeout)
 
 
 def _received(batches: Iterator[Batch | Exception], timeout: float) -> Iterator[Batch]:

@@ -84,6 +84,29 @@ def test_a_killed_worker_is_an_error(stream_set: Path) -> None:
     assert time.monotonic() - start < 20
 
 
+def test_signals_to_the_group_reach_no_worker_before_it_handles_them(stream_set: Path, streams: ModuleType) -> None:
+    """The fork server begins with both blocked, which its children inherit; SIGTERM to a worker leaves it seconds to go on."""
+    stream, before = ShardStream([stream_set], SETTINGS), set(workers_below(psutil.Process()))
+    batches = open_loader(stream, range(12), 2)
+    found = [next(batches)]
+    (server,) = [child for child in psutil.Process().children() if any("forkserver" in part for part in child.cmdline())]
+    assert blocked(server) >= {signal.SIGINT, signal.SIGTERM}
+    workers = set(workers_below(psutil.Process())) - before
+    assert len(workers) == 2 and not any(blocked(worker) & {signal.SIGINT, signal.SIGTERM} for worker in workers)
+    for worker in workers:
+        worker.send_signal(signal.SIGTERM)
+    found += batches
+    assert [streams.digest(batch) for batch in found] == [streams.digest(stream[number]) for number in range(12)]
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def blocked(process: psutil.Process) -> set[int]:
+    """Return the signals that the main thread of a process has blocked (Linux)."""
+    line = next(line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("SigBlk"))
+    bits = int(line.split()[1], 16)
+    return {number for number in range(1, 65) if bits >> (number - 1) & 1}
+
+
 def test_workers_begin_with_the_compiled_loop_behind_masks(stream_set: Path, streams: ModuleType) -> None:
     """To read it takes each of them seconds on a busy machine, which counted as time of the first batch."""
     with pytest.raises(DataError, match="compiled for 1 before and 1 after"):
