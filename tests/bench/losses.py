@@ -21,13 +21,16 @@ from spherehead.model.generator import Generator
 from spherehead.model.losses.adversarial import DiscriminatorAdversarial, GeneratorAdversarial
 from spherehead.model.losses.augment import AugmentSettings, augment
 from spherehead.model.losses.density import DensitySmoothness
+from spherehead.model.losses.feature_matching import flat, picture_errors
 from spherehead.model.losses.labeller import Labeller, LabellerSettings
 from spherehead.model.losses.parsing import LabellerFit, ParsingAgreement, class_shares, cross_entropy
 from spherehead.model.losses.r1 import R1
 from spherehead.model.losses.step import Player, SamplingConfig, ScheduleState, Step
 from spherehead.model.losses.vico import ViCo
 from spherehead.model.portrait import Portrait, real_portrait
+from spherehead.model.pose_discriminator import make_discriminator
 from spherehead.model.presets import ModelSettings, preset
+from spherehead.model.projected_discriminator import FrozenSettings
 from torch import Tensor
 
 
@@ -87,6 +90,40 @@ def cost(model: ModelSettings, batch: int, repeats: int) -> None:
     told("augmentation of pictures at probability 0.6", lambda: augment(seen, AugmentSettings(), 0.6, random))
 
 
+def judging(model: ModelSettings, batch: int, repeats: int) -> None:
+    """Print the processor time per picture of discriminators with and without frozen features, pictures being there already.
+
+    They take turns, so that what else the machine does slows all of them.
+    """
+    shown, _ = data_like(model, batch)
+    settings = {"usual": None, "frozen": FrozenSettings(), "frozen, width 32": FrozenSettings(channels=32, width=32)}
+    judges = {name: make_discriminator(dataclasses.replace(model.discriminator, frozen=it)) for name, it in settings.items()}
+    wanted = {name: [one.detach() for one in flat(judge.activations(shown))] for name, judge in judges.items()}
+    moved = dataclasses.replace(shown, image=shown.image.clone().requires_grad_(True))
+
+    def work(name: str, what: str) -> None:
+        judge = judges[name].requires_grad_(what == "its update")
+        if what == "its update":
+            (judge(shown).sum() + judge(shown).sum()).backward()
+        elif what == "for the generator":
+            judge(moved).sum().backward()
+        else:
+            picture_errors(flat(judge.activations(moved)), wanted[name]).sum().backward()
+
+    times: dict[tuple[str, str], list[float]] = {
+        (name, what): [] for name in judges for what in ("its update", "for the generator", "matching of features")
+    }
+    for turn in range(repeats + 1):
+        for key, taken in times.items():
+            start = time.process_time()
+            work(*key)
+            if turn:  # the first is a warm-up
+                taken.append(1e3 * (time.process_time() - start) / batch)
+    for (name, what), taken in times.items():
+        told = f"{statistics.median(taken):6.1f} ms a picture ({min(taken):.1f} to {max(taken):.1f})"
+        print(f"{name:18} {what:22} {told}, {sum(part.numel() for part in judges[name].parameters()):,} trained numbers")
+
+
 def teach(folder: str, batch: int, steps: int, side: int, resolution: int) -> None:
     """Train the labeller on a set's train split with a run's own Adam, and print how it does on the val split's people."""
     train = ShardStream([folder], StreamSettings(batch=batch, resolution=side, need_parsing=True, lanes=4))
@@ -143,6 +180,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     model = preset(given.preset)
     print(f"torch {torch.__version__}, {given.threads} threads, {given.preset}, batch {given.batch}")
+    judging(model, given.batch, given.repeats)
     cost(model, given.batch, given.repeats)
     if given.data:
         teach(given.data, given.batch, given.steps, model.discriminator.resolution, model.generator.neural_resolution)
