@@ -31,6 +31,8 @@ class FeatureMatching(LossTerm):
 
     player: ClassVar[Player] = "generator"
 
+    weight: float = 10.0
+    """Factor on the term (Wang et al. 2018)."""
     kind: Literal["feature_matching"] = "feature_matching"
     """Tells the terms apart in a file."""
 
