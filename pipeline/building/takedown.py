@@ -165,8 +165,8 @@ def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
         tombstones = Tombstones.read(out)
         found = _found(what, state, tombstones)
         if not found:
-            text = f"nothing in {out} has the id, path or sha256 '{shown(what)}'; see its origins.parquet"
-            raise ConfigError(text)
+            where = "it has nothing to take down" if request.shard_of else "see its origins.parquet"
+            raise ConfigError(f"nothing in {out} has the id, path or sha256 '{shown(what)}'; {where}")
         gone = sorted({id for ids in found.values() for id in ids})
         table = None if request.shard_of else read(out, ["id", "split"]).table
         splits = {row["id"]: row["split"] for row in table.to_pylist()} if table is not None else {}
@@ -300,7 +300,7 @@ def _found(what: str, state: State, tombstones: Tombstones) -> dict[str, list[st
         ids = [head for work_key, head in heads if head == what or state.parent_of(work_key, head) == what]
         return {"": ids} if ids else {}
     found = {}
-    for sha256 in _meant(what, state):
+    for sha256 in [what] if what in tombstones.sha256 else _meant(what, state):
         present = [id for work_key in state.work_keys(sha256) for id in state.head_ids(work_key)]
         before = tombstones.sha256.get(sha256, {"ids": [sha256[:16]]}).get("ids", [])  # earlier versions noted none
         found[sha256] = sorted({*present, *before} if sha256 in tombstones.sha256 else present or before)

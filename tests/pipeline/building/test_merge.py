@@ -293,6 +293,9 @@ def test_parts_that_are_not_found_or_are_written_are_told_with_what_to_do(pictur
     if own == [1]:
         assert holds(first, picture) and forget(first, sha256, KNOWN).startswith("took down 1 rows")
     assert holds(first, picture) == []
+    assert forget(second, sha256, KNOWN).startswith("took down 1 rows")  # done before, and said once more
+    with pytest.raises(ConfigError, match=r"nothing in .* it has nothing to take down"):
+        forget(second, "ab" * 32, KNOWN)
     shutil.rmtree(second)
     second.mkdir()
     (second / "build.json").write_text("{}")  # another folder now
