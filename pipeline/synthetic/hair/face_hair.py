@@ -9,11 +9,14 @@ import numpy as np
 from ....datasets.arrays import Array, Floats
 from .density import ramp
 from .growing import Wishes, grow
-from .head_hair import linear, streaked
+from .head_hair import linear, salted
 from .look import BeardLook
 from .scalp import CENTIMETRE, Roots, Surface, sow
 from .shaping import curl, stray
 from .strands import Strands
+
+SHADOW = 0.24
+"""How much of the skin's colour takes that of a dense beard."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,8 @@ def build_beard(look: BeardLook, surface: Surface, count: int = 9000) -> tuple[S
     """
     random = np.random.Generator(np.random.Philox(look.seed))
     places = _places(look, surface.rest)
-    roots = sow(surface, places.density, count, random)
+    fine = fineness(look)
+    roots = sow(surface, places.density, round(count / fine), random)
     if not len(roots):
         return ()
     assert roots.rest is not None
@@ -73,8 +77,20 @@ def build_beard(look: BeardLook, surface: Surface, count: int = 9000) -> tuple[S
         points = curl(points, size, np.full(len(points), 1.2 * CENTIMETRE), random.uniform(0, 6.28, len(points)), 0.0)
     points = stray(points, 0.08 * CENTIMETRE * min(1.0, float(long.mean())), random)
     taper = np.linspace(1.0, 0.5, points.shape[1], dtype=np.float32)
-    radii = (0.013 * CENTIMETRE * np.exp(random.normal(0.0, 0.15, (len(points), 1))) * taper).astype(np.float32)
+    radii = (0.013 * fine * CENTIMETRE * np.exp(random.normal(0.0, 0.15, (len(points), 1))) * taper).astype(np.float32)
     return (Strands("beard", "beard", points, radii, _colours(look, len(points), random)),)
+
+
+def fineness(look: BeardLook) -> float:
+    """Return the thickness of strands as a share of that in full beards: stubble is drawn in finer and more strands."""
+    longest = max(look.cheeks, look.chin, look.moustache, look.sideburns)
+    return float(np.interp(longest, [0.3, 1.5], [0.5, 1.0]))
+
+
+def shadow(look: BeardLook, rest: Floats) -> Floats:
+    """Return (N,) how much hair of the beard, too fine to draw, darkens the skin at (N, 3) places of the mean head, 0 to 1."""
+    places = _places(look, rest)
+    return np.asarray(SHADOW * places.density * np.clip(places.length / 0.2, 0.0, 1.0))
 
 
 def _grown(roots: Roots, long: Floats, surface: Surface, random: np.random.Generator) -> Array:
@@ -92,5 +108,5 @@ def _grown(roots: Roots, long: Floats, surface: Surface, random: np.random.Gener
 
 def _colours(look: BeardLook, count: int, random: np.random.Generator) -> Array:
     pair = np.tile(linear(np.array([look.colour, look.colour])), (count, 1, 1))
-    pair = streaked(pair, look.grey, (0.66, 0.65, 0.64), (0.15, 0.7), random)
+    pair = salted(pair, 0.6 * look.grey, (0.66, 0.65, 0.64), random)
     return np.clip(pair * np.exp(random.normal(0.0, 0.25, (count, 1, 1))), 0.002, 0.9).astype(np.float32)

@@ -13,6 +13,11 @@ from .shaping import curl, gather, lengths, locks, resampled, stray
 from .strands import Strands
 from .ties import Tie, bands, direction, hanging, rows, tails
 
+BUNDLE = 16
+"""Hairs that a strand stands for: 22,000 strands of a fifth of a millimetre for 100,000 hairs of less than half of it, whose
+neighbours lie together."""
+FRINGE_FROM, CUT = 35.0, 0.13
+"""Elevation in degrees of the hairline above a fringe, and centimetres by which hair grows longer a degree behind it."""
 SHOULDER = 0.55
 """World units from the middle plane at which long hair that slides along a shoulder ends."""
 
@@ -44,6 +49,8 @@ def build_hair(look: HairLook, surface: Surface) -> tuple[Strands, ...]:
         shaped = flyaways(shaped, 0.5 * CENTIMETRE, random) if look.top > 3.0 and look.tie != "cornrows" else shaped
         if look.comb not in ("forward", "up"):  # from the cheeks to the ears; a fringe stays
             aside = lengths(shaped) > 1.5 * look.fringe * CENTIMETRE
+            if look.fringe > 0.0 and not look.tie:
+                aside &= _fringe(roots) <= 0.4
             half = (4.2 + 0.2 * (look.seed % 9)) * CENTIMETRE * np.exp(random.normal(0.06, 0.12, (int(aside.sum()), 1)))
             shaped[aside] = off_face(shaped[aside], half)
         shaped[..., 0] = np.clip(shaped[..., 0], -SHOULDER, SHOULDER)
@@ -97,7 +104,10 @@ def _strands(look: HairLook, name: str, points: Array, random: np.random.Generat
 def colours(look: HairLook, count: int, random: np.random.Generator) -> Array:
     """Return (S, 2, 3) float32 linear colours: each strand a little lighter or darker, some of them streaks."""
     pair = np.tile(linear(np.array([look.colour, look.tip])), (count, 1, 1))
-    pair = streaked(pair, look.streaks, look.streak, (0.1, 0.6), random)
+    if look.salted:
+        pair = salted(pair, look.streaks, look.streak, random)
+    else:
+        pair = streaked(pair, look.streaks, look.streak, (0.1, 0.6), random)
     shade = np.exp(random.normal(0.0, 0.22, (count, 1, 1)) + random.normal(0.0, 0.05, (count, 1, 3)))
     return np.clip(pair * shade, 0.002, 0.95).astype(np.float32)
 
@@ -116,6 +126,19 @@ def streaked(pair: Floats, chance: float, colour: Colour, share: tuple[float, fl
     mixed = pair.copy()
     mixed[some] += random.uniform(*share, (int(some.sum()), 1, 1)) * (linear(np.array(colour)) - pair[some])
     return mixed
+
+
+def salted(pair: Floats, grey: float, colour: Colour, random: np.random.Generator) -> Floats:
+    """Mix single hairs of an sRGB colour into strands: each stands for `BUNDLE` hairs, and any of those may be grey.
+
+    Args:
+        pair: (S, 2, 3) linear colours of the strands.
+        grey: 0 to 1: share of grey hairs.
+        colour: theirs.
+        random: drawn numbers.
+    """
+    share = random.binomial(BUNDLE, grey, (len(pair), 1, 1)) / BUNDLE
+    return np.asarray(pair + share * (linear(np.array(colour)) - pair))
 
 
 def linear(colour: Floats) -> Floats:
@@ -137,7 +160,8 @@ def _lengths(look: HairLook, roots: Roots, random: np.random.Generator) -> Float
         long = look.shaved + (long - look.shaved) * (1.0 - short)
     if look.fringe > 0.0:
         front = _fringe(roots)
-        long = long + (look.fringe - long) * front
+        behind = np.clip(up - FRINGE_FROM, 0.0, 40.0)  # what grows farther back is longer: a fringe is cut along one line
+        long = long + (look.fringe + CUT * behind - long) * front
     if look.strip > 0.0:
         away = np.abs(roots.points[:, 0]) / CENTIMETRE
         kept = 1.0 - ramp(away + random.normal(0.0, 0.12, len(long)), look.strip - 0.2, look.strip + 0.9)

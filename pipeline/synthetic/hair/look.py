@@ -79,6 +79,8 @@ class HairLook:
     """Colour of single strands: highlights, or grey ones."""
     streaks: float = 0.0
     """Share of them."""
+    salted: bool = False
+    """Whether streaks are single hairs, such as grey ones, many of which lie in each strand."""
     band: Colour = (0.05, 0.05, 0.06)
     """Colour of hair ties."""
     count: int = 22000

@@ -187,8 +187,10 @@ def _coloured(look: HairLook, age: float, colour: Colour, dyed: float, random: n
         )
     grey = float(np.clip(1.6 * (age - 0.35) * random.random(), 0.0, 0.6))
     if random.random() < 1.2 * (age - 0.6):  # white all over
-        return replace(look, colour=WHITE, tip=_scaled(WHITE, min(bright, 1.2)), streak=(0.92, 0.91, 0.89), streaks=grey)
-    return replace(look, streak=(0.68, 0.67, 0.66), streaks=grey)
+        return replace(
+            look, colour=WHITE, tip=_scaled(WHITE, min(bright, 1.2)), streak=(0.92, 0.91, 0.89), streaks=0.5 * grey, salted=True
+        )
+    return replace(look, streak=(0.68, 0.67, 0.66), streaks=0.5 * grey, salted=True)
 
 
 def _scaled(colour: Colour, factor: float, lighter: float = 0.0) -> Colour:

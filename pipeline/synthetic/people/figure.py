@@ -23,7 +23,7 @@ from ..wear.garment import Garment
 from . import glasses, paint
 from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
 from .face_points import face_points, iris_points
-from .growth import grow_lashes, grow_on, head_places, scalp_field, scalp_picture, surface_of
+from .growth import beard_picture, grow_lashes, grow_on, head_places, scalp_field, scalp_picture, surface_of
 from .mouth import TeethLook, build_mouth, is_open
 from .parts import Part
 from .placement import Placement, place
@@ -158,7 +158,7 @@ class _Maker:
                 "head",
                 head & shown,
                 crop_uvs,
-                _opaque(paint.head_skin(self.assets, person, self._scalp_picture(), self._places())),
+                _opaque(paint.head_skin(self.assets, person, self._scalp_picture(), self._places(), self._beard_picture())),
             ),
             ("bust", ~head & shown, bust.uvs, _opaque(paint.bust_skin(self.assets, person))),
         ):
@@ -195,6 +195,11 @@ class _Maker:
             return None
         return scalp_picture(self.assets, self.body, growth.hair) * np.float32(SCALP_SHADE)
 
+    def _beard_picture(self) -> Array | None:
+        """Return what is painted under a beard that is grown; None where there is none."""
+        growth = self.person.growth
+        return beard_picture(self.assets, self.body, growth.beard) if growth is not None and growth.beard is not None else None
+
     def surface(self, parts: list[Part]) -> Surface:
         """Return the head as a surface that hair grows on and things are worn on, with the clothes among `parts` around it."""
         worn = [part for part in parts if part.name == "cloth"]
@@ -211,7 +216,7 @@ class _Maker:
         points = piece.proxy.fit(self.vertices)
         ball = piece.mesh.uvs[piece.mesh.face_uvs][..., 1].max(axis=1) < 0.87  # the cornea is painted in a corner, clear
         ball |= piece.mesh.uvs[piece.mesh.face_uvs][..., 0].min(axis=1) < 0.87
-        texture = _opaque(paint.eye(self.assets.picture(person.eye_texture)))
+        texture = _opaque(paint.eye(self.assets, person.eye_texture))
         found = []
         for side, name in ((1.0, "left_eye"), (-1.0, "right_eye")):
             faces_of = ball & (side * points[piece.mesh.faces][..., 0].mean(axis=1) > 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import scipy
 
@@ -14,10 +15,10 @@ from ....datasets.arrays import Array, Floats
 from ..assets.library import Assets
 from ..hair.brows import build_brows
 from ..hair.density import density, left
-from ..hair.face_hair import build_beard
+from ..hair.face_hair import build_beard, shadow
 from ..hair.head_hair import build_hair
 from ..hair.lashes import build_lashes
-from ..hair.look import Growth, HairLook, LashLook
+from ..hair.look import BeardLook, Growth, HairLook, LashLook
 from ..hair.scalp import Surface, angles_of
 from ..hair.strands import Strands
 from .body import Body, vertex_normals
@@ -34,6 +35,8 @@ LOWER_LASHES = (
     (14820, 14821, 14818, 14822, 14823, 14824, 14825, 14826, 14827, 14828, 14819, 14829),
 )
 """Vertices of the base mesh along the left eye's lids: behind the margin, on it, and where lashes lead."""
+SOFT_SHADOW = 3.0
+"""Texels over which the shade of a beard ends."""
 MEAN = {
     f"macrodetails/{people}-{sex}-young": 1 / 6 for people in ("african", "asian", "caucasian") for sex in ("female", "male")
 }
@@ -102,6 +105,14 @@ def scalp_picture(assets: Assets, body: Body, look: HairLook) -> Array:
     angles = angles_of(places)
     picture[where] = density(look, *angles) * left(look, *angles)
     return picture
+
+
+def beard_picture(assets: Assets, body: Body, look: BeardLook) -> Array:
+    """Return how much a beard darkens the pixels of the skin's texture, (512, 512) float32 from 0 to 1."""
+    where, places = _texture_places(assets, body)
+    picture = np.zeros((512, 512), dtype=np.float32)
+    picture[where] = shadow(look, places)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), SOFT_SHADOW), dtype=np.float32)
 
 
 @lru_cache(maxsize=2)

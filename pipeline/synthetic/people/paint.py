@@ -13,6 +13,7 @@ import numpy as np
 from ....datasets.arrays import Array, Floats, Pixels
 from ..assets.library import Assets
 from .body import MOUTH_ISLAND
+from .face_points import IRIS_MIDDLES, IRIS_RADIUS
 from .population import Person
 from .skin_marks import mark
 
@@ -22,6 +23,8 @@ ENLARGED = 4
 """Pixels of the painted head a pixel of the skin texture."""
 EYE_GAIN = 0.8
 """Factor on the sRGB values of eyes."""
+IRIS_COLOUR, IRIS_LIGHT = 0.65, 84.0
+"""How much is kept of the colour of the assets' irises, and the mean sRGB value above which they are darkened."""
 MOUTH_SHADE = 0.62
 """Factor on the sRGB values inside of mouths with teeth."""
 UNSHADED = 0.95
@@ -29,7 +32,9 @@ UNSHADED = 0.95
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def head_skin(assets: Assets, person: Person, grows: Array | None = None, places: Array | None = None) -> Pixels:
+def head_skin(
+    assets: Assets, person: Person, grows: Array | None = None, places: Array | None = None, beard: Array | None = None
+) -> Pixels:
     """Paint the (H, W, 3) sRGB skin of the head, `HEAD_CROP` enlarged `ENLARGED` times, with scalp and fine texture.
 
     Args:
@@ -37,6 +42,7 @@ def head_skin(assets: Assets, person: Person, grows: Array | None = None, places
         person: who it is.
         grows: (512, 512) how densely hair grows, times how much it hides; the assets' own scalp where None.
         places: (512, 512, 3) places on the mean head, needed where the person's skin is marked.
+        beard: (512, 512) how much a beard darkens the skin.
     """
     left, top, right, bottom = HEAD_CROP
     mask = scalp_mask(assets)[top:bottom, left:right]
@@ -53,7 +59,12 @@ def head_skin(assets: Assets, person: Person, grows: Array | None = None, places
     grain = 1.0 + 7.0 * fine[..., 1:2]
     hair = 255.0 * np.array(person.hair_colour, dtype=np.float32) * (0.8 if person.scalp == "covered" else 0.9) * grain
     share = (cover * scalp)[..., None]
-    mixed: Pixels = np.clip(skin * (1.0 - share) + hair * share, 0.0, 255.0).astype(np.uint8)
+    skin = skin * (1.0 - share) + hair * share
+    if beard is not None:
+        assert person.growth is not None and person.growth.beard is not None
+        shade = cv2.resize(beard[top:bottom, left:right], size, interpolation=cv2.INTER_CUBIC)[..., None]
+        skin = skin + np.clip(shade, 0.0, 1.0) * (255.0 * np.array(person.growth.beard.colour, np.float32) * grain - skin)
+    mixed: Pixels = np.clip(skin, 0.0, 255.0).astype(np.uint8)
     return mixed
 
 
@@ -191,9 +202,28 @@ def _shade(relative: Array, solid: Array) -> Array:
     return np.clip(np.where(cover > 0.02, wide / np.maximum(cover, 0.02), 1.0), 0.2, 3.0)
 
 
-def eye(picture: Pixels) -> Array:
-    """Return the (H, W, 3) sRGB picture of an eyeball, as dark as one between lids: the assets' white would glow."""
-    return np.round(picture[..., :3] * np.float32(EYE_GAIN)).astype(np.uint8)
+@lru_cache(maxsize=16)
+def eye(assets: Assets, texture: str) -> Pixels:
+    """Paint the (H, W, 3) sRGB picture of an eyeball, as dark as one between lids: the assets' white would glow.
+
+    Irises lose what no iris has: they are paler and more colourful than the palest of photographs, and have no darker rim.
+    """
+    picture = assets.picture(texture)
+    painted = picture[..., :3].astype(np.float32) * np.float32(EYE_GAIN)
+    side = picture.shape[0] / 512.0
+    rows, columns = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32) + 0.5
+    for middle in IRIS_MIDDLES:
+        away = np.hypot(columns - side * middle[0], rows - side * middle[1]) / np.float32(side * IRIS_RADIUS)
+        inside = (away > 0.45) & (away < 0.9)
+        light = float((painted[inside] @ _LUMA).mean())
+        grey = (painted @ _LUMA.astype(np.float32))[..., None]
+        calm = (grey + IRIS_COLOUR * (painted - grey)) * min(1.0, IRIS_LIGHT / max(light, 1.0))
+        calm *= (1.0 - 0.5 * np.clip((away - 0.72) / 0.28, 0.0, 1.0) ** 2)[..., None]
+        share = np.clip((1.08 - away) / 0.08, 0.0, 1.0)[..., None]
+        painted = painted * (1.0 - share) + calm * share
+    found = np.round(painted).astype(np.uint8)
+    found.setflags(write=False)
+    return found
 
 
 def flat(picture: Pixels, colour: tuple[float, float, float]) -> Pixels:

@@ -15,12 +15,13 @@ from ....datasets.compiled import compiled
 from ..rendering.exact_pass import LINEAR
 from ..rendering.light import KeyLight, Light
 from ..rendering.raster import NEAREST, Buffers
-from .occlusion import depth_map, directions, splat
+from .occlusion import depth_map, directions
 from .pixels import cover_softly, lend_colours, resolve
-from .points import POINT_NUMBERS, choose, gather, gild, light_by_lamp, light_by_sky, reach_lamp
+from .points import POINT_NUMBERS, choose, fade_lamp, gather, gild, light_by_lamp, light_by_sky, reach_lamp
 from .sky import SkyTables, sky_tables
 from .strands import light_strands
 from .surfaces import HAIR, Surfaces
+from .thickness import FEW_FOR_LAMP, SOFT, shading_points, strand_map
 from .vertices import VERTEX_NUMBERS, light_hair, light_vertices, mark_vertices
 
 SHADOW_SIDE = 256
@@ -65,7 +66,8 @@ def _with_strands(surfaces: Surfaces, seen: Buffers, light: Light, step: int, pi
     shadow, lamp, to_lamp = None, np.zeros(16, dtype=np.float32), np.zeros((3, 4))
     if light.key is not None:
         to_lamp = _lamp_camera(light.key)[0]
-        shadow, lamp = _lamp(surfaces, light.key)
+        meshes, veil, lamp = _lamp(surfaces, light.key)
+        shadow = np.minimum(meshes, veil[..., 0])
     strands = surfaces.drawing.strands
     colour, cover = light_strands(strands, seen.strands, sky_tables(light.sky), shadow, lamp, to_lamp, step)
     mixed = picture * (1.0 - cover[..., None])
@@ -86,9 +88,10 @@ def _lit(surfaces: Surfaces, seen: Buffers, camera: Camera, light: Light, places
     )
     compiled(light_by_sky)(points, parts, finishes, tables.mirrors, out)
     if light.key is not None:
-        shadow, lamp = _lamp(surfaces, light.key)
+        shadow, veil, lamp = _lamp(surfaces, light.key)
         reached = np.empty((len(places), 6), dtype=np.float32)
         compiled(reach_lamp)(places, points, parts, finishes, shadow, lamp, reached)
+        compiled(fade_lamp)(places, points, veil, np.float32(SOFT), lamp, reached)
         compiled(light_by_lamp)(points, parts, finishes, lamp, reached, out)
     compiled(gild)(parts, finishes, out)
     return out
@@ -137,24 +140,33 @@ def _focal(key: KeyLight) -> float:
     return 0.5 * SHADOW_SIDE / (SHADOW_REACH / (float(np.linalg.norm(key.place)) - SHADOW_REACH))
 
 
-def _lamp(surfaces: Surfaces, key: KeyLight) -> tuple[Array, Array]:
-    """Return a lamp's depth map and its numbers.
+def _lamp(surfaces: Surfaces, key: KeyLight) -> tuple[Array, Array, Array]:
+    """Return a lamp's depth map of meshes, its map of strands (see `thickness`) and its numbers.
 
     They are 1 and the radiance 0-3, the radius 4, the middle of the map in texels 5, texels of the map for a unit at
     distance 1 6, and the rotation from the lamp's camera to the world 7-15.
     """
     to_lamp, rotation = _lamp_camera(key)
-    local = surfaces.drawing.points @ to_lamp[:, :3].T + to_lamp[:, 3]
-    placed = np.column_stack([local[:, :2] / local[:, 2:] + 0.5 * SHADOW_SIDE, local[:, 2]]).astype(np.float32)
+    placed, _ = _seen_by_lamp(surfaces.drawing.points, to_lamp)
     lamp = np.empty(16, dtype=np.float32)
     lamp[:7] = [1.0, *key.colour, key.radius, 0.5 * SHADOW_SIDE, _focal(key)]
     lamp[7:] = rotation.ravel()
     shadow = depth_map(placed, surfaces.hiding, SHADOW_SIDE)
-    if len(surfaces.drawing.strands):
-        local = surfaces.drawing.strands.points @ to_lamp[:, :3].T + to_lamp[:, 3]
-        strands = np.column_stack([local[:, :2] / local[:, 2:] + 0.5 * SHADOW_SIDE, local[:, 2]])
-        compiled(splat)(strands.astype(np.float32), shadow)
-    return shadow, lamp
+    strands = surfaces.drawing.strands
+    if not len(strands):
+        return shadow, np.zeros((1, 1, 2), dtype=np.float32), lamp
+    some = shading_points(strands, FEW_FOR_LAMP)
+    placed, nearness = _seen_by_lamp(strands.points[some], to_lamp)
+    half_width = strands.radii[some] * nearness * np.float32(FEW_FOR_LAMP * _focal(key))
+    return shadow, strand_map(placed, half_width, strands.strand_of[some], SHADOW_SIDE), lamp
+
+
+def _seen_by_lamp(points: Floats, to_lamp: Floats) -> tuple[Array, Array]:
+    """Return (N, 3) float32 column, row and depth of points in a lamp's maps, and (N,) one over the depth."""
+    local = points @ to_lamp[:, :3].T + to_lamp[:, 3]
+    nearness = 1.0 / local[:, 2:]
+    placed = np.column_stack([local[:, :2] * nearness + 0.5 * SHADOW_SIDE, local[:, 2]])
+    return placed.astype(np.float32), nearness[:, 0].astype(np.float32)
 
 
 def _rays(camera: Camera, seen: Buffers) -> Array:

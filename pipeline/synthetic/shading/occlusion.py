@@ -34,7 +34,10 @@ def directions() -> Floats:
     return np.column_stack([level * np.cos(angle), height, level * np.sin(angle)])
 
 
-def visibility(points: Floats, lifted: Floats, faces: Array, near: Array, others: Array | None = None) -> Array:
+def visibility(
+    points: Floats, lifted: Floats, faces: Array, near: Array, centre: Floats | float = 0.0, reach: float = REACH,
+    side: int = MAP_SIDE,
+) -> Array:  # fmt: skip
     """Return the (V, K) float32 share of each direction that a vertex sees.
 
     Args:
@@ -42,24 +45,46 @@ def visibility(points: Floats, lifted: Floats, faces: Array, near: Array, others
         lifted: (V, 3) the same, moved to where the sky is looked for, such as by `LIFT` along their normals.
         faces: (F, 3) int32, those that hide something.
         near: (V,) float32 distance before a lifted point within which nothing hides it.
-        others: (N, 3) further points that hide something, such as those of strands.
+        centre, reach: (3,) world point and world units around it within which things hide the sky.
+        side: texels of a depth map along each axis.
     """
     seen = np.empty((NUM_DIRECTIONS, len(points)), dtype=np.float32)
-    for number, towards in enumerate(directions()):
-        across = np.cross([0.0, 1.0, 0.0] if abs(towards[1]) < 0.9 else [1.0, 0.0, 0.0], towards)
-        across /= np.linalg.norm(across)
-        frame = np.column_stack([across, np.cross(towards, across), -towards])
-        nearest = depth_map(_placed(points, frame), faces, MAP_SIDE)
-        if others is not None:
-            compiled(splat)(_placed(others, frame), nearest)
-        compiled(lit)(_placed(lifted, frame), nearest, near, seen[number])
+    for number in range(NUM_DIRECTIONS):
+        nearest = depth_map(placed_in(points, number, reach, centre, side), faces, side)
+        compiled(lit)(placed_in(lifted, number, reach, centre, side), nearest, near, seen[number])
     return np.ascontiguousarray(seen.T)
 
 
-def _placed(points: Floats, frame: Floats) -> Array:
-    local = points @ frame
-    local[:, :2] = (local[:, :2] / (2.0 * REACH) + 0.5) * MAP_SIDE
-    return local.astype(np.float32)
+def placed_in(points: Array, towards: int, reach: float = REACH, centre: Floats | float = 0.0, side: int = MAP_SIDE) -> Array:
+    """Return (N, 3) float32 column, row and depth of points in the depth map that looks from a direction.
+
+    Args:
+        points: (N, 3) world points.
+        towards: index in `directions`.
+        reach, centre, side: as in `visibility`.
+    """
+    out = np.empty((len(points), 3), dtype=np.float32)
+    middle = np.zeros(3) + centre
+    compiled(place_all)(points, _frame(towards), middle, side / (2.0 * reach), 0.5 * side, out)
+    return out
+
+
+@cache
+def _frame(number: int) -> Floats:
+    """Return (3, 3) unit vectors across, down and away of the depth map that looks from a direction."""
+    towards = directions()[number]
+    across = np.cross([0.0, 1.0, 0.0] if abs(towards[1]) < 0.9 else [1.0, 0.0, 0.0], towards)
+    across /= np.linalg.norm(across)
+    return np.ascontiguousarray(np.stack([across, np.cross(towards, across), -towards]))
+
+
+def place_all(points: Any, frame: Any, middle: Any, scale: float, half: float, out: Any) -> None:
+    """Write column, row and depth of points (N, 3) around `middle` into `out`: `scale` texels a unit, the middle at `half`."""
+    for n in range(points.shape[0]):
+        x, y, z = points[n, 0] - middle[0], points[n, 1] - middle[1], points[n, 2] - middle[2]
+        out[n, 0] = (x * frame[0, 0] + y * frame[0, 1] + z * frame[0, 2]) * scale + half
+        out[n, 1] = (x * frame[1, 0] + y * frame[1, 1] + z * frame[1, 2]) * scale + half
+        out[n, 2] = x * frame[2, 0] + y * frame[2, 1] + z * frame[2, 2]
 
 
 def depth_map(placed: Array, faces: Array, side: int) -> Array:
@@ -77,7 +102,7 @@ def depth_map(placed: Array, faces: Array, side: int) -> Array:
 
 def fill_depth(placed: Any, faces: Any, nearest: Any) -> None:
     """Lower `nearest` (S, S) to the depth of each triangle at the texels' centres; small ones count at their middle."""
-    side = nearest.shape[0]
+    side, half, one = nearest.shape[0], np.float32(0.5), np.float32(1.0)
     for index in range(faces.shape[0]):
         a, b, c = faces[index, 0], faces[index, 1], faces[index, 2]
         ax, ay, bx, by, cx, cy = placed[a, 0], placed[a, 1], placed[b, 0], placed[b, 1], placed[c, 0], placed[c, 1]
@@ -95,26 +120,22 @@ def fill_depth(placed: Any, faces: Any, nearest: Any) -> None:
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if abs(area) < 1e-9:
             continue
+        inverse = np.float32(1.0) / area
+        along, slope = (by - cy) * inverse, (cy - ay) * inverse
+        start = max(left, 0)
+        x = np.float32(start) + half
         for row in range(max(top, 0), min(bottom, side - 1) + 1):
-            y = np.float32(row + 0.5)
-            for column in range(max(left, 0), min(right, side - 1) + 1):
-                x = np.float32(column + 0.5)
-                first = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area
-                second = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area
-                third = np.float32(1.0) - first - second
-                if first < 0.0 or second < 0.0 or third < 0.0:
-                    continue
-                depth = first * placed[a, 2] + second * placed[b, 2] + third * placed[c, 2]
-                if depth < nearest[row, column]:
-                    nearest[row, column] = depth
-
-
-def splat(placed: Any, nearest: Any) -> None:
-    """Lower `nearest` (S, S) to the depth of points (N, 3) given as column, row and depth."""
-    for n in range(placed.shape[0]):
-        column, row = int(np.floor(placed[n, 0])), int(np.floor(placed[n, 1]))
-        if 0 <= column < nearest.shape[1] and 0 <= row < nearest.shape[0] and placed[n, 2] < nearest[row, column]:
-            nearest[row, column] = placed[n, 2]
+            y = np.float32(row) + half
+            first = ((bx - x) * (cy - y) - (by - y) * (cx - x)) * inverse
+            second = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) * inverse
+            for column in range(start, min(right, side - 1) + 1):
+                third = one - first - second
+                if first >= 0.0 and second >= 0.0 and third >= 0.0:
+                    depth = first * placed[a, 2] + second * placed[b, 2] + third * placed[c, 2]
+                    if depth < nearest[row, column]:
+                        nearest[row, column] = depth
+                first += along
+                second += slope
 
 
 def lit(placed: Any, nearest: Any, near: Any, out: Any) -> None:

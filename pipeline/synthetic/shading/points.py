@@ -191,6 +191,55 @@ def reach_lamp(places: Any, points: Any, parts: Any, finishes: Any, shadow: Any,
                 break
             reach = wide * before / max(blocked, 1) + np.float32(0.006) if turn == 0 else reach
         out[place, 4] = np.float32(3.1415927) * wide * wide * np.float32(1.0 - blocked / TAPS)
+        if kind == 3:  # lids are thinner than a texel: they hide of a lamp what they hide of the sky
+            out[place, 4] *= min(np.float32(1.3) * points[place, 12], np.float32(1.0))
+
+
+def fade_lamp(places: Any, points: Any, veil: Any, soft: float, lamp: Any, reached: Any) -> None:
+    """Lower the light of a lamp, number 4 of `reached` (N, 6), by what strands hide of it: as soft as in `reach_lamp`.
+
+    Args:
+        places, points: as in `reach_lamp`.
+        veil: (T, T, 2) as `thickness.strand_map` makes it; smaller than 2 texels where there are no strands.
+        soft: world units over which light fades.
+        lamp: (16,) as `deferred` makes it.
+        reached: changed in place.
+    """
+    side, one, zero = veil.shape[0], np.float32(1.0), np.float32(0.0)
+    if side < 2:
+        return
+    spiral = np.empty((TAPS, 2), dtype=np.float32)
+    for tap in range(TAPS):
+        away, angle = np.sqrt((tap + 0.5) / TAPS), 2.399963 * tap
+        spiral[tap, 0], spiral[tap, 1] = away * np.cos(angle), away * np.sin(angle)
+    for place in range(points.shape[0]):
+        if reached[place, 4] <= zero:
+            continue
+        depth, wide = points[place, 15], reached[place, 5]
+        x, y = points[place, 13] / depth + lamp[5], points[place, 14] / depth + lamp[5]
+        spin = (52.9829189 * ((0.06711056 * places[place, 1] + 0.00583715 * places[place, 0]) % 1.0)) % 1.0 * 6.2831853
+        turn_x, turn_y = np.float32(np.cos(spin)), np.float32(np.sin(spin))
+        reach, found, before = np.float32(0.1) * wide, 0, zero
+        for turn in range(2):  # first how far before the point strands lie, then how much of the lamp they hide
+            through = zero
+            reach_x, reach_y = reach * lamp[6] / depth * turn_x, reach * lamp[6] / depth * turn_y
+            for tap in range(TAPS):
+                u = int(x + spiral[tap, 0] * reach_x - spiral[tap, 1] * reach_y)
+                v = int(y + spiral[tap, 0] * reach_y + spiral[tap, 1] * reach_x)
+                if not (0 <= u < side and 0 <= v < side) or depth <= veil[v, u, 0]:
+                    through += one
+                    continue
+                if turn == 0:
+                    found, before = found + 1, before + depth - veil[v, u, 0]
+                    continue
+                thick = min((depth - veil[v, u, 0]) / soft, one) * veil[v, u, 1]
+                through += one / (one + thick + np.float32(0.5) * thick * thick)
+            if found == 0:
+                break
+            if turn == 0:
+                reach = wide * before / np.float32(found) + np.float32(0.012)
+            else:
+                reached[place, 4] *= through / np.float32(TAPS)
 
 
 def light_by_lamp(points: Any, parts: Any, finishes: Any, lamp: Any, reached: Any, out: Any) -> None:

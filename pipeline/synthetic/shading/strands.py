@@ -66,6 +66,7 @@ def light_pixels(
     share_of_each = one / np.float32(step * step)
     place, outward = np.empty(3, dtype=np.float32), np.empty(3, dtype=np.float32)
     view, light = np.empty(3, dtype=np.float32), np.empty(6, dtype=np.float32)
+    tangent, before, lain = np.empty(3, dtype=np.float32), np.zeros(3, dtype=np.float32), np.zeros(3, dtype=np.float32)
     for row in range(point.shape[0]):
         lit = -1
         for column in range(point.shape[1]):
@@ -77,6 +78,9 @@ def light_pixels(
             s, covered = along[row, column], one - clear[row, column]
             for k in range(3):
                 place[k] = points[n, k] + s * (points[n + 1, k] - points[n, k])
+                tangent[k] = tangents[n, k] + s * (tangents[n + 1, k] - tangents[n, k])
+            size = np.sqrt(tangent[0] ** 2 + tangent[1] ** 2 + tangent[2] ** 2) + tiny
+            tangent[0], tangent[1], tangent[2] = tangent[0] / size, tangent[1] / size, tangent[2] / size
             level = min(max(place[1], axis[1]), axis[0])
             outward[0], outward[1] = place[0], place[1] - level
             outward[2] = place[2] - (axis[2] + (axis[0] - level) / (axis[0] - axis[1]) * (axis[3] - axis[2]))
@@ -85,12 +89,13 @@ def light_pixels(
             for k in range(3):
                 outward[k] /= size
                 view[k] = (eye[k] - place[k]) / away
-            if lit < 0 or not alike(points[n], tangents[n], points[lit], tangents[lit]):
+            if lit < 0 or not alike(place, tangent, before, lain):
                 light[:] = np.float32(0.0)
-                add_sky(tangents[n], outward, view, arriving, towards, light)
+                add_sky(tangent, outward, view, arriving, towards, light)
                 if shadow.shape[0] > 1:
-                    add_lamp(place, tangents[n], outward, view, shadow, lamp, to_lamp, axis[4], light)
+                    add_lamp(place, tangent, outward, view, shadow, lamp, to_lamp, axis[4], light)
                 lit = n
+                before[:], lain[:] = place, tangent
             weight = covered * share_of_each
             through = weight * (np.float32(0.25) + np.float32(0.75) * deep[row, column])
             i, j = row // step, column // step

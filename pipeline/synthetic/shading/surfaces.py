@@ -12,6 +12,7 @@ import numpy as np
 from ....datasets.arrays import Array, Floats
 from ..rendering.exact_pass import Drawing
 from .occlusion import LIFT, directions, visibility
+from .thickness import through_strands
 
 SOLID, SKIN, HAIR, EYE = 0, 1, 2, 3
 """Kinds of surfaces: what is neither skin nor hair nor eye is solid."""
@@ -50,6 +51,8 @@ FINISHES: dict[str, Finish] = {
 """Finish of a part -> how it answers light. The same names as `rendering.render.FINISHES`."""
 UNHIDING = ("lashes", "brow", "lens")
 """Parts that hide no light."""
+EYE_REACH, EYE_SIDE = 0.8, 56
+"""How far around the middle of an eyeball lids hide its light, in its diameters, and the side of its depth maps in texels."""
 _GAPS = {HAIR: (0.35 * LIFT, 0.013), EYE: (2.2 * LIFT, 0.006)}
 """Kind -> how far vertices are lifted, and within which distance nothing hides them; sheets of hair let light through."""
 _GAP = (LIFT, 0.006)
@@ -93,7 +96,10 @@ def surfaces_of(drawing: Drawing, tangents: Array | None = None) -> Surfaces:
     hiding = np.array([part.name not in UNHIDING and not part.is_clear for part in drawing.parts])[drawing.part_of]
     faces = np.ascontiguousarray(drawing.faces[hiding & ~drawing.see_through])
     lifted = drawing.points + lift[:, None] * drawing.normals
-    sees = visibility(drawing.points, lifted, faces, near.astype(np.float32), _strand_points(drawing))
+    sees = visibility(drawing.points, lifted, faces, near.astype(np.float32))
+    _hide_by_lids(drawing, faces, sees)
+    if len(drawing.strands):
+        sees *= through_strands(drawing.strands, drawing.points)
     tangents = _downwards(drawing, kinds == HAIR) if tangents is None else tangents
     towards = directions().T.astype(np.float32)
     shape = drawing.normals.astype(np.float32) @ towards
@@ -112,10 +118,24 @@ def surfaces_of(drawing: Drawing, tangents: Array | None = None) -> Surfaces:
     )
 
 
-def _strand_points(drawing: Drawing) -> Array | None:
-    """Return the points of every 16th strand, which hide the sky about as all of them do in maps as coarse as these."""
-    strands = drawing.strands
-    return strands.points[strands.strand_of % 16 == 0] if len(strands) else None
+def _hide_by_lids(drawing: Drawing, faces: Array, sees: Array) -> None:
+    """Lower what eyeballs see, in `sees` (V, K), by what lids hide: too thin for maps of the whole head."""
+    start = 0
+    for part in drawing.parts:
+        rows = slice(start, start + len(part.points))
+        start = rows.stop
+        if FINISHES[part.finish].kind != EYE or not len(part.points):
+            continue
+        low, high = part.points.min(axis=0), part.points.max(axis=0)
+        centre, reach = (low + high) / 2.0, EYE_REACH * float((high - low).max())
+        others = (faces < rows.start) | (faces >= rows.stop)
+        close = np.linalg.norm(drawing.points[faces[:, 0]] - centre, axis=1) < 1.4 * reach
+        around = faces[close & others.all(axis=1)]
+        used, small = np.unique(around, return_inverse=True)
+        points = np.vstack([drawing.points[used], part.points])
+        small, none = small.reshape(-1, 3).astype(np.int32), np.zeros(len(points), dtype=np.float32)
+        seen = visibility(points, points, small, none, centre, reach, EYE_SIDE)
+        sees[rows] = np.minimum(sees[rows], seen[len(used) :])
 
 
 def _downwards(drawing: Drawing, hair: Array) -> Floats:

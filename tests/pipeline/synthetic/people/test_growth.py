@@ -15,9 +15,10 @@ from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.hair.brows import inside as inside_brow
 from spherehead.pipeline.synthetic.hair.collision import HIGH, LOW, SPACING
 from spherehead.pipeline.synthetic.hair.density import density, left
+from spherehead.pipeline.synthetic.hair.face_hair import build_beard
 from spherehead.pipeline.synthetic.hair.head_hair import build_hair
 from spherehead.pipeline.synthetic.hair.look import BrowLook, Growth, HairLook, LashLook
-from spherehead.pipeline.synthetic.hair.scalp import Surface
+from spherehead.pipeline.synthetic.hair.scalp import CENTIMETRE, Surface
 from spherehead.pipeline.synthetic.hair.strands import StrandSet, lay_end_to_end
 from spherehead.pipeline.synthetic.hair.styles import BEARDS, STYLES, draw_beard, draw_hair
 from spherehead.pipeline.synthetic.hair.ties import ON_HEAD
@@ -143,6 +144,27 @@ def test_beards_are_hair_and_told_apart(makehuman: Assets) -> None:
     assert bearded.sum() > 200 and (view.parsing[bearded] == INDEX["hair"]).all()
     assert np.nonzero(bearded)[0].mean() > 75 > np.nonzero(view.growth == GROWTH.index("hair"))[0].mean()
     assert set(BEARDS) >= {"full", "moustache", "shadow"}
+
+
+def test_stubble_is_finer_than_a_beard_and_covers_no_less(surface: Surface) -> None:
+    full = dataclasses.replace(draw_beard(0.2, (0.1, 0.1, 0.1), np.random.default_rng(0), "full"), density=1.0)
+    short = dataclasses.replace(full, cheeks=0.2, chin=0.2, moustache=0.2, sideburns=0.2)
+    (long,), (stubble,) = build_beard(full, surface), build_beard(short, surface)
+    assert stubble.radii[:, 0].mean() < 0.55 * long.radii[:, 0].mean()
+    widths = [len(strands.points) * strands.radii[:, 0].mean() for strands in (long, stubble)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
+
+
+def test_a_fringe_ends_along_one_line(surface: Surface) -> None:
+    """Tips over the middle of the forehead lie about as high as those 3 cm aside, wherever their roots are."""
+    (hair,) = build_hair(HairLook(comb="down", top=14.0, sides=9.0, back=8.0, fringe=5.0, frizz=0.0, seed=3), surface)
+    roots, tips = hair.points[:, 0], hair.points[:, -1]
+    fringe = (roots[:, 2] > 0.02) & (roots[:, 1] > 0.15) & (tips[:, 2] > 0.1) & (np.abs(tips[:, 0]) < 3.5 * CENTIMETRE)
+    aside, height = np.abs(tips[fringe, 0]) / CENTIMETRE, tips[fringe, 1] / CENTIMETRE
+    middle, outer = height[aside < 1.0], height[aside > 2.5]
+    assert len(middle) > 100 and len(outer) > 100
+    assert abs(np.median(middle) - np.median(outer)) < 0.5
+    assert np.std(height) < 0.9
 
 
 def covered_16(strands: StrandSet, camera: Camera, size: int, behind: np.ndarray) -> np.ndarray:

@@ -28,3 +28,22 @@ def test_shared_light_is_nearly_that_of_each_sample_in_plain_python(monkeypatch:
     own, plain_cover = module.light_strands(*told)
     assert (cover > 0.5).sum() > 20 and np.allclose(cover, plain_cover, atol=1e-5)
     assert own.max() > 0.0 and np.abs(shared - own).max() < 0.03 * own.max()
+
+
+def test_a_bent_strand_of_few_points_is_lit_as_evenly_as_one_of_many() -> None:
+    """Tangents turn along segments: highlights of a strand with 8 points lie where they lie on one with 64."""
+    pictures = []
+    for count in (8, 64):
+        angle = np.linspace(-1.2, 1.2, count)
+        bent = np.stack([0.25 * np.sin(angle), 0.25 * np.cos(angle) - 0.1, 0.0 * angle + 0.2], axis=1)
+        points = np.stack([bent + step * np.eye(3)[1] for step in np.linspace(-0.01, 0.01, 9)]).astype(np.float32)
+        colours = np.full((9, 2, 3), 0.02, np.float32)
+        laid = lay_end_to_end([Strands("hair", "hair", points, np.full((9, count), 0.003, np.float32), colours)])
+        seen = draw_strands(laid, Camera.look_at(0.0, 0.2), np.full((192, 192), np.inf, np.float32))
+        sky = np.zeros((32, 64, 3), np.float32)
+        sky[2:5, 20:40] = 30.0  # one small window: a highlight with an edge
+        colour, cover = module.light_strands(laid, seen, sky_tables(sky), None, np.zeros(16, np.float32), np.zeros((3, 4)), 3)
+        pictures.append(np.where(cover > 0.9, colour[..., 0] / np.maximum(cover, 1e-6), np.nan))
+    both = np.isfinite(pictures[0]) & np.isfinite(pictures[1])
+    assert both.sum() > 40
+    assert np.abs(pictures[0] - pictures[1])[both].mean() < 0.05 * np.nanmax(pictures[1])
