@@ -136,8 +136,8 @@ def _run(
     metrics = Metrics(out, state.images, settings.tensorboard) if world.is_first else None
     begun, last_saved, line = time.monotonic(), state.images, Line(config.images, state.images)
     watch, sums, waiting = Stopwatch(), Sums(), 0.0
-    batches = iter(open_loader(stream, numbers(config, state.step, world), settings.workers))
-    with StopSignals() as signals:
+    with StopSignals() as signals:  # before workers start, which takes seconds
+        batches = iter(open_loader(stream, numbers(config, state.step, world), settings.workers))
         while state.images < config.images:
             now = schedule_state(config.schedule, state.images, config.resolution, state.augment)
             with watch.time("data"):

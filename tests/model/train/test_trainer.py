@@ -16,14 +16,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from spherehead import cli
+from spherehead.datasets.streaming.batch import Batch
 from spherehead.manifests.config import ConfigError, override, to_plain
 from spherehead.model.generator import Generator
 from spherehead.model.presets import preset
 from spherehead.model.store import load_generator, problems, read_config
+from spherehead.model.train import trainer
 from spherehead.model.train.checkpoint import CheckpointWriteError, checkpoints, newest, room_needed
 from spherehead.model.train.config import RunSettings, TrainConfig
 from spherehead.model.train.distributed import World
@@ -137,6 +140,22 @@ def test_sigterm_saves_and_leaves(config: TrainConfig, heads: str, tmp_path: Pat
     assert "rerun the same command to resume" in told
     saved = json.loads((newest(run) / "position.json").read_text())["position"]
     assert saved["images"] == read_metrics(run)[-1]["images"] > 0
+
+
+def test_a_signal_while_data_workers_start_saves_and_leaves_too(
+    config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGINT, which ends no test process where it is handled too late."""
+    opened = trainer.open_loader
+
+    def stopped(*arguments: Any, **named: Any) -> Iterator[Batch]:
+        signal.raise_signal(signal.SIGINT)
+        return opened(*arguments, **named)
+
+    monkeypatch.setattr(trainer, "open_loader", stopped)
+    with pytest.raises(trainer.TrainInterrupted, match="rerun the same command to resume"):
+        train([heads], config, tmp_path / "run", quiet, ALONE)
+    assert json.loads((newest(tmp_path / "run") / "position.json").read_text())["position"]["images"] == config.batch
 
 
 def test_another_run_in_the_folder_is_refused_with_the_difference(
