@@ -57,7 +57,9 @@ def head_skin(
         skin = mark(skin.astype(np.float32), person.marks, places[top:bottom, left:right], (left, top), ENLARGED)
     cover = {"bare": 0.04, "stubble": 0.72, "covered": 0.93}[person.scalp]
     grain = 1.0 + 7.0 * fine[..., 1:2]
-    hair = 255.0 * np.array(person.hair_colour, dtype=np.float32) * (0.8 if person.scalp == "covered" else 0.9) * grain
+    grown = person.growth.hair if person.growth is not None else None
+    root = person.hair_colour if grown is None else grown.colour  # dyed and white hair is so from its root on
+    hair = 255.0 * np.array(root, dtype=np.float32) * (0.8 if person.scalp == "covered" else 0.9) * grain
     share = (cover * scalp)[..., None]
     skin = skin * (1.0 - share) + hair * share
     if beard is not None:

@@ -24,6 +24,7 @@ from spherehead.pipeline.synthetic.hair.styles import BEARDS, STYLES, draw_beard
 from spherehead.pipeline.synthetic.hair.ties import ON_HEAD
 from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_figure
 from spherehead.pipeline.synthetic.people.growth import surface_of
+from spherehead.pipeline.synthetic.people.paint import head_skin
 from spherehead.pipeline.synthetic.people.parts import Part
 from spherehead.pipeline.synthetic.people.placement import place
 from spherehead.pipeline.synthetic.people.population import CARDS, GROWN, PopulationSettings, deciding, draw_person
@@ -144,6 +145,20 @@ def test_beards_are_hair_and_told_apart(makehuman: Assets) -> None:
     assert bearded.sum() > 200 and (view.parsing[bearded] == INDEX["hair"]).all()
     assert np.nonzero(bearded)[0].mean() > 75 > np.nonzero(view.growth == GROWTH.index("hair"))[0].mean()
     assert set(BEARDS) >= {"full", "moustache", "shadow"}
+
+
+def test_the_scalp_takes_the_colour_of_the_hair_that_grows_there(makehuman: Assets) -> None:
+    """Dyed hair has no parting in the colour that its person was born with."""
+    person = dataclasses.replace(
+        draw_person(makehuman, 3, 0, SETTINGS), hair_colour=(0.1, 0.6, 0.1), scalp="covered", marks=None
+    )
+    everywhere = np.ones((512, 512), dtype=np.float32)
+    skins = [
+        head_skin(makehuman, dataclasses.replace(person, growth=Growth(HairLook(colour=colour))), everywhere)
+        for colour in ((0.6, 0.1, 0.1), (0.1, 0.1, 0.6))
+    ]
+    means = [skin.reshape(-1, 3).astype(np.float64).mean(axis=0) for skin in skins]
+    assert means[0].argmax() == 0 and means[1].argmax() == 2
 
 
 def test_stubble_is_finer_than_a_beard_and_covers_no_less(surface: Surface) -> None:
