@@ -39,7 +39,7 @@ class ManifoldSettings(RendererSettings):
     """How many surfaces there are, where they begin and how rays meet them."""
 
     penalties: ClassVar[Mapping[str, float]] = {PENALTY: 1.0}
-    lr_factor: ClassVar[float] = 0.1
+    lr_factor: ClassVar[float] = 0.001
     gradient_clip: ClassVar[float | None] = 1.0
 
     kind: Literal["manifolds"] = "manifolds"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +34,6 @@ SIZES = math.log(4.0)
 @dataclass(frozen=True)
 class SplatSettings(RendererSettings):
     """Where Gaussians begin, how far they may change, and what draws them."""
-
-    lr_factor: ClassVar[float] = 1.0
 
     kind: Literal["splats"] = "splats"
     """Tells the renderers' settings apart in a file."""

@@ -73,7 +73,7 @@ def test_the_term_is_due_in_every_phase() -> None:
 def test_a_preset_brings_what_its_renderer_asks_for(smallest: ModelSettings) -> None:
     config, usual = configured("tiny-64-manifolds"), configured("tiny-64")
     assert config.terms.extra == {"levels": RendererPenalty()} and usual.terms.extra == {}
-    assert (config.optimiser.renderer_lr, config.optimiser.renderer_clip) == (0.1, 1.0)
+    assert (config.optimiser.renderer_lr, config.optimiser.renderer_clip) == (0.001, 1.0)
     assert (usual.optimiser.renderer_lr, usual.optimiser.renderer_clip) == (1.0, None)
 
 
