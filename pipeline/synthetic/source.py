@@ -86,7 +86,7 @@ class MakeHumanSettings:
     variant: str = "scalar_rgb"
     """Mitsuba's variant; auto takes the fastest that runs here, and gives other noise than scalar_rgb."""
     denoiser: str = OWN
-    """What takes noise out of traced pictures: own, or oidn (mitsuba-oidn), with which 6 to 8 samples do what 16 do without."""
+    """What takes noise out of traced pictures: own, or oidn (mitsuba-oidn), with which 6 samples do what 16 do without."""
     light: str = PATHS
     """paths traces light with Mitsuba; raster shades the z-buffer in a fraction of a second, without samples and noise."""
     lighting: str = PER_VIEW

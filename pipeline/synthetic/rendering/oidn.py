@@ -35,7 +35,7 @@ def oidn_version() -> str:
         RenderError: it is not installed.
     """
     _device()
-    return f"mitsuba-oidn {importlib.metadata.version('mitsuba-oidn')}"
+    return f"mitsuba-oidn {importlib.metadata.version('mitsuba-oidn')}, high quality"
 
 
 class _Filter:
@@ -51,7 +51,7 @@ class _Filter:
         ):  # fmt: skip
             self._filter.set_image(name, image)
         self._filter.hdr, self._filter.clean_aux, self._filter.input_scale = True, True, 1.0
-        self._filter.quality = mitsuba_oidn.Quality.Balanced
+        self._filter.quality = mitsuba_oidn.Quality.High
 
     def run(self) -> None:
         """Fill `cleaned` from the other buffers."""
