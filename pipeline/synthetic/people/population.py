@@ -44,7 +44,7 @@ LONG_HAIR = ("long01", "bob01", "ponytail01")
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
 USUAL, WIDE = "usual", "wide"
-GROWTH_VERSION = 10
+GROWTH_VERSION = 11
 """Raise it when the same settings would grow other hair."""
 WEAR_VERSION = 3
 """Raise it when the same settings would make other things to wear."""
@@ -191,14 +191,17 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
         _triple(brightness * np.exp(random.normal(0.0, [0.02, 0.015, 0.02]))),
         _eye_texture(assets, caucasian, random),
         (float(np.clip(random.normal(0.0, 0.16), -0.5, 0.5)), float(np.clip(random.normal(0.0, 0.07), -0.3, 0.3))),
-        _hair_colour(caucasian, grey, settings.dyed, random), scalp, hair,
+        (drawn := _hair_colour(caucasian, grey, settings.dyed, random))[0], scalp, hair,
         _pick(assets.names("eyebrows"), random), _lashes(assets, male, random), _pick(assets.names("eyes"), random),
         hat, hat_texture, _clothes(assets, male, random),
         _triple(np.clip(random.uniform(0.35, 1.15) * np.exp(random.normal(0.0, 0.18, 3)), 0.0, 1.4)),
         _glasses(settings.glasses, random), int(random.integers(1 << 31)),
     )  # fmt: skip
     if settings.hair != CARDS:
-        person = _grown(person, seed, settings)
+        natural = person.hair_colour
+        if drawn[1]:
+            natural, _ = _hair_colour(caucasian, grey, 0.0, rng(seed, name, "natural"))
+        person = _grown(dataclasses.replace(person, hair_colour=natural), seed, settings)
     if settings.faces == WIDE:
         wide = expression_weights(settings.expressions, rng(seed, name, "faces"), wide=True)
         person = dataclasses.replace(person, expression=wide)
@@ -229,7 +232,7 @@ def _dressed(person: Person, seed: int, settings: PopulationSettings) -> Person:
 
 
 def _grown(person: Person, seed: int, settings: PopulationSettings) -> Person:
-    """Give somebody hair that is grown, of the natural colour that was drawn."""
+    """Give somebody hair that is grown; their colour is natural, and what dyes it is drawn with the style."""
     random = rng(seed, person.name, "growth")
     bald = not person.hat and random.random() < settings.bald * (0.4 + 2.5 * person.male * (0.3 + person.age))
     colour, dyed = person.hair_colour, 4.0 * settings.dyed
@@ -273,8 +276,10 @@ def _skins(
     return ((_pick(variants, random), 1.0 - share), (_pick(dark, random), share))
 
 
-def _hair_colour(caucasian: float, grey: float, dyed: float, random: np.random.Generator) -> Colour:
-    if random.random() < dyed:
+def _hair_colour(caucasian: float, grey: float, dyed: float, random: np.random.Generator) -> tuple[Colour, bool]:
+    """Return a colour and whether it is dyed."""
+    is_dyed = bool(random.random() < dyed)
+    if is_dyed:
         base = np.array(DYED[int(random.integers(len(DYED)))])
     else:
         names = list(NATURAL_HAIR)
@@ -283,7 +288,8 @@ def _hair_colour(caucasian: float, grey: float, dyed: float, random: np.random.G
         weights = caucasian * shares / shares.sum() + (1.0 - caucasian) * dark / dark.sum()
         base = np.array(NATURAL_HAIR[names[int(random.choice(len(names), p=weights / weights.sum()))]][0])
         base = base * (1.0 - grey) + np.array(GREY) * grey
-    return _triple(np.clip(base * np.exp(random.normal(0.0, 0.12)) * np.exp(random.normal(0.0, 0.03, 3)), 0.01, 0.95))
+    colour = np.clip(base * np.exp(random.normal(0.0, 0.12)) * np.exp(random.normal(0.0, 0.03, 3)), 0.01, 0.95)
+    return _triple(colour), is_dyed
 
 
 def _head_wear(

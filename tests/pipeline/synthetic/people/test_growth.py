@@ -161,6 +161,18 @@ def test_the_scalp_takes_the_colour_of_the_hair_that_grows_there(makehuman: Asse
     assert means[0].argmax() == 0 and means[1].argmax() == 2
 
 
+def test_brows_lashes_and_beards_keep_their_natural_colour_where_hair_is_dyed(makehuman: Assets) -> None:
+    """Natural hair is red before green before blue; dyes are green, blue and violet too."""
+    settings = PopulationSettings(hair=GROWN, dyed=1.0, beards=1.0)
+    for head in range(40):
+        growth = draw_person(makehuman, 3, head, settings).growth
+        assert growth is not None
+        for part in (growth.brows, growth.lashes, growth.beard):
+            if part is not None:
+                red, green, blue = part.colour
+                assert red > 0.9 * green and green > 0.9 * blue, (head, part.colour)
+
+
 def test_stubble_is_finer_than_a_beard_and_covers_no_less(surface: Surface) -> None:
     full = dataclasses.replace(draw_beard(0.2, (0.1, 0.1, 0.1), np.random.default_rng(0), "full"), density=1.0)
     short = dataclasses.replace(full, cheeks=0.2, chin=0.2, moustache=0.2, sideburns=0.2)
