@@ -83,6 +83,10 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     fsync_folder(path.parent)
 
 
+MOST = 2**31 - 1
+"""Largest number that a process can have: a C int."""
+
+
 def _sweep_attempts(path: Path) -> None:
     """Remove what `writing` left beside a file in processes that are dead: no process of this machine, and the lock is free."""
     for aside in path.parent.glob(f"{glob.escape(path.name)}{TEMPORARY}*"):
@@ -102,7 +106,14 @@ def is_unfinished(name: str, owned: Container[str]) -> bool:
         owned: names of the files that this program writes there.
     """
     target, mark, process = name.rpartition(TEMPORARY)
-    return bool(mark) and process.isascii() and process.isdecimal() and len(process) <= 10 and target in owned
+    return (
+        bool(mark)
+        and process.isascii()
+        and process.isdecimal()
+        and len(process) <= 10
+        and int(process) <= MOST
+        and target in owned
+    )
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -39,6 +39,7 @@ def test_what_killed_processes_left_of_a_file_goes_with_the_next_attempt_and_not
     theirs = [
         f"page.html{store.TEMPORARY}{os.getpid()}0000000", f"page.html{store.TEMPORARY}x", f"page.html{store.TEMPORARY}\u00b2",
         f"other.html{store.TEMPORARY}7", f"page.html{store.TEMPORARY}", f"{store.TEMPORARY}7", f"page.html{store.TEMPORARY}1",
+        f"page.html{store.TEMPORARY}6000000000",
     ]  # fmt: skip
     for name in theirs:
         (tmp_path / name).write_text("somebody's")

@@ -18,6 +18,7 @@ from ....manifests.config import ConfigError
 from ....manifests.identity import rng
 from ..assets.library import Assets
 from ..hair.brows import draw_brows
+from ..hair.colours import draw_colour
 from ..hair.lashes import draw_lashes
 from ..hair.look import Growth
 from ..hair.styles import STYLES, draw_beard, draw_hair
@@ -31,14 +32,6 @@ from .skin_marks import SkinMarks, draw_marks
 Colour = tuple[float, float, float]
 """sRGB, 0 to 1."""
 
-NATURAL_HAIR: Mapping[str, tuple[Colour, float]] = {
-    "black": ((0.07, 0.06, 0.06), 0.30), "dark brown": ((0.16, 0.11, 0.08), 0.26), "brown": ((0.29, 0.19, 0.12), 0.18),
-    "auburn": ((0.36, 0.17, 0.09), 0.05), "red": ((0.52, 0.25, 0.11), 0.03), "dark blond": ((0.46, 0.35, 0.21), 0.10),
-    "blond": ((0.68, 0.54, 0.34), 0.08),
-}  # fmt: skip
-"""Hair colour -> (colour, share among people of European ancestry)."""
-GREY: Colour = (0.62, 0.61, 0.60)
-DYED: tuple[Colour, ...] = ((0.20, 0.32, 0.62), (0.60, 0.18, 0.40), (0.22, 0.45, 0.32), (0.45, 0.10, 0.12), (0.48, 0.32, 0.60))
 LONG_HAIR = ("long01", "bob01", "ponytail01")
 
 CARDS, GROWN = "cards", "grown"
@@ -191,7 +184,7 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
         _triple(brightness * np.exp(random.normal(0.0, [0.02, 0.015, 0.02]))),
         _eye_texture(assets, caucasian, random),
         (float(np.clip(random.normal(0.0, 0.16), -0.5, 0.5)), float(np.clip(random.normal(0.0, 0.07), -0.3, 0.3))),
-        (drawn := _hair_colour(caucasian, grey, settings.dyed, random))[0], scalp, hair,
+        (drawn := draw_colour(caucasian, grey, settings.dyed, random))[0], scalp, hair,
         _pick(assets.names("eyebrows"), random), _lashes(assets, male, random), _pick(assets.names("eyes"), random),
         hat, hat_texture, _clothes(assets, male, random),
         _triple(np.clip(random.uniform(0.35, 1.15) * np.exp(random.normal(0.0, 0.18, 3)), 0.0, 1.4)),
@@ -200,7 +193,7 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
     if settings.hair != CARDS:
         natural = person.hair_colour
         if drawn[1]:
-            natural, _ = _hair_colour(caucasian, grey, 0.0, rng(seed, name, "natural"))
+            natural, _ = draw_colour(caucasian, grey, 0.0, rng(seed, name, "natural"))
         person = _grown(dataclasses.replace(person, hair_colour=natural), seed, settings)
     if settings.faces == WIDE:
         wide = expression_weights(settings.expressions, rng(seed, name, "faces"), wide=True)
@@ -274,22 +267,6 @@ def _skins(
     variants = [name for name in light if name.endswith(("2.png", "3.png")) == asian] or light
     share = float(np.clip(ancestry[0] * 1.15 - 0.05 + 0.12 * ancestry[1] * random.random(), 0.0, 1.0))
     return ((_pick(variants, random), 1.0 - share), (_pick(dark, random), share))
-
-
-def _hair_colour(caucasian: float, grey: float, dyed: float, random: np.random.Generator) -> tuple[Colour, bool]:
-    """Return a colour and whether it is dyed."""
-    is_dyed = bool(random.random() < dyed)
-    if is_dyed:
-        base = np.array(DYED[int(random.integers(len(DYED)))])
-    else:
-        names = list(NATURAL_HAIR)
-        shares = np.array([NATURAL_HAIR[name][1] for name in names])
-        dark = np.array([1.0, 0.25] + [0.0] * (len(names) - 2))
-        weights = caucasian * shares / shares.sum() + (1.0 - caucasian) * dark / dark.sum()
-        base = np.array(NATURAL_HAIR[names[int(random.choice(len(names), p=weights / weights.sum()))]][0])
-        base = base * (1.0 - grey) + np.array(GREY) * grey
-    colour = np.clip(base * np.exp(random.normal(0.0, 0.12)) * np.exp(random.normal(0.0, 0.03, 3)), 0.01, 0.95)
-    return _triple(colour), is_dyed
 
 
 def _head_wear(

@@ -13,12 +13,12 @@ import numpy as np
 from ....datasets.arrays import Array, Floats
 from ....manifests.identity import rng
 from ..hair.collision import HIGH, LOW, SPACING
+from ..hair.colours import NATURAL_HAIR
 from ..hair.head_hair import build_hair
 from ..hair.look import Growth, HairLook
 from ..hair.scalp import Surface
 from ..hair.styles import draw_hair
 from ..people.figure import worn_part
-from ..people.population import NATURAL_HAIR
 from ..wear.dress import dress
 from ..wear.look import Wear
 from ..wear.wardrobe import WearShares, draw_wear, under
