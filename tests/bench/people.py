@@ -1,6 +1,6 @@
 """A sheet of rendered people, seen from all around: for the README, and for looking at many heads at once.
 
-Run: python tests/bench/people.py ASSETS docs/people.jpg --heads 356,276,171,57,364,290 --views 8 --backdrop --size 512 \
+Run: python tests/bench/people.py ASSETS docs/people.jpg --heads 60,276,356,43,364,290 --views 8 --backdrop --size 512 \
          --cell 256 --zoom 0.8 --people light=raster,people.hair=grown,people.wear=drawn,people.glasses=0.15
 """
 
