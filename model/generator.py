@@ -238,7 +238,7 @@ class Generator(nn.Module):
 
     def splats(self, planes: torch.Tensor) -> tuple[Gaussians, torch.Tensor] | None:
         """Return the Gaussians of heads whose renderer draws Gaussians, and their (N, F) features; None for others."""
-        return self.renderer.splats(self.scene(planes), len(planes))
+        return self.renderer.splats(self.scene(planes))
 
     def synthesise(
         self,

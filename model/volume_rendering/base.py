@@ -186,13 +186,8 @@ class Renderer(nn.Module, ABC):
         """Begin with the geometry that a march shows with this trained decoder; return whether this renderer can."""
         return False
 
-    def splats(self, scene: Scene, heads: int) -> tuple[Gaussians, Tensor] | None:
-        """Return the very Gaussians that are drawn and their (N, C) features; None for renderers of anything else.
-
-        Args:
-            scene: the heads.
-            heads: how many there are.
-        """
+    def splats(self, scene: Scene) -> tuple[Gaussians, Tensor] | None:
+        """Return the very Gaussians that are drawn and their (N, C) features; None for renderers of anything else."""
         return None
 
     def mesh(self, scene: Scene) -> Meshes | None:

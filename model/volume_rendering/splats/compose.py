@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..boxes import boxes_of, in_parts, num_pixels, pixels_in
 from .gaussians import NEAREST, Ellipses
 
 FAINTEST = 1.0 / 255.0
@@ -21,8 +22,6 @@ LARGEST = 0.999
 """Largest opacity at a pixel."""
 OPAQUE = 1e-4
 """A pixel takes no Gaussian behind which less than this share of its light would be left."""
-PAIRS = 1 << 22
-"""Pairs of a Gaussian and a pixel in its bounding box that are worked on at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,28 +72,17 @@ def sightings(ellipses: Ellipses, opacity: Tensor, head: Tensor, resolution: int
 
 
 def _boxes(ellipses: Ellipses, opacity: Tensor, r: int) -> list[tuple[Tensor, Tensor]]:
-    """Return (K,) Gaussians from near to far and (K, 4) first column, first row, columns, rows, in parts of bounded work."""
+    """Return (K,) Gaussians from near to far and the (K, 4) boxes in which they may be seen, in parts of bounded work."""
     reach = (2.0 * torch.log(opacity / FAINTEST).clamp_min(0)).sqrt()[:, None] * ellipses.deviation
-    low = (ellipses.centre - reach - 0.5).ceil().clamp(0, r).long()
-    high = (ellipses.centre + reach - 0.5).floor().clamp(-1, r - 1).long()
-    extent = (high - low + 1).clamp_min(0)
-    seen = ((extent[:, 0] * extent[:, 1] > 0) & (ellipses.depth > NEAREST) & (opacity >= FAINTEST)).nonzero().squeeze(1)
-    if not len(seen):
-        return []
+    boxes = boxes_of(ellipses.centre - reach, ellipses.centre + reach, r)
+    seen = ((num_pixels(boxes) > 0) & (ellipses.depth > NEAREST) & (opacity >= FAINTEST)).nonzero().squeeze(1)
     seen = seen[ellipses.depth[seen].argsort(stable=True)]
-    boxes = torch.cat([low[seen], extent[seen]], dim=1)
-    part = (boxes[:, 2] * boxes[:, 3]).cumsum(0) // PAIRS
-    sizes = torch.unique_consecutive(part, return_counts=True)[1].tolist()
-    return list(zip(seen.split(sizes), boxes.split(sizes), strict=True))
+    return in_parts(seen, boxes[seen])
 
 
 def _reached(ellipses: Ellipses, opacity: Tensor, some: Tensor, boxes: Tensor, r: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return Gaussian, pixel within its picture and opacity of every pair that is not too faint, Gaussian by Gaussian."""
-    counts = boxes[:, 2] * boxes[:, 3]
-    which = torch.repeat_interleave(torch.arange(len(some), device=some.device), counts)
-    place = torch.arange(len(which), device=some.device) - (counts.cumsum(0) - counts)[which]
-    left, top, width, _ = boxes[which].unbind(1)
-    column, row = left + place % width, top + torch.div(place, width, rounding_mode="floor")
+    which, column, row = pixels_in(boxes)
     alpha = opacities(ellipses, opacity, some[which], column, row)
     seen = alpha >= FAINTEST
     return some[which][seen], (row * r + column)[seen], alpha[seen]

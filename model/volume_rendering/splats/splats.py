@@ -82,7 +82,7 @@ class Splats(Renderer):
     def forward(self, scene: Scene, rays: Rays, randomness: Randomness | None = None) -> Rendering:
         """Render a scene along rays; nothing is random here."""
         heads, count = rays.origins.shape[:2]
-        gaussians, features = self.splats(scene, heads)
+        gaussians, features = self.splats(scene)
         drawn = self._with_gsplat if self._on_gsplat(rays.origins.device) else self._with_torch
         features, depth, weight = (part.view(heads, count, -1) for part in drawn(gaussians, features, rays))
         with torch.no_grad():
@@ -90,9 +90,10 @@ class Splats(Renderer):
             farthest = rays.origins.norm(dim=2, keepdim=True) + corner
         return Rendering(features, torch.where(weight > 0, depth / weight.clamp_min(1e-12), farthest), weight)
 
-    def splats(self, scene: Scene, heads: int) -> tuple[Gaussians, Tensor]:
+    def splats(self, scene: Scene) -> tuple[Gaussians, Tensor]:
         """Return the Gaussians that are drawn and their (N, C) features."""
-        settings, anchors = self.settings, self.anchors[None].expand(heads, -1, -1)
+        settings, heads = self.settings, len(scene.planes)
+        anchors = self.anchors[None].expand(heads, -1, -1)
         with torch.no_grad():
             kept = self._opacity(scene.field(anchors)[1])[..., 0] >= FAINTEST
         head, which = kept.nonzero(as_tuple=True)
@@ -146,7 +147,7 @@ class Splats(Renderer):
         return can and asked != "torch"
 
     def _with_gsplat(self, gaussians: Gaussians, features: Tensor, rays: Rays) -> tuple[Tensor, Tensor, Tensor]:
-        """The same by gsplat (Ye et al. 2024), head by head; cameras get no gradient through skewed intrinsics."""
+        """The same by gsplat (Ye et al. 2024), head by head; it leaves the intrinsics' skew out."""
         from gsplat import rasterization
 
         r, parts = rays.resolution, []

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..boxes import boxes_of, in_parts, num_pixels, pixels_in
 from .marching import Meshes
 
-PAIRS = 1 << 22
-"""Pairs of a face and a pixel in its bounding box that are worked on at once."""
 NEAREST = 1e-4
 """Faces with a corner at less than this depth are not drawn, in world units."""
 
@@ -96,27 +95,17 @@ def nearest_faces(screen: Screen, num_heads: int) -> Tensor:
 
 
 def _parts(screen: Screen) -> list[tuple[Tensor, Tensor]]:
-    """Return (K,) faces that may cover pixels and (K, 4) first column, first row, columns, rows, in parts of bounded work."""
-    r = screen.resolution
+    """Return (K,) faces that may cover pixels and their (K, 4) boxes, in parts of bounded work."""
     corners = screen.pixels[screen.faces]
-    low = (corners.amin(dim=1) - 0.5).ceil().clamp(0, r)
-    high = (corners.amax(dim=1) - 0.5).floor().clamp(-1, r - 1)
-    low, extent = low.long(), (high - low + 1).clamp_min(0).long()
+    boxes = boxes_of(corners.amin(dim=1), corners.amax(dim=1), screen.resolution)
     ahead = screen.places[:, 2][screen.faces].amin(dim=1) > NEAREST
-    faces = ((extent[:, 0] * extent[:, 1] > 0) & ahead).nonzero().squeeze(1)
-    boxes = torch.cat([low[faces], extent[faces]], dim=1)
-    part = (boxes[:, 2] * boxes[:, 3]).cumsum(0) // PAIRS
-    sizes = torch.unique_consecutive(part, return_counts=True)[1].tolist()
-    return list(zip(faces.split(sizes), boxes.split(sizes), strict=True)) if len(faces) else []
+    faces = ((num_pixels(boxes) > 0) & ahead).nonzero().squeeze(1)
+    return in_parts(faces, boxes[faces])
 
 
 def _covered(screen: Screen, faces: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return pixel, depth and face of every pixel centre that lies in one of these faces, its edges included."""
-    counts = boxes[:, 2] * boxes[:, 3]
-    which = torch.repeat_interleave(torch.arange(len(faces), device=faces.device), counts)
-    place = torch.arange(len(which), device=faces.device) - (counts.cumsum(0) - counts)[which]
-    left, top, width, _ = boxes[which].unbind(1)
-    column, row = left + place % width, top + torch.div(place, width, rounding_mode="floor")
+    which, column, row = pixels_in(boxes)
     face = faces[which]
     weights, depths = _weights(screen, face, column, row)
     total = weights.sum(dim=1)

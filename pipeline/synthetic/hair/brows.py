@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
+from .colours import GREY
 from .growing import Wishes, grow
 from .head_hair import linear, salted
 from .look import BrowLook, Colour
@@ -77,7 +78,7 @@ def build_brows(look: BrowLook, surface: Surface, count: int = 1300) -> tuple[St
     taper = np.linspace(1.0, 0.35, points.shape[1], dtype=np.float32)
     radii = (0.013 * CENTIMETRE * np.exp(random.normal(0.0, 0.15, (len(points), 1))) * taper).astype(np.float32)
     pair = np.tile(linear(np.array([look.colour, look.colour])), (len(points), 1, 1))
-    pair = salted(pair, 0.6 * look.grey, (0.62, 0.61, 0.60), random)
+    pair = salted(pair, 0.6 * look.grey, GREY, random)
     shade = np.exp(random.normal(0.0, 0.22, (len(points), 1, 1)))
     return (Strands("brows", "brow", points, radii, np.clip(pair * shade, 0.002, 0.9).astype(np.float32)),)
 

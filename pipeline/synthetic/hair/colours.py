@@ -9,8 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-Colour = tuple[float, float, float]
-"""sRGB, 0 to 1."""
+from .look import Colour
 
 NATURAL_HAIR: Mapping[str, tuple[Colour, float]] = {
     "black": ((0.07, 0.06, 0.06), 0.30), "dark brown": ((0.16, 0.11, 0.08), 0.26), "brown": ((0.29, 0.19, 0.12), 0.18),

@@ -17,7 +17,8 @@ from ....datasets.arrays import Array, Floats
 from ....datasets.classes import INDEX
 from ....datasets.shards.codec import decode_grey, decode_image
 from ..assets.library import Assets
-from .population import Colour, Person
+from ..hair.look import Colour
+from .population import Person
 
 SIDE = 128
 """Side in pixels at which photographs are looked at: enough for medians."""

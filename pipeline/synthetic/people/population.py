@@ -20,7 +20,7 @@ from ..assets.library import Assets
 from ..hair.brows import draw_brows
 from ..hair.colours import draw_colour
 from ..hair.lashes import draw_lashes
-from ..hair.look import Growth
+from ..hair.look import Colour, Growth
 from ..hair.styles import STYLES, draw_beard, draw_hair
 from ..wear.look import Wear
 from ..wear.wardrobe import WearShares, draw_clip, draw_wear, under
@@ -28,9 +28,6 @@ from .face_morphs import detail_weights, expression_weights, macro_weights
 from .glasses import SHAPES, GlassesLook, draw_frame
 from .mouth import TeethLook, draw_teeth
 from .skin_marks import SkinMarks, draw_marks
-
-Colour = tuple[float, float, float]
-"""sRGB, 0 to 1."""
 
 LONG_HAIR = ("long01", "bob01", "ponytail01")
 

@@ -21,7 +21,7 @@ from spherehead.model.presets import TINY_SPLATS, preset
 from spherehead.model.shipped import shipped
 from spherehead.model.store import load_generator
 from spherehead.model.visualization.views import head_styles, seeded_latents
-from spherehead.model.volume_rendering import SplatSettings
+from spherehead.model.volume_rendering import SplatSettings, boxes
 from spherehead.model.volume_rendering.base import RenderError, Scene
 from spherehead.model.volume_rendering.rays import Rays
 from spherehead.model.volume_rendering.splats.compose import composed, sightings, weights
@@ -93,6 +93,15 @@ def test_pictures_and_gradients_are_those_of_the_plain_twin(seed: int) -> None:
     expected = torch.autograd.grad((torch.cat([slow.reshape(-1, 3), cover.reshape(-1, 1)], 1) * wanted).sum(), leaves)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("pairs", [1, 100])
+def test_work_in_small_parts_gives_the_same_picture(monkeypatch: pytest.MonkeyPatch, pairs: int) -> None:
+    parts, looked = some(60, 2, 3, size=0.1), rays(0.0, 1.0)
+    values = torch.rand(60, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    whole = drawn(parts, values, looked)
+    monkeypatch.setattr(boxes, "PAIRS", pairs)
+    assert torch.equal(drawn(parts, values, looked), whole)
 
 
 def test_many_opaque_gaussians_end_where_the_plain_twin_ends() -> None:

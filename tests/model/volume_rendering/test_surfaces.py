@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from spherehead.datasets.camera import Camera
+from spherehead.model.volume_rendering import boxes
 from spherehead.model.volume_rendering.rays import camera_rays
 from spherehead.model.volume_rendering.surfaces import rasterise as module
 from spherehead.model.volume_rendering.surfaces.antialias import outlines
@@ -157,7 +158,7 @@ def drawn_plainly(vertices: np.ndarray, faces: np.ndarray, seen_by: Camera, side
 @pytest.mark.parametrize("pairs", [1 << 22, 40])
 @pytest.mark.parametrize("size", [0.04, 0.4])
 def test_nearest_faces_equal_brute_force(size: float, pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAIRS", pairs)
+    monkeypatch.setattr(boxes, "PAIRS", pairs)
     rng = np.random.default_rng(3)
     corners = rng.uniform(-0.35, 0.35, (120, 1, 3)) + rng.normal(0, size / 2, (120, 3, 3))
     faces = np.arange(360).reshape(-1, 3)
