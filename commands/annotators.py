@@ -87,12 +87,12 @@ def annotators_train(
     import logging
     from dataclasses import replace
 
-    from ..model.annotators.augmentation import CropSettings
     from ..model.annotators.parsing import ALIGNED, ParserTask, parser_settings, small_pictures
-    from ..model.annotators.scenes import SceneSettings
+    from ..model.annotators.shown.augmentation import CropSettings
+    from ..model.annotators.shown.scenes import SceneSettings
+    from ..model.annotators.shown.views import Views
     from ..model.annotators.tasks import FinderTask, HeadTask
     from ..model.annotators.training import TrainingSettings, train
-    from ..model.annotators.views import Views
 
     _known(task)
     logging.getLogger("spherehead").setLevel(logging.INFO)
@@ -132,8 +132,8 @@ def annotators_evaluate(
     from ..model.annotators.evaluation import calm, evaluate_head
     from ..model.annotators.export import averaged
     from ..model.annotators.parsing import ParserTask, calm_parser, evaluate_parser
+    from ..model.annotators.shown.views import Views
     from ..model.annotators.tasks import HeadTask
-    from ..model.annotators.views import Views
 
     name, network, images = averaged(run)
     if name == "finder":

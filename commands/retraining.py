@@ -80,9 +80,9 @@ def views(plan: Retraining, out: Path) -> None:
 def networks(plan: Retraining, out: Path) -> None:
     """Train the networks, parser and finder from what the head network has learned."""
     from ..model.annotators.parsing import ParserTask, parser_settings, small_pictures
+    from ..model.annotators.shown.views import Views
     from ..model.annotators.tasks import FinderTask, HeadTask
     from ..model.annotators.training import TrainingSettings, train
-    from ..model.annotators.views import Views
 
     kinds = [out / name for name in ("dressed", "dressed", "full", "full", "street", "street", "grown", "cards")]
     shown = Views(kinds, each=6 * plan.dressed)
@@ -100,8 +100,8 @@ def exported(plan: Retraining, out: Path) -> dict[str, Any]:
     from ..model.annotators.evaluation import calm, evaluate_head
     from ..model.annotators.export import averaged, export
     from ..model.annotators.parsing import ParserTask, calm_parser, evaluate_parser
+    from ..model.annotators.shown.views import Views
     from ..model.annotators.tasks import HeadTask
-    from ..model.annotators.views import Views
 
     _, network, _ = averaged(out / "run-head")
     found: dict[str, Any] = {}

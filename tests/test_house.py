@@ -64,7 +64,7 @@ WRAPPERS = {
     "safetensors": {"model/store.py", "model/annotators/checkpoint.py"},
     "numba": {"datasets/compiled.py"},
     "onnx": {"model/annotators/export.py"},
-    "skimage": {"model/annotators/grounds.py", "model/meshes/surface.py"},
+    "skimage": {"model/annotators/shown/grounds.py", "model/meshes/surface.py"},
     "fast_simplification": {"model/meshes/surface.py"},
     "xatlas": {"model/meshes/unwrap.py"},
     "mitsuba": {"pipeline/synthetic/rendering/render.py"},

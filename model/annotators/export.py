@@ -24,8 +24,8 @@ from .checkpoint import CHECKPOINT, load_average, read
 from .evaluation import calm
 from .networks import CROP, PARSER_CROP, FinderNet, HeadNet, ParserNet
 from .parsing import ParserTask, calm_parser
+from .shown.views import Views
 from .tasks import FinderTask, HeadTask, Task
-from .views import Views
 
 OPSET = 17
 NETWORKS: dict[str, type[HeadNet] | type[ParserNet] | type[FinderNet]] = {

@@ -20,14 +20,14 @@ from ...datasets.arrays import Pixels
 from ...datasets.classes import CLASSES, INDEX, colourise
 from ...manifests.identity import rng
 from ..nets.efficientnet import load_imagenet
-from .augmentation import Crop, CropSettings, make_crop
 from .checkpoint import CHECKPOINT, load_average, read
 from .evaluation import BANDS, ious, shared, yaw_degrees
 from .losses import class_loss
 from .networks import PARSER_CROP, HeadNet, ParserNet
+from .shown.augmentation import Crop, CropSettings, make_crop
+from .shown.views import Views
 from .tasks import normalised
 from .training import TrainingSettings
-from .views import Views
 
 CLASS_WEIGHTS = {
     **dict.fromkeys(("left_brow", "right_brow", "left_eye", "right_eye", "upper_lip", "lower_lip", "mouth"), 2.0),

@@ -19,12 +19,12 @@ from ...datasets.camera import FOCAL, RADIUS
 from ...datasets.classes import CLASSES, INDEX, colourise
 from ...manifests.identity import rng
 from ..nets.efficientnet import MEAN, STD, load_imagenet
-from .augmentation import Crop, CropSettings, make_crop
 from .checkpoint import CHECKPOINT, load_average
 from .losses import focal_loss, head_losses
 from .networks import FINDER_STRIDE, FinderNet, HeadNet
-from .scenes import Scene, SceneSettings, make_scene
-from .views import Views
+from .shown.augmentation import Crop, CropSettings, make_crop
+from .shown.scenes import Scene, SceneSettings, make_scene
+from .shown.views import Views
 
 CLASS_WEIGHTS = {
     **dict.fromkeys(("left_brow", "right_brow", "left_eye", "right_eye", "upper_lip", "lower_lip", "mouth"), 4.0),

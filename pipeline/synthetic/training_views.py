@@ -1,6 +1,6 @@
 """Render drawn people without light into shards that annotator networks are trained on: colours, normals and every exact label.
 
-A view is the surfaces' own colours; light is laid on it where it is read (`model.annotators.relighting`), anew each time.
+A view is the surfaces' own colours; light is laid on it where it is read (`model.annotators.shown.relighting`), anew each time.
 Believable light is `rendering.render`'s business, and sets of it can be trained on too.
 """
 

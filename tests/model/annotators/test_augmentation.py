@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spherehead.datasets.camera import FOCAL, RADIUS, Camera, geodesic
 from spherehead.datasets.classes import INDEX, LANDMARK_MIRROR
-from spherehead.model.annotators.augmentation import CropGeometry, CropSettings, make_crop
 from spherehead.model.annotators.networks import CROP
-from spherehead.model.annotators.views import View, warped
+from spherehead.model.annotators.shown.augmentation import CropGeometry, CropSettings, make_crop
+from spherehead.model.annotators.shown.views import View, warped
 
 SIZE = 96
 

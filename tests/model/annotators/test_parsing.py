@@ -15,8 +15,6 @@ from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import CLASSES, INDEX
 from spherehead.datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
 from spherehead.datasets.shards.tar import write_shard
-from spherehead.model.annotators import relighting
-from spherehead.model.annotators.augmentation import CropGeometry, CropSettings, make_crop, unspeckled
 from spherehead.model.annotators.checkpoint import CHECKPOINT, load_average, save
 from spherehead.model.annotators.evaluation import ious, shared
 from spherehead.model.annotators.networks import CROP, HeadNet, ParserNet
@@ -28,9 +26,11 @@ from spherehead.model.annotators.parsing import (
     parser_settings,
     small_pictures,
 )
+from spherehead.model.annotators.shown import relighting
+from spherehead.model.annotators.shown.augmentation import CropGeometry, CropSettings, make_crop, unspeckled
+from spherehead.model.annotators.shown.views import View, Views
 from spherehead.model.annotators.tasks import HeadTask
 from spherehead.model.annotators.training import TrainingSettings, start
-from spherehead.model.annotators.views import View, Views
 
 SIZE = 96
 

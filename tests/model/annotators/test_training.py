@@ -16,12 +16,12 @@ from spherehead.datasets.shards.tar import write_shard
 from spherehead.manifests.config import ConfigError
 from spherehead.model.annotators.checkpoint import read
 from spherehead.model.annotators.export import NETWORKS, onnx_bytes
-from spherehead.model.annotators.lookalikes import with_lookalike
 from spherehead.model.annotators.networks import CROP, PARSER_CROP, HeadNet, ParserNet
-from spherehead.model.annotators.scenes import SceneSettings, make_scene, targets
+from spherehead.model.annotators.shown.lookalikes import with_lookalike
+from spherehead.model.annotators.shown.scenes import SceneSettings, make_scene, targets
+from spherehead.model.annotators.shown.views import Views
 from spherehead.model.annotators.tasks import FinderTask, HeadTask
 from spherehead.model.annotators.training import TrainingSettings, train
-from spherehead.model.annotators.views import Views
 
 SIZE = 64
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...datasets.arrays import Array, Floats, Pixels
-from ...datasets.camera import FOCAL, rotation_z
-from ...datasets.classes import mirror_landmarks, swap_sides
-from ...datasets.warp import apply, similarity
+from ....datasets.arrays import Array, Floats, Pixels
+from ....datasets.camera import FOCAL, rotation_z
+from ....datasets.classes import mirror_landmarks, swap_sides
+from ....datasets.warp import apply, similarity
+from ..networks import CROP
 from . import relighting
 from .grounds import ground, shape
-from .networks import CROP
 from .views import View, warped
 
 _LUMA = np.array([[0.299], [0.587], [0.114]], dtype=np.float32)

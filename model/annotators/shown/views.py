@@ -14,10 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...datasets.arrays import Array, Pixels
-from ...datasets.camera import Camera
-from ...datasets.shards.codec import IMAGE_SUFFIXES, decode_grey, decode_image
-from ...datasets.shards.tar import iterate
+from ....datasets.arrays import Array, Pixels
+from ....datasets.camera import Camera
+from ....datasets.shards.codec import IMAGE_SUFFIXES, decode_grey, decode_image
+from ....datasets.shards.tar import iterate
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...datasets.arrays import Array, Pixels
-from ...datasets.camera import FOCAL, RADIUS
-from ...datasets.classes import INDEX
+from ....datasets.arrays import Array, Pixels
+from ....datasets.camera import FOCAL, RADIUS
+from ....datasets.classes import INDEX
+from ..networks import FINDER_STRIDE
 from .augmentation import CropGeometry, laid, lit_crop, worn
 from .grounds import ground, shape
 from .lookalikes import with_lookalike
-from .networks import FINDER_STRIDE
 from .views import View, Views
 
 _NOT_HEAD = tuple(INDEX[name] for name in ("background", "neck", "necklace", "cloth"))

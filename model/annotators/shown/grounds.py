@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...datasets.arrays import Array, Pixels
+from ....datasets.arrays import Array, Pixels
 
 NAMES = (
     "brick.png", "grass.png", "gravel.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png",

@@ -11,8 +11,8 @@ import math
 import cv2
 import numpy as np
 
-from ...datasets.arrays import Array, Pixels
-from ...datasets.classes import INDEX
+from ....datasets.arrays import Array, Pixels
+from ....datasets.classes import INDEX
 from .augmentation import CropGeometry, laid, lit_crop
 from .views import Views
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...datasets.arrays import Array, Pixels
-from ...datasets.classes import INDEX
+from ....datasets.arrays import Array, Pixels
+from ....datasets.classes import INDEX
 
 _LINEAR = (np.arange(256, dtype=np.float32) / 255.0) ** 2
 HAIR, CLOTH, HAT, SKIN, NECK, GLASSES = (INDEX[name] for name in ("hair", "cloth", "hat", "skin", "neck", "glasses"))
