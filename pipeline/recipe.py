@@ -25,6 +25,9 @@ from .curation.duplicates import DuplicateSettings
 from .curation.splits import SplitSettings
 from .stage import CACHE_FORMAT, Stage
 
+ALL_STAGES = "stages"
+"""First part of a setting that goes to every stage that has it."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -106,13 +109,18 @@ class Recipe:
     def override(self, assignments: Sequence[str]) -> Recipe:
         """Apply `--set` texts such as `detect.faces=all`, `shard_size=500` or `splits.fractions={train: 0.9, val: 0.1}`.
 
+        `stages.networks=DIR` changes the setting of every stage that has it.
+
         Raises:
             ConfigError: no such stage or setting (with a suggestion), or a value that does not fit.
         """
         recipe, stages = self, {stage.name: dict[str, Any]() for stage in self.stages}
         for text in assignments:
             path, value = parse_assignment(text)
-            if path[0] not in stages:
+            if path[0] == ALL_STAGES and len(path) > 1:
+                for name in self._having(path[1]):
+                    stages[name][".".join(path[1:])] = value
+            elif path[0] not in stages:
                 recipe = recipe._set(path, value)
             elif len(path) < 2:
                 raise ConfigError(
@@ -122,6 +130,14 @@ class Recipe:
                 stages[path[0]][".".join(path[1:])] = value
         changed = [replace_many(stage, stages[stage.name], f"stage {stage.name}") for stage in self.stages]
         return dataclasses.replace(recipe, stages=tuple(changed))
+
+    def _having(self, setting: str) -> list[str]:
+        """Return the names of the stages that have a setting."""
+        fields = {stage.name: [field.name for field in dataclasses.fields(stage)] for stage in self.stages}
+        having = [name for name, known in fields.items() if setting in known]
+        if not having:
+            raise ConfigError(unknown(setting, sorted({name for known in fields.values() for name in known}), ALL_STAGES))
+        return having
 
     def _set(self, path: list[str], value: Any) -> Recipe:
         fields = [field.name for field in dataclasses.fields(self) if field.name != "stages"]

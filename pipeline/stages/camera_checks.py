@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +22,22 @@ DIGITS = 6
 """Angles of a label are rounded to this many digits, so that the last bits of a sum cannot change a data set."""
 SIDECAR_DISAGREEMENT_DEGREES = 15.0
 """Largest angle between a known camera and the one that the mesh tells: twice what the mesh may be off."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A camera label before it is decided whether it is believed."""
+
+    camera: Camera
+    mirror_error: float
+    """Radians."""
+    confidence: float
+    residual: float
+    """Median over the mesh, in eye distances; NaN without a mesh."""
+    canonical_residual: float
+    source: str
+    disagreement: float = math.nan
+    """Radians between the mesh's camera and our network's; NaN where one of them was not asked."""
 
 
 def likely_mistake(camera: Camera, seen: Camera, sample: Sample) -> str:

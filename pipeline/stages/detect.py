@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,9 +23,9 @@ from ..annotators.faces.face_alignment_points import FaceAlignmentPoints, find_w
 from ..annotators.faces.face_crop import REGION_PIXELS, distance, factor_to, mesh_in_region, reduce_by, region_of_mesh
 from ..annotators.faces.tiles import TILE, factors_of_tiles, tiles
 from ..annotators.faces.upright import SURE, better_turn, region_of_face, same_face
+from ..annotators.heads import files as head_files
 from ..annotators.heads.any_side import AnySideHeads
 from ..annotators.heads.boxes import inside, middle, overlap
-from ..annotators.heads.files import weights as head_weights
 from ..backends import mediapipe_models as models
 from ..backends import onnx_session
 from ..stage import Backend, OpenStage, Stage
@@ -64,7 +64,8 @@ class Detect(Stage):
 
     finder: Literal["auto", "own", "mediapipe"] = "auto"
     """Our own networks find heads from any side and MediaPipe's mesh confirms faces, or MediaPipe alone; auto = own."""
-
+    networks: str = ""
+    """Folder with networks of your own (finder.onnx, head.onnx), see `annotators export`; empty: the package's."""
     landmarks: Literal["auto", "mediapipe", "face-alignment"] = "auto"
     """Where the 68 points come from: read off MediaPipe's mesh, or face-alignment's own network if its weights are here."""
     faces: Literal["largest", "all", "center", "reject"] = "largest"
@@ -110,11 +111,15 @@ class Detect(Stage):
         own = Backend("mediapipe", models.version(), models.weights(*files))
         if self.finder == "own":
             version = f"{own.version}+onnxruntime-{onnx_session.version()}"
-            own = Backend("own+mediapipe", version, own.weights + head_weights("finder", "head"))
+            own = Backend("own+mediapipe", version, own.weights + head_files.weights("finder", "head", folder=self.networks))
         if self.landmarks != "face-alignment":
             return own
         extra = weight_files(self.face_alignment, self.face_alignment_weights)
         return dataclasses.replace(own, name=f"{own.name}+face-alignment", weights=own.weights + extra)
+
+    def settings(self) -> dict[str, Any]:
+        """Leave out where the networks lie: `backend` names their content."""
+        return head_files.without_place(super().settings())
 
     @property
     def uses_device(self) -> bool:
@@ -136,7 +141,9 @@ class OpenDetect(OpenStage):
         self.mesher = models.FaceMesher()
         self.poser: models.PoseFinder | None = None
         self.own = (
-            AnySideHeads(device, stage.min_head_confidence, stage.min_other_confidence) if stage.finder == "own" else None
+            AnySideHeads(device, stage.min_head_confidence, stage.min_other_confidence, stage.networks)
+            if stage.finder == "own"
+            else None
         )
         self.points: FaceAlignmentPoints | None = None
         if stage.landmarks == "face-alignment":

@@ -24,7 +24,7 @@ from ..annotators.faces.coarse_pose import CoarseHead, head_of_body, head_of_fac
 from ..annotators.faces.face_crop import factor_to, mesh_in_region, reduce_by, region_of_mesh
 from ..annotators.faces.head_fit import HeadFit, camera_of
 from ..annotators.faces.upright import better_turn
-from ..annotators.heads.files import weights as head_weights
+from ..annotators.heads import files as head_files
 from ..annotators.heads.fusion import part_way, reader_share
 from ..annotators.heads.reader import HeadReader, Reading, mean_rotation
 from ..backends import mediapipe_models as models
@@ -33,6 +33,7 @@ from ..stage import Backend, OpenStage, Stage
 from .camera_checks import (
     DIGITS,
     SIDECAR_DISAGREEMENT_DEGREES,
+    Estimate,
     camera_from_label,
     check_label,
     crop_turn,
@@ -74,7 +75,8 @@ class EstimateCamera(Stage):
 
     network: Literal["auto", "own", "mediapipe"] = "auto"
     """What tells the camera of a head without a mesh and checks a mesh's: our own network (auto), or MediaPipe's points."""
-
+    networks: str = ""
+    """Folder with networks of your own (head.onnx), see `annotators export`; empty: the package's."""
     min_confidence: float = 0.2
     """Least confidence of a camera; below it the head is refused rather than guessed."""
     max_mirror_error_degrees: float = 12.0
@@ -106,12 +108,15 @@ class EstimateCamera(Stage):
             weights += (("sidecar, turned with the crop", file_sha256(self.sidecar)),)
         if self.network == "own":
             version = f"{models.version()}+onnxruntime-{onnx_session.version()}"
-            return Backend("own+mediapipe", version, weights + head_weights("head"))
+            return Backend("own+mediapipe", version, weights + head_files.weights("head", folder=self.networks))
         return Backend("mediapipe", models.version(), weights)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings without where the sidecar lies; its content is in `backend`."""
-        return {**super().settings(), **({"sidecar": Path(self.sidecar).name} if self.sidecar else {})}
+        """Return the settings without where sidecar and networks lie; their content is in `backend`."""
+        return {
+            **head_files.without_place(super().settings()),
+            **({"sidecar": Path(self.sidecar).name} if self.sidecar else {}),
+        }
 
     @property
     def takes_labels(self) -> bool:
@@ -133,26 +138,12 @@ class EstimateCamera(Stage):
         return OpenEstimateCamera(self.resolved(), device)
 
 
-@dataclass(frozen=True, eq=False)
-class _Estimate:
-    camera: Camera
-    mirror_error: float
-    """Radians."""
-    confidence: float
-    residual: float
-    """Median over the mesh, in eye distances; NaN without a mesh."""
-    canonical_residual: float
-    source: str
-    disagreement: float = math.nan
-    """Radians between the mesh's camera and our network's; NaN where one of them was not asked."""
-
-
 class OpenEstimateCamera(OpenStage):
     """The working stage; models for heads without a mesh are loaded when first needed."""
 
     def __init__(self, stage: EstimateCamera, device: str = "cpu") -> None:
         self.stage = stage
-        self.reader = HeadReader(device) if stage.network == "own" else None
+        self.reader = HeadReader(device, stage.networks) if stage.network == "own" else None
         self.mesher: models.FaceMesher | None = None
         self.finder: models.FaceFinder | None = None
         self.poser: models.PoseFinder | None = None
@@ -173,7 +164,7 @@ class OpenEstimateCamera(OpenStage):
         elif label is not None:
             known = self._from_sidecar(sample, label)
         if known is not None:
-            return [_filled(sample, _Estimate(known, 0.0, 1.0, math.nan, math.nan, "sidecar"))]
+            return [_filled(sample, Estimate(known, 0.0, 1.0, math.nan, math.nan, "sidecar"))]
         head: Head = sample.require("head")
         published = sample.notes.get("frame") == "published"
         if sample.mesh is not None:
@@ -217,7 +208,7 @@ class OpenEstimateCamera(OpenStage):
             raise Drop("sidecar_mismatch", f"{detail}; {likely_mistake(camera, seen.camera, sample)}", off)
         return camera
 
-    def _from_mesh(self, sample: Sample, mesh: Array) -> _Estimate:
+    def _from_mesh(self, sample: Sample, mesh: Array) -> Estimate:
         """Fit the label to the mean of the picture's mesh and of its mirror image's, and see how far the two disagree.
 
         The label is fitted where the mesh alone would have laid the crop, to a per cent: held fast, what that is
@@ -237,7 +228,7 @@ class OpenEstimateCamera(OpenStage):
         camera = rounded(label.rotation)
         residual = label_residual(camera, label.face, both, size)
         plain = label_residual(camera, canonical_to_world(canonical_vertices()), both, size)
-        return _Estimate(camera, error, math.exp(-0.5 * (error / MESH_SPREAD) ** 2), residual, plain, "mesh")
+        return Estimate(camera, error, math.exp(-0.5 * (error / MESH_SPREAD) ** 2), residual, plain, "mesh")
 
     def _look(self, image: Pixels, mesh: Array) -> tuple[Array, Array]:
         """Return the (478, 3) meshes of a crop and of its mirror image, mirrored back, where only one mesh is known."""
@@ -252,7 +243,7 @@ class OpenEstimateCamera(OpenStage):
             raise Drop("pose_unsure", "the face mesh does not fit the crop and its mirror image")
         return first, second
 
-    def _coarse(self, sample: Sample, head: Head) -> _Estimate:
+    def _coarse(self, sample: Sample, head: Head) -> Estimate:
         """Take the azimuth from the face's or body's points, once more in the mirrored picture."""
         pair = self._twice(sample, head)
         if pair is None:
@@ -262,7 +253,7 @@ class OpenEstimateCamera(OpenStage):
         confidence = COARSE_TRUST * min(first.confidence, second.confidence) * math.exp(-0.5 * (error / COARSE_SPREAD) ** 2)
         mean = mean_rotation(first.placement.rotation, second.placement.camera.mirrored().world2cam)
         camera = Camera.look_at(round(camera_of(mean).yaw, DIGITS), 0.0)
-        return _Estimate(camera, error, confidence, math.nan, math.nan, "pose")
+        return Estimate(camera, error, confidence, math.nan, math.nan, "pose")
 
     def _twice(self, sample: Sample, head: Head) -> tuple[CoarseHead, CoarseHead] | None:
         """Return what the points tell in the picture and in its mirror image, without roll; None where they are not seen."""
@@ -298,7 +289,7 @@ class OpenEstimateCamera(OpenStage):
             raise Drop("pose_implausible", f"the face lies in the crop with a roll of {angle:.0f} degrees", angle)
         return near[0] if near else None
 
-    def _judge(self, estimate: _Estimate) -> None:
+    def _judge(self, estimate: Estimate) -> None:
         """Refuse what is outside the stage's limits."""
         stage = self.stage
         degrees = math.degrees(estimate.mirror_error)
@@ -318,7 +309,7 @@ class OpenEstimateCamera(OpenStage):
                 raise Drop("pose_implausible", f"{name} {angle:.1f} degrees is outside +-{largest:.1f}", angle)
 
 
-def _confirmed(rotation: Floats, spread: float, estimate: _Estimate) -> _Estimate:
+def _confirmed(rotation: Floats, spread: float, estimate: Estimate) -> Estimate:
     """Return an estimate from the mesh joined with our network's (3, 3) rotation, less sure where the two disagree."""
     apart = geodesic(rotation, estimate.camera.world2cam)
     beyond = max(0.0, apart - 3.0 * spread)  # what our network is off by itself, on average, says nothing
@@ -327,12 +318,12 @@ def _confirmed(rotation: Floats, spread: float, estimate: _Estimate) -> _Estimat
     return dataclasses.replace(estimate, camera=camera, confidence=estimate.confidence * trust, disagreement=apart)
 
 
-def _read(reading: Reading) -> _Estimate:
+def _read(reading: Reading) -> Estimate:
     """Return our network's reading of the crop as an estimate."""
-    return _Estimate(rounded(reading.rotation), reading.mirror_error, reading.confidence, math.nan, math.nan, "head")
+    return Estimate(rounded(reading.rotation), reading.mirror_error, reading.confidence, math.nan, math.nan, "head")
 
 
-def _filled(sample: Sample, estimate: _Estimate) -> Sample:
+def _filled(sample: Sample, estimate: Estimate) -> Sample:
     camera = estimate.camera
     scores = {
         "yaw_degrees": round(math.degrees(camera.yaw), 4),

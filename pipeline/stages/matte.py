@@ -53,6 +53,8 @@ class Matte(Stage):
     segmenter: Literal["auto", "own", "selfie", "rembg", "onnx"] = "auto"
     """Our own network, with MediaPipe's selfie network as a second opinion on background where a face mesh fits (own), the
     selfie network alone, a session of rembg, or an ONNX file; auto = rembg if the weights of `model` are here, else own."""
+    networks: str = ""
+    """Folder with networks of your own (parser.onnx), see `annotators export`; empty: the package's."""
     model: str = "isnet-general-use"
     """Session of rembg, always by name; u2net_custom, dis_custom and ben_custom run the file in `weights`."""
     weights: str = ""
@@ -108,7 +110,7 @@ class Matte(Stage):
             found = Backend("onnx", onnx_session.version(), (onnx_session.weights(user_path(own.weights)),))
         elif own.segmenter == "own":
             second = mediapipe_models.weights(*mediapipe_models.SelfieSegmenter.FILES)
-            found = Backend("own", onnx_session.version(), (*head_weights("parser"), *second))
+            found = Backend("own", onnx_session.version(), (*head_weights("parser", folder=own.networks), *second))
         else:
             files = mediapipe_models.weights(*mediapipe_models.SelfieSegmenter.FILES)
             found = Backend(SELFIE, mediapipe_models.version(), files)
@@ -118,7 +120,7 @@ class Matte(Stage):
 
     def settings(self) -> dict[str, Any]:
         """Leave out where the weights lie: `backend` names their content."""
-        return {name: value for name, value in super().settings().items() if name != "weights"}
+        return {name: value for name, value in super().settings().items() if name not in ("weights", "networks")}
 
     def laid(self, image: Pixels, mask: Pixels, padding: Pixels | None) -> Pixels:
         """Return the head on the background that `composite` asks for."""
@@ -152,7 +154,7 @@ class OpenMatte(OpenStage):
     def __init__(self, stage: Matte, device: str) -> None:
         self.stage = stage
         self.source = stage.backend().name
-        self._parser = HeadParser(device) if stage.segmenter == "own" else None
+        self._parser = HeadParser(device, stage.networks) if stage.segmenter == "own" else None
         selfie = stage.segmenter in ("own", "selfie")
         self._selfie = mediapipe_models.SelfieSegmenter() if selfie else None
         self._segment = self._load(device)

@@ -46,6 +46,8 @@ class Parse(Stage):
 
     parser: Literal["auto", "own", "mesh", "onnx"] = "auto"
     """By our own network, from mesh and colours, or by another network; auto = onnx if its weights are here, else own."""
+    networks: str = ""
+    """Folder with networks of your own (parser.onnx), see `annotators export`; empty: the package's."""
     model: str = "bisenet-resnet34"
     """Parser onnx: name of the network in the registry of models."""
     weights: str = ""
@@ -85,7 +87,7 @@ class Parse(Stage):
         if own.parser == "mesh":
             return Backend("mesh")
         if own.parser == "own":
-            return Backend("own", onnx_session.version(), head_weights("parser"))
+            return Backend("own", onnx_session.version(), head_weights("parser", folder=own.networks))
         files = (onnx_session.weights(own.weights_path()), onnx_session.weights(class_map_path(own.class_map)))
         return Backend("onnx", onnx_session.version(), files)
 
@@ -104,7 +106,7 @@ class Parse(Stage):
 
     def settings(self) -> dict[str, Any]:
         """Leave out where files lie: `backend` names their content."""
-        return {name: value for name, value in super().settings().items() if name not in ("weights", "class_map")}
+        return {name: value for name, value in super().settings().items() if name not in ("weights", "class_map", "networks")}
 
     @property
     def uses_device(self) -> bool:
@@ -122,7 +124,7 @@ class OpenParse(OpenStage):
     def __init__(self, stage: Parse, device: str) -> None:
         self.stage = stage
         self._model, self._table = None, np.zeros(0, dtype=np.uint8)
-        self._parser = HeadParser(device) if stage.parser == "own" else None
+        self._parser = HeadParser(device, stage.networks) if stage.parser == "own" else None
         if stage.parser == "onnx":
             self._table = load_class_map(stage.class_map)
             self._model = onnx_session.OnnxModel(stage.weights_path(), device)

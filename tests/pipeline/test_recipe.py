@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from spherehead.manifests.config import ConfigError
+from spherehead.pipeline.annotators.heads import files
 from spherehead.pipeline.presets import PRESETS, STAGES, preset
 from spherehead.pipeline.recipe import Recipe
 from spherehead.pipeline.stages.frame import Frame
@@ -80,3 +83,30 @@ def test_where_weights_lie_is_kept_for_the_next_run_but_not_told() -> None:
     recipe = preset("heads").override(["matte.weights=/somewhere/m.onnx", "matte.segmenter=onnx"])
     assert Recipe.from_plain(recipe.to_plain(), STAGES) == recipe
     assert "/somewhere" not in json.dumps(recipe.provenance())
+
+
+def test_a_folder_of_networks_goes_to_every_stage_that_runs_one_and_changes_their_keys_by_its_content(tmp_path: Path) -> None:
+    plain = preset("heads").override([]).resolved()
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("parser", "head"):
+        for suffix in (".onnx", ".json"):
+            path = files.path_of(name).with_suffix(suffix)
+            (folder / path.name).write_bytes(path.read_bytes())
+    same = preset("heads").override([f"stages.networks={folder}"]).resolved()
+    having = {stage.name for stage in same.stages if getattr(stage, "networks", "") == str(folder)}
+    assert having == {"detect", "matte", "estimate_camera", "parse"}
+    assert same.keys() == plain.keys()  # the same content somewhere else
+    changed = (folder / "parser.onnx").read_bytes() + b"\x32\x01x"
+    (folder / "parser.onnx").write_bytes(changed)
+    card = json.loads((folder / "parser.json").read_text())
+    (folder / "parser.json").write_text(json.dumps({**card, "sha256": hashlib.sha256(changed).hexdigest()}))
+    after = preset("heads").override([f"stages.networks={folder}"]).resolved()
+    names = ["source", *(stage.name for stage in after.stages)]
+    differing = {name for name, key, other in zip(names, after.keys(), plain.keys(), strict=True) if key != other}
+    assert names.index("matte") == min(names.index(name) for name in differing) and {"matte", "parse"} <= differing
+
+
+def test_a_setting_that_no_stage_has_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match="networks"):
+        preset("heads").override(["stages.network_s=here"])

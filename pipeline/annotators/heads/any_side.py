@@ -42,9 +42,9 @@ SURE = 0.4
 class AnySideHeads:
     """The loaded finder and reader."""
 
-    def __init__(self, device: str = "cpu", min_score: float = 0.4, min_other_score: float = 0.65) -> None:
-        """Load both networks."""
-        self.finder, self.reader = HeadFinder(device), HeadReader(device)
+    def __init__(self, device: str = "cpu", min_score: float = 0.4, min_other_score: float = 0.65, networks: str = "") -> None:
+        """Load both networks, from a folder of the user's where it has them."""
+        self.finder, self.reader = HeadFinder(device, networks), HeadReader(device, networks)
         self.min_score, self.min_other_score = min_score, min_other_score
 
     def join(self, pixels: Pixels, reduced: Pixels, factor: int, faces: Sequence[Head], fine: bool = False) -> list[Head]:

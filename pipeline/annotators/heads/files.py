@@ -1,6 +1,6 @@
-"""The networks' files inside the package, each proved by the digest that its card names.
+"""The networks' files, each proved by the digest that its card names: the package's own, or those of a folder of the user's.
 
-Reading pictures with them is left to `finder` and `reader`.
+Reading pictures with them is left to `finder` and `reader`; how such a folder is made to `model.annotators`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ....manifests.config import user_path
 from ...backends import onnx_session
 
 NAMES = ("head", "parser", "finder")
@@ -18,54 +19,93 @@ NAMES = ("head", "parser", "finder")
 
 
 class HeadNetworkError(ValueError):
-    """A network of the package is missing or is not the one that its card names."""
+    """A network is missing or is not the one that its card names."""
 
 
-@functools.cache
-def card(name: str) -> dict[str, Any]:
+def card(name: str, folder: str = "") -> dict[str, Any]:
     """Return the card of a network of `NAMES`.
 
+    Args:
+        name: one of `NAMES`.
+        folder: folder of the user's networks; what it lacks, and all where it is empty, is the package's.
+
     Raises:
-        HeadNetworkError: the package carries none.
+        HeadNetworkError: there is none, or it is none.
     """
+    path = _place(name, folder).with_suffix(".json")
     try:
-        text = resources.files(__package__).joinpath(f"data/{name}.json").read_text(encoding="utf-8")
+        found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise HeadNetworkError(f"the package carries no network '{name}'; reinstall it, or export one into data/") from error
-    found: dict[str, Any] = json.loads(text)
+        raise HeadNetworkError(f"expected a card {path.name} beside {path.with_suffix('.onnx')}; {_remedy(folder)}") from error
+    except ValueError as error:
+        raise HeadNetworkError(f"expected JSON in {path}: {error}; {_remedy(folder)}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("sha256"), str):
+        raise HeadNetworkError(f"expected a card with a sha256 in {path}; {_remedy(folder)}")
     return found
 
 
-@functools.cache
-def path_of(name: str) -> Path:
-    """Return the ONNX file of a network.
+def path_of(name: str, folder: str = "") -> Path:
+    """Return the ONNX file of a network; see `card` for the arguments.
 
     Raises:
         HeadNetworkError: it is missing, or not the one that the card names.
     """
-    path = Path(str(resources.files(__package__).joinpath(f"data/{name}.onnx")))
-    wanted = card(name)["sha256"]
+    path = _place(name, folder)
+    wanted = card(name, folder)["sha256"]
     try:
         _, digest = onnx_session.weights(path)
     except FileNotFoundError as error:
-        raise HeadNetworkError(f"the package carries no {path.name}; reinstall it") from error
+        raise HeadNetworkError(f"expected a network at {path}, found none; {_remedy(folder)}") from error
     if digest != wanted:
-        raise HeadNetworkError(
-            f"{path} is not what its card names: expected sha256 {wanted}, got {digest}; reinstall the package"
-        )
+        raise HeadNetworkError(f"{path} is not what its card names: expected sha256 {wanted}, got {digest}; {_remedy(folder)}")
     return path
 
 
-@functools.lru_cache(maxsize=4)
-def network(name: str, device: str) -> onnx_session.OnnxModel:
-    """Return a network, loaded once a process for all stages that use it.
+def network(name: str, device: str, folder: str = "") -> onnx_session.OnnxModel:
+    """Return a network, loaded once a process for all stages that use it; see `card` for the arguments.
 
     Raises:
-        HeadNetworkError: the package's file is missing or changed.
+        HeadNetworkError: the file is missing or changed.
     """
-    return onnx_session.OnnxModel(path_of(name), device)
+    path = path_of(name, folder)
+    return _loaded(path, onnx_session.weights(path)[1], device)
 
 
-def weights(*names: str) -> tuple[tuple[str, str], ...]:
+@functools.lru_cache(maxsize=4)
+def _loaded(path: Path, digest: str, device: str) -> onnx_session.OnnxModel:
+    return onnx_session.OnnxModel(path, device)
+
+
+def forget_loaded() -> None:
+    """Free the networks that this process has loaded."""
+    _loaded.cache_clear()
+
+
+def weights(*names: str, folder: str = "") -> tuple[tuple[str, str], ...]:
     """Return (file name, sha256) of networks, for cache keys and provenance."""
-    return tuple((f"{name}.onnx", str(card(name)["sha256"])) for name in names)
+    return tuple((path_of(name, folder).name, str(card(name, folder)["sha256"])) for name in names)
+
+
+def without_place(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a stage's settings without where its networks lie: `weights` names their content."""
+    return {name: value for name, value in settings.items() if name != "networks"}
+
+
+def _place(name: str, folder: str) -> Path:
+    """Return where a network lies.
+
+    Raises:
+        HeadNetworkError: the folder holds no network at all.
+    """
+    if folder:
+        own = user_path(folder)
+        if (own / f"{name}.onnx").exists():
+            return own / f"{name}.onnx"
+        if not any((own / f"{other}.onnx").exists() for other in NAMES):
+            files = ", ".join(f"{other}.onnx" for other in NAMES)
+            raise HeadNetworkError(f"networks: expected at least one of {files} in {own}, found none; {_remedy(folder)}")
+    return Path(str(resources.files(__package__).joinpath(f"data/{name}.onnx")))
+
+
+def _remedy(folder: str) -> str:
+    return "export it again by `spherehead annotators export`" if folder else "reinstall the package"

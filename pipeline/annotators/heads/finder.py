@@ -41,13 +41,13 @@ class FoundHead:
 class HeadFinder:
     """The loaded finder; looks at reduced copies of a picture, the coarsest for heads that fill it."""
 
-    def __init__(self, device: str = "cpu") -> None:
-        """Load the network.
+    def __init__(self, device: str = "cpu", networks: str = "") -> None:
+        """Load the network from a folder of the user's, or the package's own.
 
         Raises:
-            HeadNetworkError: the package's file is missing or changed.
+            HeadNetworkError: the file is missing or changed.
         """
-        self._model = network("finder", device)
+        self._model = network("finder", device, networks)
 
     def find(self, image: Pixels, sides: Sequence[int] = SIDES, min_score: float = 0.3) -> list[FoundHead]:
         """Return the heads of an (H, W, 3) uint8 RGB picture, best score first.

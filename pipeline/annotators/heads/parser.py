@@ -13,7 +13,7 @@ import numpy as np
 from ....datasets import warp as warping
 from ....datasets.arrays import Array, Pixels
 from ....datasets.sample import Sample
-from .files import network
+from .files import network, weights
 from .reader import SWAP, whole
 
 CROP = 256
@@ -32,18 +32,21 @@ class CropMaps:
     """(19, 128, 128) float32 logits."""
     alpha: Array
     """(128, 128) float32 coverage by this head's person, 0 to 1."""
+    network: str
+    """The sha256 of the network that read it."""
 
 
 class HeadParser:
     """The loaded network."""
 
-    def __init__(self, device: str = "cpu") -> None:
-        """Load the network.
+    def __init__(self, device: str = "cpu", networks: str = "") -> None:
+        """Load the network from a folder of the user's, or the package's own.
 
         Raises:
-            HeadNetworkError: the package's file is missing or changed.
+            HeadNetworkError: the file is missing or changed.
         """
-        self._model = network("parser", device)
+        self._model = network("parser", device, networks)
+        self._digest = weights("parser", folder=networks)[0][1]
 
     def read(self, image: Pixels) -> CropMaps:
         """Read an (S, S, 3) uint8 RGB canonical crop."""
@@ -54,17 +57,17 @@ class HeadParser:
         tensor = np.ascontiguousarray(((both - np.float32(127.0)) / np.float32(128.0)).transpose(0, 3, 1, 2))
         classes, alpha = self._model(tensor)
         mean = 0.5 * (classes[0] + classes[1][SWAP][..., ::-1])
-        return CropMaps(image, mean, 0.5 * (alpha[0, 0] + alpha[1, 0][:, ::-1]))
+        return CropMaps(image, mean, 0.5 * (alpha[0, 0] + alpha[1, 0][:, ::-1]), self._digest)
 
     def read_crop(self, sample: Sample) -> tuple[CropMaps, Sample]:
-        """Read a sample's crop, or take the reading of it that an earlier stage shared.
+        """Read a sample's crop, or take the reading that the same network made of it in an earlier stage.
 
         Returns:
             The reading, and the sample that carries it on to later stages.
         """
         image = sample.require("image")
         known = sample.shared.get(SHARED)
-        if known is not None and known.image is image:
+        if known is not None and known.image is image and known.network == self._digest:
             return known, sample
         maps = self.read(image)
         return maps, sample.with_(shared={SHARED: maps})

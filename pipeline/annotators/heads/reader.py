@@ -16,7 +16,7 @@ from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.camera import geodesic, rotation_z
 from ....datasets.classes import LANDMARK_MIRROR, MIRROR_PAIRS
 from ....datasets.sample import HeadPose, Sample
-from .files import card, network
+from .files import card, network, weights
 
 CROP = 128
 """Side in pixels of the crops that the network looks at."""
@@ -94,6 +94,8 @@ class CropReading:
     image: Pixels
     """The very array that was read: a stage that lays the head on another background makes another one."""
     reading: Reading
+    network: str
+    """The sha256 of the network that read it."""
 
 
 def whole(image: Pixels) -> Square:
@@ -120,14 +122,15 @@ def mean_rotation(first: Array, second: Array) -> Floats:
 class HeadReader:
     """The loaded network."""
 
-    def __init__(self, device: str = "cpu") -> None:
-        """Load the network.
+    def __init__(self, device: str = "cpu", networks: str = "") -> None:
+        """Load the network from a folder of the user's, or the package's own.
 
         Raises:
-            HeadNetworkError: the package's file is missing or changed.
+            HeadNetworkError: the file is missing or changed.
         """
-        self._model = network("head", device)
-        self._spread_factor = float(card("head").get("spread_factor", 1.0))
+        self._model = network("head", device, networks)
+        self._digest = weights("head", folder=networks)[0][1]
+        self._spread_factor = float(card("head", networks).get("spread_factor", 1.0))
 
     def settle(self, image: Pixels, box: tuple[float, float, float, float]) -> Reading:
         """Read the head in an x, y, width, height box: once about the box, once where the first reading has the head frame."""
@@ -136,17 +139,17 @@ class HeadReader:
         return self.read(image, next_square(first))
 
     def read_crop(self, sample: Sample) -> tuple[Reading, Sample]:
-        """Read all of a sample's crop, or take the reading of it that an earlier stage shared.
+        """Read all of a sample's crop, or take the reading that the same network made of it in an earlier stage.
 
         Returns:
             The reading, and the sample that carries it on to later stages.
         """
         image = sample.require("image")
         known = sample.shared.get(SHARED)
-        if known is not None and known.image is image:
+        if known is not None and known.image is image and known.network == self._digest:
             return known.reading, sample
         reading = self.read(image, whole(image), quick=True)  # exact where the side is a multiple of `CROP`
-        return reading, sample.with_(shared={SHARED: CropReading(image, reading)})
+        return reading, sample.with_(shared={SHARED: CropReading(image, reading, self._digest)})
 
     def read(self, image: Pixels, square: Square, quick: bool = False) -> Reading:
         """Read the head in a square of an (H, W, 3) uint8 RGB picture; `quick` resamples a large one less exactly."""

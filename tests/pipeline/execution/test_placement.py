@@ -114,7 +114,7 @@ def test_a_stage_that_says_it_uses_no_device_opens_nothing_on_one(monkeypatch: p
     from spherehead.pipeline.annotators.heads import files
     from spherehead.pipeline.backends import onnx_session
 
-    files.network.cache_clear()  # other tests of this process have opened networks
+    files.forget_loaded()  # other tests of this process have opened networks
     asked: list[str] = []
     monkeypatch.setattr(onnx_session, "providers", lambda device: (asked.append(device), ["CPUExecutionProvider"])[1])
     monkeypatch.setattr(face_alignment_points.FaceAlignmentPoints, "__init__", lambda *_: asked.append("cuda"))

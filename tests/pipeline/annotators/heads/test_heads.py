@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -194,7 +199,7 @@ def test_glasses_that_the_parser_sees_lie_over_the_meshes_eyes() -> None:
     classes[INDEX["glasses"], 40:60, 20:108] = 3.0
     image, mask = np.full((256, 256, 3), 128, dtype=np.uint8), np.full((256, 256), 255, dtype=np.uint8)
     mesh = np.random.default_rng(0).uniform(60.0, 190.0, (478, 3)).astype(np.float32)
-    found = parse_crop(CropMaps(image, classes, np.ones((128, 128), dtype=np.float32)), image, mask, mesh).classes
+    found = parse_crop(CropMaps(image, classes, np.ones((128, 128), dtype=np.float32), "0" * 64), image, mask, mesh).classes
     assert (found[86:114, 46:210] == INDEX["glasses"]).all()
     assert np.isin(found[130:], FACE).all() and len(np.unique(found[130:])) > 2
 
@@ -215,3 +220,57 @@ def test_what_is_held_before_a_head_leaves_it_a_head(hole: str, open_below: bool
     )  # fmt: skip
     assert shows_head(reading, 0.05) is shown
     assert not shows_head(reading, 0.999)
+
+
+def _exported(folder: Path, name: str, **changes: Any) -> Path:
+    """Lay a copy of a network of the package in a folder, with one byte of its description changed and a card of its own."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.onnx"
+    path.write_bytes(files.path_of(name).read_bytes() + b"\x32\x01x")  # doc of the model, "x": another file, the same network
+    card = {**files.card(name), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **changes}
+    path.with_suffix(".json").write_text(json.dumps(card))
+    return path
+
+
+def test_networks_of_a_folder_are_read_and_what_it_lacks_is_the_packages(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    path = _exported(folder, "head", spread_factor=2.0 * files.card("head")["spread_factor"])
+    assert files.path_of("head", str(folder)) == path
+    assert files.path_of("finder", str(folder)) == files.path_of("finder")
+    assert dict(files.weights("finder", "head", folder=str(folder))) == {
+        "finder.onnx": files.card("finder")["sha256"],
+        "head.onnx": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    white = np.full((128, 128, 3), 255, dtype=np.uint8)
+    mine, theirs = (HeadReader(networks=place).read(white, whole(white)) for place in (str(folder), ""))
+    np.testing.assert_array_equal(mine.rotation, theirs.rotation)
+    assert mine.spread == pytest.approx(2.0 * theirs.spread)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda folder: (folder / "head.onnx").unlink(), "at least one of head.onnx"),
+        (lambda folder: (folder / "head.json").unlink(), "expected a card head.json"),
+        (lambda folder: (folder / "head.json").write_text("[]"), "a card with a sha256"),
+        (lambda folder: (folder / "head.json").write_text("{"), "expected JSON"),
+        (lambda folder: (folder / "head.onnx").write_bytes(b"else"), "not what its card names"),
+    ],
+)
+def test_a_folder_without_sound_networks_is_refused(tmp_path: Path, spoil: Callable[[Path], object], told: str) -> None:
+    folder = tmp_path / "mine"
+    _exported(folder, "head")
+    spoil(folder)
+    with pytest.raises(files.HeadNetworkError, match=told):
+        files.path_of("head", str(folder))
+
+
+def test_a_reading_is_shared_only_among_stages_with_the_same_network(tmp_path: Path) -> None:
+    _exported(tmp_path / "mine", "parser")
+    grey = np.full((256, 256, 3), 128, dtype=np.uint8)
+    own, other = HeadParser(), HeadParser(networks=str(tmp_path / "mine"))
+    first, sample = own.read_crop(Sample(id="a", photo=Photo.of_pixels(grey), image=grey))
+    assert own.read_crop(sample)[0] is first
+    again, sample = other.read_crop(sample)
+    assert again is not first and other.read_crop(sample)[0] is again
+    np.testing.assert_array_equal(again.classes, first.classes)
