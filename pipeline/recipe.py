@@ -133,7 +133,7 @@ class Recipe:
 
     def _having(self, setting: str) -> list[str]:
         """Return the names of the stages that have a setting."""
-        fields = {stage.name: [field.name for field in dataclasses.fields(stage)] for stage in self.stages}
+        fields = {stage.name: list(to_plain(stage)) for stage in self.stages}
         having = [name for name, known in fields.items() if setting in known]
         if not having:
             raise ConfigError(unknown(setting, sorted({name for known in fields.values() for name in known}), ALL_STAGES))

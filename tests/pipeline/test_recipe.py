@@ -102,7 +102,7 @@ def test_a_folder_of_networks_goes_to_every_stage_that_runs_one_and_changes_thei
     card = json.loads((folder / "parser.json").read_text())
     (folder / "parser.json").write_text(json.dumps({**card, "sha256": hashlib.sha256(changed).hexdigest()}))
     after = preset("heads").override([f"stages.networks={folder}"]).resolved()
-    names = ["source", *(stage.name for stage in after.stages)]
+    names = ["decode", *(stage.name for stage in after.stages), "encode"]
     differing = {name for name, key, other in zip(names, after.keys(), plain.keys(), strict=True) if key != other}
     assert names.index("matte") == min(names.index(name) for name in differing) and {"matte", "parse"} <= differing
 
