@@ -18,6 +18,8 @@ annotators = typer.Typer(help="Train the networks that find, pose and parse head
 Data = Annotated[list[Path], typer.Option("--data", metavar="DIR", help="Folder of shards; may be given again.")]
 Task = Annotated[str, typer.Argument(metavar="TASK", help="head (pose, points), parser (classes, matte) or finder.")]
 TASKS = ("head", "parser", "finder")
+SHIPPED = "shipped"
+"""Word for the networks of the package."""
 
 
 @annotators.command("views")
@@ -74,8 +76,14 @@ def annotators_train(
     images: Annotated[int, typer.Option(min=1, help="Number of pictures shown in all.")] = 60_000,
     seed: Annotated[int, typer.Option(help="Seed of first weights and of everything drawn.")] = 7,
     start: Annotated[
-        Path | None, typer.Option("--start", "--encoder", metavar="RUN", help="Run of head (or parser) to start from.")
-    ] = None,
+        str,
+        typer.Option(
+            "--start",
+            "--encoder",
+            metavar="RUN",
+            help="Start from a run, an ONNX file, or the shipped network.",
+        ),
+    ] = "",
     grounds: Annotated[str, typer.Option(metavar="DIR", help="Pictures without heads for backgrounds.")] = "",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
     max_seconds: Annotated[float, typer.Option(min=0, help="Seconds after which it saves and stops; 0 for no limit.")] = 0.0,
@@ -95,24 +103,25 @@ def annotators_train(
     from ..model.annotators.training import TrainingSettings, train
 
     _known(task)
+    start = _start(task, start)
     logging.getLogger("spherehead").setLevel(logging.INFO)
     views = Views(data)
     if task == "head":
         progress = train(
-            HeadTask(views, seed, CropSettings(grounds=grounds), start=str(start or "")),
+            HeadTask(views, seed, CropSettings(grounds=grounds), start=start),
             TrainingSettings(images, max_seconds=max_seconds, threads=threads),
             out,
         )
     elif task == "parser":
         crops = replace(ALIGNED, grounds=grounds)
         progress = train(
-            ParserTask(views, seed, crops, start=str(start or ""), small=small_pictures(images)),
+            ParserTask(views, seed, crops, start=start, small=small_pictures(images)),
             parser_settings(images, threads, max_seconds),
             out,
         )
     else:
         settings = TrainingSettings(images, warmup=400, save=1_000, max_seconds=max_seconds, threads=threads)
-        progress = train(FinderTask(views, seed, SceneSettings(grounds=grounds), encoder=str(start or "")), settings, out)
+        progress = train(FinderTask(views, seed, SceneSettings(grounds=grounds), encoder=start), settings, out)
     echo(f"{progress.images:,} pictures; checkpoint and sheets in {out}")
 
 
@@ -200,6 +209,13 @@ def annotators_retrain(
     )  # fmt: skip
     echo_text(retrain(plan, out))
     echo(f"head.onnx, parser.onnx, finder.onnx and their cards are in {out / 'exported'}")
+
+
+def _start(task: str, start: str) -> str:
+    """Return the file of the package's network of a task where the word for it is given."""
+    from ..pipeline.annotators.heads import files
+
+    return str(files.path_of(task)) if start == SHIPPED else start
 
 
 def _known(task: str) -> None:

@@ -63,7 +63,7 @@ WRAPPERS = {
     "webdataset": {"datasets/shards/tar.py"},
     "safetensors": {"model/store.py", "model/annotators/checkpoint.py"},
     "numba": {"datasets/compiled.py"},
-    "onnx": {"model/annotators/export.py"},
+    "onnx": {"model/annotators/export.py", "model/annotators/published.py"},
     "skimage": {"model/annotators/shown/grounds.py", "model/meshes/surface.py"},
     "fast_simplification": {"model/meshes/surface.py"},
     "xatlas": {"model/meshes/unwrap.py"},

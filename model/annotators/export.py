@@ -22,15 +22,12 @@ from ...manifests.config import ConfigError
 from ...manifests.store import file_sha256, write_bytes, write_json
 from .checkpoint import CHECKPOINT, load_average, read
 from .evaluation import calm
-from .networks import CROP, PARSER_CROP, FinderNet, HeadNet, ParserNet
+from .networks import CROP, NETWORKS, PARSER_CROP, FinderNet, HeadNet, ParserNet
 from .parsing import ParserTask, calm_parser
 from .shown.views import Views
 from .tasks import FinderTask, HeadTask, Task
 
 OPSET = 17
-NETWORKS: dict[str, type[HeadNet] | type[ParserNet] | type[FinderNet]] = {
-    "head": HeadNet, "parser": ParserNet, "finder": FinderNet,
-}  # fmt: skip
 CALIBRATION, CALIBRATION_SEED = 48, 1
 """Pictures that the ranges of eight bits are taken from, and the seed of their crops."""
 ANSWERS = ("/maps/", "/numbers/")

@@ -162,3 +162,9 @@ class FinderNet(nn.Module):
         features = self.encoder(x)
         y: Tensor = self.maps(self.wide(self.up(features[3], features[2])))
         return y
+
+
+NETWORKS: dict[str, type[HeadNet] | type[ParserNet] | type[FinderNet]] = {
+    "head": HeadNet, "parser": ParserNet, "finder": FinderNet,
+}  # fmt: skip
+"""The networks by the name of their task."""

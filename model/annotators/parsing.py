@@ -7,7 +7,6 @@ Crops come from `augmentation`, the loop around it is `training`; refining maps 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,13 +19,13 @@ from ...datasets.arrays import Pixels
 from ...datasets.classes import CLASSES, INDEX, colourise
 from ...manifests.identity import rng
 from ..nets.efficientnet import load_imagenet
-from .checkpoint import CHECKPOINT, load_average, read
 from .evaluation import BANDS, ious, shared, yaw_degrees
 from .losses import class_loss
 from .networks import PARSER_CROP, HeadNet, ParserNet
+from .published import begun
 from .shown.augmentation import Crop, CropSettings, make_crop
 from .shown.views import Views
-from .tasks import normalised
+from .tasks import normalised, settled
 from .training import TrainingSettings
 
 CLASS_WEIGHTS = {
@@ -50,7 +49,7 @@ class ParserTask:
     crops: CropSettings = ALIGNED
     weights: dict[str, float] = field(default_factory=lambda: {"classes": 1.0, "alpha": 0.5, "alpha_error": 1.0})
     start: str = ""
-    """Folder of a run of the head or the parser task whose averaged weights are the first ones; empty for ImageNet weights."""
+    """Run of the head or the parser task, or an exported file, whose averaged weights are the first ones; empty: ImageNet's."""
     small: int = 0
     """Number of the first pictures that are shown at `small_size`, where a picture costs less."""
     small_size: int = 160
@@ -60,16 +59,15 @@ class ParserTask:
         """Return the network, started from an earlier run's average, else from ImageNet weights where they are installed."""
         torch.manual_seed(self.seed)
         network = ParserNet()
-        path = Path(self.start) / CHECKPOINT
         if not self.start:
             load_imagenet(network.encoder)
-        elif read(path)[0] == self.name:
-            load_average(path, network)
+            return network
+        _, other = begun(self.start, "head", self.name)
+        if isinstance(other, HeadNet):
+            network.start_from(other)
         else:
-            head = HeadNet()
-            load_average(path, head)
-            network.start_from(head)
-        return network
+            network.load_state_dict(other.state_dict())
+        return settled(network, self, self.start)
 
     def chosen(self, number: int) -> int:
         """Return the view of a crop by number; see `Views.in_passes`."""

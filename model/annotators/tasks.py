@@ -6,8 +6,7 @@ The loop around it is `training`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -19,9 +18,9 @@ from ...datasets.camera import FOCAL, RADIUS
 from ...datasets.classes import CLASSES, INDEX, colourise
 from ...manifests.identity import rng
 from ..nets.efficientnet import MEAN, STD, load_imagenet
-from .checkpoint import CHECKPOINT, load_average
 from .losses import focal_loss, head_losses
 from .networks import FINDER_STRIDE, FinderNet, HeadNet
+from .published import begun, settle
 from .shown.augmentation import Crop, CropSettings, make_crop
 from .shown.scenes import Scene, SceneSettings, make_scene
 from .shown.views import Views
@@ -31,6 +30,10 @@ CLASS_WEIGHTS = {
     "left_ear": 3.0, "right_ear": 3.0, "nose": 2.0, "glasses": 2.0,
 }  # fmt: skip
 """Weights in the cross entropy of classes that cover few pixels; all others have 1."""
+
+SETTLING = 64
+"""Pictures that batch norms of a network read from a file are measured on."""
+NetworkOfTask = TypeVar("NetworkOfTask", bound=nn.Module)
 
 
 class Task(Protocol):
@@ -58,6 +61,13 @@ def normalised(pictures: Array) -> Tensor:
     )
 
 
+def settled(network: NetworkOfTask, task: Task, start: str) -> NetworkOfTask:
+    """Return a network whose batch norms fit its task's pictures where it was read from an exported file, which has none."""
+    if start.endswith(".onnx"):
+        settle(network, task.batch(list(range(SETTLING)))[0])
+    return network
+
+
 @dataclass
 class HeadTask:
     """Pose, points, classes and alpha of the head in a crop."""
@@ -72,7 +82,7 @@ class HeadTask:
         }
     )  # fmt: skip
     start: str = ""
-    """Folder of a run of this task whose averaged weights are the first ones; empty for ImageNet weights."""
+    """Run of this task, or an exported file, whose averaged weights are the first ones; empty for ImageNet weights."""
     name: str = "head"
 
     def network(self) -> nn.Module:
@@ -80,9 +90,9 @@ class HeadTask:
         torch.manual_seed(self.seed)
         network = HeadNet()
         if self.start:
-            load_average(Path(self.start) / CHECKPOINT, network)
-        else:
-            load_imagenet(network.encoder, network.head)
+            network.load_state_dict(begun(self.start, self.name)[1].state_dict())
+            return settled(network, self, self.start)
+        load_imagenet(network.encoder, network.head)
         return network
 
     def chosen(self, number: int) -> int:
@@ -150,7 +160,8 @@ class FinderTask:
     scenes: SceneSettings = SceneSettings()
     size_weight: float = 0.15
     encoder: str = ""
-    """Folder of a run of the head task whose encoder the finder starts from; empty for ImageNet weights."""
+    """Run or exported file of the head task, whose encoder the finder starts from, or of a finder, which continues; empty:
+    ImageNet's weights."""
     name: str = "finder"
 
     def network(self) -> nn.Module:
@@ -158,12 +169,11 @@ class FinderTask:
         torch.manual_seed(self.seed)
         network = FinderNet()
         if self.encoder:
-            head = HeadNet()
-            load_average(Path(self.encoder) / CHECKPOINT, head)
-            wanted = network.encoder.state_dict()
-            network.encoder.load_state_dict({name: head.encoder.state_dict()[name] for name in wanted})
-        else:
-            load_imagenet(network.encoder)
+            known = begun(self.encoder, "head", self.name)[1].state_dict()
+            wanted = network.state_dict()
+            network.load_state_dict({name: known[name] if name in known else wanted[name] for name in wanted})
+            return settled(network, self, self.encoder)
+        load_imagenet(network.encoder)
         return network
 
     def scene(self, number: int) -> Scene:

@@ -1,0 +1,104 @@
+"""Networks read back from exported files compute what the files do, and training continues from there."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from spherehead.datasets.camera import geodesic
+from spherehead.manifests.config import ConfigError
+from spherehead.model.annotators.export import onnx_bytes
+from spherehead.model.annotators.networks import CROP, NETWORKS, PARSER_CROP, HeadNet
+from spherehead.model.annotators.published import begun, load_exported, settle
+from spherehead.pipeline.annotators.heads import files
+from spherehead.pipeline.annotators.heads.reader import rotation_of
+from spherehead.pipeline.backends.onnx_session import OnnxModel
+from torch import Tensor, nn
+
+
+def answers(network: nn.Module, pictures: Tensor) -> list[Tensor]:
+    with torch.no_grad():
+        said = network.raw(pictures) if isinstance(network, HeadNet) else network(pictures)
+    return list(said) if isinstance(said, tuple) else [said]
+
+
+def trained(name: str) -> nn.Module:
+    """Return a network whose batch norms are not those of a new one."""
+    torch.manual_seed(3)
+    network = NETWORKS[name]()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_(0.0, 0.1)
+            module.running_var.uniform_(0.5, 2.0)
+            nn.init.uniform_(module.weight, 0.7, 1.3)
+            nn.init.normal_(module.bias, 0.0, 0.1)
+    return network.eval()
+
+
+def pictures_of(name: str, count: int = 4) -> Tensor:
+    side = PARSER_CROP if name == "parser" else CROP
+    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1)) * 0.6
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_file_of_halves_gives_the_network_back(name: str, tmp_path: Path) -> None:
+    network, pictures = trained(name), pictures_of(name, 2)
+    (tmp_path / f"{name}.onnx").write_bytes(onnx_bytes(name, network))
+    task, again = begun(str(tmp_path / f"{name}.onnx"), name)
+    assert task == name
+    for one, other in zip(answers(network, pictures), answers(again.eval(), pictures), strict=True):
+        assert float((one - other).abs().max()) < 3e-3 * float(one.abs().max())
+
+
+def test_the_shipped_reader_in_eight_bits_reads_the_same_pose_when_read_back(astronaut: np.ndarray) -> None:
+    crop = cv2.resize(astronaut[0:260, 95:355], (CROP, CROP), interpolation=cv2.INTER_AREA)
+    picture = torch.from_numpy((crop.astype(np.float32) - 127.0) / 128.0).permute(2, 0, 1)[None].contiguous()
+    path = files.path_of("head")
+    wanted = OnnxModel(path, "cpu")(picture.numpy())[0][0]
+    said = answers(begun(str(path), "head")[1].eval(), picture)[0][0].numpy()
+    assert geodesic(rotation_of(said[:6]), rotation_of(wanted[:6])) < math.radians(4.0)
+
+
+def test_the_shipped_parser_in_eight_bits_draws_the_same_classes_when_read_back(astronaut: np.ndarray) -> None:
+    crop = cv2.resize(astronaut[0:260, 95:355], (PARSER_CROP, PARSER_CROP), interpolation=cv2.INTER_AREA)
+    picture = torch.from_numpy((crop.astype(np.float32) - 127.0) / 128.0).permute(2, 0, 1)[None].contiguous()
+    path = files.path_of("parser")
+    wanted = OnnxModel(path, "cpu")(picture.numpy())[0][0].argmax(0)
+    said = answers(begun(str(path), "parser")[1].eval(), picture)[0][0].numpy().argmax(0)
+    assert len(np.unique(wanted)) > 8 and (said == wanted).mean() > 0.95
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_settling_changes_no_answer_and_training_begins_there(name: str, tmp_path: Path) -> None:
+    pictures = pictures_of(name)
+    (tmp_path / f"{name}.onnx").write_bytes(onnx_bytes(name, trained(name)))
+    network = NETWORKS[name]()
+    load_exported(tmp_path / f"{name}.onnx", network)
+    before = answers(network.eval(), pictures)[-1]
+    settle(network, pictures)
+    after = answers(network, pictures)[-1]
+    size = float(before.abs().max())
+    assert float((before - after).abs().max()) < 1e-4 * size
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
+    assert float((before - answers(network, pictures)[-1]).abs().max()) < 1e-2 * size
+
+
+def test_what_is_no_network_of_the_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a run"):
+        begun(str(tmp_path), "head")
+    with pytest.raises(ConfigError, match="of the task 'finder'; expected head or parser"):
+        begun(str(files.path_of("finder")), "head", "parser")
+    (tmp_path / "head.onnx").write_bytes(b"no model")
+    with pytest.raises(ConfigError, match="expected an ONNX file"):
+        begun(str(tmp_path / "head.onnx"), "head")
+    (tmp_path / "parser.onnx").write_bytes(files.path_of("finder").read_bytes())
+    with pytest.raises(ConfigError, match="has no layer 'encoder"):
+        begun(str(tmp_path / "parser.onnx"), "parser")
