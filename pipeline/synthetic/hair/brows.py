@@ -15,10 +15,12 @@ from .scalp import CENTIMETRE, Roots, Surface, sow
 from .shaping import stray
 from .strands import Strands
 
-LINE = ((0.020, 0.0525), (0.045, 0.0605), (0.075, 0.0680), (0.105, 0.0705), (0.122, 0.0650), (0.142, 0.0530))
-"""x and y of the left brow's middle line on the mean head."""
-HALF = ((0.020, 0.0062), (0.035, 0.0085), (0.075, 0.0080), (0.105, 0.0060), (0.142, 0.0012))
+LINE = ((0.024, 0.0535), (0.045, 0.0600), (0.072, 0.0665), (0.098, 0.0692), (0.115, 0.0650), (0.131, 0.0560))
+"""x and y of the left brow's middle line on the mean head, whose eyes end at an x of 0.104."""
+HALF = ((0.024, 0.0062), (0.036, 0.0085), (0.072, 0.0080), (0.098, 0.0062), (0.131, 0.0014))
 """x, and half the brow's height there, world units."""
+SHADOW = 0.5
+"""How much of the skin's colour takes that of a dense brow."""
 SPARE = 8
 """Roots that are sown around the brows for each strand of `count`; those inside a brow are thinned once, by its density."""
 
@@ -57,7 +59,12 @@ def inside(look: BrowLook, rest: Floats) -> Floats:
     return np.where(z > 0.05, np.minimum(share, ends), -1.0)
 
 
-def build_brows(look: BrowLook, surface: Surface, count: int = 1300) -> tuple[Strands, ...]:
+def brow_shadow(look: BrowLook, rest: Floats) -> Floats:
+    """Return (N,) how much hair of brows, too fine to draw, darkens the skin at (N, 3) places of the mean head, 0 to 1."""
+    return np.asarray(SHADOW * look.density * np.clip(1.5 * inside(look, rest), 0.0, 1.0))
+
+
+def build_brows(look: BrowLook, surface: Surface, count: int = 2400) -> tuple[Strands, ...]:
     """Grow both brows.
 
     Args:
@@ -76,7 +83,7 @@ def build_brows(look: BrowLook, surface: Surface, count: int = 1300) -> tuple[St
     some = roots.chosen(np.flatnonzero(random.random(len(roots)) < chance))
     points = _grown(look, some, surface, random)
     taper = np.linspace(1.0, 0.35, points.shape[1], dtype=np.float32)
-    radii = (0.013 * CENTIMETRE * np.exp(random.normal(0.0, 0.15, (len(points), 1))) * taper).astype(np.float32)
+    radii = (0.0095 * CENTIMETRE * np.exp(random.normal(0.0, 0.15, (len(points), 1))) * taper).astype(np.float32)
     pair = np.tile(linear(np.array([look.colour, look.colour])), (len(points), 1, 1))
     pair = salted(pair, 0.6 * look.grey, GREY, random)
     shade = np.exp(random.normal(0.0, 0.22, (len(points), 1, 1)))
@@ -92,8 +99,8 @@ def _grown(look: BrowLook, roots: Roots, surface: Surface, random: np.random.Gen
     above = (y - np.interp(x, *np.array(LINE).T)) / 0.008
     aside = np.sign(roots.rest[:, 0]) * (0.25 + 0.95 * out)
     comb = np.column_stack([aside, 0.9 - 0.75 * out - 0.45 * np.clip(above, -1.0, 1.0), -0.3 * out])
-    comb = comb + 0.16 * random.standard_normal((count, 3))
+    comb = comb + 0.11 * random.standard_normal((count, 3))
     one = np.ones(count, dtype=np.float32)
     long = look.length * CENTIMETRE * np.exp(random.normal(0.0, 0.2, count)) * (0.65 + 0.35 * out)
     wishes = Wishes(long, comb, one * 0.28, one * 3.0 * CENTIMETRE, one * 2.0, 0.06 * CENTIMETRE * one, one * 14.0, one * 0.0)
-    return stray(grow(roots, wishes, surface.field, 6), 0.03 * CENTIMETRE, random)
+    return stray(grow(roots, wishes, surface.field, 6), 0.02 * CENTIMETRE, random)

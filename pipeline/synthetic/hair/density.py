@@ -12,6 +12,9 @@ from .ties import direction
 WHORL = (np.pi - 0.25, np.radians(52.0))
 """Azimuth and elevation of the place from which hair turns outwards."""
 
+DENSE_ENOUGH = 0.5
+"""Density from which a scalp is hair in class maps."""
+
 
 def ramp(value: Floats, low: Floats | float, high: Floats | float) -> Floats:
     """Return a smooth step from 0 at `low` to 1 at `high`."""

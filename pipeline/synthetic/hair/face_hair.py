@@ -13,8 +13,10 @@ from .head_hair import linear, salted
 from .look import BeardLook
 from .scalp import CENTIMETRE, Roots, Surface, sow
 from .shaping import curl, stray
-from .strands import Strands
+from .strands import SHORT, Strands
 
+DENSE_ENOUGH, LONG_ENOUGH = 0.3, 0.2
+"""Density from which a beard is hair in class maps, strands and skin between them; it counts less below so many centimetres."""
 SHADOW = 0.24
 """How much of the skin's colour takes that of a dense beard."""
 
@@ -78,7 +80,14 @@ def build_beard(look: BeardLook, surface: Surface, count: int = 9000) -> tuple[S
     points = stray(points, 0.08 * CENTIMETRE * min(1.0, float(long.mean())), random)
     taper = np.linspace(1.0, 0.5, points.shape[1], dtype=np.float32)
     radii = (0.013 * fine * CENTIMETRE * np.exp(random.normal(0.0, 0.15, (len(points), 1))) * taper).astype(np.float32)
-    return (Strands("beard", "beard", points, radii, _colours(look, len(points), random)),)
+    counts = (long > SHORT) | (region(look, roots.rest) > 0.0)
+    return (Strands("beard", "beard", points, radii, _colours(look, len(points), random), counts=counts),)
+
+
+def region(look: BeardLook, rest: Floats) -> Floats:
+    """Return (N,) values at (N, 3) places of the mean head that are positive where a beard is dense enough to be seen."""
+    places = _places(look, rest)
+    return np.asarray(places.density * np.clip(places.length / LONG_ENOUGH, 0.0, 1.0) - DENSE_ENOUGH)
 
 
 def fineness(look: BeardLook) -> float:

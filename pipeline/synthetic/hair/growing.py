@@ -15,8 +15,11 @@ from ....datasets.compiled import compiled
 from .collision import CELL, LOW, DistanceField, sample
 from .scalp import Roots
 
-FACE_FROM, FACE_TOP, FACE_REACH = np.float32(0.02), np.float32(0.17), np.float32(0.09)
-"""World units: before which plane and below which height hair is kept off the face, and over what way."""
+FACE_FROM, FACE_TOP, FACE_REACH = np.float32(0.02), np.float32(0.20), np.float32(0.09)
+"""World units: before which plane and below which height hair is kept off the face, and over what way towards the front."""
+FACE_FALL, ASIDE = np.float32(0.13), np.float32(0.6)
+"""World units below that height over which hair is drawn aside, and by how much at most for each unit of its length: hair that
+is drawn faster has a corner."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +104,10 @@ def grow_all(
                 push = min(wanted - distance, step)
                 x, y, z = x + push * nx, y + push * ny, z + push * nz
             if face[s] != 0.0 and z > FACE_FROM and y < FACE_TOP:
-                aside = abs(face[s]) * min(one, (z - FACE_FROM) / FACE_REACH) - (x if face[s] > 0.0 else -x)
+                wanted = abs(face[s]) * min(one, (z - FACE_FROM) / FACE_REACH) * min(one, (FACE_TOP - y) / FACE_FALL)
+                aside = wanted - (x if face[s] > 0.0 else -x)
                 if aside > 0.0:
-                    aside = min(aside, step)
+                    aside = min(aside, ASIDE * step)
                     x += aside if face[s] > 0.0 else -aside
             dx, dy, dz = x - out[s, k, 0], y - out[s, k, 1], z - out[s, k, 2]
             size = np.sqrt(dx * dx + dy * dy + dz * dz) + tiny

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
-from .density import WHORL, density, faded, hairline, left, ramp
-from .growing import FACE_FROM, FACE_REACH, FACE_TOP, Wishes, grow
+from .density import DENSE_ENOUGH, WHORL, density, faded, hairline, left, ramp
+from .growing import ASIDE, FACE_FALL, FACE_FROM, FACE_REACH, FACE_TOP, Wishes, grow
 from .look import Colour, HairLook
 from .scalp import CENTIMETRE, CENTRE, Roots, Surface, sow, within
 from .shaping import curl, gather, lengths, locks, resampled, stray
-from .strands import Strands
+from .strands import SHORT, Strands
 from .ties import Tie, bands, direction, hanging, rows, tails
 
 BUNDLE = 16
@@ -18,6 +18,14 @@ BUNDLE = 16
 neighbours lie together."""
 FRINGE_FROM, CUT = 35.0, 0.13
 """Elevation in degrees of the hairline above a fringe, and centimetres by which hair grows longer a degree behind it."""
+SIDEBURN, WISP = ((90.0, -6.0), 1.3)
+"""Azimuth and elevation in degrees before and below which hair is too short to be tied, and its length in centimetres."""
+FINE = ((0.1, 0.7), (0.5, 1.0))
+"""Centimetres of length, and factors on the thickness of strands as long: what clippers leave is seen end on."""
+HANGING = ("locs", "twists", "box braids")
+"""Ties whose locks are drawn aside whole, as they grow."""
+EYES = 3.8 * CENTIMETRE
+"""World units from the middle plane within which hair without a fringe leaves the face open."""
 SHOULDER = 0.55
 """World units from the middle plane at which long hair that slides along a shoulder ends."""
 
@@ -35,26 +43,30 @@ def build_hair(look: HairLook, surface: Surface) -> tuple[Strands, ...]:
     if not len(roots):
         return ()
     long = _lengths(look, roots, random)
-    if look.tie in ("", "locs", "twists", "box braids"):
-        points = [_free(look, roots, long, surface, random)]
+    if look.tie in ("", *HANGING):
+        points = [(np.arange(len(roots)), _free(look, roots, long, surface, random))]
     elif look.tie == "cornrows":
-        points = [rows(roots, look, surface.field, random)]
+        points = [(np.arange(len(roots)), rows(roots, look, surface.field, random))]
     else:
         points = _tied(look, roots, long, surface, random)
     bound = _bound(look, roots, surface)
     loose = 0.45 if look.tie not in ("", "half-up") else 1.0
     found = []
-    for number, some in enumerate(points):
+    dense = density(look, roots.azimuth, roots.elevation)
+    for number, (which, some) in enumerate(points):
         shaped = stray(some, look.frizz * loose * CENTIMETRE, random)
         shaped = flyaways(shaped, 0.5 * CENTIMETRE, random) if look.top > 3.0 and look.tie != "cornrows" else shaped
-        if look.comb not in ("forward", "up"):  # from the cheeks to the ears; a fringe stays
+        if look.comb not in ("forward", "up") and look.tie not in HANGING:  # from the cheeks to the ears; a fringe stays
             aside = lengths(shaped) > 1.5 * look.fringe * CENTIMETRE
             if look.fringe > 0.0 and not look.tie:
                 aside &= _fringe(roots) <= 0.4
             half = (4.2 + 0.2 * (look.seed % 9)) * CENTIMETRE * np.exp(random.normal(0.06, 0.12, (int(aside.sum()), 1)))
             shaped[aside] = off_face(shaped[aside], half)
+            if not look.tie:
+                kept = ~aside | ~over_eyes(shaped)
+                which, shaped = which[kept], shaped[kept]
         shaped[..., 0] = np.clip(shaped[..., 0], -SHOULDER, SHOULDER)
-        found.append(_strands(look, "hair" if number == 0 else f"hair {number}", shaped, random))
+        found.append(_strands(look, "hair" if number == 0 else f"hair {number}", shaped, dense[which], random))
     return (*found, *bound)
 
 
@@ -80,24 +92,41 @@ def flyaways(points: Array, size: float, random: np.random.Generator, share: flo
 
 
 def off_face(points: Array, half: Floats) -> Array:
-    """Draw (S, K, 3) strands aside that lie before the face, each (S, 1) `half` world units from its middle."""
+    """Draw (S, K, 3) strands aside that lie before the face, each (S, 1) `half` world units from its middle, without corners."""
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
-    along = np.linspace(0.0, 1.0, points.shape[1], dtype=np.float32)
-    before = np.clip((z - FACE_FROM) / FACE_REACH, 0.0, 1.0) * np.clip((FACE_TOP + 0.02 - y) / 0.10, 0.0, 1.0)
-    wanted = half.astype(np.float32) * before * np.clip(along * 6.0, 0.0, 1.0)
+    before = np.clip((z - FACE_FROM) / FACE_REACH, 0.0, 1.0) * np.clip((FACE_TOP - y) / FACE_FALL, 0.0, 1.0)
     side = np.where(np.take_along_axis(x, np.abs(x).argmax(axis=1)[:, None], axis=1) >= 0.0, 1.0, -1.0).astype(np.float32)
+    aside = np.where(before > 0.0, np.maximum(half.astype(np.float32) * before - side * x, np.float32(0.0)), np.float32(0.0))
+    most = ASIDE * np.sqrt((np.diff(points, axis=1) ** 2).sum(axis=2))
+    for k in range(points.shape[1] - 2, -1, -1):  # what is drawn aside farther on is drawn from its root on
+        aside[:, k] = np.maximum(aside[:, k], aside[:, k + 1] - most[:, k])
+    aside[:, 0] = 0.0
+    for k in range(1, points.shape[1]):
+        aside[:, k] = np.clip(aside[:, k], aside[:, k - 1] - most[:, k - 1], aside[:, k - 1] + most[:, k - 1])
     moved = points.copy()
-    moved[..., 0] = side * np.where(before > 0.0, np.maximum(side * x, wanted), side * x)
+    moved[..., 0] += side * aside
     return np.asarray(moved, dtype=np.float32)
 
 
-def _strands(look: HairLook, name: str, points: Array, random: np.random.Generator) -> Strands:
+def over_eyes(points: Array) -> Array:
+    """Tell which (S, K, 3) strands hang before the eyes: single ones that nothing could comb aside."""
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    return np.asarray(((np.abs(x) < EYES) & (y < 0.08) & (y > -0.20) & (z > 0.08)).any(axis=1))
+
+
+def _strands(look: HairLook, name: str, points: Array, dense: Floats, random: np.random.Generator) -> Strands:
     along = np.linspace(0.0, 1.0, points.shape[1], dtype=np.float32)
     taper = 1.0 - 0.55 * np.clip((along - 0.6) / 0.4, 0.0, 1.0) ** 2
-    size = look.radius * CENTIMETRE * np.exp(random.normal(0.0, 0.15, (len(points), 1)))
+    long = lengths(points) / CENTIMETRE
+    fine = np.interp(long, *FINE) * (0.45 + 0.55 * dense)  # hairlines are of finer hair
+    size = look.radius * CENTIMETRE * np.exp(random.normal(0.0, 0.15, (len(points), 1))) * fine[:, None]
+    pair = colours(look, len(points), random)
+    grown = np.clip(2.0 * long / float(np.quantile(long, 0.95)), 0.0, 1.0)[:, None]
+    pair[:, 1] += ((1.0 - grown) * (pair[:, 0] - pair[:, 1])).astype(np.float32)  # what was cut short has lost its tips
+    counts = (long > SHORT) | (dense > DENSE_ENOUGH)
     return Strands(
-        name, "hair", points, (size * taper).astype(np.float32), colours(look, len(points), random),
-        (look.tip_from, 1.0) if look.tip_from == 0.0 else (look.tip_from, min(look.tip_from + 0.25, 1.0)),
+        name, "hair", points, (size * taper).astype(np.float32), pair,
+        (look.tip_from, 1.0) if look.tip_from == 0.0 else (look.tip_from, min(look.tip_from + 0.25, 1.0)), counts,
     )  # fmt: skip
 
 
@@ -245,19 +274,23 @@ def _shaped(look: HairLook, roots: Roots, points: Array, long: Floats, random: n
     return gather(points, lock, look.clumping * np.clip(long / 4.0 - 0.1, 0.0, 1.0) * alike)
 
 
-def _tied(look: HairLook, roots: Roots, long: Floats, surface: Surface, random: np.random.Generator) -> list[Array]:
-    """Grow tied hair, and what hangs or stands free beside it."""
+def _tied(
+    look: HairLook, roots: Roots, long: Floats, surface: Surface, random: np.random.Generator
+) -> list[tuple[Array, Array]]:
+    """Grow tied hair, and what hangs or stands free beside it: numbers of roots, and the strands from them."""
     ties, which = _ties(look, roots)
     free = which < 0
+    burn = (np.degrees(np.abs(roots.azimuth)) < SIDEBURN[0]) & (np.degrees(roots.elevation) < SIDEBURN[1])
+    free, long = free | burn, np.where(burn, np.minimum(long, WISP), long)  # over ears it would lie like whiskers
     if look.strip > 0.0:
         free |= long <= look.shaved * 1.6
     points = []
     if (~free).any():
-        points.append(tails(roots.chosen(~free), ties, which[~free], look, surface.field, random))
+        points.append((np.flatnonzero(~free), tails(roots.chosen(~free), ties, which[~free], look, surface.field, random)))
     if free.any():
         loose = roots.chosen(free)
         grown = grow(loose, _wishes(look, loose, long[free], random), surface.field, 24)
-        points.append(_shaped(look, loose, grown, long[free], random))
+        points.append((np.flatnonzero(free), _shaped(look, loose, grown, long[free], random)))
     return points
 
 

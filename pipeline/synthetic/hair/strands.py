@@ -17,6 +17,11 @@ KINDS = ("hair", "beard", "brow", "lash")
 """What strands may be; in class maps beards are hair, lashes are in no class."""
 
 
+SHORT = 1.0
+"""Centimetres below which strands are in class maps only where so many grow that their skin is hair there: single ones would
+make speckle, not a region."""
+
+
 @dataclass(frozen=True, eq=False)
 class Strands:
     """Strands of one kind, with equally many points each."""
@@ -33,6 +38,8 @@ class Strands:
     """(S, 2, 3) float32 linear colour at root and tip."""
     turn: tuple[float, float] = (0.0, 1.0)
     """Shares of the way from root to tip between which one colour turns to the other."""
+    counts: Array | None = None
+    """(S,) bool: which strands are in class maps, the others only cover what is behind them; all where None."""
 
     def __post_init__(self) -> None:
         count, length = self.points.shape[:2]
@@ -43,11 +50,12 @@ class Strands:
             raise ValueError(f"strands {self.name}: expected (S, K, 3), (S, K) and (S, 2, 3) with K of 2 or more, got {shapes}")
 
     def labels(self) -> Pixels:
-        """Return the (S,) class of each strand; 0 for lashes, which only cover what is behind them."""
+        """Return the (S,) class of each strand; 0 for lashes and others that only cover what is behind them."""
         if self.kind == "brow":
             left = self.points[:, 0, 0] > 0.0
             return np.where(left, INDEX["left_brow"], INDEX["right_brow"]).astype(np.uint8)
-        return np.full(len(self.points), 0 if self.kind == "lash" else INDEX["hair"], dtype=np.uint8)
+        own = np.full(len(self.points), 0 if self.kind == "lash" else INDEX["hair"], dtype=np.uint8)
+        return own if self.counts is None else np.where(self.counts, own, 0).astype(np.uint8)
 
     def point_colours(self) -> Array:
         """Return (S, K, 3) float32 linear colours."""

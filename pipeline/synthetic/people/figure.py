@@ -23,9 +23,9 @@ from ..wear.garment import Garment
 from . import glasses, paint
 from .body import BUST_BOTTOM, BUST_HALF_WIDTH, Body, vertex_normals
 from .face_points import face_points, iris_points
-from .growth import beard_picture, grow_lashes, grow_on, head_places, scalp_field, scalp_picture, surface_of
+from .growth import beard_field, face_shades, grow_lashes, grow_on, head_places, scalp_field, scalp_picture, surface_of
 from .mouth import TeethLook, build_mouth, is_open
-from .parts import Part
+from .parts import BEARDED_SKIN, Part
 from .placement import Placement, place
 from .population import Person
 from .subdivision import quads_of, subdivide
@@ -149,8 +149,9 @@ class _Maker:
         u, v = bust.uvs[face_uvs].transpose(2, 0, 1)
         head = ((u > left) & (u < right) & (v > top) & (v < bottom)).all(axis=1) & (bust.labels != INDEX["mouth"])
         normals = vertex_normals(self.placement.apply(points), faces)
-        fields = np.column_stack([bust.below_jaw, self._scalp_field()])
-        labels = (INDEX["neck"], INDEX["hair"])
+        beard = person.growth.beard if person.growth is not None else None
+        fields = np.column_stack([bust.below_jaw, self._scalp_field(), beard_field(self.body, beard)])
+        labels = (INDEX["neck"], INDEX["hair"], BEARDED_SKIN)
         crop_uvs = (bust.uvs - [left, top]) / [right - left, bottom - top]
         found = []
         for name, chosen, uvs, texture in (
@@ -158,7 +159,7 @@ class _Maker:
                 "head",
                 head & shown,
                 crop_uvs,
-                _opaque(paint.head_skin(self.assets, person, self._scalp_picture(), self._places(), self._beard_picture())),
+                _opaque(paint.head_skin(self.assets, person, self._scalp_picture(), self._places(), self._shades())),
             ),
             ("bust", ~head & shown, bust.uvs, _opaque(paint.bust_skin(self.assets, person))),
         ):
@@ -177,7 +178,7 @@ class _Maker:
         if self.person.scalp == "bare":
             return np.full(bust.subdivision.matrix.shape[0], -1.0)
         if growth is not None and growth.hair is not None:
-            return scalp_field(self.body, growth.hair) - 0.5
+            return scalp_field(self.body, growth.hair)
         mask = paint.scalp_mask(self.assets)
         uv_of = np.zeros(bust.subdivision.matrix.shape[0], dtype=np.int64)
         uv_of[bust.subdivision.faces.ravel()] = bust.subdivision.face_uvs.ravel()
@@ -195,10 +196,10 @@ class _Maker:
             return None
         return scalp_picture(self.assets, self.body, growth.hair) * np.float32(SCALP_SHADE)
 
-    def _beard_picture(self) -> Array | None:
-        """Return what is painted under a beard that is grown; None where there is none."""
+    def _shades(self) -> list[tuple[Array, tuple[float, float, float]]]:
+        """Return what is painted under beards and brows that are grown."""
         growth = self.person.growth
-        return beard_picture(self.assets, self.body, growth.beard) if growth is not None and growth.beard is not None else None
+        return [] if growth is None else face_shades(self.assets, self.body, growth)
 
     def surface(self, parts: list[Part]) -> Surface:
         """Return the head as a surface that hair grows on and things are worn on, with the clothes among `parts` around it."""

@@ -13,12 +13,12 @@ import scipy
 
 from ....datasets.arrays import Array, Floats
 from ..assets.library import Assets
-from ..hair.brows import build_brows
-from ..hair.density import density, left
-from ..hair.face_hair import build_beard, shadow
+from ..hair.brows import brow_shadow, build_brows
+from ..hair.density import DENSE_ENOUGH, density, left
+from ..hair.face_hair import build_beard, region, shadow
 from ..hair.head_hair import build_hair
 from ..hair.lashes import build_lashes
-from ..hair.look import BeardLook, Growth, HairLook, LashLook
+from ..hair.look import Colour, Growth, HairLook, LashLook
 from ..hair.scalp import Surface, angles_of
 from ..hair.strands import Strands
 from .body import Body, vertex_normals
@@ -27,16 +27,14 @@ from .placement import Placement, place
 UPPER_LASHES = (
     (14763, 14766, 14762, 14761, 14760, 14743, 14742, 14744, 14745, 14746, 14747, 14748, 14749),
     (14772, 14769, 14773, 14774, 14775, 14794, 14795, 14791, 14790, 14789, 14788, 14787, 14786),
-    (14750, 14785, 14771, 14764, 14796, 14803, 14804, 14802, 14801, 14800, 14799, 14798, 14797),
 )
 LOWER_LASHES = (
     (14765, 14759, 14793, 14758, 14757, 14756, 14755, 14754, 14753, 14752, 14792, 14751),
     (14770, 14776, 14767, 14777, 14778, 14779, 14780, 14781, 14782, 14783, 14768, 14784),
-    (14820, 14821, 14818, 14822, 14823, 14824, 14825, 14826, 14827, 14828, 14819, 14829),
 )
-"""Vertices of the base mesh along the left eye's lids: behind the margin, on it, and where lashes lead."""
-SOFT_SHADOW = 3.0
-"""Texels over which the shade of a beard ends."""
+"""Vertices of the base mesh along the left eye's lids: behind the margin, and on it."""
+SOFT_SHADOW, SOFT_BROWS = 3.0, 0.6
+"""Texels over which the shades of beards and of brows end."""
 MEAN = {
     f"macrodetails/{people}-{sex}-young": 1 / 6 for people in ("african", "asian", "caucasian") for sex in ("female", "male")
 }
@@ -89,13 +87,19 @@ def _lids(body: Body) -> tuple[tuple[Array, bool], ...]:
 def grow_lashes(look: LashLook, body: Body, vertices: Floats, placement: Placement) -> Strands:
     """Grow lashes on the lids of a morphed body."""
     return build_lashes(
-        look, [(placement.apply(vertices[lid].reshape(-1, 3)).reshape(-1, 3, 3), up) for lid, up in _lids(body)]
+        look, [(placement.apply(vertices[lid].reshape(-1, 3)).reshape(-1, 2, 3), up) for lid, up in _lids(body)]
     )
 
 
 def scalp_field(body: Body, look: HairLook) -> Floats:
-    """Return (V',) how densely hair grows at the bust's fine vertices."""
-    return density(look, *angles_of(mean_head(body)))
+    """Return (V',) values at the bust's fine vertices that are positive where its scalp is hair in class maps."""
+    return np.asarray(density(look, *angles_of(mean_head(body))) - DENSE_ENOUGH)
+
+
+def beard_field(body: Body, look: BeardLook | None) -> Floats:
+    """Return (V',) values at the bust's fine vertices that are positive where a beard makes its skin hair in class maps."""
+    rest = mean_head(body)
+    return np.full(len(rest), -1.0) if look is None else region(look, rest)
 
 
 def scalp_picture(assets: Assets, body: Body, look: HairLook) -> Array:
@@ -107,12 +111,21 @@ def scalp_picture(assets: Assets, body: Body, look: HairLook) -> Array:
     return picture
 
 
-def beard_picture(assets: Assets, body: Body, look: BeardLook) -> Array:
-    """Return how much a beard darkens the pixels of the skin's texture, (512, 512) float32 from 0 to 1."""
+def face_shades(assets: Assets, body: Body, growth: Growth) -> list[tuple[Array, Colour]]:
+    """Return how much beard and brows darken the pixels of the skin's texture, (512, 512) float32 from 0 to 1, and their colours."""
     where, places = _texture_places(assets, body)
+    found: list[tuple[Array, Colour]] = []
+    if growth.beard is not None:
+        found.append((_shade(where, shadow(growth.beard, places), SOFT_SHADOW), growth.beard.colour))
+    if growth.brows is not None:
+        found.append((_shade(where, brow_shadow(growth.brows, places), SOFT_BROWS), growth.brows.colour))
+    return found
+
+
+def _shade(where: Array, values: Floats, soft: float) -> Array:
     picture = np.zeros((512, 512), dtype=np.float32)
-    picture[where] = shadow(look, places)
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), SOFT_SHADOW), dtype=np.float32)
+    picture[where] = values
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), soft), dtype=np.float32)
 
 
 @lru_cache(maxsize=2)

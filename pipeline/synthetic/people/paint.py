@@ -5,6 +5,7 @@ The pictures come from `assets`; who has which colour is drawn by `population`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
@@ -29,11 +30,13 @@ MOUTH_SHADE = 0.62
 """Factor on the sRGB values inside of mouths with teeth."""
 UNSHADED = 0.95
 """How much of the shade painted into hair is taken out: lamps make their own, and dark patches would look like holes."""
+Shade = tuple[Array, tuple[float, float, float]]
+"""(512, 512) how much of the skin takes an sRGB colour, 0 to 1, and the colour."""
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def head_skin(
-    assets: Assets, person: Person, grows: Array | None = None, places: Array | None = None, beard: Array | None = None
+    assets: Assets, person: Person, grows: Array | None = None, places: Array | None = None, shades: Sequence[Shade] = ()
 ) -> Pixels:
     """Paint the (H, W, 3) sRGB skin of the head, `HEAD_CROP` enlarged `ENLARGED` times, with scalp and fine texture.
 
@@ -42,7 +45,7 @@ def head_skin(
         person: who it is.
         grows: (512, 512) how densely hair grows, times how much it hides; the assets' own scalp where None.
         places: (512, 512, 3) places on the mean head, needed where the person's skin is marked.
-        beard: (512, 512) how much a beard darkens the skin.
+        shades: what darkens the skin beneath hair of the face.
     """
     left, top, right, bottom = HEAD_CROP
     mask = scalp_mask(assets)[top:bottom, left:right]
@@ -62,12 +65,22 @@ def head_skin(
     hair = 255.0 * np.array(root, dtype=np.float32) * (0.8 if person.scalp == "covered" else 0.9) * grain
     share = (cover * scalp)[..., None]
     skin = skin * (1.0 - share) + hair * share
-    if beard is not None:
-        assert person.growth is not None and person.growth.beard is not None
-        shade = cv2.resize(beard[top:bottom, left:right], size, interpolation=cv2.INTER_CUBIC)[..., None]
-        skin = skin + np.clip(shade, 0.0, 1.0) * (255.0 * np.array(person.growth.beard.colour, np.float32) * grain - skin)
+    for shade, colour in shades:
+        _darken(skin, shade[top:bottom, left:right], colour, grain)
     mixed: Pixels = np.clip(skin, 0.0, 255.0).astype(np.uint8)
     return mixed
+
+
+def _darken(skin: Array, shade: Array, colour: tuple[float, float, float], grain: Array) -> None:
+    """Mix an sRGB colour into an enlarged (H, W, 3) skin, in place, by shares told at its texture's own size."""
+    rows, columns = (np.flatnonzero(shade.max(axis=axis) > 0.0) for axis in (1, 0))
+    if not len(rows):
+        return
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    size = ((right - left) * ENLARGED, (bottom - top) * ENLARGED)
+    share = np.clip(cv2.resize(shade[top:bottom, left:right], size, interpolation=cv2.INTER_CUBIC), 0.0, 1.0)[..., None]
+    box = np.s_[top * ENLARGED : bottom * ENLARGED, left * ENLARGED : right * ENLARGED]
+    skin[box] += share * (255.0 * np.array(colour, dtype=np.float32) * grain[box] - skin[box])
 
 
 def body_skin(assets: Assets, person: Person) -> Pixels:

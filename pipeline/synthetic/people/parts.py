@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ....datasets.arrays import Array, Floats, Pixels
+from ....datasets.classes import CLASSES
 from ..hair.strands import Strands
+
+BEARDED_SKIN = len(CLASSES)
+"""Among a part's `field_labels`: skin of class hair that shows between the hairs of a beard."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from ....datasets.classes import INDEX
 from ....datasets.compiled import compiled
 from ..hair.strands import KINDS, lay_end_to_end
 from ..people.paint import srgb_to_linear
-from ..people.parts import Drawable, Part
+from ..people.parts import BEARDED_SKIN, Drawable, Part
 from .raster import AlphaMaps, Buffers, rasterise
 from .ribbons import StrandBuffers, draw_strands, reduce_with_strands
 
@@ -110,10 +110,11 @@ class Drawing:
         )
         return colour
 
-    def classes(self, seen: Buffers) -> Pixels:
-        """Return the (S, S) class of what is seen; background where there is nothing."""
+    def classes(self, seen: Buffers, beards_apart: bool = False) -> Pixels:
+        """Return the (S, S) class of what is seen, background where there is nothing; skin of beards is hair or `BEARDED_SKIN`."""
         found = np.empty(seen.face.shape, dtype=np.uint8)
         told = np.array(next((part.field_labels for part in self.parts if part.field_labels), ()), dtype=np.uint8)
+        told = told if beards_apart else np.where(told == BEARDED_SKIN, np.uint8(INDEX["hair"]), told)
         compiled(tell_classes)(seen.face, seen.bary, self.faces, self.labels, self._fields, told, INDEX["skin"], found)
         return found
 
@@ -178,8 +179,8 @@ def labels_of(drawing: Drawing, seen: Buffers, step: int, with_albedo: bool = Fa
     growth = np.empty((size, size), dtype=np.uint8)
     names = [INDEX[name] for name in ("background", "hair", "left_brow", "right_brow")]
     compiled(reduce_with_strands)(
-        drawing.classes(seen), seen.clear, strands.clear, strands.point, drawing.strands.strand_of, drawing.strands.labels,
-        drawing.strands.kinds, step, np.array([*names, KINDS.index("beard")]), parsing, mask, growth,
+        drawing.classes(seen, beards_apart=True), seen.clear, strands.clear, strands.point, drawing.strands.strand_of, drawing.strands.labels,
+        drawing.strands.kinds, step, np.array([*names, KINDS.index("beard"), BEARDED_SKIN]), parsing, mask, growth,
     )  # fmt: skip
     middle = strands.every(step)
     hairy = middle.clear < 0.5

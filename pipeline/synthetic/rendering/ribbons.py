@@ -202,12 +202,12 @@ def reduce_with_strands(
         labels: class of each strand, 0 where it only covers.
         kinds: kind of each strand.
         step: fine pixels a pixel along each axis.
-        names: background, hair, left brow, right brow as classes, and beard as a kind.
+        names: background, hair, left brow, right brow as classes, beard as a kind, and what `fine` has for bearded skin.
         parsing: (S, S) classes, written.
         mask: (S, S) coverage from 0 to 255, written.
         growth: (S, S) index in `exact_pass.GROWTH`, written.
     """
-    background, hair, left_brow, right_brow, beard = names[0], names[1], names[2], names[3], names[4]
+    background, hair, left_brow, right_brow, beard, bearded_skin = names[0], names[1], names[2], names[3], names[4], names[5]
     weights = np.zeros(256, dtype=np.float32)
     one, half, zero, most = np.float32(1.0), np.float32(0.5), np.float32(0.0), np.float32(255.0)
     for row in range(parsing.shape[0]):
@@ -221,6 +221,9 @@ def reduce_with_strands(
                     found = hair if fine[y, x] == background and clear[y, x] < half else fine[y, x]
                     if clear[y, x] > half:
                         found = background
+                    if found == bearded_skin:
+                        found = hair
+                        bearded += between
                     if point[y, x] >= 0:
                         strand = strand_of[point[y, x]]
                         if labels[strand] > 0:

@@ -106,8 +106,8 @@ def _lit_vertices(surfaces: Surfaces, seen: Buffers, camera: Camera, light: Ligh
     needed = np.zeros(len(out), dtype=np.bool_)
     compiled(mark_vertices)(seen.face, drawing.faces, needed)
     compiled(light_vertices)(
-        needed, surfaces.normals, surfaces.tangents, surfaces.transfer, surfaces.ambient, drawing.points, tables.arriving,
-        to_lamp, bounce.astype(np.float32), out,
+        needed, surfaces.normals, surfaces.tangents, surfaces.transfer, surfaces.ambient, surfaces.bounced, drawing.points,
+        tables.arriving, to_lamp, bounce.astype(np.float32), out,
     )  # fmt: skip
     compiled(light_hair)(
         needed, surfaces.kinds, surfaces.tangents, surfaces.sees, drawing.points, tables.arriving,

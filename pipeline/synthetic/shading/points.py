@@ -276,7 +276,8 @@ def light_by_lamp(points: Any, parts: Any, finishes: Any, lamp: Any, reached: An
         elif cosine > 0.0:
             power = 1.0 / (1.0 / finishes[part, 5] + wide * wide / 8.0)
             meet = 1.0 - max(vx * hx + vy * hy + vz * hz, 0.0)
-            glint = facing + (1.0 - facing) * meet * meet * meet * meet * meet
+            graze = meet * meet * meet * meet * meet * (1.0 if int(finishes[part, 4]) == 2 else ROUGH_EDGE)
+            glint = facing + (1.0 - facing) * graze
             glint *= finishes[part, 3] * cosine * (power + 8.0) / (8.0 * 3.1415927) * np.exp(power * np.log(max(tilt, 1e-3)))
         for axis in range(3):
             out[place, axis] += light * lamp[1 + axis] * spread

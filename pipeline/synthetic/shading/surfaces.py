@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
+from ....datasets.classes import INDEX
 from ..rendering.exact_pass import Drawing
 from .occlusion import LIFT, directions, visibility
 from .thickness import through_strands
@@ -49,6 +50,10 @@ FINISHES: dict[str, Finish] = {
     "scan": Finish(SKIN, 0.15, 0.030, 0.5, 0, 14.0),
 }
 """Finish of a part -> how it answers light. The same names as `rendering.render.FINISHES`."""
+HAIR_BOUNCE = 0.2
+"""How much of the light that other surfaces send back comes from hair."""
+MOUTH_BOUNCE = 0.3
+"""How much of it comes into a mouth, whose own walls hide it: more would be a red line between lips."""
 UNHIDING = ("lashes", "brow", "lens")
 """Parts that hide no light."""
 EYE_REACH, EYE_SIDE = 0.8, 56
@@ -75,6 +80,8 @@ class Surfaces:
     """(V, K) float32: `sees` times the share of the light from each direction that a diffuse surface there turns to albedo."""
     ambient: Array
     """(V,) float32: how much of an evenly white sky arrives, 0 to 1."""
+    bounced: Array
+    """(V,) float32: how much of what does not arrive comes from lit surfaces instead, 0 to 1; little of what hair hides."""
     finishes: Array
     """(P, 7) float32: the fields of each part's `Finish`."""
     hiding: Array
@@ -98,6 +105,7 @@ def surfaces_of(drawing: Drawing, tangents: Array | None = None) -> Surfaces:
     lifted = drawing.points + lift[:, None] * drawing.normals
     sees = visibility(drawing.points, lifted, faces, near.astype(np.float32))
     _hide_by_lids(drawing, faces, sees)
+    solid = sees.copy()
     if len(drawing.strands):
         sees *= through_strands(drawing.strands, drawing.points)
     tangents = _downwards(drawing, kinds == HAIR) if tangents is None else tangents
@@ -111,11 +119,15 @@ def surfaces_of(drawing: Drawing, tangents: Array | None = None) -> Surfaces:
     shape[hair] *= np.float32(0.5)
     shape[hair] += np.float32(0.5 / np.pi) * np.sqrt(np.maximum(1.0 - along**2, np.float32(0.0)))
     transfer = sees * shape
-    ambient = transfer.sum(axis=1) / np.maximum(shape.sum(axis=1), np.float32(1e-6))
+    whole = np.maximum(shape.sum(axis=1), np.float32(1e-6))
+    ambient, between = transfer.sum(axis=1) / whole, (solid * shape).sum(axis=1) / whole
+    bounced = (np.float32(1.0) - between) + np.float32(HAIR_BOUNCE) * (between - ambient)
+    bounced[_in_mouth(drawing)] *= np.float32(MOUTH_BOUNCE)
     table = np.array([list(vars(finish).values()) for finish in finishes], dtype=np.float32)
     return Surfaces(
-        drawing, drawing.normals.astype(np.float32), tangents.astype(np.float32), kinds, sees, transfer, ambient, table, faces
-    )
+        drawing, drawing.normals.astype(np.float32), tangents.astype(np.float32), kinds, sees, transfer, ambient, bounced,
+        table, faces,
+    )  # fmt: skip
 
 
 def _hide_by_lids(drawing: Drawing, faces: Array, sees: Array) -> None:
@@ -136,6 +148,12 @@ def _hide_by_lids(drawing: Drawing, faces: Array, sees: Array) -> None:
         small, none = small.reshape(-1, 3).astype(np.int32), np.zeros(len(points), dtype=np.float32)
         seen = visibility(points, points, small, none, centre, reach, EYE_SIDE)
         sees[rows] = np.minimum(sees[rows], seen[len(used) :])
+
+
+def _in_mouth(drawing: Drawing) -> Array:
+    """Return the vertices of the mouth's walls, lips' inner edges included; teeth stand before them."""
+    skin = np.array([part.finish == "skin" for part in drawing.parts])[drawing.part_of]
+    return np.unique(drawing.faces[skin & (drawing.labels == INDEX["mouth"])])
 
 
 def _downwards(drawing: Drawing, hair: Array) -> Floats:

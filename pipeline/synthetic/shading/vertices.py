@@ -25,14 +25,14 @@ def mark_vertices(face: Any, faces: Any, needed: Any) -> None:
 
 
 def light_vertices(
-    needed: Any, normals: Any, tangents: Any, transfer: Any, ambient: Any, points: Any, arriving: Any, to_lamp: Any,
-    bounce: Any, out: Any,
+    needed: Any, normals: Any, tangents: Any, transfer: Any, ambient: Any, bounced: Any, points: Any, arriving: Any,
+    to_lamp: Any, bounce: Any, out: Any,
 ) -> None:  # fmt: skip
     """Fill `out` (V, 16), but for hair's highlights, for the vertices that are `needed` (V,).
 
     Args:
         needed: which vertices are seen.
-        normals, tangents, transfer, ambient: as in `surfaces.Surfaces`.
+        normals, tangents, transfer, ambient, bounced: as in `surfaces.Surfaces`.
         points: (V, 3) world points.
         arriving: (K, 3) light from the sky's directions.
         to_lamp: (3, 4) from the world to the lamp's camera, the first two rows in texels; zeros without a lamp.
@@ -48,7 +48,7 @@ def light_vertices(
             red += share * arriving[k, 0]
             green += share * arriving[k, 1]
             blue += share * arriving[k, 2]
-        hidden = np.float32(1.0) - ambient[vertex]
+        hidden = bounced[vertex]
         out[vertex, 6], out[vertex, 7] = red + hidden * bounce[0], green + hidden * bounce[1]
         out[vertex, 8], out[vertex, 12] = blue + hidden * bounce[2], ambient[vertex]
         for axis in range(3):

@@ -67,7 +67,10 @@ def press(strands: Strands, cover: Cover, seed: int) -> Strands:
         cover.low.astype(np.float32), cover.high.astype(np.float32), cover.radii.astype(np.float32), np.float32(cover.flare),
         shown,
     )  # fmt: skip
-    return dataclasses.replace(strands, points=points[shown], radii=strands.radii[shown], colours=strands.colours[shown])
+    counts = None if strands.counts is None else strands.counts[shown]
+    return dataclasses.replace(
+        strands, points=points[shown], radii=strands.radii[shown], colours=strands.colours[shown], counts=counts
+    )
 
 
 def press_points(

@@ -29,6 +29,20 @@ def test_lashes_stand_on_the_lids_and_point_away_from_the_head(makehuman: Assets
     assert left.sum() == len(left) // 2
 
 
+def test_lashes_leave_lids_forwards_and_rise_no_higher_than_lashes_do(makehuman: Assets) -> None:
+    """Seen from in front those of a lid rise half a centimetre; lashes along the skin of a lid would reach the brow."""
+    body = body_of(makehuman)
+    vertices = body.morph(draw_person(makehuman, 3, 0).shape)
+    lashes = grow_lashes(LashLook(density=1.0), body, vertices, place(vertices)).points
+    first = lashes[:, 1] - lashes[:, 0]
+    assert np.median(first[:, 2] / np.linalg.norm(first, axis=1)) > 0.6
+    assert (np.abs(first[:, 1]) / np.linalg.norm(first, axis=1) < 0.45).mean() > 0.95
+    upper = 2 * COUNTS[0]
+    rise = (lashes[:, -1, 1] - lashes[:, 0, 1]) / CENTIMETRE
+    assert 0.2 < np.median(rise[:upper]) < 0.55 and rise[:upper].max() < 0.8
+    assert -0.3 < np.median(rise[upper:]) < -0.05 and rise[upper:].min() > -0.4
+
+
 def test_upper_lashes_go_down_with_a_closing_lid(makehuman: Assets) -> None:
     body, shape = body_of(makehuman), draw_person(makehuman, 3, 0).shape
     placement = place(body.morph(shape))

@@ -21,6 +21,7 @@ from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, labels_o
 from spherehead.pipeline.synthetic.rendering.light import KeyLight, Light, draw_light, sky_directions
 from spherehead.pipeline.synthetic.shading import deferred
 from spherehead.pipeline.synthetic.shading.deferred import photograph
+from spherehead.pipeline.synthetic.shading.points import ROUGH_EDGE
 from spherehead.pipeline.synthetic.shading.sky import sky_tables, turned
 from spherehead.pipeline.synthetic.shading.surfaces import FINISHES, Finish, surfaces_of
 
@@ -94,6 +95,18 @@ def test_a_matt_ball_under_a_lamp_follows_lamberts_cosine(matt: None) -> None:
     assert picture[int(below[1]), int(below[0]), :3].max() < 0.01 * expected.max()
 
 
+def test_rough_surfaces_shine_less_against_a_lamp_than_smooth_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reflectance that grows at grazing angles only, and a lamp behind: the rim is as bright as `ROUGH_EDGE` of a mirror's."""
+    key, rims = KeyLight((0.0, 1.4, -3.0), 0.3, (9.0, 9.0, 9.0)), []
+    for mirror in (1, 2):
+        monkeypatch.setitem(FINISHES, "rim", Finish(facing=0.0, shine=1.0, mirror=mirror, sharpness=30.0))
+        picture = taken((dataclasses.replace(ball(), finish="rim"),), Camera.look_at(0.0, 0.0), Light(DARK, key, 0.4), 65)
+        monkeypatch.setitem(FINISHES, "rim", Finish(facing=0.0, shine=0.0, mirror=mirror, sharpness=30.0))
+        matt_one = taken((dataclasses.replace(ball(), finish="rim"),), Camera.look_at(0.0, 0.0), Light(DARK, key, 0.4), 65)
+        rims.append(float((picture[..., :3] - matt_one[..., :3]).sum()))
+    assert rims[1] > 0.0 and rims[0] == pytest.approx(ROUGH_EDGE * rims[1], rel=1e-3)
+
+
 def test_what_lies_over_a_plate_darkens_it(matt: None) -> None:
     """A lamp straight above a plate with a roof over its middle; the sky reaches the rim of the plate, hardly its middle."""
     parts = (plate(-0.2, 0.32), plate(0.0, 0.2))
@@ -142,6 +155,17 @@ def test_opacity_and_labels_are_those_of_the_exact_pass(head: Drawing) -> None:
     assert np.isfinite(picture).all()
     assert (picture[..., :3][picture[..., 3] == 0] == 0).all()
     assert (picture[..., :3].max(axis=2)[picture[..., 3] > 0.1] > 0).mean() > 0.999
+
+
+def test_less_light_comes_into_a_mouth_than_other_hollows_send_back(head: Drawing) -> None:
+    surfaces = surfaces_of(head)
+    finish = np.array([part.finish for part in head.parts])[head.part_of]
+    walls = np.unique(head.faces[(head.labels == INDEX["mouth"]) & (finish == "skin")])
+    others = np.setdiff1d(np.arange(len(head.points)), walls)
+    assert len(walls) > 50 and np.median(1.0 - surfaces.ambient[walls]) > 0.8
+    others = others[surfaces.ambient[others] < 0.9]
+    share = surfaces.bounced / np.maximum(1.0 - surfaces.ambient, 1e-3)
+    assert share[walls].max() < 0.301 and share[others].min() > 0.99
 
 
 def test_compiled_and_plain_loops_shade_alike(head: Drawing, monkeypatch: pytest.MonkeyPatch) -> None:

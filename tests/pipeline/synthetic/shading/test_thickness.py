@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pytest
 from spherehead.datasets.compiled import compiled
 from spherehead.pipeline.synthetic.hair.strands import Strands, lay_end_to_end
+from spherehead.pipeline.synthetic.people.parts import Part
+from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
 from spherehead.pipeline.synthetic.shading.occlusion import MAP_SIDE, REACH, directions, visibility
+from spherehead.pipeline.synthetic.shading.surfaces import HAIR_BOUNCE, surfaces_of
 from spherehead.pipeline.synthetic.shading.thickness import SOFT, fade, strand_map, through_strands
 
 
@@ -67,3 +72,18 @@ def test_brows_and_lashes_shade_nothing() -> None:
     plain = lawn(2000, 0.2, 1e-4)
     brow = Strands("brow", "brow", plain.points, plain.radii * 20, plain.colours)
     assert (through_strands(lay_end_to_end([brow]), np.zeros((3, 3))) == 1.0).all()
+
+
+def test_hair_sends_back_less_light_than_the_skin_and_cloth_that_hide_as_much() -> None:
+    floor = np.array([[-0.05, 0.0, -0.05], [0.05, 0.0, -0.05], [0.05, 0.0, 0.05], [-0.05, 0.0, 0.05]])
+    roof = floor * [5.0, 1.0, 5.0] + [0.0, 0.2, 0.0]
+    up = np.tile([0.0, 1.0, 0.0], (4, 1))
+    faces, uvs = np.array([[0, 2, 1], [0, 3, 2]], np.int32), np.zeros((1, 2))
+    texture = np.full((2, 2, 4), 255, dtype=np.uint8)
+    made = [Part("p", points, up, faces, uvs, 0 * faces, texture, np.ones(2, np.uint8), "skin") for points in (floor, roof)]
+    under_hair = surfaces_of(Drawing(types.SimpleNamespace(parts=(made[0],), strands=(lawn(4000, 0.2, 3e-4),))))
+    under_roof = surfaces_of(Drawing(types.SimpleNamespace(parts=tuple(made), strands=())))
+    hidden = 1.0 - under_hair.ambient[:4]
+    assert hidden.min() > 0.5
+    assert under_hair.bounced[:4] == pytest.approx(HAIR_BOUNCE * hidden, abs=0.02)
+    assert under_roof.bounced[:4] == pytest.approx(1.0 - under_roof.ambient[:4], abs=1e-5)
