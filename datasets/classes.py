@@ -10,8 +10,9 @@ CLASSES: tuple[str, ...] = (
     "background", "skin", "left_brow", "right_brow", "left_eye", "right_eye", "glasses", "left_ear", "right_ear", "earring",
     "nose", "mouth", "upper_lip", "lower_lip", "neck", "necklace", "cloth", "hair", "hat",
 )  # fmt: skip
-"""Class names by index; left is the subject's left. Beards and moustaches are hair; rendered heads tell them apart in a second
-map (`pipeline.synthetic.rendering.exact_pass.GROWTH`)."""
+"""Class names by index; left is the subject's left. Beards, moustaches and stubble that is dense enough to be seen are hair,
+with the skin between their hairs; rendered heads tell them apart in a second map
+(`pipeline.synthetic.rendering.exact_pass.GROWTH`)."""
 
 INDEX: dict[str, int] = {name: index for index, name in enumerate(CLASSES)}
 """Class index by name."""

@@ -92,7 +92,7 @@ def flyaways(points: Array, size: float, random: np.random.Generator, share: flo
 
 
 def off_face(points: Array, half: Floats) -> Array:
-    """Draw (S, K, 3) strands aside that lie before the face, each (S, 1) `half` world units from its middle, without corners."""
+    """Draw (S, K, 3) strands before the face aside without corners, each (S, 1) `half` world units from its middle."""
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
     before = np.clip((z - FACE_FROM) / FACE_REACH, 0.0, 1.0) * np.clip((FACE_TOP - y) / FACE_FALL, 0.0, 1.0)
     side = np.where(np.take_along_axis(x, np.abs(x).argmax(axis=1)[:, None], axis=1) >= 0.0, 1.0, -1.0).astype(np.float32)

@@ -18,7 +18,7 @@ from ..hair.density import DENSE_ENOUGH, density, left
 from ..hair.face_hair import build_beard, region, shadow
 from ..hair.head_hair import build_hair
 from ..hair.lashes import build_lashes
-from ..hair.look import Colour, Growth, HairLook, LashLook
+from ..hair.look import BeardLook, Colour, Growth, HairLook, LashLook
 from ..hair.scalp import Surface, angles_of
 from ..hair.strands import Strands
 from .body import Body, vertex_normals
@@ -112,7 +112,7 @@ def scalp_picture(assets: Assets, body: Body, look: HairLook) -> Array:
 
 
 def face_shades(assets: Assets, body: Body, growth: Growth) -> list[tuple[Array, Colour]]:
-    """Return how much beard and brows darken the pixels of the skin's texture, (512, 512) float32 from 0 to 1, and their colours."""
+    """Return how much beard and brows darken the skin's texture, (512, 512) float32 from 0 to 1, and their colours."""
     where, places = _texture_places(assets, body)
     found: list[tuple[Array, Colour]] = []
     if growth.beard is not None:

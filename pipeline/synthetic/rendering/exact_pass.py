@@ -111,7 +111,7 @@ class Drawing:
         return colour
 
     def classes(self, seen: Buffers, beards_apart: bool = False) -> Pixels:
-        """Return the (S, S) class of what is seen, background where there is nothing; skin of beards is hair or `BEARDED_SKIN`."""
+        """Return the (S, S) class of what is seen, 0 where nothing is; skin of beards is hair, or `BEARDED_SKIN`."""
         found = np.empty(seen.face.shape, dtype=np.uint8)
         told = np.array(next((part.field_labels for part in self.parts if part.field_labels), ()), dtype=np.uint8)
         told = told if beards_apart else np.where(told == BEARDED_SKIN, np.uint8(INDEX["hair"]), told)
@@ -179,8 +179,9 @@ def labels_of(drawing: Drawing, seen: Buffers, step: int, with_albedo: bool = Fa
     growth = np.empty((size, size), dtype=np.uint8)
     names = [INDEX[name] for name in ("background", "hair", "left_brow", "right_brow")]
     compiled(reduce_with_strands)(
-        drawing.classes(seen, beards_apart=True), seen.clear, strands.clear, strands.point, drawing.strands.strand_of, drawing.strands.labels,
-        drawing.strands.kinds, step, np.array([*names, KINDS.index("beard"), BEARDED_SKIN]), parsing, mask, growth,
+        drawing.classes(seen, beards_apart=True), seen.clear, strands.clear, strands.point, drawing.strands.strand_of,
+        drawing.strands.labels, drawing.strands.kinds, step, np.array([*names, KINDS.index("beard"), BEARDED_SKIN]), parsing,
+        mask, growth,
     )  # fmt: skip
     middle = strands.every(step)
     hairy = middle.clear < 0.5

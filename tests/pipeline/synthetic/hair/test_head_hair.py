@@ -58,9 +58,8 @@ def test_hair_before_the_ears_is_too_short_to_be_tied(surface: Surface, tie: str
 
 
 def test_what_clippers_leave_is_finer_and_has_lost_its_lighter_tips(surface: Surface) -> None:
-    look = HairLook(
-        top=5.0, sides=1.5, back=1.5, fade=8.0, shaved=0.12, count=6000, colour=(0.1, 0.08, 0.06), tip=(0.8, 0.7, 0.5), frizz=0.0
-    )
+    tones = {"colour": (0.1, 0.08, 0.06), "tip": (0.8, 0.7, 0.5)}
+    look = HairLook(top=5.0, sides=1.5, back=1.5, fade=8.0, shaved=0.12, count=6000, frizz=0.0, **tones)
     (hair,) = build_hair(look, surface)
     long = np.linalg.norm(np.diff(hair.points, axis=1), axis=2).sum(axis=1) / CENTIMETRE
     width, light = hair.radii[:, 0] / CENTIMETRE / look.radius, hair.colours.mean(axis=2)
