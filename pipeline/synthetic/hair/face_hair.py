@@ -16,7 +16,7 @@ from .shaping import curl, stray
 from .strands import SHORT, Strands
 
 DENSE_ENOUGH, LONG_ENOUGH = 0.3, 0.2
-"""Density from which a beard is hair in class maps, strands and skin between them; it counts less below so many centimetres."""
+"""Density from which a beard and the skin between its hairs are hair in class maps, and centimetres below which less counts."""
 SHADOW = 0.24
 """How much of the skin's colour takes that of a dense beard."""
 

@@ -18,8 +18,8 @@ KINDS = ("hair", "beard", "brow", "lash")
 
 
 SHORT = 1.0
-"""Centimetres below which strands are in class maps only where so many grow that their skin is hair there: single ones would
-make speckle, not a region."""
+"""Centimetres below which strands are in class maps only where they grow so densely that their skin is hair there: single ones
+would make speckle, not a region."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,6 +37,8 @@ TINTS = (
     (0.10, 0.16, 0.34),
     (0.45, 0.34, 0.06),
 )
+APART = 0.045
+"""Decimetres between a lens of the wider choice and the middle of the face."""
 _ROUND = 8
 _OUTLINE = 48
 
@@ -110,7 +112,7 @@ def build(look: GlassesLook, seat: Seat) -> tuple[Solid, Solid]:
     tubes: list[Solid] = []
     lenses: list[Solid] = []
     for side, eye, ear in ((1.0, seat.left_eye, seat.left_ear), (-1.0, seat.right_eye, seat.right_ear)):
-        outline = _outline(look) * [side, 1.0] + [float(eye[0]) + 0.012 * side, centre_y]
+        outline = _outline(look) * [side * _narrowed(look, eye), 1.0] + [float(eye[0]) + 0.012 * side, centre_y]
         rim = np.column_stack([outline, front - 0.22 * outline[:, 0] ** 2])
         if look.rim == "full":
             tubes.append(_tube(rim, look.thickness, closed=True))
@@ -133,6 +135,14 @@ def ground(lenses: Floats) -> Floats:
         away = lenses[side] - lenses[side].mean(axis=0) + [0.0, 0.0, 9.0 * CENTIMETRE]
         found[side] = away / np.linalg.norm(away, axis=1, keepdims=True)
     return found
+
+
+def _narrowed(look: GlassesLook, eye: Floats) -> float:
+    """Return the factor on the width of a lens of the wider choice that keeps it off the other one."""
+    if look.lens is None:
+        return 1.0
+    half_width = {**SHAPES, **MORE_SHAPES}[look.shape][0] * look.size
+    return min(1.0, (abs(float(eye[0])) + 0.012 - APART - look.thickness) / half_width)
 
 
 def _foremost(seat: Seat, eyes: Floats) -> float:

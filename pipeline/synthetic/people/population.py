@@ -36,7 +36,7 @@ ASSETS, DRAWN = "assets", "drawn"
 USUAL, WIDE = "usual", "wide"
 GROWTH_VERSION = 12
 """Raise it when the same settings would grow other hair."""
-WEAR_VERSION = 3
+WEAR_VERSION = 4
 """Raise it when the same settings would make other things to wear."""
 MARKS_VERSION = 2
 """Raise it when the same settings would paint other marks on skins."""

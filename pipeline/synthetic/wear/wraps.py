@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from ....datasets.arrays import Floats
@@ -16,6 +17,8 @@ from .shell import leaning, reach, taut
 
 NECK = (0.0, -0.28, -0.095)
 """A point in the mean neck, in the head frame."""
+CREASE = 0.5
+"""How light cloth is in the depth between two folds, where no light comes in: too narrow for maps of the sky."""
 LOWEST = -0.42
 """Height below which a hood's own cloth ends; what lies on the shoulders covers that."""
 OPENING = ((0.0, -57.0), (35.0, -50.0), (70.0, -33.0), (100.0, -27.0), (140.0, -22.0), (180.0, -17.0))
@@ -35,7 +38,8 @@ def turban(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garm
         phase = (level + wobble) / 11.0 + around / (2.0 * np.pi)
     else:
         slope = np.where(around > 0, 24.0, 29.0)
-        phase = (level + wobble + slope * np.abs(around) / np.pi) / (9.0 if look.option == 0 else 13.0)
+        phase = (level + wobble + slope * np.abs(around) / np.pi) / (12.0 if look.option == 0 else 15.0)
+    phase = phase + 0.16 * np.sin(2.3 * phase + random.uniform(0, 6))  # no two layers are as wide
     layer = phase - np.floor(phase)
     fold = np.where(layer < 0.86, layer / 0.86, (1.0 - layer) / 0.14) ** 0.8
     fine = 0.5 + 0.5 * np.sin(2.0 * np.pi * 3.0 * phase + 2.0 * np.sin(3.0 * around))
@@ -43,11 +47,19 @@ def turban(field: DistanceField, look: HeadWear, hair: float) -> tuple[list[Garm
     fade = np.clip((1.0 - share) * 5.0, 0.0, 1.0)
     tall = (0.5 + body + (0.50 * fold + 0.10 * fine) * fade) * CENTIMETRE
     picture = paint(look.fabric, 60.0, 24.0).astype(np.float64)[..., :3] / 255.0
+    picture *= _creased(fold * fade + 1.0 - fade, picture.shape[:2])[..., None]
     made = [grid("turban", "hat", "cloth", hemmed(crown, tall), opaque(picture), closed=True)]
     if look.option == 2:
         at = crown.frame.place(np.zeros(1), crown.elevation[:1, 14], crown.radii[:1, 14] + tall[:1, 14])[0]
         made.append(_knot(at, crown.frame.axes, look, 1.9))
     return made, [crown.cover()]
+
+
+def _creased(fold: Floats, shape: tuple[int, int]) -> Floats:
+    """Return the (H, W) shade of a grid's picture where its cloth lies deep between folds, from (A, E) heights from 0 to 1."""
+    high = np.concatenate([fold[:, :1], fold[:, :1], fold], axis=1)[:, ::-1].T  # pictures begin at the upper edge
+    wide = cv2.resize(high.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(CREASE + (1.0 - CREASE) * np.clip(wide, 0.0, 1.0) ** 0.6, dtype=np.float64)
 
 
 def _knot(at: Floats, axes: Floats, look: HeadWear, size: float) -> Garment:

@@ -11,10 +11,12 @@ from spherehead.datasets.classes import INDEX
 from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.hair.scalp import Surface
+from spherehead.pipeline.synthetic.people.glasses import APART, MORE_SHAPES, SHAPES, GlassesLook, Seat, build
 from spherehead.pipeline.synthetic.wear.dress import MAKERS
 from spherehead.pipeline.synthetic.wear.fabric import paint, plaited
 from spherehead.pipeline.synthetic.wear.look import Fabric, HeadWear
 from spherehead.pipeline.synthetic.wear.wardrobe import WearShares, draw_head_wear, more_head_wear
+from spherehead.pipeline.synthetic.wear.wraps import CREASE, _creased
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +60,22 @@ def test_more_head_wear_scales_its_shares_only() -> None:
     assert more.cap == 2.0 * WearShares().cap and more.earrings == WearShares().earrings
     with pytest.raises(ConfigError, match="at most 1"):
         more_head_wear(5.0)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, *MORE_SHAPES])
+def test_lenses_of_the_wider_choice_leave_room_for_a_bridge(shape: str) -> None:
+    """The largest lenses before eyes that stand close together end 4.5 mm and their rim before the middle of the face."""
+    ears = np.array([[0.74, 7.36, 0.5], [-0.74, 7.36, 0.5]])
+    eye = np.array([0.29, 7.3, 1.1])
+    seat = Seat(eye, eye * [-1.0, 1.0, 1.0], np.array([0.0, 7.2, 1.4]), ears[0], ears[1], np.zeros((0, 3)))
+    look = GlassesLook(shape, (0.1, 0.1, 0.1), 1.15, 0.03, 0.9, False, "full", (0.03, 0.03, 0.03))
+    _, lenses = build(look, seat)
+    left = lenses.points[lenses.points[:, 0] > 0.0]
+    assert len(left) * 2 == len(lenses.points)
+    assert left[:, 0].min() >= APART + look.thickness - 1e-9
+
+
+def test_cloth_is_darkest_in_the_depth_between_two_folds() -> None:
+    fold = np.tile(np.array([0.0, 0.5, 1.0, 0.5, 0.0, 1.0]), (4, 1))
+    shade = _creased(fold, (8, 4))  # one row of the picture for each row of the grid, from its upper edge
+    assert shade[::-1, 0] == pytest.approx(CREASE + (1.0 - CREASE) * np.array([0, 0, 0, 0.5, 1, 0.5, 0, 1]) ** 0.6)
