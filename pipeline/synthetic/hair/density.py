@@ -12,6 +12,9 @@ from .ties import direction
 WHORL = (np.pi - 0.25, np.radians(52.0))
 """Azimuth and elevation of the place from which hair turns outwards."""
 
+WAVES = ((0.13, 5.0, 7), (0.07, 13.0, 11), (0.05, 29.0, 13), (0.04, 61.0, 17))
+"""Centimetres by which a hairline waves, how often around the head, and what a seed is divided by for the phase: one wave that
+stands out would make teeth."""
 DENSE_ENOUGH = 0.5
 """Density from which a scalp is hair in class maps."""
 
@@ -31,7 +34,7 @@ def density(look: HairLook, azimuth: Floats, elevation: Floats) -> Floats:
         elevation: (N,) radians.
     """
     inside = within(azimuth, elevation, hairline(look.receding))
-    waves = 0.18 * np.sin(23.0 * azimuth + look.seed % 7) + 0.12 * np.sin(51.0 * azimuth + look.seed % 11)
+    waves = sum(size * np.sin(pace * azimuth + look.seed % turn) for size, pace, turn in WAVES)
     found = ramp(inside + waves, -0.35, 1.1)
     if look.crown > 0.0:
         away = np.arccos(np.clip(direction(azimuth, elevation) @ direction(*WHORL), -1.0, 1.0)) * 0.2 / CENTIMETRE

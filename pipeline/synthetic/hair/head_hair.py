@@ -22,6 +22,8 @@ SIDEBURN, WISP = ((90.0, -6.0), 1.3)
 """Azimuth and elevation in degrees before and below which hair is too short to be tied, and its length in centimetres."""
 FINE = ((0.1, 0.7), (0.5, 1.0))
 """Centimetres of length, and factors on the thickness of strands as long: what clippers leave is seen end on."""
+SINGLE = 0.45
+"""Factor on the thickness of strands that stand off the others: nothing lies beside them that they would stand for."""
 HANGING = ("locs", "twists", "box braids")
 """Ties whose locks are drawn aside whole, as they grow."""
 EYES = 3.8 * CENTIMETRE
@@ -55,7 +57,9 @@ def build_hair(look: HairLook, surface: Surface) -> tuple[Strands, ...]:
     dense = density(look, roots.azimuth, roots.elevation)
     for number, (which, some) in enumerate(points):
         shaped = stray(some, look.frizz * loose * CENTIMETRE, random)
-        shaped = flyaways(shaped, 0.5 * CENTIMETRE, random) if look.top > 3.0 and look.tie != "cornrows" else shaped
+        single = np.zeros(len(shaped), dtype=np.bool_)
+        if look.top > 3.0 and look.tie != "cornrows":
+            shaped, single = flyaways(shaped, 0.5 * CENTIMETRE, random)
         if look.comb not in ("forward", "up") and look.tie not in HANGING:  # from the cheeks to the ears; a fringe stays
             aside = lengths(shaped) > 1.5 * look.fringe * CENTIMETRE
             if look.fringe > 0.0 and not look.tie:
@@ -64,9 +68,9 @@ def build_hair(look: HairLook, surface: Surface) -> tuple[Strands, ...]:
             shaped[aside] = off_face(shaped[aside], half)
             if not look.tie:
                 kept = ~aside | ~over_eyes(shaped)
-                which, shaped = which[kept], shaped[kept]
+                which, shaped, single = which[kept], shaped[kept], single[kept]
         shaped[..., 0] = np.clip(shaped[..., 0], -SHOULDER, SHOULDER)
-        found.append(_strands(look, "hair" if number == 0 else f"hair {number}", shaped, dense[which], random))
+        found.append(_strands(look, "hair" if number == 0 else f"hair {number}", shaped, dense[which], single, random))
     return (*found, *bound)
 
 
@@ -83,12 +87,16 @@ def _bound(look: HairLook, roots: Roots, surface: Surface) -> tuple[Strands, ...
     return (Strands("hair tie", "hair", threads, size, np.clip(pair * shade, 0.002, 0.95).astype(np.float32)),)
 
 
-def flyaways(points: Array, size: float, random: np.random.Generator, share: float = 0.03) -> Array:
-    """Let some of (S, K, 3) strands stand off the others by about `size` world units, so that outlines are soft."""
+def flyaways(points: Array, size: float, random: np.random.Generator, share: float = 0.03) -> tuple[Array, Array]:
+    """Let some of (S, K, 3) strands stand off the others by about `size` world units, so that outlines are soft.
+
+    Returns:
+        The strands, and (S,) which of them stand off.
+    """
     chosen = random.random(len(points)) < share
     points = points.copy()
     points[chosen] = stray(points[chosen], size, random)
-    return points
+    return points, chosen
 
 
 def off_face(points: Array, half: Floats) -> Array:
@@ -114,11 +122,11 @@ def over_eyes(points: Array) -> Array:
     return np.asarray(((np.abs(x) < EYES) & (y < 0.08) & (y > -0.20) & (z > 0.08)).any(axis=1))
 
 
-def _strands(look: HairLook, name: str, points: Array, dense: Floats, random: np.random.Generator) -> Strands:
+def _strands(look: HairLook, name: str, points: Array, dense: Floats, single: Array, random: np.random.Generator) -> Strands:
     along = np.linspace(0.0, 1.0, points.shape[1], dtype=np.float32)
     taper = 1.0 - 0.55 * np.clip((along - 0.6) / 0.4, 0.0, 1.0) ** 2
     long = lengths(points) / CENTIMETRE
-    fine = np.interp(long, *FINE) * (0.45 + 0.55 * dense)  # hairlines are of finer hair
+    fine = np.interp(long, *FINE) * (0.45 + 0.55 * dense) * np.where(single, SINGLE, 1.0)  # hairlines are of finer hair
     size = look.radius * CENTIMETRE * np.exp(random.normal(0.0, 0.15, (len(points), 1))) * fine[:, None]
     pair = colours(look, len(points), random)
     grown = np.clip(2.0 * long / float(np.quantile(long, 0.95)), 0.0, 1.0)[:, None]

@@ -242,7 +242,7 @@ class _Maker:
             if not name:
                 continue
             piece = self.assets.piece(name)
-            cut = _cut(self.assets, name, kind in ("hair", "hat"))
+            cut = _cut(self.assets, name, kind in ("hair", "hat", "cloth"))
             points = np.asarray(cut.matrix @ piece.proxy.fit(self.vertices))
             labels = np.full(len(cut.faces), INDEX.get(kind, INDEX["hair"]), dtype=np.uint8)
             if kind == "brow":

@@ -34,7 +34,7 @@ LONG_HAIR = ("long01", "bob01", "ponytail01")
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
 USUAL, WIDE = "usual", "wide"
-GROWTH_VERSION = 12
+GROWTH_VERSION = 13
 """Raise it when the same settings would grow other hair."""
 WEAR_VERSION = 4
 """Raise it when the same settings would make other things to wear."""

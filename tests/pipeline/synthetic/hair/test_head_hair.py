@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.signal import find_peaks
 from spherehead.pipeline.synthetic.assets.library import Assets
+from spherehead.pipeline.synthetic.hair.density import density
 from spherehead.pipeline.synthetic.hair.growing import ASIDE, FACE_FROM, FACE_REACH
-from spherehead.pipeline.synthetic.hair.head_hair import EYES, build_hair, off_face, over_eyes
+from spherehead.pipeline.synthetic.hair.head_hair import EYES, build_hair, flyaways, off_face, over_eyes
 from spherehead.pipeline.synthetic.hair.look import HairLook
-from spherehead.pipeline.synthetic.hair.scalp import CENTIMETRE, Surface
+from spherehead.pipeline.synthetic.hair.scalp import CENTIMETRE, Surface, within
 from spherehead.pipeline.synthetic.hair.strands import SHORT
 from spherehead.pipeline.synthetic.people.figure import body_of
 from spherehead.pipeline.synthetic.people.growth import surface_of
@@ -69,3 +71,28 @@ def test_what_clippers_leave_is_finer_and_has_lost_its_lighter_tips(surface: Sur
     assert np.median(light[cut, 1] / light[cut, 0]) < 6.0 < 20.0 < np.median(light[whole, 1] / light[whole, 0])
     assert hair.counts is not None and hair.counts[long > 1.05 * SHORT].all()
     assert 0.0 < (~hair.counts).mean() < 0.1
+
+
+def test_strands_that_stand_off_the_others_are_single_hairs(surface: Surface) -> None:
+    random = np.random.default_rng(1)
+    points = np.zeros((5000, 6, 3), np.float32)
+    moved, single = flyaways(points, 0.01, random)
+    assert np.array_equal(single, (moved != 0.0).any(axis=(1, 2))) and single.mean() == pytest.approx(0.03, abs=0.01)
+    look = HairLook(top=12.0, sides=12.0, back=12.0, count=6000, seed=2)
+    (hair,) = build_hair(look, surface)
+    width = hair.radii[:, 0] / CENTIMETRE / look.radius
+    long, inner = np.linalg.norm(np.diff(hair.points, axis=1), axis=2).sum(axis=1), hair.points[:, 0, 1] > 0.2
+    thin = width[inner & (long > 8.0 * CENTIMETRE)] < 0.62  # others spread by 15 per cent around 1
+    assert thin.mean() == pytest.approx(0.03, abs=0.015)
+
+
+@pytest.mark.parametrize("seed", [0, 5, 77])
+def test_a_hairline_waves_widely_and_has_no_teeth(seed: int) -> None:
+    """Over the forehead it comes down by more than 1.5 mm at three places at most, as it is where density is a half."""
+    azimuth, elevation = np.radians(np.linspace(-38.0, 38.0, 400)), np.radians(np.linspace(25.0, 60.0, 500))
+    level = np.empty(400)
+    for column, around in enumerate(azimuth):
+        inside = within(np.full(500, around), elevation)
+        level[column] = np.interp(0.5, density(HairLook(seed=seed), np.full(500, around), elevation), inside)
+    assert 0.2 < np.median(level) < 0.6 and np.ptp(level) > 0.1
+    assert len(find_peaks(-level, prominence=0.15)[0]) <= 3
