@@ -2,6 +2,8 @@
 
 Run: python tests/bench/people.py ASSETS docs/people.jpg --heads 60,276,356,43,364,290 --views 8 --backdrop --size 512 \
          --cell 256 --zoom 0.8 --people light=raster,people.hair=grown,people.wear=drawn,people.glasses=0.15
+     python tests/bench/people.py ASSETS docs/people-100.jpg --heads 100 --views 5 --columns 20 --turned --backdrop --size 240 \
+         --cell 80 --zoom 0.8 --quality 84 --people light=raster,people.hair=grown,people.wear=drawn,people.glasses=0.15
 """
 
 from __future__ import annotations
