@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .common import echo, echo_text
 from .retraining import Retraining
 
+if TYPE_CHECKING:
+    from ..model.annotators.shown.views import Views
+
 annotators = typer.Typer(help="Train the networks that find, pose and parse heads from every side.", no_args_is_help=True)
 Data = Annotated[list[Path], typer.Option("--data", metavar="DIR", help="Folder of shards; may be given again.")]
-Task = Annotated[str, typer.Argument(metavar="TASK", help="head (pose, points), parser (classes, matte) or finder.")]
-TASKS = ("head", "parser", "finder")
+Task = Annotated[str, typer.Argument(metavar="TASK", help="head (pose, points), parser (classes, matte), finder or quality.")]
+TASKS = ("head", "parser", "finder", "quality")
+RENDERED_HEADS = "rendered heads with classes and lossless pictures, as docs/reference/benchmarks.md builds them"
+"""What the card of the quality network says of its data."""
 SHIPPED = "shipped"
 """Word for the networks of the package."""
 
@@ -103,9 +108,11 @@ def annotators_train(
     from ..model.annotators.training import TrainingSettings, train
 
     _known(task)
-    start = _start(task, start)
     logging.getLogger("spherehead").setLevel(logging.INFO)
     views = Views(data)
+    if task == "quality":
+        return _fit_quality(views, images, seed, out, threads)
+    start = _start(task, start)
     if task == "head":
         progress = train(
             HeadTask(views, seed, CropSettings(grounds=grounds), start=start),
@@ -123,6 +130,15 @@ def annotators_train(
         settings = TrainingSettings(images, warmup=400, save=1_000, max_seconds=max_seconds, threads=threads)
         progress = train(FinderTask(views, seed, SceneSettings(grounds=grounds), encoder=start), settings, out)
     echo(f"{progress.images:,} pictures; checkpoint and sheets in {out}")
+
+
+def _fit_quality(views: Views, images: int, seed: int, out: Path, threads: int) -> None:
+    """Fit the quality network and write its file and card."""
+    from ..model.annotators.quality.export import retrain
+    from ..model.annotators.quality.network import FitSettings
+
+    path = retrain(views, FitSettings(pictures=images, seed=seed), out, RENDERED_HEADS, threads)
+    echo(f"{images:,} pictures; network and card in {path.parent}")
 
 
 @annotators.command("evaluate")

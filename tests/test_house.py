@@ -38,6 +38,7 @@ ROOMS = {
     ],
     "model": [
         "ops", "nets", "volumes", "volume_rendering", "", "losses", "visualization", "meshes", "evaluation", "annotators",
+        "annotators/quality",
         "inversion", "interop", "train", "export", "viewer",
     ],
 }  # fmt: skip

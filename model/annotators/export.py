@@ -98,10 +98,6 @@ def onnx_bytes(name: str, network: nn.Module, pictures: Array | None = None) -> 
     Raises:
         ConfigError: `onnx` is not installed.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise ConfigError("onnx is not installed; pip install 'spherehead-toolkit[annotators]'") from error
     if name == "head":
         wrapped: nn.Module = _Raw(network)  # type: ignore[arg-type]
         size, outputs, free = CROP, ["numbers", "classes", "alpha"], {0: "batch"}
@@ -111,17 +107,39 @@ def onnx_bytes(name: str, network: nn.Module, pictures: Array | None = None) -> 
     else:
         wrapped = _Heat(network)  # type: ignore[arg-type]
         size, outputs, free = 192, ["heat", "boxes"], {0: "batch", 2: "height", 3: "width"}
+    axes = {"picture": free, **dict.fromkeys(outputs, free)}
+    model = traced(wrapped, torch.zeros(1, 3, size, size), outputs, axes)
+    return halved(model) if pictures is None else quantised(model, pictures)
+
+
+def traced(
+    network: nn.Module, example: Tensor, outputs: Sequence[str], axes: dict[str, dict[int, str]], source: str = "picture"
+) -> Any:
+    """Return the `onnx.ModelProto` of a network.
+
+    Args:
+        network: what it is traced of.
+        example: an input.
+        outputs: names.
+        axes: names of the free dimensions of input and outputs.
+        source: name of the input.
+
+    Raises:
+        ConfigError: `onnx` is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ConfigError("onnx is not installed; pip install 'spherehead-toolkit[annotators]'") from error
     buffer = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            wrapped.eval(), (torch.zeros(1, 3, size, size),), buffer,  # type: ignore[arg-type]
-            input_names=["picture"], output_names=outputs,
-            dynamic_axes={"picture": free, **dict.fromkeys(outputs, free)}, opset_version=OPSET, dynamo=False,
+            network.eval(), (example,), buffer, input_names=[source], output_names=list(outputs),
+            dynamic_axes=axes, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
-    model = onnx.load_model_from_string(buffer.getvalue())
-    return halved(model) if pictures is None else quantised(model, pictures)
+    return onnx.load_model_from_string(buffer.getvalue())
 
 
 def halved(model: Any) -> bytes:

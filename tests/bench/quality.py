@@ -20,13 +20,14 @@ import numpy as np  # noqa: E402
 from pictures import describe, originals  # noqa: E402
 from spherehead.datasets.sample import Photo, Sample  # noqa: E402
 from spherehead.manifests.identity import rng  # noqa: E402
+from spherehead.pipeline.annotators.heads import strengths  # noqa: E402
 from spherehead.pipeline.backends.photometry import Blur, Compression, Noise, Photometry, Tint, Tone  # noqa: E402
 from spherehead.pipeline.curation import measures  # noqa: E402
 from spherehead.pipeline.curation.balance import balance_views  # noqa: E402
 from spherehead.pipeline.curation.duplicates import DuplicateSettings, find_near  # noqa: E402
 from spherehead.pipeline.curation.perceptual_hash import perceptual_hashes  # noqa: E402
 from spherehead.pipeline.curation.splits import Links, assign_splits, leakage  # noqa: E402
-from spherehead.pipeline.stages import quality  # noqa: E402
+from spherehead.pipeline.stages import head_regions, quality  # noqa: E402
 from spherehead.pipeline.stages.align import Align  # noqa: E402
 from spherehead.pipeline.stages.augment import Augment, Moves  # noqa: E402
 from spherehead.pipeline.stages.detect import Detect  # noqa: E402
@@ -63,21 +64,12 @@ def show(name: str, work: Callable[[Sample], object], samples: list[Sample], rep
 
 def bench_measures(samples: list[Sample], repeats: int) -> None:
     """Time the parts of the quality stage, then all of it; bar: 8 ms."""
-    parts = {}
-    for sample in samples:
-        head, face = quality.regions(sample)
-        picture = measures.luma(sample.image)
-        parts[sample.id] = (head, face if face is not None else head, picture, measures.Edges.of(picture))
-    show("regions", quality.regions, samples, repeats)
+    heads = {sample.id: head_regions.regions(sample)[0] for sample in samples}
+    show("regions", head_regions.regions, samples, repeats)
     show("luma", lambda s: measures.luma(s.image), samples, repeats)
-    show("gradients", lambda s: measures.Edges.of(parts[s.id][2]), samples, repeats)
-    places = {id: edges.strongest(head) for id, (head, _, _, edges) in parts.items()}
-    show("strongest edges", lambda s: parts[s.id][3].strongest(parts[s.id][0]), samples, repeats)
-    show("blur", lambda s: measures.blur_sigma(parts[s.id][3], parts[s.id][0], places[s.id]), samples, repeats)
-    show("halo", lambda s: measures.halo(parts[s.id][3], parts[s.id][0], places[s.id]), samples, repeats)
-    show("exposure", lambda s: measures.exposure(parts[s.id][2], parts[s.id][1]), samples, repeats)
-    show("skin texture", lambda s: measures.skin_texture(parts[s.id][2], parts[s.id][1], 1.0), samples, repeats)
-    show("blockiness", lambda s: measures.blockiness(quality.source_region(s)), samples, repeats)
+    show("strengths", lambda s: strengths.read(s.image, heads[s.id], s.crop, s.photo.pixels), samples, repeats)
+    show("exposure", lambda s: measures.exposure(measures.luma(s.image), heads[s.id]), samples, repeats)
+    show("blockiness", lambda s: measures.blockiness(head_regions.source_region(s)), samples, repeats)
     show("both perceptual hashes", lambda s: perceptual_hashes(s.image), samples, repeats)
     stage = quality.Quality().open()
     show("quality, all (bar 8)", lambda s: list(stage.one(s, rng(0, s.id, "bench"))), samples, repeats)

@@ -14,7 +14,7 @@ from typing import Any
 from ....manifests.config import user_path
 from ...backends import onnx_session
 
-NAMES = ("head", "parser", "finder")
+NAMES = ("head", "parser", "finder", "quality")
 """The networks of the package."""
 
 

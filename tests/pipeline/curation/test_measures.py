@@ -76,36 +76,7 @@ def test_where_there_is_nothing_to_measure_nothing_is_sharp():
     flat = np.full((256, 256), 80.0, dtype=np.float32)
     assert measures.blur_sigma(Edges.of(flat), EVERYWHERE) == measures.MAX_SIGMA
     assert measures.blur_sigma(Edges.of(disc()), np.zeros((256, 256), dtype=bool)) == measures.MAX_SIGMA
-    assert measures.halo(Edges.of(flat), EVERYWHERE) == 0.0
-    assert measures.skin_texture(flat, EVERYWHERE & False, 1.0) == 0.0
     assert measures.exposure(flat, EVERYWHERE & False) is None
-
-
-@pytest.mark.parametrize("amount", [0.0, 0.5, 1.0, 3.0])
-def test_halo_is_the_overshoot_of_unsharp_masking(amount):
-    edge = cv2.GaussianBlur(disc(80, 160), (0, 0), 1.0)
-    wide = cv2.GaussianBlur(edge, (0, 0), 2.0)
-    sharpened = edge + amount * (edge - wide)
-    overshoot = min(float(sharpened.max()) - 160.0, 80.0 - float(sharpened.min())) / 80.0
-    # the plateau beside the halo is read 5 to 8 px away, where a wide halo has not quite ended
-    assert 0.7 * overshoot - 0.01 <= measures.halo(Edges.of(sharpened), EVERYWHERE) <= 1.05 * overshoot + 0.01
-
-
-def test_skin_texture_is_the_deviation_of_what_is_left_after_smoothing():
-    picture = texture(3, 6.0)
-    residual = picture - cv2.GaussianBlur(picture, (0, 0), 1.5)
-    found = measures.skin_texture(picture, EVERYWHERE, 1.0)
-    assert found == pytest.approx(residual.std(), rel=0.05)
-    smoothed = cv2.GaussianBlur(picture, (0, 0), 2.0)
-    assert measures.skin_texture(smoothed, EVERYWHERE, 1.0) < 0.15 * found
-
-
-def test_a_few_features_do_not_count_as_skin_texture():
-    picture = texture(4, 2.0)
-    marked = picture.copy()
-    marked[::16] += 80.0
-    plain = measures.skin_texture(picture, EVERYWHERE, 1.0)
-    assert plain <= measures.skin_texture(marked, EVERYWHERE, 1.0) < 2 * plain < (marked - 128).std()
 
 
 def test_exposure_reads_the_histogram():
@@ -132,13 +103,3 @@ def test_blocks_are_steps_on_the_grid_alone():
     picture = np.repeat(steps.astype(np.uint8)[..., None], 3, axis=2)
     assert measures.blockiness(picture) == pytest.approx(5.0, abs=0.6)  # half of all neighbours differ, by 10 levels
     assert measures.blockiness(picture[:16, :16]) == 0.0
-
-
-def test_an_enlarged_picture_is_measured_at_the_scale_of_its_source(astronaut):
-    small = cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA)
-    large = cv2.resize(small, (640, 640), interpolation=cv2.INTER_CUBIC)
-    plain = measures.blur_sigma(Edges.of(measures.luma(small)), EVERYWHERE)
-    back = measures.at_source_scale(large, 2.5)
-    assert back.shape == (256, 256, 3)
-    assert measures.blur_sigma(Edges.of(measures.luma(back)), EVERYWHERE) == pytest.approx(plain, rel=0.25)
-    assert measures.at_source_scale(astronaut, 1.0) is astronaut

@@ -32,7 +32,9 @@ from spherehead.pipeline.synthetic.people.population import draw_person
 pytest.importorskip("mitsuba", reason="mitsuba is not installed")
 GRID = BalanceSettings(num_azimuths=4, num_elevations=3)
 RECIPE = Recipe("test", (Frame(size=64, max_upscale=4.0),), balance=GRID)
-HASHED = Quality(max_clipped=1.0, min_luma=0.0, min_highlights=0.0, max_blur_px=99.0, max_halo=9.0, min_skin_texture=0.0)
+HASHED = Quality(
+    max_clipped=1.0, min_luma=0.0, min_highlights=0.0, max_blur_px=99.0, max_halo=9.0, max_smoothing=9.0, max_enlargement=99.0
+)
 DARK, LIGHT = (0.30, 0.19, 0.14), (0.91, 0.76, 0.68)
 
 

@@ -1,0 +1,101 @@
+"""What a region of a picture holds at each spatial frequency, strong, soft and calm parts apart: the quality network's input.
+
+Training and measuring take the same numbers. What they mean is learned in `model.annotators.quality` and read in
+`pipeline.annotators.heads.strengths`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from .arrays import Array, Floats
+
+SIDE, _STEP = 16, 8
+"""Pixels of a window's side and between windows."""
+_MOST = 600
+"""Most windows of a picture; of more, every second, third and so on is taken."""
+_COVERED = 0.8
+"""Share of a window that the region must cover; where too few have it, the best covered ones are taken."""
+_FEWEST = 16
+_BANDS = (0.05, 0.10, 0.16, 0.22, 0.28, 0.34, 0.41, 0.5)
+"""Edges of the bands in cycles per pixel."""
+_COARSE = (0.05, 0.16, 0.28, 0.45)
+"""Edges of the bands that are told by direction."""
+_DIRECTIONS = 8
+_PARTS = (0.0, 0.05, 0.15, 0.35, 0.65, 0.90, 1.0)
+"""Shares of the windows, those with the strongest structure first, whose bands are averaged."""
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+COUNT = (len(_PARTS) - 1) * (len(_BANDS) - 1) + 2 * _DIRECTIONS + 4 * len(_QUANTILES)
+"""Numbers of a region."""
+_FLOOR = 0.05
+"""Power in squared grey levels that is added before logarithms are taken; rounding alone has 1/12."""
+
+
+def numbers(luma: Array, region: Array) -> Array:
+    """Return the (78,) float32 numbers of a region.
+
+    They are, all as natural logarithms: mean power in seven bands for six parts of the windows, by strength of structure; power
+    at middle and at high frequencies over that at low ones in eight directions, sorted, over the part with strong structure;
+    quantiles over all windows of power in the three highest bands and of the ratio of two.
+
+    Args:
+        luma: (H, W) uint8 or float32, 0 to 255; the edges of one of less than 16 pixels are repeated.
+        region: (H, W) boolean map.
+    """
+    power = _power(_windows(luma, region))
+    band, directed = _averages()
+    bands = np.log(power @ band + _FLOOR)
+    order = np.argsort(-bands[:, :2].mean(axis=1), kind="stable")
+    ends = [round(share * len(order)) for share in _PARTS]
+    parts = [bands[order[min(low, len(order) - 1) : max(high, low + 1)]].mean(axis=0) for low, high in pairwise(ends)]
+    strong = power[order[: max(1, ends[2])]].mean(axis=0)
+    low, middle, high = np.log(strong @ directed + _FLOOR).reshape(3, _DIRECTIONS)
+    fine = np.concatenate([bands[:, 4:], (bands[:, 5] - bands[:, 2])[:, None]], axis=1)
+    spread = np.quantile(fine, _QUANTILES, axis=0)
+    return np.concatenate([*parts, np.sort(middle - low), np.sort(high - low), spread.ravel()]).astype(np.float32)
+
+
+def _windows(luma: Array, region: Array) -> Array:
+    """Return (N, 16, 16) float32 windows of the region."""
+    short = [(0, max(0, SIDE - side)) for side in luma.shape]
+    luma, region = np.pad(luma, short, mode="edge"), np.pad(region, short)
+    every = sliding_window_view(luma, (SIDE, SIDE))[::_STEP, ::_STEP]
+    sums = np.pad(np.cumsum(np.cumsum(region, axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
+    rows, columns = (np.arange(count) * _STEP for count in every.shape[:2])
+    low, high = sums[rows], sums[rows + SIDE]
+    cover = (high[:, columns + SIDE] - high[:, columns] - low[:, columns + SIDE] + low[:, columns]).ravel() / SIDE**2
+    chosen = np.flatnonzero(cover >= _COVERED)
+    if chosen.size < _FEWEST:
+        chosen = np.sort(np.argsort(-cover, kind="stable")[:_FEWEST])
+    chosen = chosen[:: -(-chosen.size // _MOST)]
+    return np.asarray(every[chosen // every.shape[1], chosen % every.shape[1]], dtype=np.float32)
+
+
+def _power(windows: Array) -> Floats:
+    """Return (N, 144) power at each frequency of a half plane: the variance, for white noise."""
+    taper = np.hanning(SIDE + 2)[1:-1].astype(np.float32)
+    taper2 = taper[:, None] * taper
+    centred = (windows - windows.mean(axis=(1, 2), keepdims=True)) * taper2
+    found = np.fft.rfft2(centred)
+    return np.asarray((found.real**2 + found.imag**2).reshape(len(windows), -1) / np.sum(taper2**2))
+
+
+@cache
+def _averages() -> tuple[Floats, Floats]:
+    """Return (144, 7) weights that average power in each band, and (144, 24) in three coarse bands in each direction."""
+    down, right = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None, :]
+    radius, angle = np.hypot(down, right), np.arctan2(down, right) % np.pi
+    twice = np.where((right == 0.0) | (right == 0.5), 1.0, 2.0) * np.ones_like(radius)
+    bands = [twice * ((radius >= low) & (radius < high)) for low, high in pairwise(_BANDS)]
+    directed = []
+    for low, high in pairwise(_COARSE):
+        for number in range(_DIRECTIONS):
+            apart = np.abs((angle - np.pi * number / _DIRECTIONS + np.pi / 2) % np.pi - np.pi / 2)
+            near = np.maximum(0.0, 1.0 - apart / (np.pi / _DIRECTIONS))
+            directed.append(near * ((radius >= low) & (radius < high)))
+    stacked = [np.stack([w.ravel() / w.sum() for w in found], axis=1) for found in (bands, directed)]
+    return stacked[0], stacked[1]

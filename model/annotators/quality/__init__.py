@@ -1,0 +1,1 @@
+"""The network that tells what was done to a picture of a head: blur, enlargement, noise, smoothing, sharpening, compression."""
