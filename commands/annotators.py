@@ -114,11 +114,8 @@ def annotators_train(
         return _fit_quality(views, images, seed, out, threads)
     start = _start(task, start)
     if task == "head":
-        progress = train(
-            HeadTask(views, seed, CropSettings(grounds=grounds), start=start),
-            TrainingSettings(images, max_seconds=max_seconds, threads=threads),
-            out,
-        )
+        settings = TrainingSettings(images, max_seconds=max_seconds, threads=threads)
+        progress = train(HeadTask(views, seed, CropSettings(grounds=grounds), start=start), settings, out)
     elif task == "parser":
         crops = replace(ALIGNED, grounds=grounds)
         progress = train(

@@ -9,7 +9,9 @@ from __future__ import annotations
 from functools import cache
 from itertools import pairwise
 
+import cv2
 import numpy as np
+import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .arrays import Array, Floats
@@ -61,13 +63,14 @@ def numbers(luma: Array, region: Array) -> Array:
 
 def _windows(luma: Array, region: Array) -> Array:
     """Return (N, 16, 16) float32 windows of the region."""
-    short = [(0, max(0, SIDE - side)) for side in luma.shape]
-    luma, region = np.pad(luma, short, mode="edge"), np.pad(region, short)
+    if min(luma.shape) < SIDE:
+        short = [(0, max(0, SIDE - side)) for side in luma.shape]
+        luma, region = np.pad(luma, short, mode="edge"), np.pad(region, short)
     every = sliding_window_view(luma, (SIDE, SIDE))[::_STEP, ::_STEP]
-    sums = np.pad(np.cumsum(np.cumsum(region, axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
-    rows, columns = (np.arange(count) * _STEP for count in every.shape[:2])
-    low, high = sums[rows], sums[rows + SIDE]
-    cover = (high[:, columns + SIDE] - high[:, columns] - low[:, columns + SIDE] + low[:, columns]).ravel() / SIDE**2
+    sums = cv2.integral(np.ascontiguousarray(region).view(np.uint8))
+    high, low = (sums[start : start + _STEP * (every.shape[0] - 1) + 1 : _STEP] for start in (SIDE, 0))
+    right, left = (slice(start, start + _STEP * (every.shape[1] - 1) + 1, _STEP) for start in (SIDE, 0))
+    cover = (high[:, right] - high[:, left] - low[:, right] + low[:, left]).ravel() / SIDE**2
     chosen = np.flatnonzero(cover >= _COVERED)
     if chosen.size < _FEWEST:
         chosen = np.sort(np.argsort(-cover, kind="stable")[:_FEWEST])
@@ -80,8 +83,8 @@ def _power(windows: Array) -> Floats:
     taper = np.hanning(SIDE + 2)[1:-1].astype(np.float32)
     taper2 = taper[:, None] * taper
     centred = (windows - windows.mean(axis=(1, 2), keepdims=True)) * taper2
-    found = np.fft.rfft2(centred)
-    return np.asarray((found.real**2 + found.imag**2).reshape(len(windows), -1) / np.sum(taper2**2))
+    found = scipy.fft.rfft2(centred)  # in single precision, unlike numpy's
+    return np.asarray((found.real**2 + found.imag**2).reshape(len(windows), -1) / np.float32(np.sum(taper2**2)))
 
 
 @cache
@@ -98,4 +101,4 @@ def _averages() -> tuple[Floats, Floats]:
             near = np.maximum(0.0, 1.0 - apart / (np.pi / _DIRECTIONS))
             directed.append(near * ((radius >= low) & (radius < high)))
     stacked = [np.stack([w.ravel() / w.sum() for w in found], axis=1) for found in (bands, directed)]
-    return stacked[0], stacked[1]
+    return stacked[0].astype(np.float32), stacked[1].astype(np.float32)

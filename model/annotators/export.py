@@ -136,7 +136,8 @@ def traced(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network.eval(), (example,), buffer, input_names=[source], output_names=list(outputs),
+            network.eval(), (example,), buffer,  # type: ignore[arg-type]
+            input_names=[source], output_names=list(outputs),
             dynamic_axes=axes, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
     return onnx.load_model_from_string(buffer.getvalue())

@@ -78,7 +78,7 @@ def spoil(clean: Pixels, random: np.random.Generator) -> Spoilt:
         sigma = float(random.uniform(0.8, 2.5))
         soft = cv2.GaussianBlur(shown, (0, 0), sigma)
         overshoot = overshoot_of(amount, sigma, blur)
-        shown = cv2.addWeighted(shown, 1.0 + amount, soft, -amount, 0.0)
+        shown = np.asarray(cv2.addWeighted(shown, 1.0 + amount, soft, -amount, 0.0), dtype=np.uint8)
     if "noise" in kinds:
         added = float(np.exp(random.uniform(math.log(3.5), math.log(18.0))))
         shown = _bytes(shown + added * random.standard_normal(shown.shape, dtype=np.float32))
@@ -199,7 +199,7 @@ def _enlarged(picture: Pixels, times: float, random: np.random.Generator) -> Pix
     """Return a picture that was made smaller and as large as before."""
     less = (max(16, round(side / times)) for side in picture.shape[1::-1])
     way = cv2.INTER_AREA if random.random() < 0.7 else cv2.INTER_CUBIC
-    small = cv2.resize(picture, tuple(less), interpolation=way)
+    small = np.asarray(cv2.resize(picture, tuple(less), interpolation=way), dtype=np.uint8)
     if random.random() < 0.4:
         small = jpeg(small, int(random.integers(60, 96)))
     return np.asarray(cv2.resize(small, picture.shape[1::-1], interpolation=_WAYS[int(random.integers(len(_WAYS)))]))

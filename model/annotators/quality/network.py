@@ -42,7 +42,7 @@ class FitSettings:
     lr: float = 2e-3
     weight_decay: float = 0.02
     jitter: float = 0.05
-    """Deviation of what is added to every number, in deviations of that number, so that none is trusted to its last digit."""
+    """Standard deviation of what is added to every number, in its own, so that none is trusted to its last digit."""
     seed: int = 7
 
 
@@ -85,7 +85,7 @@ def head_of(views: Views, number: int) -> tuple[Pixels, Array]:
     side = view.image.shape[0]
     reach = 2 * round(side * _MARGIN / 2) + 1
     head = (~np.isin(view.parsing, NOT_HEAD)).astype(np.uint8)
-    head = cv2.erode(head, np.ones((reach, reach), dtype=np.uint8), borderValue=0)
+    head = np.asarray(cv2.erode(head, np.ones((reach, reach), dtype=np.uint8), borderValue=0), dtype=np.uint8)
     x, y, width, height = cv2.boundingRect(head)
     inside = (slice(max(0, y - reach), y + height + reach), slice(max(0, x - reach), x + width + reach))
     return np.asarray(cv2.cvtColor(view.image[inside], cv2.COLOR_RGB2GRAY)), np.asarray(head[inside])
