@@ -169,9 +169,11 @@ class FinderTask:
         torch.manual_seed(self.seed)
         network = FinderNet()
         if self.encoder:
-            known = begun(self.encoder, "head", self.name)[1].state_dict()
-            wanted = network.state_dict()
-            network.load_state_dict({name: known[name] if name in known else wanted[name] for name in wanted})
+            task, other = begun(self.encoder, "head", self.name)
+            known, wanted = other.state_dict(), network.state_dict()
+            # networks of both tasks have layers called maps, which are not alike
+            taken = {name for name in wanted if task == self.name or name.startswith("encoder.")}
+            network.load_state_dict({name: known[name] if name in taken else wanted[name] for name in wanted})
             return settled(network, self, self.encoder)
         load_imagenet(network.encoder)
         return network

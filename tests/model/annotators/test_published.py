@@ -13,7 +13,10 @@ from spherehead.datasets.camera import geodesic
 from spherehead.manifests.config import ConfigError
 from spherehead.model.annotators.export import onnx_bytes
 from spherehead.model.annotators.networks import CROP, NETWORKS, PARSER_CROP, HeadNet
+from spherehead.model.annotators.parsing import ParserTask
 from spherehead.model.annotators.published import begun, load_exported, settle
+from spherehead.model.annotators.shown.views import Views
+from spherehead.model.annotators.tasks import FinderTask
 from spherehead.pipeline.annotators.heads import files
 from spherehead.pipeline.annotators.heads.reader import rotation_of
 from spherehead.pipeline.backends.onnx_session import OnnxModel
@@ -43,6 +46,11 @@ def trained(name: str) -> nn.Module:
 def pictures_of(name: str, count: int = 4) -> Tensor:
     side = PARSER_CROP if name == "parser" else CROP
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1)) * 0.6
+
+
+@pytest.fixture(scope="module")
+def views(finished_set: Path) -> Views:
+    return Views([finished_set], limit=4)
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
@@ -102,3 +110,26 @@ def test_what_is_no_network_of_the_task_is_refused(tmp_path: Path) -> None:
     (tmp_path / "parser.onnx").write_bytes(files.path_of("finder").read_bytes())
     with pytest.raises(ConfigError, match="has no layer 'encoder"):
         begun(str(tmp_path / "parser.onnx"), "parser")
+
+
+def test_a_finder_takes_the_encoder_of_a_head_network_and_all_of_a_finder(views: Views) -> None:
+    from_head = FinderTask(views, encoder=str(files.path_of("head"))).network().state_dict()
+    new = FinderTask(views).network().state_dict()
+    assert torch.equal(from_head["maps.weight"], new["maps.weight"])
+    assert not torch.equal(from_head["encoder.stem.1.weight"], new["encoder.stem.1.weight"])
+    of_file = FinderTask(views, encoder=str(files.path_of("finder"))).network()
+    wanted = begun(str(files.path_of("finder")), "finder")[1]
+    picture = pictures_of("finder", 1)
+    said, file = (answers(network.eval(), picture)[0] for network in (of_file, wanted))
+    assert float((said - file).abs().max()) < 1e-3 * float(file.abs().max())
+
+
+def test_a_parser_takes_what_a_head_network_has_and_all_of_a_parser(views: Views) -> None:
+    picture = pictures_of("head", 1)
+    head, parser = (begun(str(files.path_of(name)), name)[1].eval() for name in ("head", "parser"))
+    from_head = ParserTask(views, start=str(files.path_of("head")), small=64).network().eval()
+    from_parser = ParserTask(views, start=str(files.path_of("parser")), small=64).network().eval()
+    with torch.no_grad():
+        assert isinstance(head, HeadNet)
+        np.testing.assert_allclose(from_head(picture)[0], head.raw(picture)[1][:, :-1], atol=2e-3)
+        np.testing.assert_allclose(from_parser(picture)[0], parser(picture)[0], atol=2e-3)
