@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from .arrays import Array, Pixels
@@ -16,6 +17,9 @@ with the skin between their hairs; rendered heads tell them apart in a second ma
 
 INDEX: dict[str, int] = {name: index for index, name in enumerate(CLASSES)}
 """Class index by name."""
+
+NOT_HEAD: tuple[int, ...] = tuple(INDEX[name] for name in ("background", "neck", "necklace", "cloth"))
+"""Classes that are no part of a head."""
 
 UNLABELLED = 255
 """Class id of pixels that nobody labelled."""
@@ -42,6 +46,13 @@ LANDMARK_MIRROR: Array = np.array(
      54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )  # fmt: skip
 """(68,) for each iBUG landmark the index of its mirror partner."""
+
+
+def is_class(parsing: Pixels, kinds: tuple[int, ...]) -> Array:
+    """Return the boolean map of the pixels of a (H, W) class map that have one of some classes."""
+    table = np.zeros(256, dtype=np.uint8)
+    table[list(kinds)] = 1
+    return np.asarray(cv2.LUT(parsing, table)).view(bool)
 
 
 def swap_sides(parsing: Pixels) -> Pixels:

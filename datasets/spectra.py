@@ -16,6 +16,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .arrays import Array, Floats
 
+MARGIN = 1 / 64
+"""Regions are drawn in by this share of the crop, so that the outline against the background is not measured."""
 SIDE, _STEP = 16, 8
 """Pixels of a window's side and between windows."""
 _MOST = 600
@@ -35,6 +37,17 @@ COUNT = (len(_PARTS) - 1) * (len(_BANDS) - 1) + 2 * _DIRECTIONS + 4 * len(_QUANT
 """Numbers of a region."""
 _FLOOR = 0.05
 """Power in squared grey levels that is added before logarithms are taken; rounding alone has 1/12."""
+
+
+def drawn_in(region: Array) -> Array:
+    """Return an (S, S) boolean map without what lies within `MARGIN` of its outline or of the crop's border."""
+    eroded = cv2.erode(region.view(np.uint8), np.ones((reach(region), reach(region)), dtype=np.uint8), borderValue=0)
+    return np.asarray(eroded).view(bool)
+
+
+def reach(region: Array) -> int:
+    """Return the odd side in pixels of the square by which a crop's regions are drawn in."""
+    return 2 * round(float(region.shape[0]) * MARGIN / 2.0) + 1
 
 
 def numbers(luma: Array, region: Array) -> Array:

@@ -49,7 +49,7 @@ def luma(image: Pixels) -> Luma:
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """Gradients of a picture and of the picture blurred once more: made once, read by several measures."""
+    """Gradients of a picture and of the picture blurred once more."""
 
     picture: Luma
     """(H, W) luma."""
@@ -87,7 +87,7 @@ class Edges:
         return float(np.partition(chosen, chosen.size // 2)[chosen.size // 2]) / (6.0 * _MEDIAN_NORMAL)
 
 
-def blur_sigma(edges: Edges, region: Region, places: Places | None = None) -> float:
+def blur_sigma(edges: Edges, region: Region) -> float:
     """Return the blur along the worst direction as the standard deviation, in pixels, of an equivalent Gaussian.
 
     An edge under a Gaussian of deviation s carries gradient energy in proportion to 1/s, so blurring once more by r lowers it
@@ -98,12 +98,11 @@ def blur_sigma(edges: Edges, region: Region, places: Places | None = None) -> fl
     Args:
         edges: gradients of the picture.
         region: (H, W) where to look; edges outside do not count.
-        places: what `edges.strongest(region)` said, where it is known.
 
     Returns:
         About 0.5 for a picture as sharp as its pixels allow; `MAX_SIGMA` where there is nothing to measure.
     """
-    places = edges.strongest(region) if places is None else places
+    places = edges.strongest(region)
     if places.size < MIN_PLACES:
         return MAX_SIGMA
     variance = places.size * edges.noise(region) ** 2

@@ -1,4 +1,4 @@
-"""Where on a crop the head, its face and its person surely are: what measures of quality look at.
+"""Where on a crop the head, its face and its parts without hair surely are: what measures of quality look at.
 
 What is measured there is left to `quality`.
 """
@@ -10,23 +10,23 @@ from functools import cache
 import cv2
 import numpy as np
 
-from ...datasets import warp
+from ...datasets import spectra, warp
 from ...datasets.arrays import Pixels
-from ...datasets.classes import INDEX
+from ...datasets.classes import INDEX, NOT_HEAD, is_class
 from ...datasets.sample import Sample
 from ..annotators.faces.face_regions import FACE_OVAL, fill
 from ..curation.measures import Region
 
-_FACE = ("skin", "left_brow", "right_brow", "left_eye", "right_eye", "nose", "mouth", "upper_lip", "lower_lip")
-_NOT_HEAD = ("background", "neck", "necklace", "cloth")
-_NO_STRANDS = ("left_ear", "right_ear", "neck", "cloth", "glasses", *_FACE)
+_FACE = tuple(
+    INDEX[name]
+    for name in ("skin", "left_brow", "right_brow", "left_eye", "right_eye", "nose", "mouth", "upper_lip", "lower_lip")
+)
+_NO_STRANDS = (*(INDEX[name] for name in ("left_ear", "right_ear", "neck", "cloth", "glasses")), *_FACE)
 """Where halos are looked for: strands and braids lie side by side, bright and dark, and look like halos of each other."""
 _MIN_PLAIN_SHARE = 0.02
 """Share of the crop without strands below which halos are not told."""
 _MIN_FACE_SHARE = 0.015
 """A face of less than this share of the crop is not judged by its skin: the head is seen from behind."""
-_MARGIN = 1 / 64
-"""Regions are drawn in by this share of the crop, so that the outline against the background is not measured."""
 _HEAD_CENTRE, _HEAD_RADII = (0.5, 0.46), (0.30, 0.38)
 """The ellipse of the crop in which the head frame puts a head, from wherever it is seen."""
 _SOURCE_SIDE = 768
@@ -45,19 +45,19 @@ def regions(sample: Sample) -> tuple[Region, Region | None]:
     size = sample.require("image").shape[0]
     face = _face(sample, size)
     if sample.parsing is not None:
-        head = ~_is_class(sample.parsing, _NOT_HEAD)
+        head = ~is_class(sample.parsing, NOT_HEAD)
     elif sample.mask is not None:
         head = sample.mask > 127
     else:
         head = expected_head(size)
     if face is not None and np.count_nonzero(face) < _MIN_FACE_SHARE * size * size:
         face = None
-    return _drawn_in(head), None if face is None else _drawn_in(face)
+    return spectra.drawn_in(head), None if face is None else spectra.drawn_in(face)
 
 
 def without_strands(sample: Sample, face: Region | None) -> Region | None:
     """Return the (S, S) part of head and shoulders without hair, drawn in by a margin; None where too little is known of it."""
-    found = face if sample.parsing is None else _drawn_in(_is_class(sample.parsing, _NO_STRANDS))
+    found = face if sample.parsing is None else spectra.drawn_in(is_class(sample.parsing, _NO_STRANDS))
     return None if found is None or np.count_nonzero(found) < _MIN_PLAIN_SHARE * found.size else found
 
 
@@ -85,7 +85,7 @@ def source_region(sample: Sample) -> Pixels:
 
 def _face(sample: Sample, size: int) -> Region | None:
     if sample.parsing is not None:
-        return _is_class(sample.parsing, _FACE)
+        return is_class(sample.parsing, _FACE)
     if sample.mesh is not None:
         polygon = sample.mesh[list(FACE_OVAL), :2]
     elif sample.landmarks is not None:
@@ -95,15 +95,3 @@ def _face(sample: Sample, size: int) -> Region | None:
     canvas = np.zeros((size, size), dtype=np.uint8)
     fill(canvas, polygon, 1)
     return np.asarray(canvas > 0)
-
-
-def _is_class(parsing: Pixels, names: tuple[str, ...]) -> Region:
-    table = np.zeros(256, dtype=np.uint8)
-    table[[INDEX[name] for name in names]] = 1
-    return np.asarray(cv2.LUT(parsing, table)).view(bool)
-
-
-def _drawn_in(region: Region) -> Region:
-    reach = 2 * round(region.shape[0] * _MARGIN / 2) + 1
-    eroded = cv2.erode(region.view(np.uint8), np.ones((reach, reach), dtype=np.uint8), borderValue=0)
-    return np.asarray(eroded).view(bool)

@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from spherehead.datasets.camera import Camera
+from spherehead.datasets.kernels import disk, line
 from spherehead.datasets.sample import Crop, Drop, Photo, Sample
 from spherehead.manifests.identity import rng
 from spherehead.pipeline.stages import quality
@@ -29,7 +30,6 @@ from spherehead.pipeline.stages.parse import Parse
 from spherehead.pipeline.synthetic import source as synthetic
 from spherehead.pipeline.synthetic.assets.library import open_assets
 from spherehead.pipeline.synthetic.people.population import Person, PopulationSettings, draw_person
-from spherehead.pipeline.synthetic.wild.camera_chain import disk, line
 
 Change = Callable[[np.ndarray], np.ndarray]
 VIEWS = 2

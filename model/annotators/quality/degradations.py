@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Floats, Pixels
+from ....datasets.kernels import disk, line
 
 STRENGTHS = ("blur_px", "enlargement", "noise", "smoothing", "halo")
 """Names of what is told, in the network's order."""
@@ -167,23 +168,6 @@ def _out_of_focus(picture: Array, random: np.random.Generator) -> tuple[Array, f
     length = float(np.exp(random.uniform(math.log(3.0), math.log(18.0))))
     kernel = line(length, float(random.uniform(0.0, math.pi)))
     return np.asarray(cv2.filter2D(picture, -1, kernel, borderType=cv2.BORDER_REFLECT)), length / math.sqrt(12.0)
-
-
-def disk(radius: float) -> Array:
-    """Return the kernel of an evenly lit disk, soft at its rim over a pixel; its standard deviation is half the radius."""
-    reach = math.ceil(radius + 0.5)
-    away = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1])
-    kernel = np.clip(radius + 0.5 - away, 0.0, 1.0)
-    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
-
-
-def line(length: float, angle: float) -> Array:
-    """Return the kernel of an even motion; its standard deviation along the way is the length over the root of 12."""
-    reach = math.ceil(length / 2.0 + 0.5)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    along, aside = x * math.cos(angle) + y * math.sin(angle), -x * math.sin(angle) + y * math.cos(angle)
-    kernel = np.clip(1.0 - np.abs(aside), 0.0, 1.0) * np.clip(length / 2.0 + 0.5 - np.abs(along), 0.0, 1.0)
-    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
 
 
 def _sensor_noise(shape: tuple[int, ...], random: np.random.Generator) -> Array:

@@ -16,17 +16,14 @@ from torch import Tensor, nn
 
 from ....datasets import spectra
 from ....datasets.arrays import Array, Floats, Pixels
-from ....datasets.classes import INDEX
+from ....datasets.classes import NOT_HEAD, is_class
 from ....manifests.identity import rng
 from ..shown.views import Views
 from .degradations import STRENGTHS, spoil
 
 log = logging.getLogger(__name__)
-NOT_HEAD = tuple(INDEX[name] for name in ("background", "neck", "necklace", "cloth"))
 SPREADS = (0.12, 0.20, 0.20, 0.10, 0.05)
 """Errors by which each strength's are divided: of the logarithms of the first three, of the others as they are."""
-_MARGIN = 1 / 64
-"""Heads are drawn in by this share of the crop, as in the quality stage."""
 _LEAST = (0.3, 1.0, 0.3)
 _LOUDEST = 3.0
 
@@ -82,10 +79,7 @@ def scaled(strengths: Floats) -> Floats:
 def head_of(views: Views, number: int) -> tuple[Pixels, Array]:
     """Return the (H, W) luma of a view around its head, and where the head surely is."""
     view = views.view(number)
-    side = view.image.shape[0]
-    reach = 2 * round(side * _MARGIN / 2) + 1
-    head = (~np.isin(view.parsing, NOT_HEAD)).astype(np.uint8)
-    head = np.asarray(cv2.erode(head, np.ones((reach, reach), dtype=np.uint8), borderValue=0), dtype=np.uint8)
+    reach, head = spectra.reach(view.parsing), spectra.drawn_in(~is_class(view.parsing, NOT_HEAD)).view(np.uint8)
     x, y, width, height = cv2.boundingRect(head)
     inside = (slice(max(0, y - reach), y + height + reach), slice(max(0, x - reach), x + width + reach))
     return np.asarray(cv2.cvtColor(view.image[inside], cv2.COLOR_RGB2GRAY)), np.asarray(head[inside])

@@ -13,14 +13,13 @@ import numpy as np
 
 from ....datasets.arrays import Array, Pixels
 from ....datasets.camera import FOCAL, RADIUS
-from ....datasets.classes import INDEX
+from ....datasets.classes import NOT_HEAD
 from ..networks import FINDER_STRIDE
 from .augmentation import CropGeometry, laid, lit_crop, worn
 from .grounds import ground, shape
 from .lookalikes import with_lookalike
 from .views import View, Views
 
-_NOT_HEAD = tuple(INDEX[name] for name in ("background", "neck", "necklace", "cloth"))
 CHIN_BELOW = 0.25
 """World units from the head frame's origin down to which hair counts as head."""
 
@@ -109,7 +108,7 @@ def _with_head(
         y = min(float(y), 0.1)
     geometry = CropGeometry(bool(random.random() < 0.5), roll, scale, (float(x), float(y)))
     image, mask, parsing = _placed(random, view, geometry, size)
-    head = ~np.isin(parsing, _NOT_HEAD)
+    head = ~np.isin(parsing, NOT_HEAD)
     rows, columns = np.nonzero(head)
     if abs(roll) < 0.6:  # below the chin hair is no part of the box
         chin = size * (0.5 + geometry.shift[1]) + CHIN_BELOW * FOCAL / RADIUS * scale * size

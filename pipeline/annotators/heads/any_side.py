@@ -15,7 +15,7 @@ import numpy as np
 
 from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.camera import geodesic
-from ....datasets.classes import INDEX
+from ....datasets.classes import INDEX, NOT_HEAD
 from ....datasets.sample import Head, HeadPose
 from ..faces.head_fit import Placement, camera_of, coarse_placement
 from .boxes import inside, middle, overlap
@@ -30,7 +30,6 @@ AGREEMENT = math.radians(40.0)
 """Angle between the mesh's rotation and a sure reading's up to which the face stands as the mesh has it, and not turned."""
 CONFIRMING = 0.8
 """Confidence from which a reading is that sure."""
-NOT_HEAD = tuple(INDEX[name] for name in ("background", "neck", "necklace", "cloth"))
 LEAST_CONFIDENCE, SURE_OTHER = 0.05, 0.25
 """Confidence of a reading under which what the finder saw is taken for no head: a photograph's first, and one beside others."""
 LEAST_SHOWN = 24.0

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Pixels
-from ....datasets.classes import INDEX
+from ....datasets.classes import INDEX, is_class
 from ..faces.face_regions import paint_features
 from ..mattes.guided_filter import GuidedFilter
 from ..parsers.mesh_parser import INSIDE, Parsed
@@ -36,13 +36,6 @@ def chances(classes: Array) -> Array:
     """Return the (C, h, w) chances of logits."""
     raised = np.exp(classes - classes.max(axis=0, keepdims=True))
     return np.asarray(raised / raised.sum(axis=0, keepdims=True), dtype=np.float32)
-
-
-def is_class(classes: Pixels, kinds: tuple[int, ...]) -> Array:
-    """Return the boolean map of the pixels of a uint8 class map that have one of some classes."""
-    table = np.zeros(256, dtype=np.uint8)
-    table[list(kinds)] = 1
-    return np.asarray(cv2.LUT(classes, table)).view(bool)
 
 
 def _enlarged(plane: Array, guided: GuidedFilter | None, side: int) -> Array:

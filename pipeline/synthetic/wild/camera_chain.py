@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Floats, Pixels
+from ....datasets.kernels import disk, line
 from ..people.paint import linear_to_srgb
 
 SUBSAMPLINGS = (
@@ -48,23 +49,6 @@ def _blurred(picture: Array, random: np.random.Generator) -> Array:
         length, angle = float(random.uniform(2.0, 9.0)) * unit, float(random.uniform(0.0, math.pi))
         picture = cv2.filter2D(picture, -1, line(length, angle), borderType=cv2.BORDER_REFLECT_101)
     return picture
-
-
-def disk(radius: float) -> Array:
-    """Return a symmetric kernel of an evenly lit disk, soft at its rim over a pixel."""
-    reach = math.ceil(radius + 0.5)
-    away = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1])
-    kernel = np.clip(radius + 0.5 - away, 0.0, 1.0)
-    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
-
-
-def line(length: float, angle: float) -> Array:
-    """Return a symmetric kernel of an even motion through the middle."""
-    reach = math.ceil(length / 2.0 + 0.5)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    along, aside = x * math.cos(angle) + y * math.sin(angle), -x * math.sin(angle) + y * math.cos(angle)
-    kernel = np.clip(1.0 - np.abs(aside), 0.0, 1.0) * np.clip(length / 2.0 + 0.5 - np.abs(along), 0.0, 1.0)
-    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
 
 
 def _balanced(picture: Array, random: np.random.Generator) -> Array:

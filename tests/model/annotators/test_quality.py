@@ -13,6 +13,7 @@ import torch
 from spherehead.datasets import spectra
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
+from spherehead.datasets.kernels import disk, line
 from spherehead.datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
 from spherehead.datasets.shards.tar import write_shard
 from spherehead.model.annotators.quality import degradations, network
@@ -44,14 +45,14 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> Views:
 
 @pytest.mark.parametrize("radius", [2.0, 4.0, 6.0])
 def test_a_disk_has_half_its_radius_as_deviation(radius: float) -> None:
-    kernel = degradations.disk(radius)
+    kernel = disk(radius)
     x = np.arange(kernel.shape[0]) - kernel.shape[0] // 2
     assert math.sqrt(float((kernel.sum(axis=0) * x**2).sum())) == pytest.approx(radius / 2.0, rel=0.08)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.6, 2.0])
 def test_a_motion_has_its_length_over_the_root_of_twelve_as_deviation(angle: float) -> None:
-    kernel = degradations.line(15.0, angle)
+    kernel = line(15.0, angle)
     y, x = np.mgrid[: kernel.shape[0], : kernel.shape[1]] - kernel.shape[0] // 2
     along = x * math.cos(angle) + y * math.sin(angle)
     assert math.sqrt(float((kernel * along**2).sum())) == pytest.approx(15.0 / math.sqrt(12.0), rel=0.06)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from spherehead.datasets.kernels import disk, line
 from spherehead.manifests.identity import rng
 from spherehead.pipeline.synthetic.wild.backgrounds import draw_ground
-from spherehead.pipeline.synthetic.wild.camera_chain import disk, expose_and_store, line
+from spherehead.pipeline.synthetic.wild.camera_chain import expose_and_store
 
 SIZE = 96
 
