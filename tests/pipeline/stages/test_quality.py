@@ -95,6 +95,15 @@ def unsharp(amount, sigma):
     return lambda pixels: cv2.addWeighted(pixels, 1 + amount, cv2.GaussianBlur(pixels, (0, 0), sigma), -amount, 0)
 
 
+def enlarged(times):
+    def change(pixels):
+        height, width = pixels.shape[:2]
+        small = cv2.resize(pixels, (round(width / times), round(height / times)), interpolation=cv2.INTER_AREA)
+        return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+    return change
+
+
 def bilateral(diameter, deviation, times=1):
     def smooth(pixels):
         for _ in range(times):
@@ -166,6 +175,22 @@ def test_the_blur_that_was_applied_is_told_in_pixels(heads, sigma):
         scale = min(1.0, sample.crop.upscale)  # a crop that shrinks the photograph shrinks its blur
         found = run(photographed_anew(sample, gaussian(sigma)), **OPEN).scores["blur_px"]
         assert found == pytest.approx(np.hypot(own, scale * sigma), rel=0.35)
+
+
+def test_an_enlargement_is_told_though_not_its_factor(heads):
+    for name, sample in heads.items():
+        own = run(sample, **OPEN).scores["enlargement"]
+        factors = [run(photographed_anew(sample, enlarged(times)), **OPEN).scores["enlargement"] for times in (2.5, 4.0)]
+        assert own < 1.7 < min(factors), name
+
+
+def test_a_stronger_filter_takes_more_texture(heads):
+    for name, sample in heads.items():
+        own, weak, strong = (
+            run(photographed_anew(sample, change), **OPEN).scores["smoothing"]
+            for change in (lambda pixels: pixels, bilateral(9, 20), bilateral(9, 75))
+        )
+        assert own < weak < strong, name
 
 
 def test_the_noise_that_was_added_is_told_in_grey_levels(heads):
