@@ -21,8 +21,6 @@ annotators = typer.Typer(help="Train the networks that find, pose and parse head
 Data = Annotated[list[Path], typer.Option("--data", metavar="DIR", help="Folder of shards; may be given again.")]
 Task = Annotated[str, typer.Argument(metavar="TASK", help="head (pose, points), parser (classes, matte), finder or quality.")]
 TASKS = ("head", "parser", "finder", "quality")
-RENDERED_HEADS = "rendered heads with classes and lossless pictures, as docs/reference/benchmarks.md builds them"
-"""What the card of the quality network says of its data."""
 SHIPPED = "shipped"
 """Word for the networks of the package."""
 
@@ -82,12 +80,7 @@ def annotators_train(
     seed: Annotated[int, typer.Option(help="Seed of first weights and of everything drawn.")] = 7,
     start: Annotated[
         str,
-        typer.Option(
-            "--start",
-            "--encoder",
-            metavar="RUN",
-            help="Start from a run, an ONNX file, or the shipped network.",
-        ),
+        typer.Option("--start", "--encoder", metavar="RUN", help="Start from a run, an ONNX file, or shipped (the package's)."),
     ] = "",
     grounds: Annotated[str, typer.Option(metavar="DIR", help="Pictures without heads for backgrounds.")] = "",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
@@ -111,7 +104,7 @@ def annotators_train(
     logging.getLogger("spherehead").setLevel(logging.INFO)
     views = Views(data)
     if task == "quality":
-        return _fit_quality(views, images, seed, out, threads)
+        return _fit_quality(views, ", ".join(folder.resolve().name for folder in data), images, seed, out, threads)
     start = _start(task, start)
     if task == "head":
         settings = TrainingSettings(images, max_seconds=max_seconds, threads=threads)
@@ -129,12 +122,12 @@ def annotators_train(
     echo(f"{progress.images:,} pictures; checkpoint and sheets in {out}")
 
 
-def _fit_quality(views: Views, images: int, seed: int, out: Path, threads: int) -> None:
+def _fit_quality(views: Views, names: str, images: int, seed: int, out: Path, threads: int) -> None:
     """Fit the quality network and write its file and card."""
     from ..model.annotators.quality.export import retrain
     from ..model.annotators.quality.network import FitSettings
 
-    path = retrain(views, FitSettings(pictures=images, seed=seed), out, RENDERED_HEADS, threads)
+    path = retrain(views, FitSettings(pictures=images, seed=seed), out, f"heads with classes of {names}", threads)
     echo(f"{images:,} pictures; network and card in {path.parent}")
 
 

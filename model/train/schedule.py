@@ -75,7 +75,7 @@ class ScheduleSettings:
     """Standard deviation of the blur on what the discriminator sees, as a share of the side
     (Chan et al. 2022: 10 of 512 pixels to 0)."""
     density_noise: Ramp = Ramp(1.0, 0.0, 200_000)
-    """Standard deviation of the noise on densities; nothing where the renderer draws a surface or splats, which have none."""
+    """Standard deviation of the noise on densities; without effect with renderers of surfaces and splats."""
     swap: Ramp = Ramp(1.0, 0.7, 1_000_000)
     """Probability that the generator is conditioned on another camera than the one that looks (Chan et al. 2022, sec. 4.4)."""
     learning_rate: Ramp = Ramp(1.0, 1.0, 0)
