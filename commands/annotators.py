@@ -101,6 +101,8 @@ def annotators_train(
     from ..model.annotators.training import TrainingSettings, train
 
     _known(task)
+    if task == "quality":
+        _refuse_for_quality({"--start": start, "--grounds": grounds, "--max-seconds": max_seconds})
     logging.getLogger("spherehead").setLevel(logging.INFO)
     views = Views(data)
     if task == "quality":
@@ -120,6 +122,14 @@ def annotators_train(
         settings = TrainingSettings(images, warmup=400, save=1_000, max_seconds=max_seconds, threads=threads)
         progress = train(FinderTask(views, seed, SceneSettings(grounds=grounds), encoder=start), settings, out)
     echo(f"{progress.images:,} pictures; checkpoint and sheets in {out}")
+
+
+def _refuse_for_quality(given: dict[str, str | float]) -> None:
+    """Refuse options that a network which is fitted whole in minutes has no use for."""
+    for name, value in given.items():
+        if value:
+            words = f"expected none with quality, which is fitted whole, without backgrounds, got {value}; leave it out"
+            raise typer.BadParameter(words, param_hint=name)
 
 
 def _fit_quality(views: Views, names: str, images: int, seed: int, out: Path, threads: int) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 
 from ...datasets.sample import Drop, Sample
-from ..annotators.heads import strengths
-from ..annotators.heads.files import weights as head_weights
+from ..annotators.heads import files as head_files
+from ..annotators.heads.strengths import StrengthReader
 from ..backends import onnx_session
 from ..curation import measures
 from ..curation.perceptual_hash import perceptual_hashes
@@ -87,15 +87,21 @@ class Quality(Stage):
     """Least quality of a JPEG, as its tables tell it, where the crop does not shrink it to less than half."""
     max_smoothing: float = 0.58
     """Largest share of its fine texture that a filter took from the head."""
+    networks: str = ""
+    """Folder with networks of your own (quality.onnx), see `annotators train quality`; empty: the package's."""
     hashes: bool = True
     """Note the perceptual hash of the crop and of its mirror image, for finding near duplicates."""
 
     def backend(self) -> Backend:
         """Name ONNX Runtime and the network's weights."""
-        return Backend("own", onnx_session.version(), head_weights("quality"))
+        return Backend("own", onnx_session.version(), head_files.weights("quality", folder=self.networks))
+
+    def settings(self) -> dict[str, Any]:
+        """Leave out where the network lies: `backend` names its content."""
+        return head_files.without_place(super().settings())
 
     def open(self, device: str = "cpu") -> OpenStage:
-        """Return the stage at work."""
+        """Load the network, which runs on the CPU."""
         return _OpenQuality(self)
 
     def placement_limits(self) -> Limits:
@@ -135,7 +141,7 @@ class Quality(Stage):
 
 class _OpenQuality(OpenStage):
     def __init__(self, settings: Quality) -> None:
-        self._settings = settings
+        self._settings, self._reader = settings, StrengthReader(settings.networks)
 
     def one(self, sample: Sample, rng: np.random.Generator) -> Iterable[Sample]:
         """Score a sample.
@@ -146,7 +152,7 @@ class _OpenQuality(OpenStage):
         image = sample.require("image")
         placement = placement_scores(sample)
         judge(placement, self._settings.placement_limits())
-        pixels, face = pixel_scores(sample)
+        pixels, face = pixel_scores(sample, self._reader)
         if not sample.is_rendered:  # sharp, exposed and uncompressed by construction; dark or fine hair fools the measures
             judge(pixels, self._settings.pixel_limits(face))
         notes = {}
@@ -188,7 +194,7 @@ def placement_scores(sample: Sample) -> dict[str, float]:
     return scores
 
 
-def pixel_scores(sample: Sample) -> tuple[dict[str, float], bool]:
+def pixel_scores(sample: Sample, reader: StrengthReader) -> tuple[dict[str, float], bool]:
     """Return the scores of exposure, sharpness and editing, and whether a face was seen.
 
     A crop that is larger than its source is measured at the source's own pixels: that is judged by `max_upscale` alone.
@@ -196,11 +202,11 @@ def pixel_scores(sample: Sample) -> tuple[dict[str, float], bool]:
     crop, image = sample.crop, sample.require("image")
     upscale = 1.0 if crop is None else crop.upscale
     head, face = regions(sample)
-    scores = strengths.read(image, head, crop, sample.photo.pixels)
+    scores = reader.read(image, head, crop, sample.photo.pixels)
     plain = without_strands(sample, face)
     del scores["halo"]
     if plain is not None:
-        scores["halo"] = strengths.read(image, plain, crop, sample.photo.pixels)["halo"]
+        scores["halo"] = reader.read(image, plain, crop, sample.photo.pixels)["halo"]
     picture = measures.luma(image)
     by_edges = (
         2.0 * measures.blur_sigma(measures.Edges.of(_halved(picture)), np.ascontiguousarray(head[::2, ::2])) / max(1.0, upscale)

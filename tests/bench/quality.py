@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 from pictures import describe, originals  # noqa: E402
 from spherehead.datasets.sample import Photo, Sample  # noqa: E402
 from spherehead.manifests.identity import rng  # noqa: E402
-from spherehead.pipeline.annotators.heads import strengths  # noqa: E402
+from spherehead.pipeline.annotators.heads.strengths import StrengthReader  # noqa: E402
 from spherehead.pipeline.backends.photometry import Blur, Compression, Noise, Photometry, Tint, Tone  # noqa: E402
 from spherehead.pipeline.curation import measures  # noqa: E402
 from spherehead.pipeline.curation.balance import balance_views  # noqa: E402
@@ -67,7 +67,8 @@ def bench_measures(samples: list[Sample], repeats: int) -> None:
     heads = {sample.id: head_regions.regions(sample)[0] for sample in samples}
     show("regions", head_regions.regions, samples, repeats)
     show("luma", lambda s: measures.luma(s.image), samples, repeats)
-    show("strengths", lambda s: strengths.read(s.image, heads[s.id], s.crop, s.photo.pixels), samples, repeats)
+    reader = StrengthReader()
+    show("strengths", lambda s: reader.read(s.image, heads[s.id], s.crop, s.photo.pixels), samples, repeats)
     show("exposure", lambda s: measures.exposure(measures.luma(s.image), heads[s.id]), samples, repeats)
     show("blockiness", lambda s: measures.blockiness(head_regions.source_region(s)), samples, repeats)
     show("both perceptual hashes", lambda s: perceptual_hashes(s.image), samples, repeats)

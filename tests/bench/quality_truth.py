@@ -1,10 +1,13 @@
 """How many untouched heads the quality stage refuses, by group, and how many degraded ones it catches, by cause and strength.
 
-    python tests/bench/quality_truth.py --cache FOLDER [--people 60] [--seed 5005] [--photos DIR] [--scores FILE.csv]
+    python tests/bench/quality_truth.py --cache FOLDER [--people 100] [--seed 8008] [--every 1] [--photos DIR]
+        [--scores FILE.csv] [--networks DIR]
 
 Rendered people with grown hair stand for untouched photographs: supersampled, then as soft, noisy and compressed as a camera
 leaves them (`taken`). Degradations come before the camera's noise where a lens makes them and after it where software does.
-Limits are judged as the stage has them; nothing is learned here. With --photos, heads of real photographs are degraded too.
+Limits are judged as the stage has them; nothing is learned here. With --photos, heads of real photographs are degraded instead.
+Shares of groups stand with their 95 % intervals (Wilson 1927): the three views of a person are not independent, so that true
+intervals are wider.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from spherehead.datasets.camera import Camera
+from spherehead.datasets.classes import INDEX
 from spherehead.datasets.kernels import disk, line
 from spherehead.datasets.sample import Crop, Drop, Photo, Sample
 from spherehead.manifests.identity import rng
+from spherehead.pipeline.annotators.heads.strengths import StrengthReader
 from spherehead.pipeline.stages import quality
 from spherehead.pipeline.stages.align import Align
 from spherehead.pipeline.stages.detect import Detect
@@ -32,7 +37,10 @@ from spherehead.pipeline.synthetic.assets.library import open_assets
 from spherehead.pipeline.synthetic.people.population import Person, PopulationSettings, draw_person
 
 Change = Callable[[np.ndarray], np.ndarray]
-VIEWS = 2
+VIEWS = 3
+GROUPS = ("side", "sex", "age", "skin", "tone", "hair", "beard")
+TONES = ((90.0, "dark"), (150.0, "middle"), (256.0, "light"))
+"""Median luma of the skin in the rendered picture, light and shade in it."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,14 @@ def groups_of(person: Person, camera: Camera) -> dict[str, str]:
     }
 
 
+def tone_of(image: np.ndarray, parsing: np.ndarray) -> str:
+    """Return how light the skin is in a rendered picture."""
+    skin = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[np.isin(parsing, [INDEX["skin"], INDEX["nose"], INDEX["neck"]])]
+    if skin.size < 0.01 * parsing.size:
+        return "unseen"
+    return next(name for most, name in TONES if np.median(skin) < most)
+
+
 def rendered(people: int, seed: int, size: int, cache: Path) -> Iterator[Head]:
     """Return rendered heads, each view kept in the cache folder."""
     settings, assets = settings_of(people, seed, size), open_assets(None)
@@ -92,7 +108,9 @@ def rendered(people: int, seed: int, size: int, cache: Path) -> Iterator[Head]:
                     cv2.imdecode(kept[name], cv2.IMREAD_UNCHANGED) for name in ("picture", "mask", "parsing")
                 )
             camera = Camera.look_at(*turn)
-            yield Head(path.stem, groups_of(person, camera), np.ascontiguousarray(image[..., ::-1]), mask, parsing, camera)
+            image = np.ascontiguousarray(image[..., ::-1])
+            groups = {**groups_of(person, camera), "tone": tone_of(image, parsing)}
+            yield Head(path.stem, groups, image, mask, parsing, camera)
 
 
 def taken(
@@ -197,9 +215,9 @@ def sample_of(head: Head, picture: np.ndarray, level: int) -> Sample:
     return Sample("0" * 16, photo, image=picture, mask=head.mask, parsing=head.parsing, crop=crop)
 
 
-def verdict(sample: Sample, stage: quality.Quality) -> tuple[str, dict[str, float]]:
+def verdict(sample: Sample, stage: quality.Quality, reader: StrengthReader) -> tuple[str, dict[str, float]]:
     """Return why the pixels of a head are refused, empty where they are not, and every score."""
-    scores, face = quality.pixel_scores(sample)
+    scores, face = quality.pixel_scores(sample, reader)
     try:
         quality.judge(scores, stage.pixel_limits(face))
     except Drop as drop:
@@ -218,6 +236,14 @@ def photographed(folder: Path) -> Iterator[Head]:
         yield Head(path.stem, {"side": "photograph"}, sample.image, sample.mask, sample.parsing, None)
 
 
+def share(count: int, total: int) -> str:
+    """Return a count of a total with the 95 % interval of its share (Wilson 1927)."""
+    z, part = 1.96, count / max(total, 1)
+    middle, half = part + z * z / (2 * total), z * np.sqrt(part * (1 - part) / total + z * z / (4 * total * total))
+    low, high = ((middle + side * half) / (1 + z * z / total) for side in (-1, 1))
+    return f"{count}/{total} ({100 * max(low, 0.0):.1f} to {100 * high:.1f} %)"
+
+
 def table(rows: list[dict[str, str]]) -> None:
     """Print refusals of untouched heads by group and reason, and what is caught by cause."""
     plain = [row for row in rows if row["cause"] == ""]
@@ -228,12 +254,12 @@ def table(rows: list[dict[str, str]]) -> None:
             f"{reason} {sum(row['reason'] == reason for row in refused)}" for reason in sorted({r["reason"] for r in refused})
         )
     )
-    for group in ("side", "sex", "age", "skin", "hair", "beard"):
+    for group in GROUPS:
         names = sorted({row[group] for row in plain if group in row})
         parts = [[row for row in plain if row.get(group) == name] for name in names]
         print(
             f"  {group:6s} "
-            + ", ".join(f"{n} {sum(bool(r['reason']) for r in p)}/{len(p)}" for n, p in zip(names, parts, strict=True))
+            + ", ".join(f"{n} {share(sum(bool(r['reason']) for r in p), len(p))}" for n, p in zip(names, parts, strict=True))
         )
     for cause in CAUSES:
         part = [row for row in rows if row["cause"] == cause]
@@ -247,20 +273,22 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=5005)
+    parser.add_argument("--people", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=8008)
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--scores", type=Path)
+    parser.add_argument("--every", type=int, default=1, help="degrade each n-th head only")
+    parser.add_argument("--networks", default="", help="folder with a quality.onnx of your own")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    stage = quality.Quality()
+    stage, reader = quality.Quality(), StrengthReader(options.networks)
     heads = (
         photographed(options.photos) if options.photos else rendered(options.people, options.seed, options.size, options.cache)
     )
     rows = []
-    for head in heads:
-        for cause, (optics, software) in {"": (None, None), **CAUSES}.items():
+    for number, head in enumerate(heads):
+        for cause, (optics, software) in {"": (None, None), **({} if number % options.every else CAUSES)}.items():
             random = rng(0, head.name, "camera")
             level = LEVELS.get(cause, 0)
             if options.photos:
@@ -268,7 +296,7 @@ def main() -> None:
                 picture = software(picture) if software is not None else jpeg(level)(picture) if level else picture
             else:
                 picture = taken(head.image, random, optics, software, level)
-            reason, scores = verdict(sample_of(head, picture, level or 90), stage)
+            reason, scores = verdict(sample_of(head, picture, level or 90), stage, reader)
             rows.append({"head": head.name, "cause": cause, "reason": reason, **head.groups, **scores})
     table(rows)
     if options.scores:

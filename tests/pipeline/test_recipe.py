@@ -95,7 +95,7 @@ def test_a_folder_of_networks_goes_to_every_stage_that_runs_one_and_changes_thei
             (folder / path.name).write_bytes(path.read_bytes())
     same = preset("heads").override([f"stages.networks={folder}"]).resolved()
     having = {stage.name for stage in same.stages if getattr(stage, "networks", "") == str(folder)}
-    assert having == {"detect", "matte", "estimate_camera", "parse"}
+    assert having == {"detect", "matte", "estimate_camera", "parse", "quality"}
     assert same.keys() == plain.keys()  # the same content somewhere else
     changed = (folder / "parser.onnx").read_bytes() + b"\x32\x01x"
     (folder / "parser.onnx").write_bytes(changed)
@@ -105,6 +105,24 @@ def test_a_folder_of_networks_goes_to_every_stage_that_runs_one_and_changes_thei
     names = ["decode", *(stage.name for stage in after.stages), "encode"]
     differing = {name for name, key, other in zip(names, after.keys(), plain.keys(), strict=True) if key != other}
     assert names.index("matte") == min(names.index(name) for name in differing) and {"matte", "parse"} <= differing
+
+
+def test_a_folder_with_a_quality_network_alone_serves_quality_and_leaves_other_keys_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = files.path_of("quality").read_bytes() + b"\x32\x01x"
+    (tmp_path / "quality.onnx").write_bytes(changed)
+    digest = hashlib.sha256(changed).hexdigest()
+    (tmp_path / "quality.json").write_text(json.dumps({**files.card("quality"), "sha256": digest}))
+    monkeypatch.chdir(tmp_path.parent)
+    plain = preset("heads").override([]).resolved()
+    for place in (str(tmp_path), tmp_path.name):
+        own = preset("heads").override([f"stages.networks={place}"]).resolved()
+        names = ["decode", *(stage.name for stage in own.stages), "encode"]
+        differing = {name for name, key, other in zip(names, own.keys(), plain.keys(), strict=True) if key != other}
+        assert differing == set(names[names.index("quality") :])
+        told = next(step for step in own.chain() if step["stage"] == "quality")
+        assert told["weights"] == {"quality.onnx": digest} and "networks" not in told["settings"]
 
 
 def test_a_setting_that_no_stage_has_is_refused_with_a_suggestion() -> None:

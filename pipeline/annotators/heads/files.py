@@ -5,7 +5,6 @@ Reading pictures with them is left to `finder` and `reader`; how such a folder i
 
 from __future__ import annotations
 
-import functools
 import json
 from importlib import resources
 from pathlib import Path
@@ -16,6 +15,8 @@ from ...backends import onnx_session
 
 NAMES = ("head", "parser", "finder", "quality")
 """The networks of the package."""
+_loaded: dict[tuple[Path, str], tuple[str, onnx_session.OnnxModel]] = {}
+"""Networks of this process by file and device, with the digest that each was loaded at."""
 
 
 class HeadNetworkError(ValueError):
@@ -64,21 +65,22 @@ def path_of(name: str, folder: str = "") -> Path:
 def network(name: str, device: str, folder: str = "") -> onnx_session.OnnxModel:
     """Return a network, loaded once a process for all stages that use it; see `card` for the arguments.
 
+    However many are in use, each stays loaded; a file that was written anew takes the place of what it was.
+
     Raises:
         HeadNetworkError: the file is missing or changed.
     """
     path = path_of(name, folder)
-    return _loaded(path, onnx_session.weights(path)[1], device)
-
-
-@functools.lru_cache(maxsize=4)
-def _loaded(path: Path, digest: str, device: str) -> onnx_session.OnnxModel:
-    return onnx_session.OnnxModel(path, device)
+    digest = onnx_session.weights(path)[1]
+    known = _loaded.get((path, device))
+    if known is None or known[0] != digest:
+        known = _loaded[path, device] = (digest, onnx_session.OnnxModel(path, device))
+    return known[1]
 
 
 def forget_loaded() -> None:
     """Free the networks that this process has loaded."""
-    _loaded.cache_clear()
+    _loaded.clear()
 
 
 def weights(*names: str, folder: str = "") -> tuple[tuple[str, str], ...]:
@@ -101,6 +103,10 @@ def _place(name: str, folder: str) -> Path:
         own = user_path(folder)
         if (own / f"{name}.onnx").exists():
             return own / f"{name}.onnx"
+        if (own / f"{name}.json").exists():
+            raise HeadNetworkError(
+                f"expected a network {name}.onnx beside {own / f'{name}.json'}, found none; {_remedy(folder)}"
+            )
         if not any((own / f"{other}.onnx").exists() for other in NAMES):
             files = ", ".join(f"{other}.onnx" for other in NAMES)
             raise HeadNetworkError(f"networks: expected at least one of {files} in {own}, found none; {_remedy(folder)}")
@@ -108,4 +114,6 @@ def _place(name: str, folder: str) -> Path:
 
 
 def _remedy(folder: str) -> str:
-    return "export it again by `spherehead annotators export`" if folder else "reinstall the package"
+    if not folder:
+        return "reinstall the package"
+    return "write it again by `spherehead annotators export` (`annotators train quality` for quality.onnx)"

@@ -14,33 +14,53 @@ import numpy as np
 from ....datasets import spectra, warp
 from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.sample import Crop
-from .files import card, network
+from .files import HeadNetworkError, card, network
 
+NAMES = ("blur_px", "enlargement", "noise", "smoothing", "halo")
+"""What the stage judges by; the network's card names its outputs so."""
 ENLARGED = 1.05
 """Crop pixels per source pixel beyond which the photograph's own pixels are read instead of the crop's."""
 
 
-def read(image: Pixels, head: Array, crop: Crop | None, photograph: Pixels, device: str = "cpu") -> dict[str, float]:
-    """Return strengths by the names of the network's card.
+class StrengthReader:
+    """The quality network, loaded."""
 
-    Args:
-        image: (S, S, 3) uint8 crop.
-        head: (S, S) boolean map of where the head surely is.
-        crop: how it was cut; None for a picture without a photograph.
-        photograph: (H, W, 3) uint8 pixels that it was cut from.
-        device: where the network runs.
+    def __init__(self, networks: str = "") -> None:
+        """Load the network, from a folder of the user's where it has one.
 
-    Returns:
-        blur_px: standard deviation of a Gaussian along the worst direction in pixels of the crop, or of the photograph where
-            it is coarser; enlargement: pixels for each that there was; noise of luma in grey levels; smoothing: share of fine
-            texture that a filter took; halo: overshoot of a step as a share of its height.
-    """
-    if crop is None or crop.upscale <= ENLARGED:
-        found = spectra.numbers(_luma(image), head)
-    else:
-        found = spectra.numbers(*at_own_pixels(head, crop.matrix, photograph))
-    (said,) = network("quality", device)(found[None])
-    return {name: float(value) for name, value in zip(card("quality")["strengths"], said[0], strict=True)}
+        Raises:
+            HeadNetworkError: it is missing or changed, or was fitted to other numbers than this version takes.
+        """
+        self._model = network("quality", "cpu", networks)
+        self._names: list[str] = list(card("quality", networks).get("strengths", ()))
+        wanted = self._model.input_shape[-1]
+        if wanted != spectra.COUNT or set(self._names) != set(NAMES):
+            raise HeadNetworkError(
+                f"expected a network from {spectra.COUNT} numbers to {', '.join(NAMES)} in {self._model.path}, got one from "
+                f"{wanted} to {', '.join(self._names) or 'nothing that its card names'}: another version wrote it; fit "
+                "it again by `spherehead annotators train quality`"
+            )
+
+    def read(self, image: Pixels, head: Array, crop: Crop | None, photograph: Pixels) -> dict[str, float]:
+        """Return strengths by name.
+
+        Args:
+            image: (S, S, 3) uint8 crop.
+            head: (S, S) boolean map of where the head surely is.
+            crop: how it was cut; None for a picture without a photograph.
+            photograph: (H, W, 3) uint8 pixels that it was cut from.
+
+        Returns:
+            blur_px: standard deviation of a Gaussian along the worst direction in pixels of the crop, or of the photograph
+                where it is coarser; enlargement: pixels for each that there was; noise of luma in grey levels; smoothing: share
+                of fine texture that a filter took; halo: overshoot of a step as a share of its height.
+        """
+        if crop is None or crop.upscale <= ENLARGED:
+            found = spectra.numbers(_luma(image), head)
+        else:
+            found = spectra.numbers(*at_own_pixels(head, crop.matrix, photograph))
+        (said,) = self._model(found[None])
+        return {name: float(value) for name, value in zip(self._names, said[0], strict=True)}
 
 
 def at_own_pixels(head: Array, matrix: Floats, photograph: Pixels) -> tuple[Pixels, Array]:

@@ -110,6 +110,13 @@ def wait_for(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
     assert process.poll() is None, process.communicate()[1]
 
 
+def semaphores_of(pid: int) -> list[Path]:
+    """Return the files of the named semaphores that a process shares with its data workers."""
+    maps = Path(f"/proc/{pid}/maps")
+    lines = maps.read_text().splitlines() if maps.is_file() else []
+    return sorted({Path(line.split(maxsplit=5)[5]) for line in lines if "/dev/shm/sem.mp-" in line})
+
+
 @pytest.mark.slow
 def test_a_run_killed_outright_resumes_bit_exact(
     undisturbed: Path, config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
@@ -119,8 +126,11 @@ def test_a_run_killed_outright_resumes_bit_exact(
     line = line_for(endless, heads, run, "--workers", "1", "--save-images", "8", "--keep", "9999")
     process = subprocess.Popen(line, stderr=subprocess.PIPE, start_new_session=True, text=True)
     wait_for(process, lambda: len(checkpoints(run)) >= 3)
+    semaphores = semaphores_of(process.pid)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+    for semaphore in semaphores:  # their tracker, which outlives a killed trainer, died with the group
+        semaphore.unlink(missing_ok=True)
     for late in checkpoints(run)[7:]:  # as if it had been killed earlier: the comparison ends at step 8
         shutil.rmtree(late)
     train([heads], config, run, quiet, ALONE)

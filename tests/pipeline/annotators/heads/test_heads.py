@@ -35,6 +35,7 @@ from spherehead.pipeline.annotators.heads.reader import (
     next_square,
     whole,
 )
+from spherehead.pipeline.annotators.heads.strengths import StrengthReader
 from spherehead.pipeline.stage import OpenStage
 from spherehead.pipeline.stages.align import Align
 from spherehead.pipeline.stages.estimate_camera import EstimateCamera
@@ -250,7 +251,8 @@ def test_networks_of_a_folder_are_read_and_what_it_lacks_is_the_packages(tmp_pat
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda folder: (folder / "head.onnx").unlink(), "at least one of head.onnx"),
+        (lambda folder: [path.unlink() for path in folder.iterdir()], "at least one of head.onnx"),
+        (lambda folder: (folder / "head.onnx").unlink(), "expected a network head.onnx beside"),
         (lambda folder: (folder / "head.json").unlink(), "expected a card head.json"),
         (lambda folder: (folder / "head.json").write_text("[]"), "a card with a sha256"),
         (lambda folder: (folder / "head.json").write_text("{"), "expected JSON"),
@@ -263,6 +265,29 @@ def test_a_folder_without_sound_networks_is_refused(tmp_path: Path, spoil: Calla
     spoil(folder)
     with pytest.raises(files.HeadNetworkError, match=told):
         files.path_of("head", str(folder))
+
+
+def test_a_quality_network_of_another_version_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    _exported(tmp_path / "renamed", "quality", strengths=["blur_px"])
+    with pytest.raises(files.HeadNetworkError, match=r"to blur_px: another version wrote it; fit it again by"):
+        StrengthReader(str(tmp_path / "renamed"))
+
+
+def test_networks_stay_loaded_however_many_are_in_use_and_a_new_file_takes_the_place_of_the_old(tmp_path: Path) -> None:
+    files.forget_loaded()
+    places = [("quality", "")]
+    for number in range(6):
+        _exported(tmp_path / str(number), "quality", number=number)
+        places.append(("quality", str(tmp_path / str(number))))
+    first = [files.network(name, "cpu", place) for name, place in places]
+    assert len({id(model) for model in first}) == len(places)
+    assert all(files.network(name, "cpu", place) is model for (name, place), model in zip(places, first, strict=True))
+    path = tmp_path / "0" / "quality.onnx"
+    path.write_bytes(path.read_bytes() + b"\x32\x01y")
+    card = {**files.card("quality"), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    path.with_suffix(".json").write_text(json.dumps(card))
+    assert files.network("quality", "cpu", str(tmp_path / "0")) is not first[1]
+    assert len(files._loaded) == len(places)
 
 
 def test_a_reading_is_shared_only_among_stages_with_the_same_network(tmp_path: Path) -> None:
