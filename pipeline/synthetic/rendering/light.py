@@ -16,18 +16,19 @@ from ....datasets.arrays import Array, Floats, Pixels
 
 SKY = (32, 64)
 """Height and width of the environment map."""
-
+FINE = 4
+"""How many times as finely a sky is drawn that holds the lamp too."""
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
 
 
 @cache
-def sky_directions() -> tuple[Floats, Floats]:
-    """Return (32, 64, 3) unit directions of the sky's pixels and (32,) solid angles of each row's pixels."""
-    height, width = SKY
+def sky_directions(times: int = 1) -> tuple[Floats, Floats]:
+    """Return (32 n, 64 n, 3) unit directions of the pixels of a sky drawn n times as finely, and (32 n,) their solid angles."""
+    height, width = times * SKY[0], times * SKY[1]
     elevation = (0.5 - (np.arange(height) + 0.5) / height) * np.pi
     azimuth = (np.arange(width) + 0.5) / width * 2.0 * np.pi
-    level, up = np.cos(elevation)[:, None], np.broadcast_to(np.sin(elevation)[:, None], SKY)
+    level, up = np.cos(elevation)[:, None], np.broadcast_to(np.sin(elevation)[:, None], (height, width))
     directions = np.stack([level * np.sin(azimuth), up, level * np.cos(azimuth)], axis=-1)
     edges = np.sin((0.5 - np.arange(height + 1) / height) * np.pi)
     return directions, (edges[:-1] - edges[1:]) * 2.0 * np.pi / width
@@ -84,6 +85,24 @@ class Light:
             size = np.pi * self.key.radius**2 / distance**2
             total += float(np.array(self.key.colour) @ _LUMA) * size * max(0.0, float(place @ normal) / distance)
         return total
+
+
+def all_round(light: Light) -> Array:
+    """Return the (32 n, 64 n, 3) float32 radiance of sky and lamp by direction from the head's centre, n being `FINE`.
+
+    The lamp is a disc of its own radiance, as wide as it looks from there, with an edge of one pixel.
+    """
+    around = np.concatenate([light.sky[:, -1:], light.sky, light.sky[:, :1]], axis=1)
+    size = (FINE * around.shape[1], FINE * SKY[0])
+    sky = cv2.resize(around, size, interpolation=cv2.INTER_LINEAR)[:, FINE:-FINE]
+    if light.key is None:
+        return np.ascontiguousarray(sky)
+    place = np.array(light.key.place)
+    distance = float(np.linalg.norm(place))
+    away = np.arccos(np.clip(sky_directions(FINE)[0] @ (place / distance), -1.0, 1.0))
+    half, pixel = math.asin(min(light.key.radius / distance, 1.0)), math.pi / (FINE * SKY[0])
+    share = np.clip((half - away) / pixel + 0.5, 0.0, 1.0)[..., None]
+    return np.asarray(sky * (1.0 - share) + share * np.array(light.key.colour), dtype=np.float32)
 
 
 def blackbody(kelvin: float) -> Floats:

@@ -7,14 +7,18 @@ may differ between kinds of processors. The cleaner that needs no package is `de
 from __future__ import annotations
 
 import importlib.metadata
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from ....datasets.arrays import Array
 from .exact_pass import View
+from .exposure import window_of
 from .render import RenderError
+
+BLOCK, MARGIN = 16, 8
+"""Pixels by which the part that is cleaned grows, and what is left around the head."""
 
 
 @cache
@@ -41,10 +45,11 @@ def oidn_version() -> str:
 class _Filter:
     """One filter for pictures of one size, with its buffers."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, height: int, width: int) -> None:
         import mitsuba_oidn
 
-        self.colour, self.albedo, self.normals, self.cleaned = (np.zeros((size, size, 3), dtype=np.float32) for _ in range(4))
+        shape = (height, width, 3)
+        self.colour, self.albedo, self.normals, self.cleaned = (np.zeros(shape, dtype=np.float32) for _ in range(4))
         self._filter = _device().new_filter("RT")
         for name, image in (
             ("color", self.colour), ("albedo", self.albedo), ("normal", self.normals), ("output", self.cleaned),
@@ -58,9 +63,9 @@ class _Filter:
         self._filter.execute()
 
 
-@cache
-def _filter_of(size: int) -> _Filter:
-    return _Filter(size)
+@lru_cache(maxsize=8)
+def _filter_of(height: int, width: int) -> _Filter:
+    return _Filter(height, width)
 
 
 def clean(picture: Array, view: View, gain: float) -> Array:
@@ -72,11 +77,20 @@ def clean(picture: Array, view: View, gain: float) -> Array:
         gain: factor that brings white near 1, on which the network's scale rests; it is taken out again.
     """
     assert view.albedo is not None
-    filter_ = _filter_of(picture.shape[0])
-    cover = view.mask.astype(np.float32) / np.float32(255.0)
-    filter_.colour[:] = picture[..., :3] * np.float32(gain)
-    filter_.albedo[:] = view.albedo * cover[..., None]
-    filter_.normals[:] = view.normals
+    whole = np.zeros_like(picture, dtype=np.float32)
+    window = window_of(view.mask, MARGIN)
+    if window is None:
+        return whole
+    part = np.s_[_blocks(window[1], window[3], len(picture)), _blocks(window[0], window[2], len(picture))]
+    filter_, cover = _filter_of(*picture[part].shape[:2]), view.mask[part].astype(np.float32)[..., None] / np.float32(255.0)
+    filter_.colour[:] = picture[part][..., :3] * np.float32(gain)
+    filter_.albedo[:] = view.albedo[part] * cover
+    filter_.normals[:] = view.normals[part]
     filter_.run()
-    cleaned = np.where(cover[..., None] > 0, filter_.cleaned / np.float32(gain), np.float32(0.0))
-    return np.dstack([cleaned, cover]).astype(np.float32)
+    whole[part] = np.dstack([np.where(cover > 0, filter_.cleaned / np.float32(gain), np.float32(0.0)), cover])
+    return whole
+
+
+def _blocks(start: int, stop: int, size: int) -> slice:
+    """Widen a stretch of pixels to whole blocks, as the network has them, inside a picture: few sizes need few filters."""
+    return slice(start // BLOCK * BLOCK, min(-(-stop // BLOCK) * BLOCK, size))

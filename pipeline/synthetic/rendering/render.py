@@ -12,20 +12,22 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ....datasets.arrays import Array, Pixels
+from ....datasets.arrays import Array
 from ....datasets.camera import Camera
 from ..assets.formats import AssetError
-from ..hair.strands import lay_end_to_end
+from ..hair.strands import StrandSet, lay_end_to_end
 from ..people.paint import srgb_to_linear
 from ..people.parts import Drawable, Part
+from .curves import curves_of
 from .exposure import Window
-from .light import Light
-from .ribbon_mesh import ribbon_mesh
+from .light import FINE, Light, all_round, sky_directions
 
 log = logging.getLogger(__name__)
 
@@ -118,15 +120,24 @@ def renderer(variant: str) -> str:
 
 
 class Studio:
-    """A figure's meshes and materials as Mitsuba's objects, to be photographed from any side under any light."""
+    """A figure's meshes, strands and materials as Mitsuba's objects, to be photographed from any side under any light.
+
+    The scene is built once; a picture brings a sky and a camera.
+    """
 
     def __init__(self, figure: Drawable, variant: str = "scalar_rgb") -> None:
         """Hand a figure to Mitsuba."""
         self._mi = mitsuba(variant)
         self._compiles = variant != VARIANTS[0]
         shown = [part for part in figure.parts if not part.is_clear]
-        self._shapes = {f"part{index}": self._shape(part) for index, part in enumerate(shown)}
-        self._strands = lay_end_to_end(figure.strands)
+        shapes = {f"part{index}": self._shape(part) for index, part in enumerate(shown)}
+        strands = lay_end_to_end(figure.strands)
+        if len(strands):
+            shapes["strands"] = self._strands(strands)
+        integrator = {"type": "path", "max_depth": MAX_DEPTH, "rr_depth": 3, "hide_emitters": True}
+        sky = self._sky(np.ones_like(sky_directions(FINE)[0], dtype=np.float32))
+        self._scene = self._mi.load_dict({"type": "scene", "integrator": integrator, "sky": sky, **shapes})
+        self._settings = self._mi.traverse(self._scene)
 
     def photograph(
         self, camera: Camera, light: Light, size: int, samples: int, seed: int, window: Window | None = None
@@ -135,7 +146,7 @@ class Studio:
 
         Args:
             camera: a canonical camera.
-            light: what lights the head.
+            light: what lights the head; its lamp shines as from as far as the sky.
             size: side in pixels.
             samples: samples per pixel; variants that compile take the next multiple of `PASS`.
             seed: of the sampler.
@@ -148,8 +159,13 @@ class Studio:
             window, passes, samples = None, math.ceil(samples / PASS), PASS
         else:
             passes = 1
-        scene = self._scene(camera, light, size, samples, window or (0, 0, size, size))
-        taken = [np.array(self._mi.render(scene, spp=samples, seed=seed + number), np.float32) for number in range(passes)]
+        self._settings["sky.data"] = self._mi.traverse(self._mi.load_dict(self._sky(all_round(light))))["data"]
+        self._settings.update()
+        sensor = self._mi.load_dict(self._sensor(camera, size, samples, window or (0, 0, size, size)))
+        taken = [
+            np.array(self._mi.render(self._scene, sensor=sensor, spp=samples, seed=seed + number), np.float32)
+            for number in range(passes)
+        ]
         picture: Array = np.asarray(np.mean(taken, axis=0, dtype=np.float32))
         if not np.isfinite(picture).all():
             raise RenderError(f"Mitsuba returned {int((~np.isfinite(picture)).sum())} numbers that are not finite")
@@ -160,30 +176,10 @@ class Studio:
         whole[top:bottom, left:right] = picture
         return whole
 
-    def _scene(self, camera: Camera, light: Light, size: int, samples: int, window: Window) -> Any:
-        mi = self._mi
-        sky = {"type": "envmap", "bitmap": mi.Bitmap(np.ascontiguousarray(light.sky)), "to_world": self._upright()}
-        return mi.load_dict(
-            {
-                "type": "scene",
-                "integrator": {"type": "path", "max_depth": MAX_DEPTH, "rr_depth": 3, "hide_emitters": True},
-                "sensor": self._sensor(camera, size, samples, window),
-                "sky": sky,
-                **self._lamp(light),
-                **self._shapes,
-                **self._ribbons(camera),
-            }
-        )
-
-    def _upright(self) -> Any:
-        """Turn the sky so that its middle column lies in front of the face."""
-        return self._mi.ScalarTransform4f().rotate([0, 1, 0], 180.0)
-
-    def _lamp(self, light: Light) -> dict[str, Any]:
-        if light.key is None:
-            return {}
-        emitter = {"type": "area", "radiance": {"type": "rgb", "value": list(light.key.colour)}}
-        return {"key": {"type": "sphere", "center": list(light.key.place), "radius": light.key.radius, "emitter": emitter}}
+    def _sky(self, radiance: Array) -> dict[str, Any]:
+        """Make radiance come from where `sky_directions` says; Mitsuba counts columns the other way round."""
+        turned = self._mi.ScalarTransform4f().rotate([0, 1, 0], 180.0)
+        return {"type": "envmap", "bitmap": self._mi.Bitmap(np.ascontiguousarray(radiance[:, ::-1])), "to_world": turned}
 
     def _sensor(self, camera: Camera, size: int, samples: int, window: Window) -> dict[str, Any]:
         left, top, right, bottom = window
@@ -203,24 +199,19 @@ class Studio:
             "sampler": {"type": sampler_of(samples), "sample_count": samples},
         }  # fmt: skip
 
-    def _ribbons(self, camera: Camera) -> dict[str, Any]:
-        """Make the strands' mesh, which faces the camera."""
-        if not len(self._strands):
-            return {}
-        mi, made = self._mi, ribbon_mesh(self._strands, camera)
-        colour = {"type": "mesh_attribute", "name": "vertex_color"}
-        properties = mi.Properties()
-        properties["bsdf"] = mi.load_dict(
-            {"type": "twosided", "bsdf": {"type": "principled", **FINISHES["strand"], "base_color": colour}}
-        )
-        mesh = mi.Mesh("strands", len(made.points), len(made.faces), has_vertex_normals=True, props=properties)
-        mesh.add_attribute("vertex_color", 3, made.colours.ravel())
-        parameters = mi.traverse(mesh)
-        parameters["vertex_positions"] = made.points.ravel()
-        parameters["vertex_normals"] = made.normals.ravel()
-        parameters["faces"] = made.faces.ravel()
+    def _strands(self, strands: StrandSet) -> Any:
+        """Make the strands' curves, whose colour is looked up by how far along all of them a place is."""
+        mi, made = self._mi, curves_of(strands)
+        colour = {**_texture(mi, made.colours[:, None], raw=True), "filter_type": "nearest"}
+        look = {"type": "principled", **FINISHES["strand"], "base_color": colour}
+        with tempfile.TemporaryDirectory(prefix="spherehead-strands-") as folder:
+            file = Path(folder) / "strands.txt"
+            file.write_bytes(made.skeleton())
+            curves = mi.load_dict({"type": "linearcurve", "filename": str(file), "bsdf": look})
+        parameters = mi.traverse(curves)
+        parameters["control_points"] = made.points.ravel()
         parameters.update()
-        return {"strands": mesh}
+        return curves
 
     def _shape(self, part: Part) -> Any:
         """Make a mesh whose vertices are parted where the texture is cut."""
@@ -273,7 +264,7 @@ def _colour(mi: Any, part: Part) -> dict[str, Any]:
     return _texture(mi, part.texture[..., :3], raw=False)
 
 
-def _texture(mi: Any, picture: Pixels, raw: bool) -> dict[str, Any]:
+def _texture(mi: Any, picture: Array, raw: bool) -> dict[str, Any]:
     bitmap = mi.Bitmap(np.ascontiguousarray(picture))
     return {"type": "bitmap", "bitmap": bitmap, "raw": raw, "filter_type": "bilinear", "wrap_mode": "clamp"}
 

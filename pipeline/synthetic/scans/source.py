@@ -41,7 +41,7 @@ from .meshes import SUFFIXES, MeshLimits, companions
 
 SCHEME = "mesh:"
 SCANNED, GROWN = "scan", "grown"
-VERSION = 2
+VERSION = 3
 """Raise it when the same settings would give other pictures."""
 
 
