@@ -32,8 +32,9 @@ ROOMS = {
     "datasets": ["", "images", "stores", "sources", "sources/remote", "shards", "exchange", "streaming", "report"],
     "pipeline": [
         "stage", "curation", "recipe", "backends", "annotators/faces", "annotators/mattes", "annotators/parsers",
-        "annotators/heads", "annotators", "stages", "presets", "console", "execution", "synthetic/assets", "synthetic/hair",
-        "synthetic/wear", "synthetic/people", "synthetic/rendering", "synthetic/shading", "synthetic", "synthetic/scans",
+        "annotators/heads", "annotators", "stages", "presets", "console", "execution", "synthetic/assets", "synthetic/face",
+        "synthetic/hair", "synthetic/wear", "synthetic/people", "synthetic/rendering", "synthetic/shading",
+        "synthetic", "synthetic/scans",
         "synthetic/wild", "engines", "building", "publishing", "estimating",
     ],
     "model": [

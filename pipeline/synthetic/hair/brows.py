@@ -19,6 +19,8 @@ LINE = ((0.024, 0.0535), (0.045, 0.0600), (0.072, 0.0665), (0.098, 0.0692), (0.1
 """x and y of the left brow's middle line on the mean head, whose eyes end at an x of 0.104."""
 HALF = ((0.024, 0.0062), (0.036, 0.0085), (0.072, 0.0080), (0.098, 0.0062), (0.131, 0.0014))
 """x, and half the brow's height there, world units."""
+PIGMENT: Colour = (0.26, 0.18, 0.12)
+"""Colour that brows keep a part of where hair is grey: they grey late, and grey hairs on skin look blue beside it."""
 SHADOW = 0.5
 """How much of the skin's colour takes that of a dense brow."""
 SPARE = 8
@@ -34,7 +36,9 @@ def draw_brows(male: float, age: float, colour: Colour, random: np.random.Genera
         colour: of the hair.
         random: drawn numbers.
     """
-    red, green, blue = (float(np.clip(0.75 * value, 0.01, 0.8)) for value in colour)
+    grey = float(np.clip((min(colour) - 0.3) / 0.3, 0.0, 1.0))
+    mixed = np.array(colour) + 0.55 * grey * (np.array(PIGMENT) - colour)
+    red, green, blue = np.clip(0.75 * mixed, 0.01, 0.8).tolist()
     return BrowLook(
         thick=float(random.uniform(0.45, 0.95) + 0.35 * male), arch=float(random.normal(0.1 - 0.3 * male, 0.5)),
         begin=float(random.uniform(-0.004, 0.010)), density=float(random.uniform(0.45, 1.0)),

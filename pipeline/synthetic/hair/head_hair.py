@@ -24,6 +24,8 @@ FINE = ((0.1, 0.7), (0.5, 1.0))
 """Centimetres of length, and factors on the thickness of strands as long: what clippers leave is seen end on."""
 SINGLE = 0.45
 """Factor on the thickness of strands that stand off the others: nothing lies beside them that they would stand for."""
+CHEEK, CROWD = 0.012, 8
+"""Side of the squares before a face in which strands are counted, and how many must be there for one to stay."""
 HANGING = ("locs", "twists", "box braids")
 """Ties whose locks are drawn aside whole, as they grow."""
 EYES = 3.8 * CENTIMETRE
@@ -67,7 +69,7 @@ def build_hair(look: HairLook, surface: Surface) -> tuple[Strands, ...]:
             half = (4.2 + 0.2 * (look.seed % 9)) * CENTIMETRE * np.exp(random.normal(0.06, 0.12, (int(aside.sum()), 1)))
             shaped[aside] = off_face(shaped[aside], half)
             if not look.tie:
-                kept = ~aside | ~over_eyes(shaped)
+                kept = ~alone(shaped) & (~aside | ~over_eyes(shaped))
                 which, shaped, single = which[kept], shaped[kept], single[kept]
         shaped[..., 0] = np.clip(shaped[..., 0], -SHOULDER, SHOULDER)
         found.append(_strands(look, "hair" if number == 0 else f"hair {number}", shaped, dense[which], single, random))
@@ -120,6 +122,20 @@ def over_eyes(points: Array) -> Array:
     """Tell which (S, K, 3) strands hang before the eyes: single ones that nothing could comb aside."""
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
     return np.asarray(((np.abs(x) < EYES) & (y < 0.08) & (y > -0.20) & (z > 0.08)).any(axis=1))
+
+
+def alone(points: Array) -> Array:
+    """Tell which (S, K, 3) strands hang before the face where hardly any others do: they would be lines across a cheek."""
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    strand, _ = rows = np.nonzero((z > 0.05) & (np.abs(x) < 0.15) & (y < 0.09) & (y > -0.24))
+    if not len(strand):
+        return np.zeros(len(points), dtype=np.bool_)
+    square = np.floor(x[rows] / CHEEK).astype(np.int64) * 1000 + np.floor(y[rows] / CHEEK).astype(np.int64)
+    places, of = np.unique(square, return_inverse=True)
+    pairs = np.unique(np.stack([of, strand]), axis=1)
+    crowd = np.bincount(pairs[0], minlength=len(places))
+    lonely = np.bincount(strand, weights=crowd[of] < CROWD, minlength=len(points))
+    return np.asarray(lonely >= 2)
 
 
 def _strands(look: HairLook, name: str, points: Array, dense: Floats, single: Array, random: np.random.Generator) -> Strands:

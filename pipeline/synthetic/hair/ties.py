@@ -18,6 +18,8 @@ OUT = 0.01
 """World units that a search for the surface goes back outwards a step at most: behind ears signs of distances may be wrong."""
 ON_HEAD = 12
 """Points of a tied strand before its tie."""
+PARTED = 0.7
+"""How far from a lock's middle its roots are shown, of their way to it: the rest of a section is combed flat."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,9 @@ def hanging(roots: Roots, wishes: Wishes, look: HairLook, field: DistanceField, 
         across, aside = rope(
             place, thick, random, twist=lengths(paths).mean() / CENTIMETRE * (0.5 if look.tie == "twists" else 0.15)
         )
-    begin = np.clip(place / 0.04, 0.0, 1.0)[..., None]
+    begin = np.clip(place / 0.06, 0.0, 1.0)[..., None]
     out = wind(paths, which, Winding(place, across, aside))
-    start = roots.points[:, None] + (out - out[:, :1])
+    middle = roots.points[heads][which]
+    drawn = middle + PARTED * (roots.points - middle)  # roots of a whole section, drawn into its lock, would be a star
+    start = drawn[:, None] + (out - out[:, :1])
     return np.asarray(start * (1.0 - begin) + out * begin, dtype=np.float32)

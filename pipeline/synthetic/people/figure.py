@@ -15,9 +15,11 @@ import scipy
 from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.classes import INDEX
 from ..assets.library import Assets, Piece
+from ..face.eyeballs import cornea_normals, turn
 from ..hair.scalp import Surface
 from ..hair.strands import Strands
 from ..wear.clips import clips
+from ..wear.clothes import coloured, folded
 from ..wear.dress import around, dress
 from ..wear.garment import Garment
 from . import glasses, paint
@@ -153,13 +155,14 @@ class _Maker:
         fields = np.column_stack([bust.below_jaw, self._scalp_field(), beard_field(self.body, beard)])
         labels = (INDEX["neck"], INDEX["hair"], BEARDED_SKIN)
         crop_uvs = (bust.uvs - [left, top]) / [right - left, bottom - top]
+        places = head_places(self.assets, self.body)
         found = []
         for name, chosen, uvs, texture in (
             (
                 "head",
                 head & shown,
                 crop_uvs,
-                _opaque(paint.head_skin(self.assets, person, self._scalp_picture(), self._places(), self._shades())),
+                _opaque(paint.head_skin(self.assets, person, self._scalp_picture(), places, self._shades())),
             ),
             ("bust", ~head & shown, bust.uvs, _opaque(paint.bust_skin(self.assets, person))),
         ):
@@ -184,10 +187,6 @@ class _Maker:
         uv_of[bust.subdivision.faces.ravel()] = bust.subdivision.face_uvs.ravel()
         x, y = np.clip(bust.uvs[uv_of] * 512.0, 0, 511).astype(np.int64).T
         return np.asarray(mask[y, x] - 0.5, dtype=np.float64)
-
-    def _places(self) -> Array | None:
-        """Return where texels of skin lie on the mean head, if anything is painted there."""
-        return head_places(self.assets, self.body) if self.person.marks is not None else None
 
     def _scalp_picture(self) -> Array | None:
         """Return what is painted under hair that is grown; None where the assets' own scalp is."""
@@ -226,9 +225,11 @@ class _Maker:
                 continue
             turned = points.copy()
             used = np.unique(faces)
-            turned[used] = _turn(points[used], *person.gaze)
+            turned[used] = turn(points[used], *person.gaze)
             labels = np.full(len(faces), INDEX[name], dtype=np.uint8)
-            found.append(self.part(name, turned, faces, piece.mesh.uvs, piece.mesh.face_uvs[faces_of], texture, labels, "eye"))
+            part = self.part(name, turned, faces, piece.mesh.uvs, piece.mesh.face_uvs[faces_of], texture, labels, "eye")
+            iris = iris_points(part.points, part.faces, part.uvs, part.face_uvs)
+            found.append(dataclasses.replace(part, normals=cornea_normals(part.points, part.normals, iris)))
         return found
 
     def worn(self) -> list[Part]:
@@ -250,6 +251,9 @@ class _Maker:
                 labels = np.where(left, INDEX["left_brow"], INDEX["right_brow"]).astype(np.uint8)
             finish = "cloth" if kind in ("hat", "cloth") else "hair"
             part = self.part(kind, points, cut.faces, cut.uvs, cut.face_uvs, self._picture(piece, kind), labels, finish)
+            if kind == "cloth":
+                lying = folded(part.points, part.normals, part.faces, person.clothes_look)
+                part = dataclasses.replace(part, points=lying, normals=vertex_normals(lying, part.faces))
             found.append(dataclasses.replace(part, seen_from=2.0) if kind == "lashes" else part)
         return found
 
@@ -267,7 +271,7 @@ class _Maker:
             return paint.flat(picture, (0.6 * red, 0.6 * green, 0.6 * blue))
         if kind == "lashes":
             return paint.flat(picture, (0.04, 0.03, 0.03))
-        return _opaque((paint.tinted(picture, person.clothes_gain) if kind == "cloth" else picture)[..., :3])
+        return _opaque((coloured(picture, person.clothes_look) if kind == "cloth" else picture)[..., :3])
 
     def glasses(self) -> list[Part]:
         """Make the glasses on this person's nose and ears."""
@@ -333,16 +337,6 @@ def _cut(assets: Assets, name: str, refined: bool) -> _Cut:
     quads, uv_quads = quads_of(mesh.faces[both]), quads_of(mesh.face_uvs[both])
     fine = subdivide(len(mesh.vertices), quads, len(mesh.uvs), uv_quads)
     return _Cut(fine.matrix, fine.faces, np.asarray(fine.uv_matrix @ mesh.uvs), fine.face_uvs)
-
-
-def _turn(points: Floats, yaw: float, pitch: float) -> Floats:
-    """Turn an eyeball about its middle, front towards the person's left by `yaw` and up by `pitch` radians."""
-    middle = (points.min(axis=0) + points.max(axis=0)) / 2.0
-    c, s = np.cos(yaw), np.sin(yaw)
-    sideways = np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
-    c, s = np.cos(pitch), np.sin(pitch)
-    upwards = np.array([[1.0, 0.0, 0.0], [0.0, c, s], [0.0, -s, c]])
-    return np.asarray((points - middle) @ (sideways @ upwards).T + middle)
 
 
 def _opaque(picture: Pixels) -> Pixels:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ....datasets.arrays import Array, Floats, Pixels
 from ..assets.library import Assets
+from ..face.complexion import calm, complexion
 from .body import MOUTH_ISLAND
 from .face_points import IRIS_MIDDLES, IRIS_RADIUS
 from .population import Person
@@ -44,7 +45,7 @@ def head_skin(
         assets: where textures come from.
         person: who it is.
         grows: (512, 512) how densely hair grows, times how much it hides; the assets' own scalp where None.
-        places: (512, 512, 3) places on the mean head, needed where the person's skin is marked.
+        places: (512, 512, 3) places on the mean head, needed where colours differ from place to place; even without them.
         shades: what darkens the skin beneath hair of the face.
     """
     left, top, right, bottom = HEAD_CROP
@@ -54,12 +55,13 @@ def head_skin(
     skin = np.asarray(cv2.resize(bare, size, interpolation=cv2.INTER_CUBIC))
     shown = mask if grows is None else grows[top:bottom, left:right]
     scalp = np.clip(cv2.resize(shown, size, interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
-    fine = _fine_texture(person.detail_seed, (size[1], size[0]))
+    where = np.full((*mask.shape, 3), 9.0, dtype=np.float32) if places is None else places[top:bottom, left:right]
+    fine = complexion(person.detail_seed, (size[1], size[0]), where, person.male)
     skin = skin * (1.0 + fine)
     if person.marks is not None and places is not None:
-        skin = mark(skin.astype(np.float32), person.marks, places[top:bottom, left:right], (left, top), ENLARGED)
+        skin = mark(skin.astype(np.float32), person.marks, where, (left, top), ENLARGED)
     cover = {"bare": 0.04, "stubble": 0.72, "covered": 0.93}[person.scalp]
-    grain = 1.0 + 7.0 * fine[..., 1:2]
+    grain = 1.0 + 4.0 * fine[..., 1:2]
     grown = person.growth.hair if person.growth is not None else None
     root = person.hair_colour if grown is None else grown.colour  # dyed and white hair is so from its root on
     hair = 255.0 * np.array(root, dtype=np.float32) * (0.8 if person.scalp == "covered" else 0.9) * grain
@@ -91,7 +93,8 @@ def body_skin(assets: Assets, person: Person) -> Pixels:
         if picture.shape[0] != 512:
             picture = np.asarray(cv2.resize(picture, (512, 512), interpolation=cv2.INTER_AREA), dtype=np.uint8)
         blended += share * picture.astype(np.float32)
-    return np.clip(blended * np.array(person.skin_gain, dtype=np.float32), 0.0, 255.0).astype(np.uint8)
+    gained = calm(blended) * np.array(person.skin_gain, dtype=np.float32)
+    return np.asarray(np.clip(gained, 0.0, 255.0).astype(np.uint8))
 
 
 def bust_skin(assets: Assets, person: Person) -> Pixels:
@@ -131,19 +134,6 @@ def _without_stubble(skin: Array, scalp: Array) -> Array:
     rough = (skin @ _LUMA.astype(np.float32)) / np.maximum(smooth, 1.0)
     share = np.clip(1.25 * scalp, 0.0, 1.0)[..., None]
     return np.asarray(skin * (1.0 - share) + forehead * (0.7 + 0.3 * rough[..., None]) * share, dtype=np.float32)
-
-
-def _fine_texture(seed: int, shape: tuple[int, int]) -> Array:
-    """Return (H, W, 3) float32 relative changes of colour: pores, blotches and uneven redness."""
-    random = np.random.Generator(np.random.Philox(seed))
-    pores = cv2.GaussianBlur(random.standard_normal(shape, dtype=np.float32), (0, 0), 0.8) * 2.2
-    small = (shape[0] // 4, shape[1] // 4)
-    blotches = cv2.GaussianBlur(random.standard_normal(small, dtype=np.float32), (0, 0), 2.0) * 6.0
-    redness = cv2.GaussianBlur(random.standard_normal(small, dtype=np.float32), (0, 0), 6.0) * 18.0
-    enlarge = (shape[1], shape[0])
-    wide, red = (cv2.resize(field, enlarge, interpolation=cv2.INTER_CUBIC) for field in (blotches, redness))
-    base = 0.020 * pores + 0.008 * wide
-    return np.stack([base + 0.004 * red, base - 0.008 * red, base - 0.008 * red], axis=-1)
 
 
 def hair(assets: Assets, texture: str, colour: tuple[float, float, float]) -> Pixels:

@@ -22,6 +22,7 @@ from ..hair.colours import draw_colour
 from ..hair.lashes import draw_lashes
 from ..hair.look import Colour, Growth
 from ..hair.styles import STYLES, draw_beard, draw_hair
+from ..wear.clothes import ClothesLook, draw_clothes
 from ..wear.look import Wear
 from ..wear.wardrobe import WearShares, draw_clip, draw_wear, under
 from .face_morphs import detail_weights, expression_weights, macro_weights
@@ -34,9 +35,9 @@ LONG_HAIR = ("long01", "bob01", "ponytail01")
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
 USUAL, WIDE = "usual", "wide"
-GROWTH_VERSION = 13
+GROWTH_VERSION = 14
 """Raise it when the same settings would grow other hair."""
-WEAR_VERSION = 4
+WEAR_VERSION = 5
 """Raise it when the same settings would make other things to wear."""
 MARKS_VERSION = 2
 """Raise it when the same settings would paint other marks on skins."""
@@ -142,7 +143,7 @@ class Person:
     hat: str = ""
     hat_texture: str = ""
     clothes: str = ""
-    clothes_gain: Colour = (1.0, 1.0, 1.0)
+    clothes_look: ClothesLook = ClothesLook()
     glasses: GlassesLook | None = None
     detail_seed: int = 0
     """Seed of the skin's fine texture."""
@@ -184,7 +185,7 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
         (drawn := draw_colour(caucasian, grey, settings.dyed, random))[0], scalp, hair,
         _pick(assets.names("eyebrows"), random), _lashes(assets, male, random), _pick(assets.names("eyes"), random),
         hat, hat_texture, _clothes(assets, male, random),
-        _triple(np.clip(random.uniform(0.35, 1.15) * np.exp(random.normal(0.0, 0.18, 3)), 0.0, 1.4)),
+        _clothes_look(seed, name, random),
         _glasses(settings.glasses, random), int(random.integers(1 << 31)),
     )  # fmt: skip
     if settings.hair != CARDS:
@@ -310,6 +311,12 @@ def _eye_texture(assets: Assets, caucasian: float, random: np.random.Generator) 
 def _lashes(assets: Assets, male: float, random: np.random.Generator) -> str:
     names = assets.names("eyelashes")
     return _pick(names[:1] if male > 0.5 else names, random)
+
+
+def _clothes_look(seed: int, name: str, random: np.random.Generator) -> ClothesLook:
+    """Draw colours of clothes, passing over the numbers that gave them before: what is drawn after them stays as it was."""
+    random.random(), random.normal(size=3)
+    return draw_clothes(rng(seed, name, "clothes"))
 
 
 def _clothes(assets: Assets, male: float, random: np.random.Generator) -> str:

@@ -5,6 +5,7 @@ Only numbers and arrays: `render` makes emitters of them.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,10 @@ FINE = 4
 """How many times as finely a sky is drawn that holds the lamp too."""
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
+WINDOWS = 0.85
+"""Share of pictures with a window in front of the face: without one, eyes mirror nothing that is small and bright."""
+BALANCE = 0.8
+"""How much of the colour cast of all light together a camera's white balance takes out."""
 
 
 @cache
@@ -129,7 +134,39 @@ def draw_light(random: np.random.Generator, steady: bool = False) -> Light:
         strength = float(random.uniform(0.4, 1.5)) * math.sqrt(sharp)
         colour = blackbody(float(random.uniform(2800, 9000)))
         sky += strength * colour * np.exp(sharp * (directions @ towards - 1.0))[..., None]
-    return Light(sky.astype(np.float32), _key(random), float(np.exp(random.normal(math.log(0.44), 0.16))), steady)
+    key, exposure = _key(random), float(np.exp(random.normal(math.log(0.44), 0.16)))
+    return _balanced(Light((sky + _window(sky, random)).astype(np.float32), key, exposure, steady))
+
+
+def _window(sky: Floats, random: np.random.Generator) -> Floats:
+    """Draw a window or softbox in front of the face, (32, 64, 3) radiance: small and bright, with part of the sky's light."""
+    directions, solid_angle = sky_directions()
+    drawn = random.random() < WINDOWS
+    azimuth, elevation = float(np.clip(random.normal(0.0, 0.7), -1.4, 1.4)), float(random.uniform(0.1, 0.9))
+    half, share = float(random.uniform(0.10, 0.20)), float(random.uniform(0.15, 0.45))
+    colour = blackbody(float(random.uniform(4500.0, 7500.0)))
+    towards = np.array([math.sin(azimuth) * math.cos(elevation), math.sin(elevation), math.cos(azimuth) * math.cos(elevation)])
+    disc = np.clip((half - np.arccos(np.clip(directions @ towards, -1.0, 1.0))) / 0.08 + 0.5, 0.0, 1.0)
+    size = float((disc * solid_angle[:, None]).sum())
+    whole = float((sky @ _LUMA * solid_angle[:, None]).sum()) / 4.0  # what falls on a surface, on the mean of all directions
+    strength = share * whole / max(size * float(colour @ _LUMA), 1e-9)
+    return np.asarray((strength if drawn else 0.0) * disc[..., None] * colour)
+
+
+def _balanced(light: Light) -> Light:
+    """Return light as a camera's white balance leaves it: its mean colour nearer to grey, its luminance kept."""
+    _, solid_angle = sky_directions()
+    cast = (light.sky * solid_angle[:, None, None]).sum(axis=(0, 1)).astype(np.float64)
+    if light.key is not None:
+        away = float(np.linalg.norm(light.key.place))
+        cast += np.array(light.key.colour) * np.pi * light.key.radius**2 / away**2
+    gains = (float(cast @ _LUMA) / np.maximum(cast, 1e-9)) ** BALANCE
+    gains *= float(cast @ _LUMA) / max(float((gains * cast) @ _LUMA), 1e-9)
+    key = light.key
+    if key is not None:
+        red, green, blue = (gains * key.colour).tolist()
+        key = dataclasses.replace(key, colour=(red, green, blue))
+    return dataclasses.replace(light, sky=(light.sky * gains).astype(np.float32), key=key)
 
 
 def _key(random: np.random.Generator) -> KeyLight | None:

@@ -233,7 +233,7 @@ class Studio:
 
 FINISHES: dict[str, dict[str, float]] = {
     "skin": {"roughness": 0.42, "specular": 0.38, "sheen": 0.15},
-    "eye": {"roughness": 0.06, "specular": 0.5, "clearcoat": 1.0, "clearcoat_gloss": 0.97},
+    "eye": {"roughness": 0.05, "specular": 0.31},
     "hair": {"roughness": 0.5, "specular": 0.07},
     "strand": {"roughness": 0.38, "specular": 0.35},
     "cloth": {"roughness": 0.8, "specular": 0.2, "sheen": 0.4},

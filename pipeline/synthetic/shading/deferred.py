@@ -18,6 +18,7 @@ from ..rendering.raster import NEAREST, Buffers
 from .occlusion import depth_map, directions
 from .pixels import cover_softly, lend_colours, resolve
 from .points import POINT_NUMBERS, choose, fade_lamp, gather, gild, light_by_lamp, light_by_sky, reach_lamp
+from .relief import roughen, waves
 from .sky import SkyTables, sky_tables
 from .strands import light_strands
 from .surfaces import HAIR, Surfaces
@@ -48,7 +49,7 @@ def photograph(surfaces: Surfaces, seen: Buffers, camera: Camera, light: Light, 
         (S, S, 4) float32: linear colours times opacity, and opacity.
     """
     slot, places = _chosen(surfaces, seen, step)
-    answered = _lit(surfaces, seen, camera, light, places)
+    answered = _lit(surfaces, seen, camera, light, places, step)
     drawing = surfaces.drawing
     size = seen.face.shape[0] // step
     picture = np.empty((size, size, 4), dtype=np.float32)
@@ -76,7 +77,7 @@ def _with_strands(surfaces: Surfaces, seen: Buffers, light: Light, step: int, pi
     return mixed.astype(np.float32)
 
 
-def _lit(surfaces: Surfaces, seen: Buffers, camera: Camera, light: Light, places: Array) -> Array:
+def _lit(surfaces: Surfaces, seen: Buffers, camera: Camera, light: Light, places: Array, step: int) -> Array:
     """Return (N, 6) the light that each place sends to the camera: times the surface's colour, and as it is."""
     drawing, finishes = surfaces.drawing, surfaces.finishes
     tables = sky_tables(light.sky)
@@ -86,6 +87,9 @@ def _lit(surfaces: Surfaces, seen: Buffers, camera: Camera, light: Light, places
     compiled(gather)(
         places, seen.face, seen.bary, drawing.faces, drawing.part_of, vertices, _rays(camera, seen), finishes, parts, points
     )
+    shown = waves(_pixel(seen, camera, places, step))
+    if len(shown):
+        compiled(roughen)(places, parts, finishes, seen.face, seen.bary, drawing.faces, drawing.points, shown, points)
     compiled(light_by_sky)(points, parts, finishes, tables.mirrors, out)
     if light.key is not None:
         shadow, veil, lamp = _lamp(surfaces, light.key)
@@ -167,6 +171,15 @@ def _seen_by_lamp(points: Floats, to_lamp: Floats) -> tuple[Array, Array]:
     nearness = 1.0 / local[:, 2:]
     placed = np.column_stack([local[:, :2] * nearness + 0.5 * SHADOW_SIDE, local[:, 2]])
     return placed.astype(np.float32), nearness[:, 0].astype(np.float32)
+
+
+def _pixel(seen: Buffers, camera: Camera, places: Array, step: int) -> float:
+    """Return how many world units a pixel is wide at what is seen, on the median."""
+    if not len(places):
+        return 1.0
+    some = places[:: max(len(places) // 256, 1)]
+    distance = float(np.median(seen.depth[some[:, 0], some[:, 1]]))
+    return distance * step / float(camera.intrinsics[0, 0] * seen.face.shape[0])
 
 
 def _rays(camera: Camera, seen: Buffers) -> Array:

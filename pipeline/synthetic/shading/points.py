@@ -14,7 +14,11 @@ TAPS = 14
 """Samples of a shadow map a point."""
 HAIR_WHITE, HAIR_TINTED = 0.007, 0.084
 """Strength of the sky's highlights on hair: as they are, and in the hair's colour."""
-ROUGH_EDGE = 0.25
+RED_WRAP, GREEN_WRAP, BLUE_WRAP = 1.7, 0.8, 0.5
+"""Factors on how far a lamp's light reaches behind the terminator of skin: light that comes back is red there."""
+TERMINATOR = 0.02
+"""World units above skin that a lamp grazes at which its shadow is looked up."""
+ROUGH_EDGE = 0.12
 """How much of a mirror's brightening at grazing angles is left of rough surfaces."""
 
 
@@ -155,6 +159,7 @@ def reach_lamp(places: Any, points: Any, parts: Any, finishes: Any, shadow: Any,
         out: changed in place; the width is the lamp's radius over its distance.
     """
     height, width = shadow.shape
+    one = np.float32(1.0)
     spiral = np.empty((TAPS, 2), dtype=np.float32)
     for tap in range(TAPS):
         away, angle = np.sqrt((tap + 0.5) / TAPS), 2.399963 * tap
@@ -171,12 +176,18 @@ def reach_lamp(places: Any, points: Any, parts: Any, finishes: Any, shadow: Any,
         wide = lamp[4] / distance
         out[place, 3], out[place, 4], out[place, 5] = cosine, 0.0, wide
         kind, wrap = int(finishes[parts[place], 0]), finishes[parts[place], 1]
+        if kind == 1:
+            wrap *= np.float32(RED_WRAP)
         if kind != 2 and cosine <= -wrap:
             continue
         tx, ty = column / depth + lamp[5], row / depth + lamp[5]
         spin = (52.9829189 * ((0.06711056 * places[place, 1] + 0.00583715 * places[place, 0]) % 1.0)) % 1.0 * 6.2831853
         turn_x, turn_y = np.float32(np.cos(spin)), np.float32(np.sin(spin))
         limit = depth - (np.float32(0.018) if kind != 2 else np.float32(0.03))
+        if kind == 1:  # looked up outside of the skin: else its own curvature hides from a lamp what lies at the terminator
+            out_of = np.float32(TERMINATOR) * max(one - np.float32(3.0) * abs(cosine), np.float32(0.0)) * lamp[6] / depth
+            tx += out_of * (lamp[7] * points[place, 0] + lamp[10] * points[place, 1] + lamp[13] * points[place, 2])
+            ty += out_of * (lamp[8] * points[place, 0] + lamp[11] * points[place, 1] + lamp[14] * points[place, 2])
         reach, blocked, before = np.float32(0.1) * wide, 0, np.float32(0.0)
         for turn in range(2):  # first how far before the point the blockers lie, then how much of the lamp they hide
             blocked = 0
@@ -280,6 +291,9 @@ def light_by_lamp(points: Any, parts: Any, finishes: Any, lamp: Any, reached: An
             glint = facing + (1.0 - facing) * graze
             glint *= finishes[part, 3] * cosine * (power + 8.0) / (8.0 * 3.1415927) * np.exp(power * np.log(max(tilt, 1e-3)))
         for axis in range(3):
+            if kind == 1:  # red goes farther through skin than green and blue
+                reach = wrap * (RED_WRAP if axis == 0 else GREEN_WRAP if axis == 1 else BLUE_WRAP)
+                spread = max((cosine + reach) / ((1.0 + reach) * (1.0 + reach)), 0.0) * 0.31830988
             out[place, axis] += light * lamp[1 + axis] * spread
             out[place, 3 + axis] += light * lamp[1 + axis] * glint
 

@@ -18,7 +18,7 @@ from .occlusion import directions
 
 SIDE = 24
 """Side of the octahedral maps in which mirrors are looked up."""
-SHARPNESS = (10.0, 45.0)
+SHARPNESS = (10.0, 24.0)
 """Sharpness of the lobes exp(s (cos - 1)) over which a mirror's map is averaged: cloth, skin; the last map, of eyes and glass,
 is the sky itself."""
 _SPREAD = 14.0

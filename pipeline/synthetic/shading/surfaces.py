@@ -39,8 +39,8 @@ class Finish:
 
 
 FINISHES: dict[str, Finish] = {
-    "skin": Finish(SKIN, 0.22, 0.030, 0.75, 1, 34.0),
-    "eye": Finish(EYE, 0.10, 0.030, 1.0, 2, 900.0),
+    "skin": Finish(SKIN, 0.22, 0.030, 0.9, 1, 30.0),
+    "eye": Finish(EYE, 0.10, 0.025, 1.0, 2, 900.0),
     "hair": Finish(HAIR, 0.25, 0.040, 0.55, 0, 24.0),
     "cloth": Finish(SOLID, 0.10, 0.025, 0.35, 0, 8.0),
     "frame": Finish(SOLID, 0.0, 0.050, 1.0, 2, 220.0),

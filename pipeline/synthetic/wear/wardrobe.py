@@ -22,7 +22,9 @@ COLOURS: tuple[Colour, ...] = (
     (0.62, 0.16, 0.14), (0.16, 0.24, 0.42), (0.12, 0.30, 0.22), (0.36, 0.38, 0.22), (0.52, 0.40, 0.28), (0.74, 0.62, 0.46),
     (0.80, 0.62, 0.18), (0.75, 0.40, 0.52), (0.42, 0.30, 0.52), (0.20, 0.48, 0.55), (0.85, 0.45, 0.18), (0.30, 0.18, 0.12),
 )  # fmt: skip
-"""Colours of fabrics."""
+"""Colours of fabrics as they are sold."""
+WASHED = 0.75
+"""How much of their colour they keep when worn."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,7 @@ def _straw(fabric: Fabric, random: np.random.Generator) -> Fabric:
 
 def _colour(random: np.random.Generator) -> Colour:
     base = np.array(COLOURS[int(random.integers(len(COLOURS)))])
+    base = base.mean() + WASHED * (base - base.mean())
     red, green, blue = np.clip(
         base * np.exp(random.normal(0.0, 0.12)) * np.exp(random.normal(0.0, 0.05, 3)), 0.02, 0.92
     ).tolist()

@@ -8,7 +8,7 @@ from scipy.signal import find_peaks
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.hair.density import density
 from spherehead.pipeline.synthetic.hair.growing import ASIDE, FACE_FROM, FACE_REACH
-from spherehead.pipeline.synthetic.hair.head_hair import EYES, build_hair, flyaways, off_face, over_eyes
+from spherehead.pipeline.synthetic.hair.head_hair import EYES, alone, build_hair, flyaways, off_face, over_eyes
 from spherehead.pipeline.synthetic.hair.look import HairLook
 from spherehead.pipeline.synthetic.hair.scalp import CENTIMETRE, Surface, within
 from spherehead.pipeline.synthetic.hair.strands import SHORT
@@ -96,3 +96,15 @@ def test_a_hairline_waves_widely_and_has_no_teeth(seed: int) -> None:
         level[column] = np.interp(0.5, density(HairLook(seed=seed), np.full(500, around), elevation), inside)
     assert 0.2 < np.median(level) < 0.6 and np.ptp(level) > 0.1
     assert len(find_peaks(-level, prominence=0.15)[0]) <= 3
+
+
+def test_a_hair_that_hangs_before_the_cheek_without_others_is_left_out() -> None:
+    """A curtain of 200 strands at the side of a face, one strand 3 cm nearer to its middle, and one behind the head."""
+    down = np.linspace(0.12, -0.4, 24)
+    random = np.random.default_rng(2)
+    curtain = [np.stack([np.full(24, x), down, np.full(24, 0.12)], axis=1) for x in random.uniform(0.12, 0.14, 200)]
+    single = np.stack([np.full(24, 0.12 - 3.0 * CENTIMETRE), down, np.full(24, 0.14)], axis=1)
+    behind = np.stack([np.full(24, 0.05), down, np.full(24, -0.15)], axis=1)
+    found = alone(np.stack([*curtain, single, behind]))
+    assert found.tolist() == [False] * 200 + [True, False]
+    assert not alone(behind[None]).any()

@@ -10,7 +10,7 @@ from scipy import ndimage
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.pipeline.synthetic.assets.library import Assets
-from spherehead.pipeline.synthetic.hair.brows import LINE, brow_shadow
+from spherehead.pipeline.synthetic.hair.brows import LINE, brow_shadow, draw_brows
 from spherehead.pipeline.synthetic.hair.face_hair import region
 from spherehead.pipeline.synthetic.hair.look import BeardLook, BrowLook, Growth
 from spherehead.pipeline.synthetic.people import paint
@@ -94,3 +94,12 @@ def test_darkening_a_box_of_the_skin_is_darkening_all_of_it() -> None:
     assert np.array_equal(boxed[~inside], skin[~inside])
     expected = 0.75 * skin + 0.25 * 255.0 * np.array(colour, np.float32)
     assert np.allclose(boxed[inside], expected[inside], atol=1e-3)
+
+
+def test_brows_of_grey_hair_keep_pigment() -> None:
+    """Grey beside skin looks blue: brows of grey hair are browner than it, those of brown hair are of its hue."""
+    for grey in (0.45, 0.6, 0.75):
+        red, green, blue = draw_brows(0.5, 0.8, (grey, grey, grey), np.random.default_rng(1)).colour
+        assert red > green > blue and red - blue > 0.015
+    brown = np.array((0.29, 0.19, 0.12))
+    assert draw_brows(0.5, 0.2, (0.29, 0.19, 0.12), np.random.default_rng(1)).colour == pytest.approx(0.75 * brown)

@@ -59,7 +59,7 @@ def test_today_s_people_stay_who_they_are(makehuman: Assets) -> None:
 def test_no_two_of_2000_people_share_style_colour_and_beard(makehuman: Assets) -> None:
     drawn = [draw_person(makehuman, 11, head, SETTINGS) for head in range(2000)]
     told = {
-        (p.growth.hair and dataclasses.replace(p.growth.hair, seed=0), p.growth.beard, p.hair_colour, p.clothes_gain)
+        (p.growth.hair and dataclasses.replace(p.growth.hair, seed=0), p.growth.beard, p.hair_colour, p.clothes_look.colour)
         for p in drawn
         if p.growth
     }

@@ -8,10 +8,20 @@ from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.pipeline.synthetic.people.paint import linear_to_srgb, recoloured, srgb_to_linear
 from spherehead.pipeline.synthetic.rendering import exposure, render
+from spherehead.pipeline.synthetic.rendering import light as light_module
 from spherehead.pipeline.synthetic.rendering.denoise import denoise, spread
 from spherehead.pipeline.synthetic.rendering.exact_pass import View
 from spherehead.pipeline.synthetic.rendering.exposure import composite, expose, window_of
-from spherehead.pipeline.synthetic.rendering.light import KINDS, SKY, KeyLight, Light, blackbody, draw_background, draw_light
+from spherehead.pipeline.synthetic.rendering.light import (
+    KINDS,
+    SKY,
+    KeyLight,
+    Light,
+    blackbody,
+    draw_background,
+    draw_light,
+    sky_directions,
+)  # fmt: skip
 from spherehead.pipeline.synthetic.rendering.render import RenderError, mitsuba, sampler_of, usable
 
 
@@ -41,6 +51,40 @@ def test_light_and_background_follow_their_chance_alone() -> None:
         assert np.array_equal(one, other)
         assert one.shape == (64, 64, 3)
         assert (one.std(axis=(0, 1)).max() < 1e-6) == (kind == "plain")
+
+
+def cast(light: Light) -> np.ndarray:
+    """The colour of all light together, times solid angles."""
+    _, solid_angles = sky_directions()
+    total = (light.sky * solid_angles[:, None, None]).sum(axis=(0, 1)).astype(np.float64)
+    if light.key is not None:
+        total += np.array(light.key.colour) * np.pi * light.key.radius**2 / np.dot(light.key.place, light.key.place)
+    return total
+
+
+def test_white_balance_takes_out_its_share_of_a_cast_and_keeps_the_luminance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logarithms of red over green and blue over green shrink to 1 - BALANCE of what they were."""
+    balanced = [draw_light(np.random.default_rng(seed)) for seed in range(12)]
+    monkeypatch.setattr(light_module, "BALANCE", 0.0)
+    for seed, one in enumerate(balanced):
+        before, after = cast(draw_light(np.random.default_rng(seed))), cast(one)
+        luma = np.array([0.2126, 0.7152, 0.0722])
+        assert after @ luma == pytest.approx(before @ luma, rel=1e-4)
+        ratios = np.log(after[[0, 2]] / after[1]), np.log(before[[0, 2]] / before[1])
+        assert ratios[0] == pytest.approx(0.2 * ratios[1], abs=1e-4)
+
+
+def test_most_pictures_have_a_small_bright_window_in_front_of_the_face() -> None:
+    """Without it eyes mirror nothing small: where the sky is brightest in front, it falls to half within 18 degrees."""
+    directions, _ = sky_directions()
+    small = 0
+    for seed in range(100):
+        luma = draw_light(np.random.default_rng(seed)).sky @ np.array([0.2126, 0.7152, 0.0722])
+        front = np.where(directions[..., 2] > 0.1, luma, 0.0)
+        top = directions[np.unravel_index(front.argmax(), front.shape)]
+        ring = np.abs(np.degrees(np.arccos(np.clip(directions @ top, -1.0, 1.0))) - 24.0) < 6.0
+        small += bool(np.median(luma[ring]) < 0.5 * front.max())
+    assert small >= 70
 
 
 def test_warm_light_is_red_and_daylight_white() -> None:

@@ -21,9 +21,9 @@ from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, labels_o
 from spherehead.pipeline.synthetic.rendering.light import KeyLight, Light, draw_light, sky_directions
 from spherehead.pipeline.synthetic.shading import deferred
 from spherehead.pipeline.synthetic.shading.deferred import photograph
-from spherehead.pipeline.synthetic.shading.points import ROUGH_EDGE
+from spherehead.pipeline.synthetic.shading.points import BLUE_WRAP, GREEN_WRAP, RED_WRAP, ROUGH_EDGE
 from spherehead.pipeline.synthetic.shading.sky import sky_tables, turned
-from spherehead.pipeline.synthetic.shading.surfaces import FINISHES, Finish, surfaces_of
+from spherehead.pipeline.synthetic.shading.surfaces import FINISHES, SKIN, Finish, surfaces_of
 
 GREY = 140
 ALBEDO = float(srgb_to_linear(np.array(GREY / 255.0)))
@@ -93,6 +93,23 @@ def test_a_matt_ball_under_a_lamp_follows_lamberts_cosine(matt: None) -> None:
     assert picture[32, 32, :3] == pytest.approx(expected, rel=0.03)
     below = camera.project(np.array([[0.0, -0.297, 0.04]]))[0][0] * 65
     assert picture[int(below[1]), int(below[0]), :3].max() < 0.01 * expected.max()
+
+
+def test_light_behind_the_terminator_of_skin_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A white lamp from the side: radiance is (cosine + w) / (1 + w)^2, with a w of its own for red, green and blue."""
+    monkeypatch.setitem(FINISHES, "flesh", Finish(kind=SKIN, wrap=0.2, facing=0.0, shine=0.0))
+    key = KeyLight((30.0, 0.0, 0.0), 3.0, (50.0, 50.0, 50.0))
+    picture = taken((dataclasses.replace(ball(), finish="flesh"),), Camera.look_at(0.0, 0.0), Light(DARK, key, 0.4), 129)
+    size = np.pi * key.radius**2 / key.place[0] ** 2
+    for x in (-0.005, 0.0, 0.15):
+        (column, row) = Camera.look_at(0.0, 0.0).project(np.array([[x, 0.0, math.sqrt(0.09 - x * x)]]))[0][0] * 129
+        reach = 0.2 * np.array([RED_WRAP, GREEN_WRAP, BLUE_WRAP])
+        normal = np.array([x, 0.0, math.sqrt(0.09 - x * x)]) / 0.3
+        towards = np.array(key.place) - 0.3 * normal
+        cosine = float(normal @ towards / np.linalg.norm(towards))
+        expected = ALBEDO / np.pi * 50.0 * size * np.maximum(cosine + reach, 0.0) / (1.0 + reach) ** 2
+        assert picture[int(row), int(column), :3] == pytest.approx(expected, rel=0.12, abs=0.006)
+    assert picture[64, 64, 0] > 1.5 * picture[64, 64, 1] > 1.5 * picture[64, 64, 2]
 
 
 def test_rough_surfaces_shine_less_against_a_lamp_than_smooth_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -254,7 +254,7 @@ def discrete(person: Person) -> tuple[object, ...]:
     head = wear.head and (wear.head.kind, wear.head.option, wear.head.fabric.pattern, named(wear.head.fabric.colour))
     return (
         hair and (hair.style, named(hair.colour), round(hair.top / 4.0)), beard and beard.style, person.skins[0][0],
-        person.clothes, named(person.clothes_gain), glasses, head, wear.things,
+        person.clothes, named(person.clothes_look.colour), glasses, head, wear.things,
     )  # fmt: skip
 
 

@@ -1,0 +1,58 @@
+"""Colours of skins: blood where faces have it, nothing where no head is, and less colour than the assets' skins have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from spherehead.pipeline.synthetic.assets.library import Assets
+from spherehead.pipeline.synthetic.face.complexion import COLOUR, MOTTLING, PORES, calm, complexion
+from spherehead.pipeline.synthetic.people.figure import body_of
+from spherehead.pipeline.synthetic.people.growth import head_places
+from spherehead.pipeline.synthetic.people.paint import HEAD_CROP
+
+SHAPE = (1472, 768)
+
+
+@pytest.fixture(scope="module")
+def places(makehuman: Assets) -> np.ndarray:
+    left, top, right, bottom = HEAD_CROP
+    return head_places(makehuman, body_of(makehuman))[top:bottom, left:right]
+
+
+def mean_at(changes: np.ndarray, places: np.ndarray, at: tuple[float, float]) -> np.ndarray:
+    """The mean change within a centimetre of a place on the front of the mean head."""
+    near = (np.hypot(np.abs(places[..., 0]) - at[0], places[..., 1] - at[1]) < 0.025) & (places[..., 2] > 0.1)
+    near &= places[..., 2] < 1.0
+    assert near.sum() > 8
+    coarse = changes.reshape(places.shape[0], 4, places.shape[1], 4, 3).mean(axis=(1, 3))
+    return coarse[near].mean(axis=0)
+
+
+def test_noses_are_redder_than_foreheads_and_beards_grow_on_men_only(places: np.ndarray) -> None:
+    """Over 12 skins: red over green at the nose exceeds that of the forehead, and men's jaws are darker than women's."""
+    nose, brow, jaw = [], [], {0.0: [], 1.0: []}
+    for seed in range(12):
+        for male in (0.0, 1.0):
+            changes = complexion(seed, SHAPE, places, male)
+            jaw[male].append(mean_at(changes, places, (0.06, -0.15)).mean())
+        nose.append(np.subtract(*mean_at(changes, places, (0.0, -0.06))[:2]))
+        brow.append(np.subtract(*mean_at(changes, places, (0.0, 0.13))[:2]))
+    assert np.mean(nose) > np.mean(brow) + 0.05
+    assert np.mean(jaw[1.0]) < np.mean(jaw[0.0]) - 0.01 and np.allclose(jaw[0.0], 0.0, atol=0.04)
+
+
+def test_texels_without_head_have_noise_alone_and_a_seed_always_the_same(places: np.ndarray) -> None:
+    bare = np.full((92, 48, 3), 9.0, dtype=np.float32)
+    changes = complexion(3, (368, 192), bare, 1.0)
+    assert np.array_equal(changes, complexion(3, (368, 192), bare, 1.0))
+    assert not np.array_equal(changes, complexion(4, (368, 192), bare, 1.0))
+    assert np.abs(changes.mean(axis=(0, 1))).max() < 1e-3
+    assert changes[..., 0].std() == pytest.approx(np.hypot(PORES, MOTTLING), rel=0.25)
+
+
+def test_calm_skin_keeps_its_luma_and_loses_colour() -> None:
+    skin = np.array([[[205.0, 140.0, 100.0]]], dtype=np.float32)
+    calmed = calm(skin)
+    luma = np.array([0.299, 0.587, 0.114])
+    assert calmed @ luma == pytest.approx(skin @ luma, rel=1e-5)
+    assert np.ptp(calmed) == pytest.approx(COLOUR * np.ptp(skin), rel=1e-5)
