@@ -102,10 +102,10 @@ STYLES: Mapping[str, Style] = {
         "top": (16.0, 50.0), "clumps": (160.0, 280.0), "thickness": (0.85, 1.15), "volume": (0.9, 1.6),
         "part": (-3.0, 3.0)}, 1.9),
     "locs": Style(0.6, 0.8, {"tie": "locs", "comb": "parted"}, {
-        "top": (6.0, 40.0), "clumps": (170.0, 290.0), "thickness": (1.0, 1.5), "volume": (0.9, 1.8),
+        "top": (6.0, 40.0), "clumps": (238.0, 406.0), "thickness": (1.0, 1.5), "volume": (0.9, 1.8),
         "part": (-3.0, 3.0), "frizz": (0.15, 0.3)}, 1.8),
     "twists": Style(0.5, 0.5, {"tie": "twists"}, {
-        "top": (5.0, 20.0), "clumps": (140.0, 260.0), "thickness": (0.8, 1.1), "volume": (0.8, 1.4), "lift": (0.3, 0.7)}, 1.9),
+        "top": (5.0, 20.0), "clumps": (196.0, 364.0), "thickness": (0.8, 1.1), "volume": (0.8, 1.4), "lift": (0.3, 0.7)}, 1.9),
     "big afro": Style(0.9, 0.5, {"lift": 1.0, "weight": 0.0, "hold": 40.0, "volume": 0.3, "count": 18000, "comb": "up"}, {
         "top": (8.0, 17.0), "curl": (0.35, 0.8), "turn": (1.5, 3.2), "frizz": (0.3, 0.6)}, 1.8),
     "mane": Style(1.4, 0.4, {"count": 18000}, {

@@ -18,7 +18,7 @@ OUT = 0.01
 """World units that a search for the surface goes back outwards a step at most: behind ears signs of distances may be wrong."""
 ON_HEAD = 12
 """Points of a tied strand before its tie."""
-PARTED = 0.7
+PARTED = 0.45
 """How far from a lock's middle its roots are shown, of their way to it: the rest of a section is combed flat."""
 
 

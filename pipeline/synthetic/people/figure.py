@@ -36,6 +36,8 @@ TOP_OF_EAR = (0.74, 7.36, 0.50)
 """Where the temples of glasses rest on the unmorphed left ear (dm)."""
 SCALP_SHADE = 0.7
 """How much of the scalp's skin takes the colour of grown hair where that is dense: its shade, and what is too short to draw."""
+MATTED = 0.97
+"""The same between locs and twists: what is matted into them fills their sections, and drawn strands are too few for that."""
 NOSE_BRIDGE = (0.0, 7.16, 1.56)
 """Where their bridge rests."""
 
@@ -193,7 +195,8 @@ class _Maker:
         growth = self.person.growth
         if growth is None or growth.hair is None:
             return None
-        return scalp_picture(self.assets, self.body, growth.hair) * np.float32(SCALP_SHADE)
+        shade = MATTED if growth.hair.tie in ("locs", "twists") else SCALP_SHADE
+        return scalp_picture(self.assets, self.body, growth.hair) * np.float32(shade)
 
     def _shades(self) -> list[tuple[Array, tuple[float, float, float]]]:
         """Return what is painted under beards and brows that are grown."""
