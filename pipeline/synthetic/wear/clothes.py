@@ -104,7 +104,7 @@ def _of_the_main_hue(values: Array) -> Array:
     middle = np.median(deviation[coloured_ones], axis=0)
     middle /= max(float(np.linalg.norm(middle)), 1e-6)
     along = deviation @ middle.astype(np.float32)
-    return np.clip((along - 0.02) / 0.05, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip((along - 0.02) / 0.05, 0.0, 1.0), dtype=np.float32)
 
 
 def _typical(luma: Array, weight: Array) -> float:
