@@ -208,6 +208,12 @@ def annotators_retrain(
     images: Annotated[int, typer.Option(min=1, help="Pictures shown to the head network.")] = Retraining.images,
     parser_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the parser.")] = Retraining.parser_images,
     finder_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the finder.")] = Retraining.finder_images,
+    lit: Annotated[
+        int, typer.Option(min=1, help="Lit heads for the quality network, three pictures of each.")
+    ] = Retraining.lit,
+    quality_images: Annotated[
+        int, typer.Option(min=1, help="Pictures that the quality network is fitted to.")
+    ] = Retraining.quality_images,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the trainings.")] = Retraining.threads,
 ) -> None:
     """Retrain all networks from a seed: views, training, numbers on held-out people, export; rerun the command to resume.
@@ -221,10 +227,11 @@ def annotators_retrain(
     logging.getLogger("spherehead").setLevel(logging.INFO)
     plan = Retraining(
         seed=seed, cards=cards, grown=grown, dressed=dressed, full=full, street=street, held_out=held_out, images=images,
-        parser_images=parser_images, finder_images=finder_images, threads=threads,
+        parser_images=parser_images, finder_images=finder_images, lit=lit,
+        quality_images=quality_images, threads=threads,
     )  # fmt: skip
     echo_text(retrain(plan, out))
-    echo(f"head.onnx, parser.onnx, finder.onnx and their cards are in {out / 'exported'}")
+    echo(f"head.onnx, parser.onnx, finder.onnx, quality.onnx and their cards are in {out / 'exported'}")
 
 
 def _start(task: str, start: str) -> str:

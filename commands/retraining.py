@@ -1,4 +1,4 @@
-"""Retrain the annotator networks whole from a seed: views, head network, parser, finder, numbers on held-out people, export.
+"""Retrain the annotator networks whole from a seed: views, head network, parser, finder, quality, numbers, export.
 
 Each step is that of a command of its own (`annotators views`, `train`, `evaluate`, `export`) and keeps what is finished, so
 that the same command resumes after a stop.
@@ -15,6 +15,8 @@ from .common import echo
 
 KINDS = ("cards", "grown", "dressed")
 """Kinds of held-out people that all networks are measured on."""
+LIT_SIZE = 416
+"""Side in pixels of the lit heads."""
 FULL = "afro+big afro+mane+blow-out+curls+locs"
 """Kinds of hair that a crop holds most of."""
 
@@ -43,6 +45,10 @@ class Retraining:
     """Pictures shown to the parser."""
     finder_images: int = 12_000
     """Pictures shown to the finder."""
+    lit: int = 150
+    """Lit heads, three pictures of each, that are spoilt by known strengths for the quality network."""
+    quality_images: int = 24_000
+    """Spoilt pictures that the quality network is fitted to."""
     crops: int = 400
     """Crops of held-out people of each kind that numbers are measured on."""
     calibration: int = 48
@@ -75,6 +81,30 @@ def views(plan: Retraining, out: Path) -> None:
     ):
         written = render_views(assets, settings, out / folder)
         echo(f"{folder}: {written:,} shards written")
+
+
+def lit_heads(plan: Retraining) -> str:
+    """Return the source of the heads that the quality network learns from, as `build-dataset` takes it."""
+    return (
+        f"makehuman:count={plan.lit},views=3,size={LIT_SIZE},light=raster,background=plain,people.hair=grown,people.children=true,"
+        f"seed={plan.seed + 9059}"
+    )
+
+
+def quality(plan: Retraining, out: Path) -> None:
+    """Render lit heads and fit the quality network to them, unless its card tells that this was done."""
+    from ..api import build_dataset
+    from ..model.annotators.quality.export import is_fitted, retrain
+    from ..model.annotators.quality.network import FitSettings
+    from ..model.annotators.shown.views import Views
+
+    source, settings = lit_heads(plan), FitSettings(pictures=plan.quality_images, seed=plan.seed)
+    if is_fitted(out / "exported", settings, source):
+        return
+    changes = {"frame.size": LIT_SIZE, "encoding.image": "webp"}
+    build_dataset(source, out / "lit", "frames", changes, workers=0, report=False)
+    path = retrain(Views([out / "lit"]), settings, out / "exported", source, plan.threads)
+    echo(f"{path.name}: fitted to {plan.quality_images:,} pictures")
 
 
 def networks(plan: Retraining, out: Path) -> None:
@@ -127,4 +157,5 @@ def retrain(plan: Retraining, out: Path) -> str:
     """Take every step and return the numbers on held-out people as JSON."""
     views(plan, out)
     networks(plan, out)
+    quality(plan, out)
     return json.dumps(exported(plan, out), indent=1)

@@ -27,13 +27,18 @@ _COVERED = 0.8
 _FEWEST = 16
 _BANDS = (0.05, 0.10, 0.16, 0.22, 0.28, 0.34, 0.41, 0.5)
 """Edges of the bands in cycles per pixel."""
-_COARSE = (0.05, 0.16, 0.28, 0.45)
-"""Edges of the bands that are told by direction."""
+_RINGS, _RING_WIDTH = (0.08, 0.16, 0.25, 0.37), 0.04
+"""Middles, in cycles per pixel, of the bands that are told by direction, and their standard deviation."""
 _DIRECTIONS = 8
+_SEEN = (0.5, 0.9)
+"""Quantiles over the windows that are told by direction: what a motion takes from one direction, it takes everywhere."""
+_STRONG, _MIDDLING = 0.15, 0.5
+"""Shares of the windows, by structure, that are told by direction too."""
 _PARTS = (0.0, 0.05, 0.15, 0.35, 0.65, 0.90, 1.0)
 """Shares of the windows, those with the strongest structure first, whose bands are averaged."""
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-COUNT = (len(_PARTS) - 1) * (len(_BANDS) - 1) + 2 * _DIRECTIONS + 4 * len(_QUANTILES)
+_TURNED = (len(_SEEN) + 2) * len(_RINGS) * (_DIRECTIONS // 2 + 1)
+COUNT = (len(_PARTS) - 1) * (len(_BANDS) - 1) + 5 * len(_QUANTILES) + _TURNED
 """Numbers of a region."""
 _FLOOR = 0.05
 """Power in squared grey levels that is added before logarithms are taken; rounding alone has 1/12."""
@@ -51,11 +56,12 @@ def reach(region: Array) -> int:
 
 
 def numbers(luma: Array, region: Array) -> Array:
-    """Return the (78,) float32 numbers of a region.
+    """Return the (147,) float32 numbers of a region.
 
-    They are, all as natural logarithms: mean power in seven bands for six parts of the windows, by strength of structure; power
-    at middle and at high frequencies over that at low ones in eight directions, sorted, over the part with strong structure;
-    quantiles over all windows of power in the three highest bands and of the ratio of two.
+    They are, all as natural logarithms: mean power in seven bands for six parts of the windows, by strength of structure;
+    quantiles over all windows of power in the three highest bands and of two ratios; and power at four frequencies by
+    direction, over the mean at the lowest, from the direction with least detail on: of strong and middling structure, and as
+    quantiles over all windows.
 
     Args:
         luma: (H, W) uint8 or float32, 0 to 255; the edges of one of less than 16 pixels are repeated.
@@ -67,11 +73,27 @@ def numbers(luma: Array, region: Array) -> Array:
     order = np.argsort(-bands[:, :2].mean(axis=1), kind="stable")
     ends = [round(share * len(order)) for share in _PARTS]
     parts = [bands[order[min(low, len(order) - 1) : max(high, low + 1)]].mean(axis=0) for low, high in pairwise(ends)]
-    strong = power[order[: max(1, ends[2])]].mean(axis=0)
-    low, middle, high = np.log(strong @ directed + _FLOOR).reshape(3, _DIRECTIONS)
-    fine = np.concatenate([bands[:, 4:], (bands[:, 5] - bands[:, 2])[:, None]], axis=1)
+    fine = np.concatenate([bands[:, 4:], bands[:, 5:6] - bands[:, 2:3], bands[:, 4:5] - bands[:, 1:2]], axis=1)
     spread = np.quantile(fine, _QUANTILES, axis=0)
-    return np.concatenate([*parts, np.sort(middle - low), np.sort(high - low), spread.ravel()]).astype(np.float32)
+    strong, middling = (max(1, round(share * len(order))) for share in (_STRONG, _MIDDLING))
+    strong = min(strong, max(1, len(order) - 1))
+    means = [power[chosen].mean(axis=0) for chosen in (order[:strong], order[min(strong, len(order) - 1) : middling + 1])]
+    shown = np.log(np.stack(means) @ directed + _FLOOR)
+    seen = np.quantile(np.log(power @ directed + _FLOOR), _SEEN, axis=0)
+    return np.concatenate([*parts, spread.ravel(), _turned(np.concatenate([seen, shown])).ravel()]).astype(np.float32)
+
+
+def _turned(logarithms: Floats) -> Floats:
+    """Return (N, 4, 5) ratios to the lowest ring's mean by angle from the direction with least detail, both ways averaged.
+
+    Args:
+        logarithms: (N, 32) of power at each ring in each direction.
+    """
+    rings = logarithms.reshape(len(logarithms), len(_RINGS), _DIRECTIONS)
+    ratios = rings - rings[:, :1].mean(axis=2, keepdims=True)
+    ratios = np.roll(ratios, -int(np.argmin(ratios[:, 1:].sum(axis=(0, 1)))), axis=2)
+    half = _DIRECTIONS // 2
+    return np.asarray(0.5 * (ratios[..., : half + 1] + np.roll(ratios[..., ::-1], 1, axis=2)[..., : half + 1]))
 
 
 def _windows(luma: Array, region: Array) -> Array:
@@ -102,16 +124,16 @@ def _power(windows: Array) -> Floats:
 
 @cache
 def _averages() -> tuple[Floats, Floats]:
-    """Return (144, 7) weights that average power in each band, and (144, 24) in three coarse bands in each direction."""
+    """Return (144, 7) weights that average power in each band, and (144, 32) around each ring in each direction."""
     down, right = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None, :]
     radius, angle = np.hypot(down, right), np.arctan2(down, right) % np.pi
     twice = np.where((right == 0.0) | (right == 0.5), 1.0, 2.0) * np.ones_like(radius)
     bands = [twice * ((radius >= low) & (radius < high)) for low, high in pairwise(_BANDS)]
     directed = []
-    for low, high in pairwise(_COARSE):
+    for middle in _RINGS:
+        ring = twice * (radius > 0.0) * np.exp(-0.5 * ((radius - middle) / _RING_WIDTH) ** 2)
         for number in range(_DIRECTIONS):
             apart = np.abs((angle - np.pi * number / _DIRECTIONS + np.pi / 2) % np.pi - np.pi / 2)
-            near = np.maximum(0.0, 1.0 - apart / (np.pi / _DIRECTIONS))
-            directed.append(near * ((radius >= low) & (radius < high)))
+            directed.append(ring * np.maximum(0.0, 1.0 - apart / (np.pi / _DIRECTIONS)))
     stacked = [np.stack([w.ravel() / w.sum() for w in found], axis=1) for found in (bands, directed)]
     return stacked[0].astype(np.float32), stacked[1].astype(np.float32)

@@ -22,6 +22,10 @@ UNSPOILT = 0.35
 TWICE = 0.25
 """Share of the spoilt ones to which two things are done."""
 KINDS = ("blur", "enlarge", "noise", "smooth", "sharpen", "compress")
+_SHARES = (0.30, 0.14, 0.14, 0.14, 0.14, 0.14)
+"""How often each kind is drawn: there are three ways to blur."""
+_LEVEL = 0.3
+"""Share of the motions that are level or upright, as pans and steps are: they leave the other direction as sharp as it was."""
 _TEXTURE = 1.5
 """Gaussian in pixels beyond which detail is no fine texture."""
 _ENLARGED_BLUR = 0.35
@@ -47,7 +51,7 @@ def spoil(clean: Pixels, random: np.random.Generator) -> Spoilt:
     """Take a picture of an (H, W) clean luma and spoil it by chance."""
     kinds: set[str] = set()
     if random.random() >= UNSPOILT:
-        kinds = set(random.permutation(KINDS)[: 2 if random.random() < TWICE else 1].tolist())
+        kinds = set(random.choice(KINDS, 2 if random.random() < TWICE else 1, replace=False, p=_SHARES).tolist())
     picture = _lit_otherwise(clean, random)
     softness = float(random.uniform(0.35, 0.8))
     blur = softness
@@ -166,8 +170,9 @@ def _out_of_focus(picture: Array, random: np.random.Generator) -> tuple[Array, f
         radius = float(np.exp(random.uniform(math.log(1.2), math.log(6.0))))
         return np.asarray(cv2.filter2D(picture, -1, disk(radius), borderType=cv2.BORDER_REFLECT)), radius / 2.0
     length = float(np.exp(random.uniform(math.log(3.0), math.log(18.0))))
-    kernel = line(length, float(random.uniform(0.0, math.pi)))
-    return np.asarray(cv2.filter2D(picture, -1, kernel, borderType=cv2.BORDER_REFLECT)), length / math.sqrt(12.0)
+    angle = 0.5 * math.pi * int(random.integers(2)) if random.random() < _LEVEL else float(random.uniform(0.0, math.pi))
+    moved = cv2.filter2D(picture, -1, line(length, angle), borderType=cv2.BORDER_REFLECT)
+    return np.asarray(moved), length / math.sqrt(12.0)
 
 
 def _sensor_noise(shape: tuple[int, ...], random: np.random.Generator) -> Array:

@@ -5,13 +5,14 @@ The file is read by `pipeline.annotators.heads.strengths`; between the two lie o
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ....datasets import spectra
-from ....manifests.config import to_plain
+from ....manifests.config import ConfigError, to_plain
 from ....manifests.store import file_sha256, write_bytes, write_json
 from ..export import halved, traced
 from ..shown.views import Views
@@ -47,8 +48,9 @@ def retrain(views: Views, settings: FitSettings, out: Path, data: str, threads: 
         The ONNX file.
 
     Raises:
-        ConfigError: `onnx` is not installed.
+        ConfigError: `onnx` is not installed, or the heads are views without light.
     """
+    check_lit(views)
     torch.set_num_threads(threads)
     network = fit(*samples(views, settings.pictures, settings.seed), settings)
     path = out / f"{NAME}.onnx"
@@ -62,6 +64,30 @@ def retrain(views: Views, settings: FitSettings, out: Path, data: str, threads: 
     }  # fmt: skip
     write_json(out / f"{NAME}.json", card)
     return path
+
+
+def check_lit(views: Views) -> None:
+    """Refuse unlit views: without shades and with compressed normals they are no pictures that a camera takes.
+
+    Raises:
+        ConfigError: what was expected and how to make it.
+    """
+    unlit = sum("normal.jpg" in members for members in views.members)
+    if unlit:
+        raise ConfigError(
+            f"expected lit heads for the quality network, got {unlit:,} views without light of {len(views):,}; build a data "
+            "set of rendered people as docs/reference/benchmarks.md does, not by `annotators views`"
+        )
+
+
+def is_fitted(folder: Path, settings: FitSettings, data: str) -> bool:
+    """Return whether a folder holds the network that `retrain` writes for these heads and settings, by its card and sha256."""
+    path = folder / f"{NAME}.onnx"
+    try:
+        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return card["fit"] == to_plain(settings) and card["data"] == data and card["sha256"] == file_sha256(path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def onnx_bytes(network: QualityNet) -> bytes:

@@ -10,12 +10,14 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from spherehead.cli import main
 from spherehead.datasets import spectra
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.datasets.kernels import disk, line
 from spherehead.datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
 from spherehead.datasets.shards.tar import write_shard
+from spherehead.manifests.config import ConfigError
 from spherehead.model.annotators.quality import degradations, network
 from spherehead.model.annotators.quality.export import onnx_bytes, retrain
 from spherehead.model.annotators.shown.views import Views
@@ -88,6 +90,25 @@ def test_the_network_learns_what_its_numbers_say() -> None:
         said = fitted(torch.from_numpy(numbers)).numpy()
     wanted = network.scaled(strengths)
     assert np.all(np.mean((said - wanted) ** 2, axis=0) < 0.25 * wanted.var(axis=0))
+
+
+def test_views_without_light_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    unlit = {**members(0), "normal.jpg": encode_image(np.zeros((SIZE, SIZE, 3), dtype=np.uint8), Encoding("jpg"))}
+    write_shard(tmp_path / "a.tar", "train", [("lit", members(1)), ("unlit", unlit)])
+    with pytest.raises(ConfigError, match="got 1 views without light of 2; build a data set of rendered people"):
+        retrain(Views([tmp_path]), network.FitSettings(pictures=4, steps=2, batch=2), tmp_path / "out", "balls")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("--start", "shipped"), ("--grounds", "rooms"), ("--max-seconds", "5")])
+def test_options_that_the_quality_network_has_no_use_for_are_refused(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["annotators", "train", "quality", "--data", str(tmp_path), "--out", str(tmp_path / "run"), option, value]
+    assert main(words) == 2
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert option in told and "expected none with quality" in told and "leave it out" in told
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_seed_gives_the_same_file_and_onnx_says_what_the_network_says(views: Views, tmp_path: Path) -> None:

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 from spherehead.cli import main
-from spherehead.commands.retraining import Retraining, retrain
+from spherehead.commands.retraining import Retraining, lit_heads, quality, retrain
+from spherehead.manifests.config import to_plain
+from spherehead.model.annotators.quality.network import FitSettings
+from spherehead.pipeline.annotators.heads.files import card as card_of
+from spherehead.pipeline.annotators.heads.files import path_of
+from spherehead.pipeline.annotators.heads.strengths import StrengthReader
 
 
 @pytest.mark.slow
@@ -21,8 +26,8 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
     if not folder.is_dir():
         pytest.skip(f"no MakeHuman assets at {folder}")
     monkeypatch.setenv("SPHEREHEAD_ASSETS", str(folder))
-    few = {"images": 32, "parser_images": 32, "finder_images": 16, "crops": 8, "calibration": 2}
-    plan = Retraining(cards=1, grown=1, dressed=1, full=1, street=1, held_out=1, **few)
+    few = {"images": 32, "parser_images": 32, "finder_images": 16, "quality_images": 16, "crops": 8, "calibration": 2}
+    plan = Retraining(cards=1, grown=1, dressed=1, full=1, street=1, lit=1, held_out=1, **few)
     told = json.loads(retrain(plan, tmp_path))
     assert set(told["head"]) == {"cards", "grown", "dressed"} and 0.0 < told["head"]["cards"]["mean_iou"] < 1.0
     assert (
@@ -34,14 +39,29 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "exported").iterdir()}
 
     first = digests()
-    assert set(first) == {f"{name}.{kind}" for name in ("head", "parser", "finder") for kind in ("onnx", "json")}
+    assert set(first) == {f"{name}.{kind}" for name in ("head", "parser", "finder", "quality") for kind in ("onnx", "json")}
     for name in ("head", "parser", "finder"):
         card = json.loads((tmp_path / "exported" / f"{name}.json").read_text())
         assert card["sha256"] == first[f"{name}.onnx"] and card["data"]["grown"] == 1 and card["seed"] == plan.seed
+    card = json.loads((tmp_path / "exported" / "quality.json").read_text())
+    assert card["sha256"] == first["quality.onnx"] and card["heads"] == 3 and card["fit"]["seed"] == plan.seed
+    StrengthReader(str(tmp_path / "exported"))
     for name in ("head", "parser"):
         assert json.loads((tmp_path / "exported" / f"{name}.json").read_text())["precision"] == "int8, calibrated on 2 pictures"
     retrain(plan, tmp_path)
     assert digests() == first
+
+
+def test_the_quality_network_of_the_package_is_what_retraining_fits(tmp_path: Path) -> None:
+    plan, card = Retraining(), card_of("quality")
+    assert card["data"] == lit_heads(plan) and card["heads"] == 3 * plan.lit
+    assert card["fit"] == to_plain(FitSettings(pictures=plan.quality_images, seed=plan.seed))
+    (tmp_path / "exported").mkdir()
+    for suffix in (".onnx", ".json"):
+        path = path_of("quality").with_suffix(suffix)
+        (tmp_path / "exported" / path.name).write_bytes(path.read_bytes())
+    quality(plan, tmp_path)  # which is done: nothing is rendered
+    assert [path.name for path in tmp_path.iterdir()] == ["exported"]
 
 
 def test_a_retraining_gets_each_number_by_its_name_and_its_progress_is_shown(

@@ -134,7 +134,7 @@ HARMLESS = {
     "jpeg quality 75": jpeg(75),
     "jpeg quality 50": jpeg(50),
     "a little noise": noise(4),
-    "slightly soft": gaussian(0.4),
+    "a trace of softness": gaussian(0.4),
     "unsharp mask 50 %": unsharp(0.5, 1.0),
     "a stop darker": gamma(1.5),
     "a stop brighter": gamma(0.7),
@@ -158,7 +158,7 @@ def test_each_defect_is_refused_for_its_reason(heads, defect):
 
 def test_sharpening_is_seen_outside_of_hair_and_hair_is_not_called_sharpened(heads):
     change = unsharp(3.0, 2.0)
-    refused = {name: refusal(photographed_anew(sample, change), max_noise=99.0, max_halo=0.3) for name, sample in heads.items()}
+    refused = {name: refusal(photographed_anew(sample, change), max_noise=99.0) for name, sample in heads.items()}
     assert refused == dict.fromkeys(heads, "oversharpened")
     for sample in heads.values():
         hair = np.where(sample.mask > 127, np.uint8(INDEX["hair"]), np.uint8(0))
@@ -181,7 +181,7 @@ def test_an_enlargement_is_told_though_not_its_factor(heads):
     for name, sample in heads.items():
         own = run(sample, **OPEN).scores["enlargement"]
         factors = [run(photographed_anew(sample, enlarged(times)), **OPEN).scores["enlargement"] for times in (2.5, 4.0)]
-        assert own < 1.7 < min(factors), name
+        assert own < 1.2 and min(factors) > 1.5, name
 
 
 def test_a_stronger_filter_takes_more_texture(heads):
@@ -190,7 +190,9 @@ def test_a_stronger_filter_takes_more_texture(heads):
             run(photographed_anew(sample, change), **OPEN).scores["smoothing"]
             for change in (lambda pixels: pixels, bilateral(9, 20), bilateral(9, 75))
         )
-        assert own < weak < strong, name
+        assert own < 0.05 and max(own, weak) + 0.2 < strong, name
+        if name != "astronaut":  # a face of 80 px: the weak filter finds nothing to take
+            assert weak > own + 0.05, name
 
 
 def test_the_noise_that_was_added_is_told_in_grey_levels(heads):
@@ -212,13 +214,21 @@ def test_skin_that_a_filter_smoothed_is_refused(heads):
     for name, sample in heads.items():
         if name == "astronaut":  # a face of 80 px: a filter of 9 px reaches no pores here
             continue
-        assert refusal(photographed_anew(sample, bilateral(9, 75)), max_blur_px=1.3) == "oversmoothed"
+        assert refusal(photographed_anew(sample, bilateral(9, 75))) == "oversmoothed"
 
 
 @pytest.mark.parametrize("change", HARMLESS)
 def test_ordinary_variation_passes(heads, change):
     for sample in heads.values():
         run(photographed_anew(sample, HARMLESS[change]))
+
+
+def test_a_slightly_soft_photograph_passes_unless_it_was_soft_before(heads):
+    own = {name: run(sample).scores["blur_px"] for name, sample in heads.items()}
+    sharp = [name for name, blur in own.items() if blur < 0.8]  # 0.8 and 0.7 px make 1.06
+    assert len(sharp) >= 4
+    for name in sharp:
+        run(photographed_anew(heads[name], gaussian(0.7)))
 
 
 def test_a_small_but_sharp_head_is_not_called_blurred(heads):
@@ -242,6 +252,8 @@ def test_a_blurred_background_is_no_defect_and_a_sharp_one_no_excuse(astronaut_h
         for picture in (image, np.where(inside, image, soft), np.where(inside, soft, image))
     )
     assert behind == pytest.approx(plain, rel=0.1) and before > 1.5 * plain
+    run(astronaut_head.with_(image=np.where(inside, image, soft)))
+    assert refusal(astronaut_head.with_(crop=None, image=np.where(inside, soft, image)), max_enlargement=9.0) == "blurred"
 
 
 def test_a_bare_picture_is_measured_without_any_model(astronaut_head):
