@@ -93,16 +93,18 @@ def lit_heads(plan: Retraining) -> str:
 
 def quality(plan: Retraining, out: Path) -> None:
     """Render lit heads and fit the quality network to them, unless its card tells that this was done."""
-    from ..api import build_dataset
     from ..model.annotators.quality.export import is_fitted, retrain
     from ..model.annotators.quality.network import FitSettings
     from ..model.annotators.shown.views import Views
+    from ..pipeline.building.build import build
+    from ..pipeline.building.request import BuildRequest
+    from ..pipeline.presets import preset
 
     source, settings = lit_heads(plan), FitSettings(pictures=plan.quality_images, seed=plan.seed)
     if is_fitted(out / "exported", settings, source):
         return
-    changes = {"frame.size": LIT_SIZE, "encoding.image": "webp"}
-    build_dataset(source, out / "lit", "frames", changes, workers=0, report=False)
+    recipe = preset("frames").override([f"frame.size={LIT_SIZE}", "encoding.image=webp"])
+    build(BuildRequest((source,), out / "lit", recipe, engine="inline"))
     path = retrain(Views([out / "lit"]), settings, out / "exported", source, plan.threads)
     echo(f"{path.name}: fitted to {plan.quality_images:,} pictures")
 

@@ -21,6 +21,8 @@ _FACE = tuple(
     INDEX[name]
     for name in ("skin", "left_brow", "right_brow", "left_eye", "right_eye", "nose", "mouth", "upper_lip", "lower_lip")
 )
+_EYES, _MIN_EYES_SHARE = (INDEX["left_eye"], INDEX["right_eye"]), 1e-4
+"""Share of the crop from which on eyes are seen: without, skin is a nape's, a cheek's or a bald head's and no exposed face."""
 _NO_STRANDS = (*(INDEX[name] for name in ("left_ear", "right_ear", "neck", "cloth", "glasses")), *_FACE)
 """Where halos are looked for: strands and braids lie side by side, bright and dark, and look like halos of each other."""
 _MIN_PLAIN_SHARE = 0.02
@@ -37,7 +39,7 @@ def regions(sample: Sample) -> tuple[Region, Region | None]:
     """Return where the head and, if it is seen, the face lie in the crop, each drawn in by a margin.
 
     The head is what the parsing calls head, else the matte, else where the head frame puts a head. The face is
-    what the parsing calls face, else the mesh's oval, else the hull of the landmarks.
+    what the parsing calls face where it sees an eye or a mesh fitted, else the mesh's oval, else the hull of the landmarks.
 
     Returns:
         Two (S, S) boolean maps; None for a face that nothing shows.
@@ -85,7 +87,9 @@ def source_region(sample: Sample) -> Pixels:
 
 def _face(sample: Sample, size: int) -> Region | None:
     if sample.parsing is not None:
-        return is_class(sample.parsing, _FACE)
+        eyes = np.count_nonzero(is_class(sample.parsing, _EYES))
+        seen = sample.mesh is not None or eyes >= _MIN_EYES_SHARE * size * size
+        return is_class(sample.parsing, _FACE) if seen else None
     if sample.mesh is not None:
         polygon = sample.mesh[list(FACE_OVAL), :2]
     elif sample.landmarks is not None:

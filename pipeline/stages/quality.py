@@ -26,8 +26,9 @@ from .head_regions import expected_head, regions, source_region, without_strands
 _SHRUNK = 0.5
 """Crop pixels per source pixel up to which compression is averaged away."""
 
-_STRONG_BLUR = 2.5
-"""Blur in pixels, as edges show it, beyond which edges are believed: the network has learned from blur of at most 5 px."""
+_STRONG_BLUR = 10.0
+"""Blur in pixels, as edges show it, beyond which edges are believed: the network has learned from blur of at most 5 px, and
+edges of untouched dark hair look blurred by up to 8."""
 
 Limits = tuple[tuple[str, str, float, float], ...]
 """(score, reason, least, most) in the order in which they are judged."""
@@ -65,9 +66,9 @@ class Quality(Stage):
     """Smallest share of the crop that the matte may cover."""
     max_foreground: float = 0.92
     """Largest share of the crop that the matte may cover."""
-    min_luma: float = 40.0
+    min_luma: float = 35.0
     """Least mean luma of the face, 0 to 255; low, so that dark skin in ordinary light passes."""
-    min_highlights: float = 85.0
+    min_highlights: float = 60.0
     """Least 95 % quantile of the face's luma: even dark skin has eyes, teeth and glints."""
     max_luma: float = 198.0
     """Largest mean luma of the face."""

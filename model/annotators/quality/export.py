@@ -85,7 +85,7 @@ def is_fitted(folder: Path, settings: FitSettings, data: str) -> bool:
     path = folder / f"{NAME}.onnx"
     try:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        return card["fit"] == to_plain(settings) and card["data"] == data and card["sha256"] == file_sha256(path)
+        return bool(card["fit"] == to_plain(settings) and card["data"] == data and card["sha256"] == file_sha256(path))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

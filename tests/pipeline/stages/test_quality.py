@@ -270,6 +270,7 @@ def test_mask_and_parsing_say_where_head_and_face_are(astronaut_head):
     y, x = np.mgrid[0:512, 0:512]
     parsing = np.where((x - 256) ** 2 + (y - 300) ** 2 < 90**2, INDEX["skin"], INDEX["hair"]).astype(np.uint8)
     parsing[450:] = INDEX["cloth"]
+    parsing[300:330, 246:266] = INDEX["left_eye"]
     head, face = regions(astronaut_head.with_(parsing=parsing))
     assert not head[446:].any() and head[20:430, 20:490].all()
     assert face[300, 256] and not face[300, 256 - 92] and 0.7 < face.sum() / (np.pi * 90**2) < 1.0
