@@ -17,8 +17,8 @@ from .exact_pass import View
 from .exposure import window_of
 from .render import RenderError
 
-BLOCK, MARGIN = 16, 8
-"""Pixels by which the part that is cleaned grows, and what is left around the head."""
+BLOCK = 16
+"""Pixels by which the part that is cleaned grows."""
 
 
 @cache
@@ -78,10 +78,11 @@ def clean(picture: Array, view: View, gain: float) -> Array:
     """
     assert view.albedo is not None
     whole = np.zeros_like(picture, dtype=np.float32)
-    window = window_of(view.mask, MARGIN)
+    window = window_of(view.mask)
     if window is None:
         return whole
-    part = np.s_[_blocks(window[1], window[3], len(picture)), _blocks(window[0], window[2], len(picture))]
+    left, top, right, bottom = window
+    part = np.s_[_blocks(top, bottom, len(picture)), _blocks(left, right, len(picture))]
     filter_, cover = _filter_of(*picture[part].shape[:2]), view.mask[part].astype(np.float32)[..., None] / np.float32(255.0)
     filter_.colour[:] = picture[part][..., :3] * np.float32(gain)
     filter_.albedo[:] = view.albedo[part] * cover
@@ -93,4 +94,6 @@ def clean(picture: Array, view: View, gain: float) -> Array:
 
 def _blocks(start: int, stop: int, size: int) -> slice:
     """Widen a stretch of pixels to whole blocks, as the network has them, inside a picture: few sizes need few filters."""
-    return slice(start // BLOCK * BLOCK, min(-(-stop // BLOCK) * BLOCK, size))
+    length = min(-(-(stop - start) // BLOCK) * BLOCK, size)
+    start = min(start, size - length)
+    return slice(start, start + length)

@@ -39,9 +39,11 @@ ON_GPU = ("cuda_ad_rgb",)
 AUTO = "auto"
 """Choice of the fastest variant that runs here; `resolve` says which that is."""
 CHOICES = (AUTO, *VARIANTS)
-PASS = 16
-"""Samples a pixel that compiled variants take at once: all of a pixel's are summed in one order then. With 30 at once six
-renderings of one picture at 512 px were six different files (llvm_ad_rgb, two threads)."""
+PASSES = (4, 16)
+"""Samples a pixel that compiled variants take at once, of few and of many: all of a pixel's are summed in one order then.
+
+With 30 at once six renderings of one picture at 512 px were six different files (llvm_ad_rgb, two threads).
+"""
 MAX_DEPTH = 9
 """Longest light path: sheets of hair count each time they are passed."""
 _PROBE = """
@@ -116,7 +118,9 @@ def _running() -> str:
 
 def renderer(variant: str) -> str:
     """Return the renderer's name and version for manifests, such as "mitsuba 3.9.1 scalar_rgb"."""
-    return f"mitsuba {mitsuba(variant).__version__} {variant}" + (f" in passes of {PASS}" if variant != VARIANTS[0] else "")
+    few, many = PASSES
+    passes = "" if variant == VARIANTS[0] else f" in passes of {few} or {many}"
+    return f"mitsuba {mitsuba(variant).__version__} {variant}{passes}"
 
 
 class Studio:
@@ -148,15 +152,16 @@ class Studio:
             camera: a canonical camera.
             light: what lights the head; its lamp shines as from as far as the sky.
             size: side in pixels.
-            samples: samples per pixel; variants that compile take the next multiple of `PASS`.
+            samples: samples per pixel; variants that compile take the next multiple of 4, above 8 of 16.
             seed: of the sampler.
             window: the only part that shows anything, where that is known; None for the whole picture.
 
         Raises:
             RenderError: Mitsuba gave numbers that are not finite.
         """
-        if self._compiles:  # one window and one count of samples, so that few programs serve all pictures
-            window, passes, samples = None, math.ceil(samples / PASS), PASS
+        if self._compiles:  # one window and two counts of samples, so that few programs serve all pictures
+            at_once = PASSES[samples > 2 * PASSES[0]]
+            window, passes, samples = None, math.ceil(samples / at_once), at_once
         else:
             passes = 1
         self._settings["sky.data"] = self._mi.traverse(self._mi.load_dict(self._sky(all_round(light))))["data"]
