@@ -20,8 +20,9 @@ from ....datasets.compiled import compiled
 from ..hair.strands import KINDS, lay_end_to_end
 from ..people.paint import srgb_to_linear
 from ..people.parts import BEARDED_SKIN, Drawable, Part
+from .exposure import window_of
 from .raster import AlphaMaps, Buffers, rasterise
-from .ribbons import StrandBuffers, draw_strands, reduce_with_strands
+from .ribbons import StrandBuffers, draw_strands, redraw_strands, reduce_with_strands
 
 GROWTH = ("none", "hair", "beard", "brow")
 """What a second class map tells apart: beards, which are hair in the 19 classes, and brows."""
@@ -65,7 +66,14 @@ class Drawing:
 
     def see_clear(self, seen: Buffers, camera: Camera) -> Buffers:
         """Add what is not to be seen to what was seen without it: in place but for strands, which it may hide."""
-        return self._with_strands(self._rasterised(self._clear, camera, seen.face.shape[0], seen), camera)
+        before = seen.depth.copy()
+        seen = self._rasterised(self._clear, camera, seen.face.shape[0], seen)
+        if seen.strands is None:
+            return self._with_strands(seen, camera)
+        window = window_of(seen.depth != before, margin=0)
+        if window is None:
+            return seen
+        return dataclasses.replace(seen, strands=redraw_strands(self.strands, camera, seen.depth, seen.strands, window))
 
     def _with_strands(self, seen: Buffers, camera: Camera) -> Buffers:
         if not len(self.strands):

@@ -68,12 +68,36 @@ def draw_strands(strands: StrandSet, camera: Camera, behind: Array) -> StrandBuf
         np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=np.float32), np.full(shape, np.inf, dtype=np.float32),
         np.ones(shape, dtype=np.float32), camera.position,
     )  # fmt: skip
+    _draw(strands, camera, behind, out, (0, 0, shape[1], shape[0]))
+    return out
+
+
+def redraw_strands(
+    strands: StrandSet, camera: Camera, behind: Array, drawn: StrandBuffers, window: tuple[int, int, int, int]
+) -> StrandBuffers:
+    """Draw strands anew where other meshes lie behind them: the same as `draw_strands`, for a part of its time.
+
+    Args:
+        strands: all strands.
+        camera: who looks.
+        behind: (S, S) float32 depth as it is now.
+        drawn: what was drawn before other depths; it stays as it is.
+        window: left, top, right and bottom of the pixels outside of which depths are as they were then.
+    """
+    left, top, right, bottom = window
+    out = StrandBuffers(drawn.point.copy(), drawn.along.copy(), drawn.depth.copy(), drawn.clear.copy(), drawn.eye)
+    for part, nothing in ((out.point, -1), (out.along, 0.0), (out.depth, np.inf), (out.clear, 1.0)):
+        part[top:bottom, left:right] = nothing
+    _draw(strands, camera, behind, out, window)
+    return out
+
+
+def _draw(strands: StrandSet, camera: Camera, behind: Array, out: StrandBuffers, window: tuple[int, int, int, int]) -> None:
     if len(strands):
         compiled(fill_ribbons)(
-            *projected(strands, camera, shape[0]), strands.strand_of, np.float32(NEAREST), behind, out.point, out.along,
-            out.depth, out.clear,
+            *projected(strands, camera, behind.shape[0]), strands.strand_of, np.float32(NEAREST), behind, window, out.point,
+            out.along, out.depth, out.clear,
         )  # fmt: skip
-    return out
 
 
 def projected(strands: StrandSet, camera: Camera, size: int) -> tuple[Array, Array, Array]:
@@ -106,10 +130,10 @@ def project_all(
 
 
 def fill_ribbons(
-    image: Any, depth: Any, width: Any, strand_of: Any, nearest: float, behind: Any, out_point: Any, out_along: Any,
-    out_depth: Any, out_clear: Any,
+    image: Any, depth: Any, width: Any, strand_of: Any, nearest: float, behind: Any, window: Any, out_point: Any,
+    out_along: Any, out_depth: Any, out_clear: Any,
 ) -> None:  # fmt: skip
-    """Fill the four buffers in place.
+    """Fill the four buffers in place, inside a window.
 
     Every line of pixels across a segment's steeper axis is cut once, in its middle; the share of each of its pixels that lies
     within the ribbon is exact for a straight ribbon.
@@ -121,12 +145,14 @@ def fill_ribbons(
         strand_of: (N,) strand of each point.
         nearest: depth before which a segment is left out.
         behind: (S, S) depth of meshes.
+        window: left, top, right and bottom in pixels.
         out_point: see `StrandBuffers`.
         out_along: see there.
         out_depth: see there.
         out_clear: see there.
     """
     height, across = out_point.shape
+    far_left, far_top, far_right, far_bottom = window
     half, one, zero, hidden = np.float32(0.5), np.float32(1.0), np.float32(0.0), np.float32(1e-3)
     near = np.empty((height, across, 4), dtype=np.float32)  # what a pixel needs lies together: far fewer misses of the cache
     near[..., 0], near[..., 1], near[..., 2], near[..., 3] = behind, out_depth, out_clear, out_along
@@ -136,13 +162,15 @@ def fill_ribbons(
         dx, dy = image[n + 1, 0] - image[n, 0], image[n + 1, 1] - image[n, 1]
         steep = abs(dy) >= abs(dx)
         if steep:  # `u` runs along lines that are cut, `v` across them
-            u0, v0, du, dv, lines, columns = image[n, 1], image[n, 0], dy, dx, height, across
+            u0, v0, du, dv = image[n, 1], image[n, 0], dy, dx
+            lowest, lines, leftmost, columns = far_top, far_bottom, far_left, far_right
         else:
-            u0, v0, du, dv, lines, columns = image[n, 0], image[n, 1], dx, dy, across, height
+            u0, v0, du, dv = image[n, 0], image[n, 1], dx, dy
+            lowest, lines, leftmost, columns = far_left, far_right, far_top, far_bottom
         if du == zero:
             continue
         low, high = min(u0, u0 + du), max(u0, u0 + du)
-        first, last = max(int(np.ceil(low - half)), 0), min(int(np.ceil(high - half)) - 1, lines - 1)
+        first, last = max(int(np.ceil(low - half)), lowest), min(int(np.ceil(high - half)) - 1, lines - 1)
         if last < first:
             continue
         inverse = one / du
@@ -156,7 +184,7 @@ def fill_ribbons(
             left, right = middle - reach, middle + reach
             if right <= zero:
                 continue
-            start, end = int(max(left, zero)), min(int(right), columns - 1)
+            start, end = max(int(max(left, zero)), leftmost), min(int(right), columns - 1)
             for column in range(start, end + 1):
                 row, place = (line, column) if steep else (column, line)
                 if z >= near[row, place, 0] or (z >= near[row, place, 1] and near[row, place, 2] < hidden):

@@ -26,6 +26,30 @@ def nothing(size: int) -> np.ndarray:
     return np.full((size, size), np.inf, np.float32)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_what_is_drawn_anew_in_a_window_is_what_a_whole_drawing_gives(seed: int) -> None:
+    """A lens that comes before strands hides them; outside of it nothing may change, inside nothing may stay."""
+    random = np.random.default_rng(seed)
+    laid = lay_end_to_end([strands_of(random.uniform(-0.3, 0.3, (9, 6, 3)), 0.006)])
+    camera, size = Camera.look_at(float(random.uniform(-3, 3)), float(random.uniform(-1, 1))), 40
+    behind = np.where(random.random((size, size)) < 0.3, 2.6, np.inf).astype(np.float32)
+    first = draw_strands(laid, camera, behind)
+    kept = first.depth.copy()
+    left, top = random.integers(0, 25, 2)
+    window = (int(left), int(top), int(left + random.integers(1, 16)), int(top + random.integers(1, 16)))
+    behind[window[1] : window[3], window[0] : window[2]] = random.choice([2.4, 2.7, np.inf])
+    anew, whole = ribbons.redraw_strands(laid, camera, behind, first, window), draw_strands(laid, camera, behind)
+    for one, other in (
+        (anew.point, whole.point),
+        (anew.along, whole.along),
+        (anew.depth, whole.depth),
+        (anew.clear, whole.clear),
+    ):
+        assert np.array_equal(one, other)
+    assert np.array_equal(first.depth, kept)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000))
 def test_the_compiled_loop_is_the_plain_one(seed: int) -> None:
@@ -44,6 +68,7 @@ def test_the_compiled_loop_is_the_plain_one(seed: int) -> None:
         laid.strand_of,
         0.05,
         behind,
+        (0, 0, size, size),
         *plain,
     )
     assert (fast.point >= 0).sum() > 20
