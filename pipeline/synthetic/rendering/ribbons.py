@@ -151,10 +151,9 @@ def fill_ribbons(
         out_depth: see there.
         out_clear: see there.
     """
-    height, across = out_point.shape
     far_left, far_top, far_right, far_bottom = window
     half, one, zero, hidden = np.float32(0.5), np.float32(1.0), np.float32(0.0), np.float32(1e-3)
-    near = np.empty((height, across, 4), dtype=np.float32)  # what a pixel needs lies together: far fewer misses of the cache
+    near = np.empty((*out_point.shape, 4), dtype=np.float32)  # what a pixel needs lies together: far fewer misses of the cache
     near[..., 0], near[..., 1], near[..., 2], near[..., 3] = behind, out_depth, out_clear, out_along
     for n in range(image.shape[0] - 1):
         if strand_of[n] != strand_of[n + 1] or depth[n] < nearest or depth[n + 1] < nearest:
