@@ -237,12 +237,6 @@ def flat(picture: Pixels, colour: tuple[float, float, float]) -> Pixels:
     return np.dstack([one, picture[..., 3]])
 
 
-def tinted(picture: Pixels, gain: tuple[float, float, float]) -> Pixels:
-    """Multiply an RGBA picture's colours."""
-    colours = np.clip(picture[..., :3].astype(np.float32) * np.array(gain, dtype=np.float32), 0.0, 255.0).astype(np.uint8)
-    return np.dstack([colours, picture[..., 3]])
-
-
 def plain(colour: tuple[float, float, float], opacity: float = 1.0) -> Pixels:
     """Return a (2, 2, 4) picture of one sRGB colour."""
     values = np.round(255.0 * np.array([*colour, opacity])).astype(np.uint8)

@@ -1,8 +1,8 @@
 """Strands as round curves for path tracing: what Mitsuba's `linearcurve` is made of, as arrays.
 
 They are the same from every side, so that a person's scene is built once. Ribbons that face the camera, which came before,
-took 3 to 13 s a picture to build for grown hair, and let light through. Curves with Mitsuba's `hair` material took up to three
-times as long and made black hair grey at the nine bounces that pictures have (mitsuba 3.9.1).
+took up to 13 s a picture to build for grown hair, and left it lighter than strands that shade each other. Curves with Mitsuba's
+`hair` material took up to three times as long and made black hair grey at the nine bounces that pictures have (mitsuba 3.9.1).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ....datasets.arrays import Array
 from ..hair.strands import StrandSet
 
 POINT = b"0 0 0 1\n"
+"""A point at the origin with a radius of 1, as the file has it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,14 +66,15 @@ class Drawing:
 
     def see_clear(self, seen: Buffers, camera: Camera) -> Buffers:
         """Add what is not to be seen to what was seen without it: in place but for strands, which it may hide."""
+        size, drawn = seen.face.shape[0], seen.strands
+        if drawn is None:
+            return self._with_strands(self._rasterised(self._clear, camera, size, seen), camera)
         before = seen.depth.copy()
-        seen = self._rasterised(self._clear, camera, seen.face.shape[0], seen)
-        if seen.strands is None:
-            return self._with_strands(seen, camera)
+        seen = self._rasterised(self._clear, camera, size, seen)
         window = window_of(seen.depth != before, margin=0)
         if window is None:
             return seen
-        return dataclasses.replace(seen, strands=redraw_strands(self.strands, camera, seen.depth, seen.strands, window))
+        return dataclasses.replace(seen, strands=redraw_strands(self.strands, camera, seen.depth, drawn, window))
 
     def _with_strands(self, seen: Buffers, camera: Camera) -> Buffers:
         if not len(self.strands):

@@ -141,7 +141,7 @@ class Studio:
         integrator = {"type": "path", "max_depth": MAX_DEPTH, "rr_depth": 3, "hide_emitters": True}
         sky = self._sky(np.ones_like(sky_directions(FINE)[0], dtype=np.float32))
         self._scene = self._mi.load_dict({"type": "scene", "integrator": integrator, "sky": sky, **shapes})
-        self._settings = self._mi.traverse(self._scene)
+        self._parameters = self._mi.traverse(self._scene)
 
     def photograph(
         self, camera: Camera, light: Light, size: int, samples: int, seed: int, window: Window | None = None
@@ -164,8 +164,8 @@ class Studio:
             window, passes, samples = None, math.ceil(samples / at_once), at_once
         else:
             passes = 1
-        self._settings["sky.data"] = self._mi.traverse(self._mi.load_dict(self._sky(all_round(light))))["data"]
-        self._settings.update()
+        self._parameters["sky.data"] = self._mi.traverse(self._mi.load_dict(self._sky(all_round(light))))["data"]
+        self._parameters.update()
         sensor = self._mi.load_dict(self._sensor(camera, size, samples, window or (0, 0, size, size)))
         taken = [
             np.array(self._mi.render(self._scene, sensor=sensor, spp=samples, seed=seed + number), np.float32)
