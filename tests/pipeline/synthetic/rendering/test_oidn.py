@@ -61,6 +61,30 @@ def test_a_flat_colour_stays_and_noise_goes() -> None:
     assert (clean(np.dstack([noisy, noisy[..., 0]]), hole, 1.0)[:, 48:] == 0).all()
 
 
+@pytest.mark.parametrize("size", [64, 71])
+@pytest.mark.parametrize("corner", [(0, 0), (1, 1), (0, 1)])
+def test_a_head_in_any_corner_is_cleaned_whole_and_nothing_else_is_touched(size: int, corner: tuple[int, int]) -> None:
+    """Sides that no block divides, and heads that touch the border: only the head's own part is cleaned."""
+    mask = np.zeros((size, size), np.uint8)
+    rows, columns = (slice(size - 23, size) if last else slice(0, 23) for last in corner)
+    mask[rows, columns] = 255
+    view = View(mask * 0, mask, np.ones(mask.shape, np.float32), np.tile(np.float32([0, 0, 1]), (size, size, 1)),
+                np.full((size, size, 3), 0.5, np.float32))  # fmt: skip
+    noise = np.random.default_rng(0).exponential(0.5, (size, size, 1)).repeat(4, axis=2).astype(np.float32)
+    cleaned = clean(noise, view, 1.0)
+    assert np.array_equal(cleaned[..., 3] == 1.0, mask == 255)
+    assert (cleaned[mask == 0] == 0.0).all()
+    assert cleaned[mask == 255][:, 0].mean() == pytest.approx(noise[mask == 255][:, 0].mean(), rel=0.1)
+    assert cleaned[mask == 255][:, 0].std() < 0.4 * noise[mask == 255][:, 0].std()
+
+
+def test_a_picture_without_a_head_stays_empty() -> None:
+    nothing = np.zeros((48, 48), np.uint8)
+    view = View(nothing, nothing, np.full((48, 48), np.inf, np.float32), np.zeros((48, 48, 3), np.float32),
+                np.zeros((48, 48, 3), np.float32))  # fmt: skip
+    assert not clean(np.ones((48, 48, 4), np.float32), view, 1.0).any()
+
+
 @pytest.mark.slow
 def test_few_samples_come_nearer_to_many_than_with_our_own_cleaner(makehuman: Assets) -> None:
     """4 samples against 144: mean error of the pixels that show the head, in 8-bit levels."""

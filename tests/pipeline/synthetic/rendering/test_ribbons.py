@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from spherehead.datasets.camera import Camera
-from spherehead.pipeline.synthetic.hair.strands import Strands, lay_end_to_end
+from spherehead.pipeline.synthetic.hair.strands import Strands, StrandSet, lay_end_to_end
 from spherehead.pipeline.synthetic.rendering import ribbons
 from spherehead.pipeline.synthetic.rendering.ribbons import draw_strands
 
@@ -22,6 +22,13 @@ def strands_of(points: np.ndarray, radius: float, kind: str = "hair") -> Strands
     )
 
 
+def some_strands(random: np.random.Generator, shape: tuple[int, int], size: int) -> tuple[StrandSet, Camera, np.ndarray]:
+    """Return strands by chance, a camera from anywhere, and (size, size) depths of which three of ten hide strands."""
+    laid = lay_end_to_end([strands_of(random.uniform(-0.3, 0.3, (*shape, 3)), 0.006)])
+    camera = Camera.look_at(float(random.uniform(-3, 3)), float(random.uniform(-1, 1)))
+    return laid, camera, np.where(random.random((size, size)) < 0.3, 2.6, np.inf).astype(np.float32)
+
+
 def nothing(size: int) -> np.ndarray:
     return np.full((size, size), np.inf, np.float32)
 
@@ -31,32 +38,23 @@ def nothing(size: int) -> np.ndarray:
 def test_what_is_drawn_anew_in_a_window_is_what_a_whole_drawing_gives(seed: int) -> None:
     """A lens that comes before strands hides them; outside of it nothing may change, inside nothing may stay."""
     random = np.random.default_rng(seed)
-    laid = lay_end_to_end([strands_of(random.uniform(-0.3, 0.3, (9, 6, 3)), 0.006)])
-    camera, size = Camera.look_at(float(random.uniform(-3, 3)), float(random.uniform(-1, 1))), 40
-    behind = np.where(random.random((size, size)) < 0.3, 2.6, np.inf).astype(np.float32)
+    laid, camera, behind = some_strands(random, (9, 6), 40)
     first = draw_strands(laid, camera, behind)
     kept = first.depth.copy()
     left, top = random.integers(0, 25, 2)
     window = (int(left), int(top), int(left + random.integers(1, 16)), int(top + random.integers(1, 16)))
     behind[window[1] : window[3], window[0] : window[2]] = random.choice([2.4, 2.7, np.inf])
     anew, whole = ribbons.redraw_strands(laid, camera, behind, first, window), draw_strands(laid, camera, behind)
-    for one, other in (
-        (anew.point, whole.point),
-        (anew.along, whole.along),
-        (anew.depth, whole.depth),
-        (anew.clear, whole.clear),
-    ):
-        assert np.array_equal(one, other)
+    for name in ("point", "along", "depth", "clear"):
+        assert np.array_equal(getattr(anew, name), getattr(whole, name))
     assert np.array_equal(first.depth, kept)
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000))
 def test_the_compiled_loop_is_the_plain_one(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    laid = lay_end_to_end([strands_of(random.uniform(-0.3, 0.3, (6, 5, 3)), 0.006)])
-    camera, size = Camera.look_at(float(random.uniform(-3, 3)), float(random.uniform(-1, 1))), 32
-    behind = np.where(random.random((size, size)) < 0.3, 2.6, np.inf).astype(np.float32)
+    size = 32
+    laid, camera, behind = some_strands(np.random.default_rng(seed), (6, 5), size)
     fast = draw_strands(laid, camera, behind)
     image, depth = camera.project(laid.points)
     width = laid.radii * (camera.intrinsics[0, 0] * size / depth)
