@@ -120,7 +120,7 @@ def networks(plan: Retraining, out: Path) -> None:
     shown = Views(kinds, each=6 * plan.dressed)
     train(HeadTask(shown, plan.seed), TrainingSettings(plan.images, threads=plan.threads), out / "run-head")
     parser = ParserTask(shown, plan.seed, start=str(out / "run-head"), small=small_pictures(plan.parser_images))
-    train(parser, parser_settings(plan.parser_images, plan.threads), out / "run-parser")
+    train(parser, parser_settings(TrainingSettings(plan.parser_images, threads=plan.threads)), out / "run-parser")
     settings = TrainingSettings(plan.finder_images, batch=16, warmup=400, save=1_000, threads=plan.threads)
     seen = Views([out / "cards", out / "grown", out / "grown"])
     train(FinderTask(seen, plan.seed, encoder=str(out / "run-head")), settings, out / "run-finder")

@@ -99,7 +99,7 @@ class HeadNet(nn.Module):
 
     def forward(self, x: Tensor) -> HeadOutput:
         """Return what is said of a (B, 3, 128, 128) picture."""
-        numbers, maps = self.raw(x)
+        numbers, maps = (part.float() for part in self.raw(x))
         points = numbers[:, 10 : 10 + 2 * NUM_POINTS].reshape(-1, NUM_POINTS, 2)
         return HeadOutput(
             rotation_of(numbers[:, :6]), numbers[:, 6], numbers[:, 7:10], points, numbers[:, 10 + 2 * NUM_POINTS :],
@@ -134,7 +134,7 @@ class ParserNet(nn.Module):
         y = features[4]
         for up, skip in zip(self.ups, (features[3], features[2], features[1], features[0]), strict=True):
             y = up(y, skip)
-        maps = self.maps(y)
+        maps = self.maps(y).float()
         return maps[:, :-1], maps[:, -1]
 
 
@@ -161,7 +161,7 @@ class FinderNet(nn.Module):
         """
         features = self.encoder(x)
         y: Tensor = self.maps(self.wide(self.up(features[3], features[2])))
-        return y
+        return y.float()
 
 
 NETWORKS: dict[str, type[HeadNet] | type[ParserNet] | type[FinderNet]] = {

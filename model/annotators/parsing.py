@@ -6,6 +6,7 @@ Crops come from `augmentation`, the loop around it is `training`; refining maps 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -93,7 +94,7 @@ class ParserTask:
         }
         return normalised(np.stack([crop.image for crop in crops])), truth
 
-    def losses(self, network: nn.Module, pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, network: Callable[..., Any], pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the weighted terms: cross entropy and Dice of classes, cross entropy and absolute error of coverage."""
         weights = torch.ones(len(CLASSES))
         weights[[INDEX[name] for name in CLASS_WEIGHTS]] = torch.tensor(list(CLASS_WEIGHTS.values()))
@@ -126,12 +127,12 @@ def small_pictures(images: int) -> int:
     return int(0.615 * images) // batch * batch
 
 
-def parser_settings(images: int, threads: int = 1, max_seconds: float = 0.0) -> TrainingSettings:
-    """Return how a parser is trained on a number of pictures."""
-    return TrainingSettings(
-        images, batch=16, warmup=min(800, images // 4), decay=0.5, ema=0.997, save=2_000, settle=min(12, 1 + images // 1_000),
-        max_seconds=max_seconds, threads=threads,
-    )  # fmt: skip
+def parser_settings(settings: TrainingSettings) -> TrainingSettings:
+    """Return settings of a training as a parser needs them: small batches, a long fall of the learning rate."""
+    images = settings.images
+    return replace(
+        settings, batch=16, warmup=min(800, images // 4), decay=0.5, ema=0.997, save=2_000, settle=min(12, 1 + images // 1_000)
+    )
 
 
 @torch.no_grad()

@@ -5,8 +5,9 @@ The loop around it is `training`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -47,7 +48,7 @@ class Task(Protocol):
     def batch(self, numbers: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return pictures and truth of samples by number; the same numbers give the same batch."""
 
-    def losses(self, network: nn.Module, pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, network: Callable[..., Any], pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the weighted terms of the loss."""
 
     def sheet(self, network: nn.Module, numbers: list[int]) -> Pixels:
@@ -118,7 +119,7 @@ class HeadTask:
         }
         return normalised(np.stack([crop.image for crop in crops])), truth
 
-    def losses(self, network: nn.Module, pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, network: Callable[..., Any], pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
         """See `Task`."""
         weights = torch.ones(len(CLASSES))
         weights[[INDEX[name] for name in CLASS_WEIGHTS]] = torch.tensor(list(CLASS_WEIGHTS.values()))
@@ -191,7 +192,7 @@ class FinderTask:
         }
         return normalised(np.stack([scene.image for scene in scenes])), truth
 
-    def losses(self, network: nn.Module, pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, network: Callable[..., Any], pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
         """See `Task`."""
         maps = network(pictures)
         heat = truth["heat"]

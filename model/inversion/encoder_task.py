@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -299,7 +300,7 @@ class EncoderTask:
         estimate = rotation(torch.from_numpy(np.array(turns)).float()) @ truth
         return about_camera(estimate, torch.tensor(errors), torch.tensor(known))
 
-    def losses(self, network: nn.Module, pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, network: Callable[..., Any], pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the weighted terms: errors of known styles, drawn grounds and every camera, and other people's pictures."""
         settings, drawn = self.settings, len(truth["ground"])
         said: Encoded = network(pictures, truth["about"])

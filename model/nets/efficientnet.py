@@ -24,6 +24,17 @@ MEAN, STD = 127.0, 128.0
 """Pixels of 0 to 255 are brought to (x - MEAN) / STD, as Lite models were trained."""
 
 
+class Depthwise(nn.Conv2d):
+    """A convolution of each channel by itself, in single precision under autocast too: in bf16 its backward pass is slower."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, H', W')."""
+        if not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 class ConvNorm(nn.Sequential):
     """Convolution with TensorFlow's "same" padding, batch norm and, where asked, ReLU6."""
 
@@ -34,7 +45,8 @@ class ConvNorm(nn.Sequential):
             before = (kernel - 2) // 2
             layers.append(nn.ZeroPad2d((before, kernel - 2 - before, before, kernel - 2 - before)))
             padding = 0
-        layers.append(nn.Conv2d(width, out, kernel, stride, padding, groups=groups, bias=False))
+        kind = Depthwise if groups > 1 else nn.Conv2d
+        layers.append(kind(width, out, kernel, stride, padding, groups=groups, bias=False))
         layers.append(nn.BatchNorm2d(out, eps=1e-3, momentum=0.1))
         if active:
             layers.append(nn.ReLU6(inplace=True))

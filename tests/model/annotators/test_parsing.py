@@ -158,7 +158,8 @@ def test_a_parser_starts_with_the_maps_of_the_head_network(views: Views, tmp_pat
         classes, cover = network.eval()(picture)
         maps = head.eval().raw(picture)[1]
     assert torch.equal(torch.cat([classes, cover[:, None]], dim=1), maps)
-    save(tmp_path / "parser", "parser", start(ParserTask(views, start=str(tmp_path / "head")), parser_settings(16)))
+    settings = parser_settings(TrainingSettings(16))
+    save(tmp_path / "parser", "parser", start(ParserTask(views, start=str(tmp_path / "head")), settings))
     again = ParserTask(views, start=str(tmp_path / "parser")).network().state_dict()
     kept = ParserNet()
     load_average(tmp_path / "parser" / CHECKPOINT, kept)

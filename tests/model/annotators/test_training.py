@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
@@ -17,11 +18,13 @@ from spherehead.manifests.config import ConfigError
 from spherehead.model.annotators.checkpoint import read
 from spherehead.model.annotators.export import NETWORKS, onnx_bytes
 from spherehead.model.annotators.networks import CROP, PARSER_CROP, HeadNet, ParserNet
+from spherehead.model.annotators.parsing import ParserTask
 from spherehead.model.annotators.shown.lookalikes import with_lookalike
 from spherehead.model.annotators.shown.scenes import SceneSettings, make_scene, targets
 from spherehead.model.annotators.shown.views import Views
 from spherehead.model.annotators.tasks import FinderTask, HeadTask
-from spherehead.model.annotators.training import TrainingSettings, train
+from spherehead.model.annotators.training import TrainingSettings, in_precision, train
+from spherehead.model.nets.efficientnet import ConvNorm
 
 SIZE = 64
 
@@ -146,3 +149,27 @@ def test_targets_say_centre_and_size_in_cells() -> None:
     assert (column + 0.5 + boxes[0, row, column]) * 8 == pytest.approx(32.0)
     assert (row + 0.5 + boxes[1, row, column]) * 8 == pytest.approx(24.0)
     assert 8 * np.exp(boxes[2:, row, column]) == pytest.approx([24.0, 32.0])
+
+
+def test_bf16_gives_the_loss_and_gradients_of_single_precision_but_for_rounding(views: Views) -> None:
+    task = ParserTask(views, small=100, small_size=64)
+    network = task.network().train()
+    pictures, truth = task.batch(list(range(6)))
+    losses, gradients = [], []
+    for precision in ("fp32", "bf16"):
+        terms = torch.stack(list(task.losses(in_precision(network, precision), pictures, truth).values()))
+        found = torch.autograd.grad(terms.sum(), [weight for weight in network.parameters() if weight.ndim > 1])
+        assert {part.dtype for part in found} == {torch.float32}
+        losses.append(terms.detach())
+        gradients.append(torch.cat([part.flatten() for part in found]))
+    assert not torch.equal(losses[0], losses[1])  # something was rounded
+    assert torch.allclose(losses[0], losses[1], rtol=0.02)
+    assert F.cosine_similarity(gradients[0], gradients[1], dim=0) > 0.5
+
+
+def test_channels_by_themselves_stay_in_single_precision_under_autocast() -> None:
+    torch.manual_seed(0)
+    layer, picture = ConvNorm(8, 8, 3, groups=8).conv, torch.randn(2, 8, 9, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        said = layer(picture)
+    assert said.dtype == torch.float32 and torch.equal(said, layer(picture))
