@@ -17,6 +17,9 @@ DULL = (-0.055, -0.075, -0.045)
 """The same on lids and beneath eyes."""
 SHAVEN = (-0.085, -0.055, -0.03)
 """The same where a man's beard would grow."""
+PALE, FAIREST = 62.0, 73.0
+"""CIELAB lightness of skin from which the assets' skins are too light, and that of the lightest: the lightest people's skins
+reflect less than half of the light, these and their gains up to three quarters."""
 FRONT, FAR = 0.05, 1.0
 """Places on the mean head whose z is between these are of the face; texels that show no head lie farther."""
 
@@ -25,6 +28,20 @@ def calm(skin: Array) -> Array:
     """Return a (H, W, 3) sRGB skin with less colour than the assets give it, as light as before."""
     grey = (skin @ np.array([0.299, 0.587, 0.114], dtype=np.float32))[..., None]
     return np.asarray(grey + np.float32(COLOUR) * (skin - grey), dtype=np.float32)
+
+
+def fair(colour: tuple[float, float, float]) -> float:
+    """Return the factor on sRGB values that makes a skin of an sRGB colour as dark as a skin may be; 1 up to `PALE`.
+
+    Lightness nears `FAIREST` smoothly, so that lighter skins stay lighter.
+    """
+    red, green, blue = (((value + 0.055) / 1.055) ** 2.4 if value > 0.04045 else value / 12.92 for value in colour)
+    lightness = 116.0 * (0.2126 * red + 0.7152 * green + 0.0722 * blue) ** (1.0 / 3.0) - 16.0
+    if lightness <= PALE:
+        return 1.0
+    reach = FAIREST - PALE
+    wanted = PALE + reach * -np.expm1((PALE - lightness) / reach)
+    return float(((wanted + 16.0) / (lightness + 16.0)) ** 1.25)  # lightness goes with light^(1/3), values with light^(1/2.4)
 
 
 def complexion(seed: int, shape: tuple[int, int], places: Array, male: float) -> Array:

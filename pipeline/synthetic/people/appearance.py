@@ -17,6 +17,7 @@ from ....datasets.arrays import Array, Floats
 from ....datasets.classes import INDEX
 from ....datasets.shards.codec import decode_grey, decode_image
 from ..assets.library import Assets
+from ..face.complexion import fair
 from ..hair.look import Colour
 from .population import Person
 
@@ -84,9 +85,19 @@ def nearest(assets: Assets, people: Sequence[Person], appearance: Appearance) ->
 
 def skin_colour(assets: Assets, person: Person) -> Colour:
     """Return the sRGB colour that a person's skin is painted with."""
-    mixed = sum((share * _texture_colour(assets, name) for name, share in person.skins), np.zeros(3))
-    red, green, blue = np.clip(mixed * person.skin_gain, 0.0, 1.0).tolist()
+    red, green, blue = np.clip(_undimmed(assets, person) * skin_dimming(assets, person), 0.0, 1.0).tolist()
     return red, green, blue
+
+
+def skin_dimming(assets: Assets, person: Person) -> float:
+    """Return the factor on sRGB values by which a person's skin is darker than textures and gains would make it."""
+    red, green, blue = _undimmed(assets, person).tolist()
+    return fair((red, green, blue))
+
+
+def _undimmed(assets: Assets, person: Person) -> Floats:
+    mixed = sum((share * _texture_colour(assets, name) for name, share in person.skins), np.zeros(3))
+    return np.asarray(mixed * person.skin_gain)
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ import numpy as np
 from ....datasets.arrays import Array, Floats, Pixels
 from ..assets.library import Assets
 from ..face.complexion import calm, complexion
+from .appearance import skin_dimming
 from .body import MOUTH_ISLAND
 from .face_points import IRIS_MIDDLES, IRIS_RADIUS
 from .population import Person
@@ -93,7 +94,7 @@ def body_skin(assets: Assets, person: Person) -> Pixels:
         if picture.shape[0] != 512:
             picture = np.asarray(cv2.resize(picture, (512, 512), interpolation=cv2.INTER_AREA), dtype=np.uint8)
         blended += share * picture.astype(np.float32)
-    gained = calm(blended) * np.array(person.skin_gain, dtype=np.float32)
+    gained = calm(blended) * np.array(person.skin_gain, dtype=np.float32) * np.float32(skin_dimming(assets, person))
     return np.asarray(np.clip(gained, 0.0, 255.0).astype(np.uint8))
 
 

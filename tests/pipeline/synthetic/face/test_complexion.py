@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from spherehead.pipeline.synthetic.assets.library import Assets
-from spherehead.pipeline.synthetic.face.complexion import COLOUR, MOTTLING, PORES, calm, complexion
+from spherehead.pipeline.synthetic.face.complexion import COLOUR, FAIREST, MOTTLING, PALE, PORES, calm, complexion, fair
+from spherehead.pipeline.synthetic.people.appearance import CHEEKS, lab, skin_colour
 from spherehead.pipeline.synthetic.people.figure import body_of
 from spherehead.pipeline.synthetic.people.growth import head_places
-from spherehead.pipeline.synthetic.people.paint import HEAD_CROP
+from spherehead.pipeline.synthetic.people.paint import HEAD_CROP, body_skin
+from spherehead.pipeline.synthetic.people.population import draw_person
 
 SHAPE = (1472, 768)
 
@@ -56,3 +58,25 @@ def test_calm_skin_keeps_its_luma_and_loses_colour() -> None:
     luma = np.array([0.299, 0.587, 0.114])
     assert calmed @ luma == pytest.approx(skin @ luma, rel=1e-5)
     assert np.ptp(calmed) == pytest.approx(COLOUR * np.ptp(skin), rel=1e-5)
+
+
+def test_skins_are_as_light_as_lightest_skins_and_lighter_ones_stay_lighter() -> None:
+    """CIELAB lightness as OpenCV has it: the same up to `PALE`, rising to `FAIREST` and never beyond, in a light skin's hue."""
+    light = [(value, 0.78 * value, 0.68 * value) for value in np.linspace(0.3, 1.2, 40)]
+    factors = np.array([fair(colour) for colour in light])
+    before = np.array([lab(colour)[0] for colour in light])
+    after = np.array([lab(tuple(factor * np.array(colour)))[0] for factor, colour in zip(factors, light, strict=True)])
+    assert (before.min(), before.max()) == (pytest.approx(29.0, abs=3.0), pytest.approx(97.0, abs=5.0))
+    assert (factors[before < PALE] == 1.0).all()
+    assert (np.diff(after) > 0.0).all() and FAIREST - 1.0 < after.max() < FAIREST + 1.0
+
+
+def test_nobody_is_painted_lighter_than_the_lightest_skins(makehuman: Assets) -> None:
+    """Some of 400 people were painted with cheeks of a lightness of 84 to 89; dark people keep theirs."""
+    top, left, bottom, right = CHEEKS
+    for head in (43, 230, 262, 399, 12, 13, 276):
+        person = draw_person(makehuman, 1, head)
+        cheeks = body_skin(makehuman, person)[top:bottom, left:right].reshape(-1, 3)
+        red, green, blue = (np.median(cheeks, axis=0) / 255.0).tolist()
+        assert lab((red, green, blue))[0] < FAIREST + 1.0
+        assert lab((red, green, blue))[0] == pytest.approx(lab(skin_colour(makehuman, person))[0], abs=1.5)
