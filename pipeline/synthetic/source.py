@@ -41,7 +41,7 @@ from .shading.surfaces import Surfaces, surfaces_of
 SCHEME = "makehuman:"
 Turn = tuple[float, float, float]
 """Yaw, pitch and roll of a camera in radians."""
-VERSION = 9
+VERSION = 10
 """Raise it when the same settings would give other pictures."""
 OWN, OIDN = "own", "oidn"
 DENOISERS = (OWN, OIDN)

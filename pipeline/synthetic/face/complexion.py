@@ -20,6 +20,8 @@ SHAVEN = (-0.085, -0.055, -0.03)
 PALE, FAIREST = 62.0, 73.0
 """CIELAB lightness of skin from which the assets' skins are too light, and that of the lightest: the lightest people's skins
 reflect less than half of the light, these and their gains up to three quarters."""
+SEAM = (0.06, 0.12)
+"""World units from the middle plane, and z, within which blotches fade: skins are cut open behind, where they would end."""
 FRONT, FAR = 0.05, 1.0
 """Places on the mean head whose z is between these are of the face; texels that show no head lie farther."""
 
@@ -81,6 +83,8 @@ def _regions(random: np.random.Generator, places: Array, male: float, shape: tup
     tired = tired * random.uniform(0.3, 1.2)
     beard = np.clip((-0.075 - y) / 0.03, 0.0, 1.0) * np.clip((z - 0.0) / 0.06, 0.0, 1.0) * (z < FAR) * max(male - 0.5, 0.0)
     beard = beard * random.uniform(0.2, 1.6)
+    seam = np.clip((SEAM[1] - z) / SEAM[1], 0.0, 1.0) * (1.0 - np.clip(x / SEAM[0], 0.0, 1.0))
+    wide = wide * (1.0 - seam).astype(np.float32)
     changes = []
     for channel, red in enumerate((0.007, -0.018, -0.016)):
         whole = RUDDY[channel] * blood + DULL[channel] * tired + SHAVEN[channel] * beard

@@ -22,6 +22,10 @@ from .skin_marks import mark
 
 HEAD_CROP = (320, 80, 512, 448)
 """Left, top, right, bottom of the head in skin textures of 512 pixels."""
+FOREHEAD, EARS = np.s_[150:220, 84:96], ((111.0, 116.0), (257.0, 116.0))
+"""Texels of the crop that show a forehead, and the rows and columns of the ears."""
+STUBBLE = (4.0, 22.0)
+"""Texels from the scalp's mask within which painted stubble is taken away wholly, and beyond which nothing is."""
 ENLARGED = 4
 """Pixels of the painted head a pixel of the skin texture."""
 EYE_GAIN = 0.8
@@ -129,12 +133,23 @@ def _scalp(assets: Assets, name: str) -> Array:
 
 
 def _without_stubble(skin: Array, scalp: Array) -> Array:
-    """Replace the painted stubble of a scalp by the colour of the forehead."""
-    forehead = skin[145:225, 95:105].reshape(-1, 3).mean(axis=0)
-    smooth = cv2.GaussianBlur(skin @ _LUMA.astype(np.float32), (0, 0), 1.0)
-    rough = (skin @ _LUMA.astype(np.float32)) / np.maximum(smooth, 1.0)
-    share = np.clip(1.25 * scalp, 0.0, 1.0)[..., None]
-    return np.asarray(skin * (1.0 - share) + forehead * (0.7 + 0.3 * rough[..., None]) * share, dtype=np.float32)
+    """Replace the painted stubble of a scalp by the colour of the forehead, softly far beyond the mask's crisp border.
+
+    Light skins have a softer stubble that reaches farther, to temples and nape; ears keep their own colour.
+    """
+    forehead = np.median(skin[FOREHEAD].reshape(-1, 3), axis=0)
+    core = cv2.morphologyEx((scalp > 0.5).astype(np.uint8), cv2.MORPH_OPEN, np.ones((15, 15), np.uint8))
+    away = np.asarray(cv2.distanceTransform(1 - core, cv2.DIST_L2, 5))
+    luma = skin @ _LUMA.astype(np.float32)
+    rough = luma / np.maximum(cv2.GaussianBlur(luma, (0, 0), 1.0), 1.0)
+    share = np.clip((STUBBLE[1] - away) / (STUBBLE[1] - STUBBLE[0]), 0.0, 1.0)
+    share = share * share * (3.0 - 2.0 * share)
+    rows, columns = np.mgrid[: skin.shape[0], : skin.shape[1]]
+    for row, column in EARS:
+        ear = np.clip((24.0 - np.hypot(rows - row, columns - column)) / 8.0, 0.0, 1.0)
+        share *= 1.0 - ear * np.clip(away / STUBBLE[0], 0.0, 1.0)
+    mixed = skin + share[..., None] * (forehead * (0.7 + 0.3 * rough[..., None]) - skin)
+    return np.asarray(mixed, dtype=np.float32)
 
 
 def hair(assets: Assets, texture: str, colour: tuple[float, float, float]) -> Pixels:
