@@ -153,13 +153,10 @@ def _inside(points: Floats, outline: tuple[tuple[float, float], ...]) -> Array:
 def vertex_normals(points: Floats, faces: Array) -> Floats:
     """Return (V, 3) unit normals: the faces' normals, weighted by area."""
     first, second, third = (points[faces[:, k]] for k in range(3))
-    weighted = np.cross(second - first, third - first)
+    (ax, ay, az), (bx, by, bz) = (second - first).T, (third - first).T
+    weighted = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)  # NumPy's cross product takes three times as long
     normals = np.stack(
-        [
-            sum(np.bincount(faces[:, k], weights=weighted[:, axis], minlength=len(points)) for k in range(3))
-            for axis in range(3)
-        ],
-        axis=1,
+        [sum(np.bincount(faces[:, k], weights=along, minlength=len(points)) for k in range(3)) for along in weighted], axis=1
     )
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     return np.asarray(np.where(length > 1e-20, normals / np.maximum(length, 1e-20), [0.0, 1.0, 0.0]))

@@ -30,7 +30,7 @@ from .mouth import TeethLook, build_mouth, is_open
 from .parts import BEARDED_SKIN, Part
 from .placement import Placement, place
 from .population import Person
-from .subdivision import quads_of, subdivide
+from .subdivision import compact, quads_of, subdivide
 
 TOP_OF_EAR = (0.74, 7.36, 0.50)
 """Where the temples of glasses rest on the unmorphed left ear (dm)."""
@@ -114,12 +114,11 @@ class _Maker:
         self, name: str, points: Floats, faces: Array, uvs: Floats, face_uvs: Array, texture: Pixels, labels: Array, finish: str
     ) -> Part:
         """Make a part from points in decimetres, leaving out vertices that no face uses."""
-        used, new = np.unique(faces, return_inverse=True)
-        used_uvs, new_uvs = np.unique(face_uvs, return_inverse=True)
+        used, new = compact(faces)
+        used_uvs, new_uvs = compact(face_uvs)
         placed = self.placement.apply(points[used])
-        small = new.reshape(faces.shape).astype(np.int32)
         return Part(
-            name, placed, vertex_normals(placed, small), small, uvs[used_uvs], new_uvs.reshape(faces.shape).astype(np.int32),
+            name, placed, vertex_normals(placed, new), new, uvs[used_uvs], new_uvs,
             texture, labels, finish,
         )  # fmt: skip
 
@@ -158,21 +157,17 @@ class _Maker:
         labels = (INDEX["neck"], INDEX["hair"], BEARDED_SKIN)
         crop_uvs = (bust.uvs - [left, top]) / [right - left, bottom - top]
         places = head_places(self.assets, self.body)
-        found = []
+        found, blended = list[Part](), paint.body_skin(self.assets, person)
+        painted = paint.head_skin(self.assets, person, self._scalp_picture(), places, self._shades(), blended)
         for name, chosen, uvs, texture in (
-            (
-                "head",
-                head & shown,
-                crop_uvs,
-                _opaque(paint.head_skin(self.assets, person, self._scalp_picture(), places, self._shades())),
-            ),
-            ("bust", ~head & shown, bust.uvs, _opaque(paint.bust_skin(self.assets, person))),
+            ("head", head & shown, crop_uvs, painted),
+            ("bust", ~head & shown, bust.uvs, paint.bust_skin(blended, person)),
         ):
             some = faces[chosen]
-            used, new = np.unique(some, return_inverse=True)
+            used, new = compact(some)
             part = Part(
-                name, self.placement.apply(points[used]), normals[used], new.reshape(some.shape).astype(np.int32), uvs,
-                face_uvs[chosen], texture, bust.labels[chosen], "skin", 0.5, fields[used], labels,
+                name, self.placement.apply(points[used]), normals[used], new, uvs,
+                face_uvs[chosen], _opaque(texture), bust.labels[chosen], "skin", 0.5, fields[used], labels,
             )  # fmt: skip
             found.append(part)
         return found
@@ -274,7 +269,7 @@ class _Maker:
             return paint.flat(picture, (0.6 * red, 0.6 * green, 0.6 * blue))
         if kind == "lashes":
             return paint.flat(picture, (0.04, 0.03, 0.03))
-        return _opaque((coloured(picture, person.clothes_look) if kind == "cloth" else picture)[..., :3])
+        return _opaque((coloured(self.assets, texture, person.clothes_look) if kind == "cloth" else picture)[..., :3])
 
     def glasses(self) -> list[Part]:
         """Make the glasses on this person's nose and ears."""

@@ -23,6 +23,7 @@ from ..hair.scalp import Surface, angles_of
 from ..hair.strands import Strands
 from .body import Body, vertex_normals
 from .placement import Placement, place
+from .subdivision import compact
 
 UPPER_LASHES = (
     (14763, 14766, 14762, 14761, 14760, 14743, 14742, 14744, 14745, 14746, 14747, 14748, 14749),
@@ -63,8 +64,8 @@ def surface_of(body: Body, vertices: Floats, placement: Placement, around: tuple
     faces = body.bust.subdivision.faces
     points = placement.apply(body.bust.subdivision.refine(vertices))
     normals = vertex_normals(points, faces)
-    used, new = np.unique(faces, return_inverse=True)
-    return Surface(points[used], normals[used], new.reshape(faces.shape).astype(np.int32), mean_head(body)[used], around)
+    used, new = compact(faces)
+    return Surface(points[used], normals[used], new, mean_head(body)[used], around)
 
 
 def grow_on(growth: Growth, surface: Surface) -> tuple[Strands, ...]:

@@ -42,8 +42,9 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def head_skin(
-    assets: Assets, person: Person, grows: Array | None = None, places: Array | None = None, shades: Sequence[Shade] = ()
-) -> Pixels:
+    assets: Assets, person: Person, grows: Array | None = None, places: Array | None = None, shades: Sequence[Shade] = (),
+    blended: Pixels | None = None,
+) -> Pixels:  # fmt: skip
     """Paint the (H, W, 3) sRGB skin of the head, `HEAD_CROP` enlarged `ENLARGED` times, with scalp and fine texture.
 
     Args:
@@ -52,41 +53,50 @@ def head_skin(
         grows: (512, 512) how densely hair grows, times how much it hides; the assets' own scalp where None.
         places: (512, 512, 3) places on the mean head, needed where colours differ from place to place; even without them.
         shades: what darkens the skin beneath hair of the face.
+        blended: what `body_skin` returns, where it is known.
     """
     left, top, right, bottom = HEAD_CROP
     mask = scalp_mask(assets)[top:bottom, left:right]
-    bare = _without_stubble(body_skin(assets, person).astype(np.float32)[top:bottom, left:right], mask)
+    whole = body_skin(assets, person) if blended is None else blended
+    bare = _without_stubble(whole.astype(np.float32)[top:bottom, left:right], _stubble_share(assets))
     size = ((right - left) * ENLARGED, (bottom - top) * ENLARGED)
-    skin = np.asarray(cv2.resize(bare, size, interpolation=cv2.INTER_CUBIC))
+    skin: Array = np.asarray(cv2.resize(bare, size, interpolation=cv2.INTER_CUBIC))
     shown = mask if grows is None else grows[top:bottom, left:right]
     scalp = np.clip(cv2.resize(shown, size, interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
     where = np.full((*mask.shape, 3), 9.0, dtype=np.float32) if places is None else places[top:bottom, left:right]
     fine = complexion(person.detail_seed, (size[1], size[0]), where, person.male)
-    skin = skin * (1.0 + fine)
+    skin *= 1.0 + fine
     if person.marks is not None and places is not None:
         skin = mark(skin.astype(np.float32), person.marks, where, (left, top), ENLARGED)
     cover = {"bare": 0.04, "stubble": 0.72, "covered": 0.93}[person.scalp]
     grain = 1.0 + 4.0 * fine[..., 1:2]
     grown = person.growth.hair if person.growth is not None else None
     root = person.hair_colour if grown is None else grown.colour  # dyed and white hair is so from its root on
-    hair = 255.0 * np.array(root, dtype=np.float32) * (0.8 if person.scalp == "covered" else 0.9) * grain
-    share = (cover * scalp)[..., None]
-    skin = skin * (1.0 - share) + hair * share
+    hair = 255.0 * np.array(root, dtype=np.float32) * (0.8 if person.scalp == "covered" else 0.9)
+    box = _where(scalp)
+    share = (cover * scalp[box])[..., None]
+    skin[box] *= 1.0 - share
+    skin[box] += hair * grain[box] * share
     for shade, colour in shades:
         _darken(skin, shade[top:bottom, left:right], colour, grain)
-    mixed: Pixels = np.clip(skin, 0.0, 255.0).astype(np.uint8)
+    mixed: Pixels = np.clip(skin, 0.0, 255.0, out=skin).astype(np.uint8)
     return mixed
+
+
+def _where(share: Array, scale: int = 1) -> tuple[slice, slice]:
+    """Return the rows and columns beyond which nothing of an (H, W) map is above 0, on a picture `scale` times as fine."""
+    rows, columns = (np.flatnonzero(share.max(axis=axis) > 0.0) for axis in (1, 0))
+    top, bottom, left, right = (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) if len(rows) else (0, 0, 0, 0)
+    return np.s_[top * scale : bottom * scale, left * scale : right * scale]
 
 
 def _darken(skin: Array, shade: Array, colour: tuple[float, float, float], grain: Array) -> None:
     """Mix an sRGB colour into an enlarged (H, W, 3) skin, in place, by shares told at its texture's own size."""
-    rows, columns = (np.flatnonzero(shade.max(axis=axis) > 0.0) for axis in (1, 0))
-    if not len(rows):
+    box = _where(shade, ENLARGED)
+    height, width = skin[box].shape[:2]
+    if not height:
         return
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    size = ((right - left) * ENLARGED, (bottom - top) * ENLARGED)
-    share = np.clip(cv2.resize(shade[top:bottom, left:right], size, interpolation=cv2.INTER_CUBIC), 0.0, 1.0)[..., None]
-    box = np.s_[top * ENLARGED : bottom * ENLARGED, left * ENLARGED : right * ENLARGED]
+    share = np.clip(cv2.resize(shade[_where(shade)], (width, height), interpolation=cv2.INTER_CUBIC), 0.0, 1.0)[..., None]
     skin[box] += share * (255.0 * np.array(colour, dtype=np.float32) * grain[box] - skin[box])
 
 
@@ -102,9 +112,14 @@ def body_skin(assets: Assets, person: Person) -> Pixels:
     return np.asarray(np.clip(gained, 0.0, 255.0).astype(np.uint8))
 
 
-def bust_skin(assets: Assets, person: Person) -> Pixels:
-    """Paint the (512, 512, 3) skin of bust and mouth; mouths with teeth are dark, for light does not bounce into them."""
-    skin = body_skin(assets, person)
+def bust_skin(blended: Pixels, person: Person) -> Pixels:
+    """Paint the (512, 512, 3) skin of bust and mouth; mouths with teeth are dark, for light does not bounce into them.
+
+    Args:
+        blended: what `body_skin` returns; it is left as it is.
+        person: who it is.
+    """
+    skin = blended.copy()
     if person.teeth is not None:
         left, top, right, bottom = map(int, MOUTH_ISLAND)
         skin[top:bottom, left:right] = (MOUTH_SHADE * skin[top:bottom, left:right]).astype(np.uint8)
@@ -132,24 +147,33 @@ def _scalp(assets: Assets, name: str) -> Array:
     return grown
 
 
-def _without_stubble(skin: Array, scalp: Array) -> Array:
-    """Replace the painted stubble of a scalp by the colour of the forehead, softly far beyond the mask's crisp border.
+def _without_stubble(skin: Array, share: Array) -> Array:
+    """Replace the painted stubble of a scalp, by shares, with the colour of the forehead."""
+    forehead = np.median(skin[FOREHEAD].reshape(-1, 3), axis=0)
+    luma = skin @ _LUMA.astype(np.float32)
+    rough = luma / np.maximum(cv2.GaussianBlur(luma, (0, 0), 1.0), 1.0)
+    mixed = skin + share[..., None] * (forehead * (0.7 + 0.3 * rough[..., None]) - skin)
+    return np.asarray(mixed, dtype=np.float32)
+
+
+@lru_cache(maxsize=4)
+def _stubble_share(assets: Assets) -> Array:
+    """Return how much of each texel of the head's crop may be painted stubble, softly far beyond the mask's crisp border.
 
     Light skins have a softer stubble that reaches farther, to temples and nape; ears keep their own colour.
     """
-    forehead = np.median(skin[FOREHEAD].reshape(-1, 3), axis=0)
+    left, top, right, bottom = HEAD_CROP
+    scalp = scalp_mask(assets)[top:bottom, left:right]
     core = cv2.morphologyEx((scalp > 0.5).astype(np.uint8), cv2.MORPH_OPEN, np.ones((15, 15), np.uint8))
     away = np.asarray(cv2.distanceTransform(1 - core, cv2.DIST_L2, 5))
-    luma = skin @ _LUMA.astype(np.float32)
-    rough = luma / np.maximum(cv2.GaussianBlur(luma, (0, 0), 1.0), 1.0)
     share = np.clip((STUBBLE[1] - away) / (STUBBLE[1] - STUBBLE[0]), 0.0, 1.0)
-    share = share * share * (3.0 - 2.0 * share)
-    rows, columns = np.mgrid[: skin.shape[0], : skin.shape[1]]
+    share = np.asarray(share * share * (3.0 - 2.0 * share))
+    rows, columns = np.mgrid[: scalp.shape[0], : scalp.shape[1]]
     for row, column in EARS:
         ear = np.clip((24.0 - np.hypot(rows - row, columns - column)) / 8.0, 0.0, 1.0)
         share *= 1.0 - ear * np.clip(away / STUBBLE[0], 0.0, 1.0)
-    mixed = skin + share[..., None] * (forehead * (0.7 + 0.3 * rough[..., None]) - skin)
-    return np.asarray(mixed, dtype=np.float32)
+    share.setflags(write=False)
+    return share
 
 
 def hair(assets: Assets, texture: str, colour: tuple[float, float, float]) -> Pixels:

@@ -31,6 +31,21 @@ class Subdivision:
         return np.asarray(self.matrix @ vertices)
 
 
+def compact(numbers: Array) -> tuple[Array, Array]:
+    """Return the sorted vertices that faces use, and the faces over those alone.
+
+    Args:
+        numbers: (F, 3) vertex numbers from 0 on.
+
+    Returns:
+        (V',) the numbers there are, and (F, 3) int32 places among them.
+    """
+    there = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=bool)
+    there[numbers.ravel()] = True
+    places = np.cumsum(there, dtype=np.int32) - np.int32(1)
+    return np.flatnonzero(there), places[numbers]
+
+
 def quads_of(faces: Array) -> Array:
     """Return the (Q, 4) quads that a reader cut into pairs of triangles (a, b, c), (a, c, d).
 

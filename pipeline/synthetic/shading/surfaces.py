@@ -11,6 +11,7 @@ import numpy as np
 
 from ....datasets.arrays import Array, Floats
 from ....datasets.classes import INDEX
+from ..people.subdivision import compact
 from ..rendering.exact_pass import Drawing
 from .occlusion import LIFT, directions, visibility
 from .thickness import through_strands
@@ -140,12 +141,10 @@ def _hide_by_lids(drawing: Drawing, faces: Array, sees: Array) -> None:
             continue
         low, high = part.points.min(axis=0), part.points.max(axis=0)
         centre, reach = (low + high) / 2.0, EYE_REACH * float((high - low).max())
-        others = (faces < rows.start) | (faces >= rows.stop)
-        close = np.linalg.norm(drawing.points[faces[:, 0]] - centre, axis=1) < 1.4 * reach
-        around = faces[close & others.all(axis=1)]
-        used, small = np.unique(around, return_inverse=True)
+        around = faces[np.linalg.norm(drawing.points[faces[:, 0]] - centre, axis=1) < 1.4 * reach]
+        used, small = compact(around[((around < rows.start) | (around >= rows.stop)).all(axis=1)])
         points = np.vstack([drawing.points[used], part.points])
-        small, none = small.reshape(-1, 3).astype(np.int32), np.zeros(len(points), dtype=np.float32)
+        none = np.zeros(len(points), dtype=np.float32)
         seen = visibility(points, points, small, none, centre, reach, EYE_SIDE)
         sees[rows] = np.minimum(sees[rows], seen[len(used) :])
 
@@ -158,14 +157,18 @@ def _in_mouth(drawing: Drawing) -> Array:
 
 def _downwards(drawing: Drawing, hair: Array) -> Floats:
     """Return (V, 3) unit vectors along the texture's second axis on the surface, zero where there is no hair."""
-    corner, texture = drawing.points[drawing.faces], drawing.uvs[drawing.face_uvs]
+    some = hair[drawing.faces].any(axis=1)
+    if not some.any():
+        return np.zeros_like(drawing.points)
+    faces = drawing.faces[some]
+    corner, texture = drawing.points[faces], drawing.uvs[drawing.face_uvs[some]]
     first, second = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
     (u1, v1), (u2, v2) = (texture[:, 1] - texture[:, 0]).T, (texture[:, 2] - texture[:, 0]).T
     sign = np.sign(u1 * v2 - u2 * v1)[:, None]
     along = (second * u1[:, None] - first * u2[:, None]) * sign
     total = np.stack(
         [
-            sum(np.bincount(drawing.faces[:, k], weights=along[:, axis], minlength=len(drawing.points)) for k in range(3))
+            sum(np.bincount(faces[:, k], weights=along[:, axis], minlength=len(drawing.points)) for k in range(3))
             for axis in range(3)
         ],
         axis=1,

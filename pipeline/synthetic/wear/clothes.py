@@ -6,12 +6,14 @@ Their meshes and pictures come from `assets`; what is made without assets is the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 import scipy
 
 from ....datasets.arrays import Array, Floats, Pixels
+from ..assets.library import Assets
 from ..hair.look import Colour
 from ..hair.scalp import CENTIMETRE
 
@@ -67,31 +69,42 @@ def _jittered(base: Floats, random: np.random.Generator) -> Colour:
     return red, green, blue
 
 
-def coloured(picture: Pixels, look: ClothesLook) -> Pixels:
-    """Paint a picture of clothes in a look's colours, twice as fine, keeping its seams, wear and shade.
+def coloured(assets: Assets, texture: str, look: ClothesLook) -> Pixels:
+    """Paint a texture of clothes in a look's colours, twice as fine, keeping its seams, wear and shade.
 
     The texels of the most common hue take the first colour, others the second.
 
     Args:
-        picture: (H, W, 4) sRGB and opacity.
+        assets: where the texture comes from, (H, W, 4) sRGB and opacity.
+        texture: its path.
         look: the colours.
 
     Returns:
         (2 H, 2 W, 4) uint8.
     """
-    values = picture[..., :3].astype(np.float32) / np.float32(255.0)
-    share = _of_the_main_hue(values)[..., None]
-    luma = values @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    relative = [luma / max(_typical(luma, weight), 0.08) for weight in (share[..., 0], 1.0 - share[..., 0])]
+    picture = assets.picture(texture)
+    share, levels = _colourless(assets, texture)
     first, second = (
-        np.clip(level, 0.25, 1.6)[..., None] ** 0.8 * np.array(colour, dtype=np.float32)
-        for level, colour in zip(relative, (look.colour, look.second), strict=True)
+        level * np.array(colour, dtype=np.float32) for level, colour in zip(levels, (look.colour, look.second), strict=True)
     )
     mixed = share * first + (1.0 - share) * second
     size = (2 * picture.shape[1], 2 * picture.shape[0])
     fine = cv2.resize(mixed, size, interpolation=cv2.INTER_LINEAR) * (1.0 + _grain(look.seed, size))[..., None]
     opacity = cv2.resize(picture[..., 3], size, interpolation=cv2.INTER_LINEAR)
     return np.dstack([np.clip(np.round(255.0 * fine), 0, 255).astype(np.uint8), opacity])
+
+
+@lru_cache(maxsize=32)
+def _colourless(assets: Assets, texture: str) -> tuple[Array, tuple[Array, Array]]:
+    """Return what of a texture no colour changes: (H, W, 1) shares of the main hue, and how light its two colours are."""
+    values = assets.picture(texture)[..., :3].astype(np.float32) / np.float32(255.0)
+    share = _of_the_main_hue(values)[..., None]
+    luma = values @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    first, second = (
+        np.clip(luma / max(_typical(luma, weight), 0.08), 0.25, 1.6)[..., None] ** 0.8
+        for weight in (share[..., 0], 1.0 - share[..., 0])
+    )
+    return share, (first, second)
 
 
 def _of_the_main_hue(values: Array) -> Array:

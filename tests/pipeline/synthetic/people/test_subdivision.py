@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from spherehead.pipeline.synthetic.people.subdivision import quads_of, subdivide
+from spherehead.pipeline.synthetic.people.subdivision import compact, quads_of, subdivide
 
 CUBE = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
 CUBE_QUADS = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
@@ -52,3 +52,12 @@ def test_quads_are_found_again_and_triangles_refused() -> None:
     assert quads_of(np.array([[0, 1, 2], [0, 2, 3]])).tolist() == [[0, 1, 2, 3]]
     with pytest.raises(ValueError, match="quads"):
         quads_of(np.array([[0, 1, 2], [1, 2, 3]]))
+
+
+def test_faces_without_the_vertices_that_none_uses_are_those_of_numpys_unique() -> None:
+    faces = np.random.default_rng(1).integers(0, 900, (150, 3))
+    used, new = compact(faces)
+    wanted, places = np.unique(faces, return_inverse=True)
+    assert len(used) < 900 and np.array_equal(used, wanted) and np.array_equal(new, places.reshape(faces.shape))
+    nothing, none = compact(np.zeros((0, 3), dtype=np.int64))
+    assert len(nothing) == 0 and none.shape == (0, 3)

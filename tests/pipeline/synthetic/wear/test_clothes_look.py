@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from spherehead.pipeline.synthetic.hair.scalp import CENTIMETRE
@@ -14,13 +16,14 @@ def test_the_common_hue_takes_the_first_colour_and_others_the_second() -> None:
     picture[:, :13] = (240, 140, 30, 255)
     picture[60:68, 40:] = (20, 45, 85, 255)
     look = ClothesLook((0.50, 0.20, 0.22), (0.80, 0.82, 0.70), seed=3)
-    painted = coloured(picture, look)
+    assets: Any = type("Textures", (), {"picture": lambda self, path: picture})()
+    painted = coloured(assets, "blue.png", look)
     assert painted.shape == (256, 256, 4) and (painted[..., 3] == 255).all()
     assert painted[140:, 60:, :3].mean(axis=(0, 1)) / 255.0 == pytest.approx(look.colour, rel=0.04)
     assert painted[:, 2:20, :3].mean(axis=(0, 1)) / 255.0 == pytest.approx(look.second, rel=0.06)
     seam = painted[124:132, 100:, :3].mean() / painted[140:, 100:, :3].mean()
     assert seam == pytest.approx(0.5**0.8, abs=0.04)
-    assert np.array_equal(painted, coloured(picture, look))
+    assert np.array_equal(painted, coloured(assets, "blue.png", look))
 
 
 def test_clothes_are_seldom_loud() -> None:
