@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,10 @@ import scipy
 
 from ....datasets.arrays import Array, Floats
 from ....datasets.compiled import compiled
-from .strands import tangents
+from .strands import Strands, tangents
+
+STRAIGHT = 0.35
+"""How many more points straight stretches of a strand share than it would have by how it bends, over those that bends share."""
 
 
 def resampled(points: Array, num_points: int) -> Array:
@@ -24,6 +28,77 @@ def resampled(points: Array, num_points: int) -> Array:
     out = np.empty((len(points), num_points, 3), dtype=np.float32)
     compiled(blend)(np.ascontiguousarray(points, dtype=np.float32), rows, shares.astype(np.float32), out)
     return out
+
+
+def evenly_bent(points: Array) -> tuple[Array, Array]:
+    """Lay the points of (S, K, 3) curves where they bend, so that outlines have no corners with as many points as before.
+
+    Curves are smooth between their points (Catmull and Rom 1974), and each stretch between two new points bends alike, but for
+    a part that all stretches have, straight ones too.
+
+    Returns:
+        (S, K, 3) float32 points, root and tip as before, and (S, K) float32 how far along the old points each lies, 0 to 1.
+    """
+    out = np.empty(points.shape, dtype=np.float32)
+    place = np.empty(points.shape[:2], dtype=np.float32)
+    compiled(bend_evenly)(np.ascontiguousarray(points, dtype=np.float32), np.float32(STRAIGHT), out, place)
+    return out, place
+
+
+def smoothed(strands: Strands) -> Strands:
+    """Return hair whose points lie where it bends, `evenly_bent`; strands of other kinds are short, and stay as they are."""
+    if strands.kind != "hair" or strands.points.shape[1] < 4:
+        return strands
+    points, along = evenly_bent(strands.points)
+    last = points.shape[1] - 1
+    low = np.minimum((along * last).astype(np.int64), last - 1)
+    share = along * np.float32(last) - low.astype(np.float32)
+    before, after = (np.take_along_axis(strands.radii, low + step, axis=1) for step in (0, 1))
+    return dataclasses.replace(strands, points=points, radii=before + share * (after - before), along=along)
+
+
+def bend_evenly(points: Any, straight: float, out: Any, place: Any) -> None:
+    """Write what `evenly_bent` returns into `out` (S, K, 3) and `place` (S, K)."""
+    last = points.shape[1] - 1
+    half, one, two = np.float32(0.5), np.float32(1.0), np.float32(2.0)
+    weight, tangent, before = np.empty(last, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
+    for s in range(points.shape[0]):
+        whole = np.float32(0.0)
+        weight[:] = np.float32(0.0)
+        for k in range(last):
+            size = np.float32(1e-20)
+            for axis in range(3):
+                tangent[axis] = points[s, k + 1, axis] - points[s, k, axis]
+                size += tangent[axis] * tangent[axis]
+            bend, size = np.float32(0.0), np.sqrt(size)
+            for axis in range(3):
+                tangent[axis] /= size
+                if k > 0:
+                    bend += (tangent[axis] - before[axis]) ** 2
+                before[axis] = tangent[axis]
+            bend = half * np.sqrt(bend)
+            weight[k] += bend
+            weight[max(k - 1, 0)] += bend
+            whole += two * bend
+        base = straight * whole / np.float32(last) + np.float32(1e-5)
+        step = whole / np.float32(last) + base
+        k, done = 0, np.float32(0.0)
+        for j in range(last + 1):
+            wanted = np.float32(j) * step
+            while k < last - 1 and done + weight[k] + base < wanted:
+                done += weight[k] + base
+                k += 1
+            t = min(max((wanted - done) / (weight[k] + base), np.float32(0.0)), one) if j < last else one
+            k = last - 1 if j == last else k
+            a, b, c, d = max(k - 1, 0), k, k + 1, min(k + 2, last)
+            t2, t3 = t * t, t * t * t
+            place[s, j] = (np.float32(k) + t) / np.float32(last)
+            for axis in range(3):
+                p, q, r, u = points[s, a, axis], points[s, b, axis], points[s, c, axis], points[s, d, axis]
+                out[s, j, axis] = half * (
+                    two * q + (r - p) * t + (two * p - np.float32(5.0) * q + np.float32(4.0) * r - u) * t2
+                    + (np.float32(3.0) * (q - r) + u - p) * t3
+                )  # fmt: skip
 
 
 def way_along(path: Floats) -> Floats:

@@ -40,6 +40,8 @@ class Strands:
     """Shares of the way from root to tip between which one colour turns to the other."""
     counts: Array | None = None
     """(S,) bool: which strands are in class maps, the others only cover what is behind them; all where None."""
+    along: Array | None = None
+    """(S, K) float32 share of the way from root to tip at which each point lies; evenly spread where None."""
 
     def __post_init__(self) -> None:
         count, length = self.points.shape[:2]
@@ -60,8 +62,8 @@ class Strands:
     def point_colours(self) -> Array:
         """Return (S, K, 3) float32 linear colours."""
         start, end = self.turn
-        along = np.linspace(0.0, 1.0, self.points.shape[1], dtype=np.float32)
-        share = np.clip((along - start) / max(end - start, 1e-6), 0.0, 1.0).astype(np.float32)[:, None]
+        along = np.linspace(0.0, 1.0, self.points.shape[1], dtype=np.float32) if self.along is None else self.along
+        share = np.clip((along - start) / max(end - start, 1e-6), 0.0, 1.0).astype(np.float32)[..., None]
         return np.asarray(self.colours[:, :1] * (1.0 - share) + self.colours[:, 1:] * share, dtype=np.float32)
 
 

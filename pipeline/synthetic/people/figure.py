@@ -17,6 +17,7 @@ from ....datasets.classes import INDEX
 from ..assets.library import Assets, Piece
 from ..face.eyeballs import cornea_normals, turn
 from ..hair.scalp import Surface
+from ..hair.shaping import smoothed
 from ..hair.strands import Strands
 from ..wear.clips import clips
 from ..wear.clothes import coloured, folded
@@ -84,7 +85,8 @@ def build_figure(assets: Assets, person: Person) -> Figure:
         outfit = dress(person.wear, surface, person.growth)
         parts += [worn_part(garment) for garment in outfit.garments]
         if person.growth is not None:
-            strands = outfit.press(grow_on(person.growth, around(surface, outfit)))
+            pressed = outfit.press(grow_on(person.growth, around(surface, outfit)))
+            strands = tuple(smoothed(some) for some in pressed)
             if person.wear.clip is not None:
                 parts += [worn_part(garment) for garment in clips(person.wear.clip, strands)]
             if person.growth.lashes is not None:

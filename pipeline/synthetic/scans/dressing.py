@@ -17,6 +17,7 @@ from ..hair.colours import NATURAL_HAIR
 from ..hair.head_hair import build_hair
 from ..hair.look import Growth, HairLook
 from ..hair.scalp import Surface
+from ..hair.shaping import smoothed
 from ..hair.styles import draw_hair
 from ..people.figure import worn_part
 from ..wear.dress import dress
@@ -47,7 +48,7 @@ def dressed(head: MeshHead, seed: int, key: str) -> MeshHead:
     worn = Wear(draw_wear(WearShares(), float(random.random() < 0.5), random).head)
     look, surface = under(look, worn.head), surface_of(head)
     outfit = dress(worn, surface, Growth(look))
-    strands = outfit.press(build_hair(look, surface))
+    strands = tuple(smoothed(some) for some in outfit.press(build_hair(look, surface)))
     parts = (*head.parts, *(worn_part(garment) for garment in outfit.garments))
     return dataclasses.replace(head, parts=parts, strands=strands)
 
