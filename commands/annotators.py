@@ -105,7 +105,7 @@ def annotators_train(
 
     _known(task)
     if task == "quality":
-        half = precision != "fp32"
+        half = "" if precision == "fp32" else precision
         _refuse_for_quality({"--start": start, "--grounds": grounds, "--max-seconds": max_seconds, "--precision": half})
     logging.getLogger("spherehead").setLevel(logging.INFO)
     views = Views(data)

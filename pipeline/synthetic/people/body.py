@@ -154,7 +154,7 @@ def vertex_normals(points: Floats, faces: Array) -> Floats:
     """Return (V, 3) unit normals: the faces' normals, weighted by area."""
     first, second, third = (points[faces[:, k]] for k in range(3))
     (ax, ay, az), (bx, by, bz) = (second - first).T, (third - first).T
-    weighted = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)  # NumPy's cross product takes three times as long
+    weighted = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)  # NumPy's cross product takes 1.7 times as long
     normals = np.stack(
         [sum(np.bincount(faces[:, k], weights=along, minlength=len(points)) for k in range(3)) for along in weighted], axis=1
     )

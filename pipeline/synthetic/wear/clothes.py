@@ -104,6 +104,8 @@ def _colourless(assets: Assets, texture: str) -> tuple[Array, tuple[Array, Array
         np.clip(luma / max(_typical(luma, weight), 0.08), 0.25, 1.6)[..., None] ** 0.8
         for weight in (share[..., 0], 1.0 - share[..., 0])
     )
+    for kept in (share, first, second):
+        kept.setflags(write=False)
     return share, (first, second)
 
 
