@@ -6,6 +6,7 @@ Which folder a name or file means is found here too; reading models is left to `
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,8 +105,20 @@ def begin_from(state: TrainState, folder: Path) -> Taken:
         if min(known):
             log.info("%d of %d persons begin at their vectors in %s", min(known), len(state.persons.styles), folder)
     if rest:
-        log.warning("began from %s with %d tensors; the rest begins as drawn: %s", folder, count, "; ".join(rest))
+        log.warning("began from %s with %d tensors; the rest begins as drawn: %s", folder, count, "; ".join(grouped(rest)))
     return Taken(count, tuple(rest))
+
+
+def grouped(rest: Sequence[str]) -> list[str]:
+    """Return "part.tensor: why" with the tensors of a network's part that share their reason told as one."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for text in rest:
+        name, why = text.split(": ", 1)
+        groups.setdefault((".".join(name.split(".")[:2]), why), []).append(name)
+    told = {
+        (part, why): names[0] if len(names) == 1 else f"{part} ({len(names)} tensors)" for (part, why), names in groups.items()
+    }
+    return [f"{names}: {why}" for (_, why), names in told.items()]
 
 
 @torch.no_grad()
@@ -135,7 +148,7 @@ def fill(network: nn.Module, tensors: dict[str, torch.Tensor]) -> tuple[int, lis
     for name, place in own.items():
         tensor = tensors.get(name)
         if tensor is None:
-            left.append(f"{name}: not in the model")
+            left.append(f"{name}: not in the model that is begun from")
         elif tensor.shape != place.shape:
             left.append(f"{name}: {tuple(tensor.shape)} in the model, {tuple(place.shape)} here")
         else:

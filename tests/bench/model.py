@@ -114,6 +114,13 @@ class Timed(torch.nn.Module):
         super().__init__()
         self.part, self.name, self.spent, self.bench = part, name, spent, bench
 
+    def __getattr__(self, name: str) -> Any:
+        """Return what only the part has, such as the number of its style vectors."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("part"), name)
+
     def forward(self, *inputs: Any, **options: Any) -> Any:
         self.bench.wait()
         start = time.perf_counter()
@@ -288,6 +295,7 @@ def main() -> None:
     place = f"{arguments.device} ({chip}, {arguments.threads} threads), torch {torch.__version__}"
     print(f"{arguments.preset} {arguments.set} on {place}")
     jobs = [(case, size) for case in arguments.cases.split(",") for size in arguments.resolutions.split(",")]
+    failed: list[str] = []
     for case, size in jobs:
         if case in ("step", "operators", "plain-step") and size != arguments.resolutions.split(",")[0]:
             continue
@@ -297,9 +305,12 @@ def main() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             print(f"{case} {size} failed: {done.stderr.strip().splitlines()[-1]}")
+            failed.append(f"{case} {size}")
             continue
         for row in json.loads(done.stdout.strip().splitlines()[-1]):
             show(row)
+    if failed:
+        sys.exit(f"{len(failed)} of the cases failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from spherehead.datasets.streaming.batch import members_of
 from spherehead.datasets.streaming.loader import ShardStream, StreamSettings, open_loader
 from spherehead.manifests.identity import content_sha256, sample_id
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "datasets"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "helpers"))
 import finished_set
 
 Encoded = tuple[bytes, bytes, bytes]

@@ -16,7 +16,7 @@ from spherehead.model.store import FORMAT, GENERATOR, ModelConfig, ModelStoreErr
 from spherehead.model.train.checkpoint import newest
 from spherehead.model.train.config import RunSettings, TrainConfig
 from spherehead.model.train.distributed import World
-from spherehead.model.train.initial import begin_from, digest_of, fill, initial_folder, take_persons
+from spherehead.model.train.initial import begin_from, digest_of, fill, grouped, initial_folder, take_persons
 from spherehead.model.train.state import new_state
 from spherehead.model.train.trainer import train
 
@@ -80,8 +80,13 @@ def test_a_model_of_which_nothing_fits_is_refused(config: TrainConfig, trained: 
 
 def test_names_without_a_place_are_told() -> None:
     assert fill(torch.nn.Linear(2, 1), {"weight": torch.zeros(1, 2), "more": torch.zeros(1)}) == (
-        1, ["bias: not in the model", "more: has no place here"],
+        1, ["bias: not in the model that is begun from", "more: has no place here"],
     )  # fmt: skip
+
+
+def test_many_tensors_of_a_part_are_told_as_one() -> None:
+    rest = ["discriminator.projected.a: not there", "discriminator.projected.b.c: not there", "generator.x: has no place"]
+    assert grouped(rest) == ["discriminator.projected (2 tensors): not there", "generator.x: has no place"]
 
 
 def test_a_run_records_what_it_began_from_and_is_not_resumed_without_it(
