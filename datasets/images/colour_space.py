@@ -12,7 +12,7 @@ import struct
 
 import numpy as np
 
-from ..arrays import Floats
+from ..arrays import Array, Floats
 from ..sample import Drop
 
 SRGB_PRIMARIES = (0.3127, 0.3290, 0.640, 0.330, 0.300, 0.600, 0.150, 0.060)
@@ -93,6 +93,18 @@ def of_gamma(gamma: float, chromaticities: tuple[float, ...], grey: bool = False
     if (colours, curve) == (SRGB_PRIMARIES, _SRGB_CURVE) or _matrix(colours) is None:
         return b""
     return _profile(colours, curve, grey)
+
+
+def srgb_to_linear(colour: Array) -> Floats:
+    """Return linear light of sRGB values from 0 to 1 (IEC 61966-2-1)."""
+    value = np.asarray(colour, dtype=np.float64)
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(light: Array) -> Floats:
+    """Return sRGB values from 0 to 1 of linear light, clipped; the inverse of `srgb_to_linear`."""
+    value = np.clip(light, 0.0, 1.0)
+    return np.asarray(np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1.0 / 2.4) - 0.055))
 
 
 def refuse_hdr(profile: bytes) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...datasets.arrays import Array
 from ...datasets.camera import Camera
+from ...datasets.images.colour_space import linear_to_srgb
 from ...datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
 from ...datasets.shards.tar import write_shard
 from ...manifests.config import ConfigError, canonical_json, to_plain
@@ -24,7 +25,6 @@ from ...manifests.store import writing
 from ..annotators.faces.landmarks import MESH_INDEX
 from .assets.library import Assets
 from .people.figure import Figure, body_of, build_figure
-from .people.paint import linear_to_srgb
 from .people.placement import face_vertices
 from .people.population import Person, PopulationSettings, deciding, draw_person
 from .rendering.exact_pass import Drawing, View, look_with_guide

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
+from ....datasets.images.colour_space import srgb_to_linear
 
 COLOUR = 0.87
 """How much is kept of the colour of the assets' skins: red over blue is 1.9 there, 1.5 on skin in photographs."""
@@ -37,7 +38,7 @@ def fair(colour: tuple[float, float, float]) -> float:
 
     Lightness nears `FAIREST` smoothly, so that lighter skins stay lighter.
     """
-    red, green, blue = (((value + 0.055) / 1.055) ** 2.4 if value > 0.04045 else value / 12.92 for value in colour)
+    red, green, blue = srgb_to_linear(np.array(colour))
     lightness = 116.0 * (0.2126 * red + 0.7152 * green + 0.0722 * blue) ** (1.0 / 3.0) - 16.0
     if lightness <= PALE:
         return 1.0

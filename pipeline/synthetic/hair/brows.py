@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
+from ....datasets.images.colour_space import srgb_to_linear
 from .colours import GREY
 from .growing import Wishes, grow
-from .head_hair import linear, salted
+from .head_hair import salted
 from .look import BrowLook, Colour
 from .scalp import CENTIMETRE, Roots, Surface, sow
 from .shaping import stray
@@ -88,7 +89,7 @@ def build_brows(look: BrowLook, surface: Surface, count: int = 2400) -> tuple[St
     points = _grown(look, some, surface, random)
     taper = np.linspace(1.0, 0.35, points.shape[1], dtype=np.float32)
     radii = (0.0095 * CENTIMETRE * np.exp(random.normal(0.0, 0.15, (len(points), 1))) * taper).astype(np.float32)
-    pair = np.tile(linear(np.array([look.colour, look.colour])), (len(points), 1, 1))
+    pair = np.tile(srgb_to_linear(np.array([look.colour, look.colour])), (len(points), 1, 1))
     pair = salted(pair, 0.6 * look.grey, GREY, random)
     shade = np.exp(random.normal(0.0, 0.22, (len(points), 1, 1)))
     return (Strands("brows", "brow", points, radii, np.clip(pair * shade, 0.002, 0.9).astype(np.float32)),)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
+from ....datasets.images.colour_space import srgb_to_linear
 from .density import ramp
 from .growing import Wishes, grow
-from .head_hair import linear, salted
+from .head_hair import salted
 from .look import BeardLook
 from .scalp import CENTIMETRE, Roots, Surface, sow
 from .shaping import curl, stray
@@ -116,6 +117,6 @@ def _grown(roots: Roots, long: Floats, surface: Surface, random: np.random.Gener
 
 
 def _colours(look: BeardLook, count: int, random: np.random.Generator) -> Array:
-    pair = np.tile(linear(np.array([look.colour, look.colour])), (count, 1, 1))
+    pair = np.tile(srgb_to_linear(np.array([look.colour, look.colour])), (count, 1, 1))
     pair = salted(pair, 0.6 * look.grey, (0.66, 0.65, 0.64), random)
     return np.clip(pair * np.exp(random.normal(0.0, 0.25, (count, 1, 1))), 0.002, 0.9).astype(np.float32)

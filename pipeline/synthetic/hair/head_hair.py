@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
+from ....datasets.images.colour_space import srgb_to_linear
 from .density import DENSE_ENOUGH, WHORL, density, faded, hairline, left, ramp
 from .growing import ASIDE, FACE_FALL, FACE_FROM, FACE_REACH, FACE_TOP, Wishes, grow
 from .look import Colour, HairLook
@@ -83,7 +84,7 @@ def _bound(look: HairLook, roots: Roots, surface: Surface) -> tuple[Strands, ...
     random = np.random.Generator(np.random.Philox(look.seed + 1))
     threads = bands(_ties(look, roots)[0], look, surface.field, random)
     colour = look.band if random.random() < 0.5 else tuple(random.uniform(0.05, 0.8, 3))
-    pair = np.tile(linear(np.array([colour, colour])), (len(threads), 1, 1))
+    pair = np.tile(srgb_to_linear(np.array([colour, colour])), (len(threads), 1, 1))
     shade = np.exp(random.normal(0.0, 0.12, (len(threads), 1, 1)))
     size = np.full(threads.shape[:2], 0.03 * CENTIMETRE, dtype=np.float32)
     return (Strands("hair tie", "hair", threads, size, np.clip(pair * shade, 0.002, 0.95).astype(np.float32)),)
@@ -156,7 +157,7 @@ def _strands(look: HairLook, name: str, points: Array, dense: Floats, single: Ar
 
 def colours(look: HairLook, count: int, random: np.random.Generator) -> Array:
     """Return (S, 2, 3) float32 linear colours: each strand a little lighter or darker, some of them streaks."""
-    pair = np.tile(linear(np.array([look.colour, look.tip])), (count, 1, 1))
+    pair = np.tile(srgb_to_linear(np.array([look.colour, look.tip])), (count, 1, 1))
     if look.salted:
         pair = salted(pair, look.streaks, look.streak, random)
     else:
@@ -177,7 +178,7 @@ def streaked(pair: Floats, chance: float, colour: Colour, share: tuple[float, fl
     """
     some = random.random(len(pair)) < chance
     mixed = pair.copy()
-    mixed[some] += random.uniform(*share, (int(some.sum()), 1, 1)) * (linear(np.array(colour)) - pair[some])
+    mixed[some] += random.uniform(*share, (int(some.sum()), 1, 1)) * (srgb_to_linear(np.array(colour)) - pair[some])
     return mixed
 
 
@@ -191,12 +192,7 @@ def salted(pair: Floats, grey: float, colour: Colour, random: np.random.Generato
         random: drawn numbers.
     """
     share = random.binomial(BUNDLE, grey, (len(pair), 1, 1)) / BUNDLE
-    return np.asarray(pair + share * (linear(np.array(colour)) - pair))
-
-
-def linear(colour: Floats) -> Floats:
-    """Return linear light of sRGB values (IEC 61966-2-1)."""
-    return np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return np.asarray(pair + share * (srgb_to_linear(np.array(colour)) - pair))
 
 
 def _lengths(look: HairLook, roots: Roots, random: np.random.Generator) -> Floats:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
-from .head_hair import linear
+from ....datasets.images.colour_space import srgb_to_linear
 from .look import Colour, LashLook
 from .scalp import CENTIMETRE
 from .shaping import points_along, way_along
@@ -56,7 +56,7 @@ def build_lashes(look: LashLook, lids: Sequence[tuple[Floats, bool]]) -> Strands
     points = np.concatenate(found)
     taper = np.linspace(1.0, 0.3, POINTS, dtype=np.float32)
     size = 0.0065 * look.thick * CENTIMETRE * np.exp(random.normal(0.0, 0.12, (len(points), 1)))
-    pair = np.tile(linear(np.array([look.colour, look.colour])), (len(points), 1, 1))
+    pair = np.tile(srgb_to_linear(np.array([look.colour, look.colour])), (len(points), 1, 1))
     shade = np.exp(random.normal(0.0, 0.15, (len(points), 1, 1)))
     return Strands("lashes", "lash", points, (size * taper).astype(np.float32), (pair * shade).astype(np.float32))
 

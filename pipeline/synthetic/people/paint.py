@@ -11,7 +11,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ....datasets.arrays import Array, Floats, Pixels
+from ....datasets.arrays import Array, Pixels
 from ..assets.library import Assets
 from ..face.complexion import calm, complexion
 from .appearance import skin_dimming
@@ -281,15 +281,3 @@ def plain(colour: tuple[float, float, float], opacity: float = 1.0) -> Pixels:
     """Return a (2, 2, 4) picture of one sRGB colour."""
     values = np.round(255.0 * np.array([*colour, opacity])).astype(np.uint8)
     return np.broadcast_to(values, (2, 2, 4)).copy()
-
-
-def srgb_to_linear(colour: Array) -> Floats:
-    """Return linear light of sRGB values from 0 to 1 (IEC 61966-2-1)."""
-    value = np.asarray(colour, dtype=np.float64)
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-
-
-def linear_to_srgb(light: Array) -> Floats:
-    """Return sRGB values from 0 to 1 of linear light, clipped; the inverse of `srgb_to_linear`."""
-    value = np.clip(light, 0.0, 1.0)
-    return np.asarray(np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1.0 / 2.4) - 0.055))

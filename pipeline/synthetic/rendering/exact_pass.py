@@ -17,8 +17,8 @@ from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.camera import Camera
 from ....datasets.classes import INDEX
 from ....datasets.compiled import compiled
+from ....datasets.images.colour_space import srgb_to_linear
 from ..hair.strands import KINDS, lay_end_to_end
-from ..people.paint import srgb_to_linear
 from ..people.parts import BEARDED_SKIN, Drawable, Part
 from .exposure import window_of
 from .raster import AlphaMaps, Buffers, rasterise

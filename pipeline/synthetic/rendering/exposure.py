@@ -10,7 +10,7 @@ import numpy as np
 
 from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.camera import Camera
-from ..people.paint import linear_to_srgb, srgb_to_linear
+from ....datasets.images.colour_space import linear_to_srgb, srgb_to_linear
 from .light import Light
 
 Window = tuple[int, int, int, int]

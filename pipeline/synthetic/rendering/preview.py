@@ -10,7 +10,7 @@ import numpy as np
 
 from ....datasets.arrays import Array, Pixels
 from ....datasets.camera import Camera
-from ..people.paint import linear_to_srgb
+from ....datasets.images.colour_space import linear_to_srgb
 from .exact_pass import Drawing
 from .ribbons import StrandBuffers
 

@@ -21,9 +21,9 @@ import numpy as np
 
 from ....datasets.arrays import Array
 from ....datasets.camera import Camera
+from ....datasets.images.colour_space import srgb_to_linear
 from ..assets.formats import AssetError
 from ..hair.strands import StrandSet, lay_end_to_end
-from ..people.paint import srgb_to_linear
 from ..people.parts import Drawable, Part
 from .curves import curves_of
 from .exposure import Window

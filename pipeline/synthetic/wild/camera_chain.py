@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Floats, Pixels
+from ....datasets.images.colour_space import linear_to_srgb
 from ....datasets.kernels import disk, line
-from ..people.paint import linear_to_srgb
 
 SUBSAMPLINGS = (
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,

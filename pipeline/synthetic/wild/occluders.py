@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Floats
-from ..people.paint import srgb_to_linear
+from ....datasets.images.colour_space import srgb_to_linear
 from .people import Box
 
 SHARE = 0.28

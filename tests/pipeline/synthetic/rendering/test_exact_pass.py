@@ -10,11 +10,11 @@ from scipy import ndimage
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX, mirror_parsing
 from spherehead.datasets.compiled import compiled
+from spherehead.datasets.images.colour_space import srgb_to_linear
 from spherehead.datasets.sources.sidecars import sides_swapped
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people.figure import Figure, build_figure
 from spherehead.pipeline.synthetic.people.glasses import SHAPES, GlassesLook
-from spherehead.pipeline.synthetic.people.paint import srgb_to_linear
 from spherehead.pipeline.synthetic.people.population import Person, draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look, look_with_guide, reduce_labels
 

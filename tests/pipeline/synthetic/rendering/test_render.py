@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
-from spherehead.pipeline.synthetic.people.paint import linear_to_srgb, recoloured, srgb_to_linear
+from spherehead.datasets.images.colour_space import linear_to_srgb, srgb_to_linear
+from spherehead.pipeline.synthetic.people.paint import recoloured
 from spherehead.pipeline.synthetic.rendering import exposure, render
 from spherehead.pipeline.synthetic.rendering import light as light_module
 from spherehead.pipeline.synthetic.rendering.denoise import denoise, spread

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
+from spherehead.datasets.images.colour_space import srgb_to_linear
 from spherehead.manifests.identity import rng
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people.body import vertex_normals
 from spherehead.pipeline.synthetic.people.figure import build_figure
-from spherehead.pipeline.synthetic.people.paint import srgb_to_linear
 from spherehead.pipeline.synthetic.people.parts import Part
 from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, labels_of, look
