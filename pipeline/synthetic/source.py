@@ -54,7 +54,7 @@ LIGHTINGS = (PER_VIEW, PER_PERSON)
 CANONICAL, WILD = "canonical", "wild"
 FRAMINGS = (CANONICAL, WILD)
 """How heads lie in pictures."""
-RASTER_VERSION = 5
+RASTER_VERSION = 6
 """Raise it when raster light would give other pictures."""
 
 

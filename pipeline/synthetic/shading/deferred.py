@@ -1,8 +1,8 @@
 """Pictures without rays: deferred shading over the z-buffer's own buffers, in milliseconds.
 
 The sky's light arrives by precomputed transfer at vertices, a lamp's through a shadow map at pixels; skin has wrapped diffuse
-light, hair the terms of Kajiya and Kay (1989). The loops are in `vertices`, `points` and `pixels`; light that bounces is
-`rendering.render`'s.
+light, hair that of matt cylinders and the highlights of Kajiya and Kay (1989). The loops are in `vertices`, `points` and
+`pixels`; light that bounces is `rendering.render`'s.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Light on strands without rays: the terms of Kajiya and Kay (1989) under sky and lamp, darker where strands lie deep.
+"""Light on strands without rays: thin matt and rough cylinders, darker where strands lie deep.
+
+The mean over a cylinder's width is taken of both: of Lambert's term in closed form; of the microfacets of GGX (Walter et al.
+2007, with Schlick's reflectance) for small roughness, F ROUGH^2 / (16 (ROUGH^2 + h^2)^1.5), h the sine of the half vector's
+angle to the plane across. Nothing is fitted; `tests/pipeline/synthetic/rendering` holds it against path tracing.
 
 Strands hide light from meshes too: `deferred` draws them into the lamp's shadow map, `occlusion` into the sky's. What is seen
 of them is `rendering.ribbons`' business.
@@ -22,6 +26,11 @@ AXIS = (0.07, -0.45, -0.06, -0.10)
 """Upper and lower end (y) of the line that strands are taken to surround, and its z at both."""
 DEEP = 0.016
 """World units of hair through which a third of the light comes."""
+MATT = (0.0795, 0.125, 0.0455)
+"""Powers of the cosine of the angle a about a strand from the light to the eye -> radiance that a white matt cylinder sends
+there on its mean width, of an irradiance square to it: (sin a + (pi - a) cos a) / (4 pi), which these meet to 0.0025."""
+HEAD_ON, ROUGH = 0.028, 0.144
+"""What a strand mirrors of light from straight ahead, and the square of its roughness: those of `render.FINISHES`."""
 
 
 def light_strands(
@@ -113,7 +122,11 @@ def alike(place: Any, tangent: Any, other: Any, along: Any) -> Any:
 
 def add_sky(tangent: Any, outward: Any, view: Any, arriving: Any, towards: Any, light: Any) -> None:
     """Add the sky's light to `light` (6,): what takes a strand's colour, and what does not."""
-    one, zero = np.float32(1.0), np.float32(0.0)
+    one, two, zero, small = np.float32(1.0), np.float32(2.0), np.float32(0.0), np.float32(1e-4)
+    first, second, third = np.float32(MATT[0]), np.float32(MATT[1]), np.float32(MATT[2])
+    head_on, rough = np.float32(HEAD_ON), np.float32(ROUGH * ROUGH)
+    facing = tangent[0] * view[0] + tangent[1] * view[1] + tangent[2] * view[2]
+    across = one / np.sqrt(max(one - facing * facing, small))
     for k in range(towards.shape[0]):
         x, y, z = towards[k, 0], towards[k, 1], towards[k, 2]
         cosine = outward[0] * x + outward[1] * y + outward[2] * z
@@ -121,23 +134,25 @@ def add_sky(tangent: Any, outward: Any, view: Any, arriving: Any, towards: Any, 
         if open_sky <= zero:
             continue
         lie = tangent[0] * x + tangent[1] * y + tangent[2] * z
-        spread = np.float32(0.20) * np.sqrt(max(one - lie * lie, zero)) * open_sky
-        hx, hy, hz = x + view[0], y + view[1], z + view[2]
-        half = tangent[0] * hx + tangent[1] * hy + tangent[2] * hz
-        square = max(one - half * half / max(hx * hx + hy * hy + hz * hz, np.float32(1e-6)), zero)
-        square *= square
-        square *= square
-        square *= square * open_sky
+        sine = np.sqrt(max(one - lie * lie, small))
+        along_view = x * view[0] + y * view[1] + z * view[2]
+        turn = (along_view - lie * facing) * across
+        spread = open_sky * (first * sine + second * turn + third * turn * turn / sine)
+        half, length = lie + facing, max(two + two * along_view, small)  # of the sum of the ways to light and eye
+        bare = one - np.float32(0.5) * np.sqrt(length)
+        broad = rough + half * half / length
+        mirrored = (head_on + (one - head_on) * bare * bare * bare * bare * bare) * rough / (broad * np.sqrt(broad))
+        mirrored *= np.float32(0.0625) * open_sky
         for channel in range(3):
-            light[channel] += (spread + np.float32(0.05) * square) * arriving[k, channel]
-            light[3 + channel] += np.float32(0.006) * square * arriving[k, channel]
+            light[channel] += spread * arriving[k, channel]
+            light[3 + channel] += mirrored * arriving[k, channel]
 
 
 def add_lamp(
     place: Any, tangent: Any, outward: Any, view: Any, shadow: Any, lamp: Any, to_lamp: Any, thick: float, light: Any
 ) -> None:  # fmt: skip
     """Add a lamp's light to `light` (6,), as far as it comes through the hair before a place: a third each `thick`."""
-    one, zero = np.float32(1.0), np.float32(0.0)
+    one, zero, small = np.float32(1.0), np.float32(0.0), np.float32(1e-4)
     c = to_lamp[0, 0] * place[0] + to_lamp[0, 1] * place[1] + to_lamp[0, 2] * place[2] + to_lamp[0, 3]
     d = to_lamp[1, 0] * place[0] + to_lamp[1, 1] * place[1] + to_lamp[1, 2] * place[2] + to_lamp[1, 3]
     depth = to_lamp[2, 0] * place[0] + to_lamp[2, 1] * place[1] + to_lamp[2, 2] * place[2] + to_lamp[2, 3]
@@ -157,14 +172,18 @@ def add_lamp(
     lz = lamp[13] * px + lamp[14] * py + lamp[15] * pz
     wide = lamp[4] / size
     strength = np.float32(3.1415927) * wide * wide * passed
-    strength *= min(max(np.float32(0.45) + outward[0] * lx + outward[1] * ly + outward[2] * lz, zero), one)
-    lie = tangent[0] * lx + tangent[1] * ly + tangent[2] * lz
-    hx, hy, hz = lx + view[0], ly + view[1], lz + view[2]
-    half = (tangent[0] * hx + tangent[1] * hy + tangent[2] * hz) / (np.sqrt(hx * hx + hy * hy + hz * hz) + np.float32(1e-9))
-    near, far = half + np.float32(0.08), half - np.float32(0.14)  # shifted by the scales of hair (Scheuermann 2004)
-    near, far = max(one - near * near, zero), max(one - far * far, zero)
-    near, far = near * near * near * near, far * far * far
-    spread = strength * (np.float32(0.20) * np.sqrt(max(one - lie * lie, zero)) + np.float32(0.22) * far * far)
+    strength *= min(max(one + outward[0] * lx + outward[1] * ly + outward[2] * lz, zero), one)
+    lie, facing = tangent[0] * lx + tangent[1] * ly + tangent[2] * lz, zero
+    for k in range(3):
+        facing += tangent[k] * view[k]
+    sine = np.sqrt(max(one - lie * lie, small))
+    along_view = lx * view[0] + ly * view[1] + lz * view[2]
+    turn = (along_view - lie * facing) / np.sqrt(max(one - facing * facing, small))
+    spread = strength * (np.float32(MATT[0]) * sine + np.float32(MATT[1]) * turn + np.float32(MATT[2]) * turn * turn / sine)
+    half, length = lie + facing, max(np.float32(2.0) * (one + along_view), small)
+    bare, broad = one - np.float32(0.5) * np.sqrt(length), np.float32(ROUGH * ROUGH) + half * half / length
+    mirrored = np.float32(HEAD_ON) + np.float32(1.0 - HEAD_ON) * bare * bare * bare * bare * bare
+    mirrored *= np.float32(0.0625 * ROUGH * ROUGH) * strength / (broad * np.sqrt(broad))
     for channel in range(3):
         light[channel] += spread * lamp[1 + channel]
-        light[3 + channel] += strength * np.float32(0.035) * near * near * near * lamp[1 + channel]
+        light[3 + channel] += mirrored * lamp[1 + channel]
