@@ -41,7 +41,7 @@ from .shading.surfaces import Surfaces, surfaces_of
 SCHEME = "makehuman:"
 Turn = tuple[float, float, float]
 """Yaw, pitch and roll of a camera in radians."""
-VERSION = 10
+VERSION = 11
 """Raise it when the same settings would give other pictures."""
 OWN, OIDN = "own", "oidn"
 DENOISERS = (OWN, OIDN)
@@ -326,7 +326,7 @@ def opened(folder: str) -> Assets:
 def _ready(settings: MakeHumanSettings, head: int) -> tuple[Figure, Studio | Surfaces, Drawing]:
     """Keep the last people of this process ready, for their other views."""
     assets = opened(settings.assets)
-    figure = build_figure(assets, draw_person(assets, settings.seed, head, settings.people))
+    figure = build_figure(assets, draw_person(assets, settings.seed, head, settings.people), settings.size)
     drawing = Drawing(figure)
     return figure, surfaces_of(drawing) if settings.light == RASTER else Studio(figure, settings.variant), drawing
 

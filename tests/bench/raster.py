@@ -45,7 +45,7 @@ def canonical(settings: MakeHumanSettings, head: int, views: int) -> float:
     """Return CPU seconds a picture of one person."""
     started = time.process_time()
     assets = opened(settings.assets)
-    figure = build_figure(assets, draw_person(assets, settings.seed, head, settings.people))
+    figure = build_figure(assets, draw_person(assets, settings.seed, head, settings.people), settings.size)
     drawing = Drawing(figure)
     studio = surfaces_of(drawing) if settings.light == "raster" else Studio(figure, settings.variant)
     for view in range(views):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -11,7 +13,8 @@ from ....datasets.images.colour_space import srgb_to_linear
 COLOUR = 0.87
 """How much is kept of the colour of the assets' skins: red over blue is 1.9 there, 1.5 on skin in photographs."""
 PORES, MOTTLING = 0.024, 0.012
-"""Standard deviations of relative brightness: pores and what lies between, and blotches of half a centimetre."""
+"""Standard deviations of relative brightness: pores and what lies between, on four texels a texel of the assets' skins, and
+blotches of half a centimetre."""
 RUDDY = (0.02, -0.075, -0.06)
 """Relative change of red, green and blue where blood shows fully: nose, cheeks, ears, chin."""
 DULL = (-0.055, -0.075, -0.045)
@@ -52,21 +55,22 @@ def complexion(seed: int, shape: tuple[int, int], places: Array, male: float) ->
 
     Args:
         seed: of the person's skin.
-        shape: rows and columns.
+        shape: rows and columns; blotches and regions do not depend on it.
         places: (H / k, W / k, 3) places on the mean head of the texels.
         male: 0 woman, 1 man.
     """
     random = np.random.Generator(np.random.Philox(seed))
-    rough = random.standard_normal(shape, dtype=np.float32)
+    rough = np.random.Generator(np.random.Philox(seed).jumped()).standard_normal(shape, dtype=np.float32)
     fine = _unit(cv2.GaussianBlur(rough, (0, 0), 0.7))
     pores = _unit(fine - 0.25 * np.minimum(np.square(fine), 2.0))  # pits are deeper than ridges are high
-    small = (shape[0] // 4, shape[1] // 4)
+    small = (places.shape[0], places.shape[1])
     coarse, wide = (
         _unit(cv2.GaussianBlur(random.standard_normal(small, dtype=np.float32), (0, 0), sigma)) for sigma in (1.6, 6.0)
     )
     parts = np.stack([MOTTLING * coarse + shade for shade in _regions(random, places, male, small, wide)], axis=-1)
     found = np.asarray(cv2.resize(parts.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR))
-    return np.asarray(found + np.float32(PORES) * pores[..., None], dtype=np.float32)
+    strength = PORES * math.sqrt(shape[0] / (4.0 * places.shape[0]))  # coarse texels mean over pores: pictures look alike
+    return np.asarray(found + np.float32(strength) * pores[..., None], dtype=np.float32)
 
 
 def _regions(random: np.random.Generator, places: Array, male: float, shape: tuple[int, int], wide: Array) -> list[Floats]:

@@ -62,8 +62,8 @@ def body_of(assets: Assets) -> Body:
     return Body(assets)
 
 
-def build_figure(assets: Assets, person: Person) -> Figure:
-    """Put a person together.
+def build_figure(assets: Assets, person: Person, size: int = 512) -> Figure:
+    """Put a person together for pictures of a side; textures are painted no finer than these can show.
 
     Raises:
         AssetError: one of the assets is damaged or missing.
@@ -72,7 +72,7 @@ def build_figure(assets: Assets, person: Person) -> Figure:
     calm = body.morph(person.shape)
     placement = place(calm)
     vertices = body.morph({**person.shape, **person.expression})
-    maker = _Maker(assets, body, person, vertices, placement)
+    maker = _Maker(assets, body, person, vertices, placement, paint.fineness_for(size))
     parts = [*maker.skin(), *maker.eyes(), *maker.worn()]
     if person.glasses is not None:
         parts += maker.glasses()
@@ -111,6 +111,7 @@ class _Maker:
     person: Person
     vertices: Floats
     placement: Placement
+    fineness: int
 
     def part(
         self, name: str, points: Floats, faces: Array, uvs: Floats, face_uvs: Array, texture: Pixels, labels: Array, finish: str
@@ -160,7 +161,7 @@ class _Maker:
         crop_uvs = (bust.uvs - [left, top]) / [right - left, bottom - top]
         places = head_places(self.assets, self.body)
         found, blended = list[Part](), paint.body_skin(self.assets, person)
-        painted = paint.head_skin(self.assets, person, self._scalp_picture(), places, self._shades(), blended)
+        painted = paint.head_skin(self.assets, person, self._scalp_picture(), places, self._shades(), blended, self.fineness)
         for name, chosen, uvs, texture in (
             ("head", head & shown, crop_uvs, painted),
             ("bust", ~head & shown, bust.uvs, paint.bust_skin(blended, person)),
@@ -264,14 +265,16 @@ class _Maker:
         if not texture:
             return paint.plain((0.5, 0.5, 0.5))
         if kind == "hair":
-            return paint.hair(self.assets, texture, person.hair_colour)
+            return paint.hair(self.assets, texture, person.hair_colour, self.fineness)
         picture = self.assets.picture(texture)
         if kind == "brow":
             red, green, blue = person.hair_colour
             return paint.flat(picture, (0.6 * red, 0.6 * green, 0.6 * blue))
         if kind == "lashes":
             return paint.flat(picture, (0.04, 0.03, 0.03))
-        return _opaque((coloured(self.assets, texture, person.clothes_look) if kind == "cloth" else picture)[..., :3])
+        if kind == "cloth":
+            picture = coloured(self.assets, texture, person.clothes_look, self.fineness)
+        return _opaque(picture[..., :3])
 
     def glasses(self) -> list[Part]:
         """Make the glasses on this person's nose and ears."""

@@ -26,8 +26,10 @@ FOREHEAD, EARS = np.s_[150:220, 84:96], ((111.0, 116.0), (257.0, 116.0))
 """Texels of the crop that show a forehead, and the rows and columns of the ears."""
 STUBBLE = (4.0, 22.0)
 """Texels from the scalp's mask within which painted stubble is taken away wholly, and beyond which nothing is."""
-ENLARGED = 4
-"""Pixels of the painted head a pixel of the skin texture."""
+FINE, COARSE = 2, 1
+"""How fine textures are painted: texels of hair and cloth a texel of the assets' own along an axis, half as many as of skin."""
+SMALL = 128
+"""Side of pictures up to which coarse textures show all that fine ones do: a pixel covers five coarse texels of skin."""
 EYE_GAIN = 0.8
 """Factor on the sRGB values of eyes."""
 IRIS_COLOUR, IRIS_LIGHT = 0.65, 84.0
@@ -41,11 +43,16 @@ Shade = tuple[Array, tuple[float, float, float]]
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
+def fineness_for(size: int) -> int:
+    """Return how fine textures must be painted for pictures of a side."""
+    return COARSE if size <= SMALL else FINE
+
+
 def head_skin(
     assets: Assets, person: Person, grows: Array | None = None, places: Array | None = None, shades: Sequence[Shade] = (),
-    blended: Pixels | None = None,
+    blended: Pixels | None = None, fineness: int = FINE,
 ) -> Pixels:  # fmt: skip
-    """Paint the (H, W, 3) sRGB skin of the head, `HEAD_CROP` enlarged `ENLARGED` times, with scalp and fine texture.
+    """Paint the (H, W, 3) sRGB skin of the head, `HEAD_CROP` enlarged 2 x `fineness` times, with scalp and fine texture.
 
     Args:
         assets: where textures come from.
@@ -54,12 +61,14 @@ def head_skin(
         places: (512, 512, 3) places on the mean head, needed where colours differ from place to place; even without them.
         shades: what darkens the skin beneath hair of the face.
         blended: what `body_skin` returns, where it is known.
+        fineness: `FINE` or `COARSE`.
     """
+    enlarged = 2 * fineness
     left, top, right, bottom = HEAD_CROP
     mask = scalp_mask(assets)[top:bottom, left:right]
     whole = body_skin(assets, person) if blended is None else blended
     bare = _without_stubble(whole.astype(np.float32)[top:bottom, left:right], _stubble_share(assets))
-    size = ((right - left) * ENLARGED, (bottom - top) * ENLARGED)
+    size = ((right - left) * enlarged, (bottom - top) * enlarged)
     skin: Array = np.asarray(cv2.resize(bare, size, interpolation=cv2.INTER_CUBIC))
     shown = mask if grows is None else grows[top:bottom, left:right]
     scalp = np.clip(cv2.resize(shown, size, interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
@@ -67,7 +76,7 @@ def head_skin(
     fine = complexion(person.detail_seed, (size[1], size[0]), where, person.male)
     skin *= 1.0 + fine
     if person.marks is not None and places is not None:
-        skin = mark(skin.astype(np.float32), person.marks, where, (left, top), ENLARGED)
+        skin = mark(skin.astype(np.float32), person.marks, where, (left, top), enlarged)
     cover = {"bare": 0.04, "stubble": 0.72, "covered": 0.93}[person.scalp]
     grain = 1.0 + 4.0 * fine[..., 1:2]
     grown = person.growth.hair if person.growth is not None else None
@@ -78,7 +87,7 @@ def head_skin(
     skin[box] *= 1.0 - share
     skin[box] += hair * grain[box] * share
     for shade, colour in shades:
-        _darken(skin, shade[top:bottom, left:right], colour, grain)
+        _darken(skin, shade[top:bottom, left:right], colour, grain, enlarged)
     mixed: Pixels = np.clip(skin, 0.0, 255.0, out=skin).astype(np.uint8)
     return mixed
 
@@ -90,9 +99,9 @@ def _where(share: Array, scale: int = 1) -> tuple[slice, slice]:
     return np.s_[top * scale : bottom * scale, left * scale : right * scale]
 
 
-def _darken(skin: Array, shade: Array, colour: tuple[float, float, float], grain: Array) -> None:
+def _darken(skin: Array, shade: Array, colour: tuple[float, float, float], grain: Array, enlarged: int) -> None:
     """Mix an sRGB colour into an enlarged (H, W, 3) skin, in place, by shares told at its texture's own size."""
-    box = _where(shade, ENLARGED)
+    box = _where(shade, enlarged)
     height, width = skin[box].shape[:2]
     if not height:
         return
@@ -176,26 +185,26 @@ def _stubble_share(assets: Assets) -> Array:
     return share
 
 
-def hair(assets: Assets, texture: str, colour: tuple[float, float, float]) -> Pixels:
-    """Paint a hair piece's texture in a colour, twice as fine as it is and with strands that follow its flow."""
-    relative, opacity = _fine_hair(assets, texture)
+def hair(assets: Assets, texture: str, colour: tuple[float, float, float], fineness: int = FINE) -> Pixels:
+    """Paint a hair piece's texture in a colour, `fineness` times as fine as it is and with strands that follow its flow."""
+    relative, opacity = _fine_hair(assets, texture, fineness)
     painted = _painted(relative, colour)
-    strands = 1.0 + _strands(assets, texture)[..., None]
+    strands = 1.0 + _strands(assets, texture, fineness)[..., None]
     colours = np.clip(painted.astype(np.float32) * strands, 0.0, 255.0).astype(np.uint8)
     return np.dstack([colours, opacity])
 
 
 @lru_cache(maxsize=16)
-def _fine_hair(assets: Assets, texture: str) -> tuple[Array, Pixels]:
-    """Return what of a hair texture no colour changes, twice as fine as it is: relative light, and opacity."""
-    fine = cv2.resize(assets.picture(texture), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+def _fine_hair(assets: Assets, texture: str, fineness: int) -> tuple[Array, Pixels]:
+    """Return what of a hair texture no colour changes, enlarged by a fineness: relative light, and opacity."""
+    fine = cv2.resize(assets.picture(texture), None, fx=fineness, fy=fineness, interpolation=cv2.INTER_LINEAR)
     picture = np.asarray(fine, dtype=np.uint8)
     return relative_light(picture), picture[..., 3]
 
 
 @lru_cache(maxsize=16)
-def _strands(assets: Assets, texture: str) -> Array:
-    """Return (2 H, 2 W) float32 relative brightness of fine strands: noise drawn out along the texture's own flow.
+def _strands(assets: Assets, texture: str, fineness: int) -> Array:
+    """Return (N H, N W) float32 relative brightness of fine strands, N the fineness: noise drawn out along the texture's flow.
 
     Line integral convolution (Cabral and Leedom 1993); the flow is the direction in which the picture changes least.
     """
@@ -205,7 +214,7 @@ def _strands(assets: Assets, texture: str) -> Array:
     xx, yy, xy = (cv2.GaussianBlur(product, (0, 0), 6.0) for product in (across**2, down**2, across * down))
     prior = 0.3 * float(np.mean(xx + yy))  # most hair falls down its texture; highlights across it must not turn it
     angle = 0.5 * np.arctan2(2.0 * xy, xx - yy + prior) + np.pi / 2.0
-    size = (2 * picture.shape[1], 2 * picture.shape[0])
+    size = (fineness * picture.shape[1], fineness * picture.shape[0])
     cosine, sine = (cv2.resize(wave, size) for wave in (np.cos(2.0 * angle), np.sin(2.0 * angle)))
     angle = 0.5 * np.arctan2(sine, cosine)
     step = np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)

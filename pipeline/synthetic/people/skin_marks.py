@@ -131,20 +131,20 @@ def mark(skin: Array, marks: SkinMarks, places: Array, corner: tuple[int, int], 
     skin = skin * (1.0 - red * np.array([0.05, 0.55, 0.5], dtype=np.float32))
     if marks.shadow is not None:
         lid = np.exp(-(((x - EYE[0]) / 0.034) ** 2) - ((y - EYE[1] - 0.016) / 0.011) ** 2)
-        skin = _covered(skin, marks.shadow, wide(lid, 0.5))
+        skin = _covered(skin, marks.shadow, wide(lid, 0.5), scale)
     if marks.lipstick is not None:
-        skin = _covered(skin, marks.lipstick, 0.62 * _lips(skin.shape[:2], corner, scale)[..., None])
+        skin = _covered(skin, marks.lipstick, 0.62 * _lips(skin.shape[:2], corner, scale)[..., None], scale)
     even = face & _unstretched(places, face)
     spots = _spots(
         skin.shape[:2],
         np.asarray(even * (nose + cheek + 0.25 * brow), np.float64),
         round(520 * marks.freckles),
-        (0.6, 1.5),
+        (0.15, 0.375),
         scale,
         random,
     )
     skin = skin * (1.0 - spots * np.array([0.18, 0.30, 0.36], dtype=np.float32))
-    moles = _spots(skin.shape[:2], even.astype(np.float64), marks.moles, (1.5, 3.0), scale, random)
+    moles = _spots(skin.shape[:2], even.astype(np.float64), marks.moles, (0.375, 0.75), scale, random)
     skin = skin * (1.0 - moles * np.array([0.62, 0.72, 0.75], dtype=np.float32))
     if marks.wrinkles > 0.0:
         skin = _creased(skin, marks, places, scale)
@@ -171,8 +171,8 @@ def _creased(skin: Array, marks: SkinMarks, places: Array, scale: int) -> Array:
             spots = np.stack([(columns[nearest] * share).sum(axis=1), (rows[nearest] * share).sum(axis=1)], axis=1)
             level = float(strength * random.uniform(0.5, 1.0))
             drawn = np.round(16.0 * scale * (scipy.ndimage.gaussian_filter1d(spots, 1.5, axis=0) + 0.5)).astype(np.int32)
-            cv2.polylines(lines, [drawn], False, level, 2, cv2.LINE_AA, shift=4)
-    thin, soft, ridge = (cv2.GaussianBlur(lines, (0, 0), sigma) for sigma in (0.9, 3.0, 7.0))
+            cv2.polylines(lines, [drawn], False, level, max(1, scale // 2), cv2.LINE_AA, shift=4)
+    thin, soft, ridge = (cv2.GaussianBlur(lines, (0, 0), scale * sigma) for sigma in (0.225, 0.75, 1.75))
     dark = marks.wrinkles * (0.14 * thin + 0.24 * soft - 0.20 * ridge)
     return np.asarray(skin * (1.0 - dark[..., None] * np.array([0.8, 1.0, 1.05], dtype=np.float32)))
 
@@ -192,7 +192,7 @@ def _tattooed(skin: Array, marks: SkinMarks, places: Array, scale: int) -> Array
     u, v = (cv2.resize(field, size) for field in (half + half / radius * across, half - half / radius * away[rows, columns, 1]))
     near = cv2.resize(inside[rows, columns].astype(np.float32), size)
     ink = cv2.remap(_design(marks), u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderValue=0.0)
-    share = (0.78 * cv2.GaussianBlur(ink, (0, 0), 0.8) * (near > 0.5))[..., None]
+    share = (0.78 * cv2.GaussianBlur(ink, (0, 0), 0.2 * scale) * (near > 0.5))[..., None]
     window = np.s_[rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]
     painted = skin.copy()
     painted[window] = skin[window] * (1.0 - share) + share * (255.0 * np.array(marks.ink) * 0.8 + 0.12 * skin[window])
@@ -238,10 +238,10 @@ def _design(marks: SkinMarks) -> Array:
     return found
 
 
-def _covered(skin: Array, colour: Colour, share: Array) -> Array:
+def _covered(skin: Array, colour: Colour, share: Array, scale: int) -> Array:
     """Lay a colour over a skin, which keeps its own light and shade."""
     luma = skin.mean(axis=2, keepdims=True)
-    shade = luma / np.maximum(cv2.GaussianBlur(luma, (0, 0), 24.0)[..., None], 1.0)
+    shade = luma / np.maximum(cv2.GaussianBlur(luma, (0, 0), 6.0 * scale)[..., None], 1.0)
     return np.asarray(skin * (1.0 - share) + 255.0 * np.array(colour, dtype=np.float32) * shade * share)
 
 
@@ -271,7 +271,7 @@ def _spots(
         shape: of the fine picture.
         density: (H / scale, W / scale).
         count: how many.
-        radius: range of radii in fine texels.
+        radius: range of radii in coarse texels.
         scale: fine texels for a coarse one.
         random: where they lie.
     """
@@ -283,7 +283,6 @@ def _spots(
         row, column = divmod(int(index), density.shape[1])
         place = (np.array([column, row]) + random.random(2)) * scale
         centre = (round(16.0 * place[0]), round(16.0 * place[1]))
-        cv2.circle(
-            found, centre, round(16.0 * random.uniform(*radius)), float(random.uniform(0.3, 1.0)), -1, cv2.LINE_AA, shift=4
-        )
-    return np.asarray(cv2.GaussianBlur(found, (0, 0), 0.7)[..., None])
+        wide = round(16.0 * scale * random.uniform(*radius))
+        cv2.circle(found, centre, wide, float(random.uniform(0.3, 1.0)), -1, cv2.LINE_AA, shift=4)
+    return np.asarray(cv2.GaussianBlur(found, (0, 0), 0.175 * scale)[..., None])

@@ -69,8 +69,8 @@ def _jittered(base: Floats, random: np.random.Generator) -> Colour:
     return red, green, blue
 
 
-def coloured(assets: Assets, texture: str, look: ClothesLook) -> Pixels:
-    """Paint a texture of clothes in a look's colours, twice as fine, keeping its seams, wear and shade.
+def coloured(assets: Assets, texture: str, look: ClothesLook, fineness: int = 2) -> Pixels:
+    """Paint a texture of clothes in a look's colours, `fineness` times as fine, keeping its seams, wear and shade.
 
     The texels of the most common hue take the first colour, others the second.
 
@@ -78,9 +78,10 @@ def coloured(assets: Assets, texture: str, look: ClothesLook) -> Pixels:
         assets: where the texture comes from, (H, W, 4) sRGB and opacity.
         texture: its path.
         look: the colours.
+        fineness: N, texels a texel of the assets' own along each axis.
 
     Returns:
-        (2 H, 2 W, 4) uint8.
+        (N H, N W, 4) uint8.
     """
     picture = assets.picture(texture)
     share, levels = _colourless(assets, texture)
@@ -88,8 +89,8 @@ def coloured(assets: Assets, texture: str, look: ClothesLook) -> Pixels:
         level * np.array(colour, dtype=np.float32) for level, colour in zip(levels, (look.colour, look.second), strict=True)
     )
     mixed = share * first + (1.0 - share) * second
-    size = (2 * picture.shape[1], 2 * picture.shape[0])
-    fine = cv2.resize(mixed, size, interpolation=cv2.INTER_LINEAR) * (1.0 + _grain(look.seed, size))[..., None]
+    size = (fineness * picture.shape[1], fineness * picture.shape[0])
+    fine = cv2.resize(mixed, size, interpolation=cv2.INTER_LINEAR) * (1.0 + _grain(look.seed, size, fineness))[..., None]
     opacity = cv2.resize(picture[..., 3], size, interpolation=cv2.INTER_LINEAR)
     return np.dstack([np.clip(np.round(255.0 * fine), 0, 255).astype(np.uint8), opacity])
 
@@ -128,12 +129,12 @@ def _typical(luma: Array, weight: Array) -> float:
     return float(np.median(some)) if some.size else 1.0
 
 
-def _grain(seed: int, size: tuple[int, int]) -> Array:
+def _grain(seed: int, size: tuple[int, int], fineness: int) -> Array:
     """Return (H, W) relative brightness of yarns that run down a cloth, and of how evenly it took its dye."""
     random = np.random.Generator(np.random.Philox(seed))
+    wide = random.standard_normal((size[1] // fineness // 8, size[0] // fineness // 8), dtype=np.float32)
     rough = random.standard_normal((size[1], size[0]), dtype=np.float32)
     yarn = cv2.GaussianBlur(rough, (0, 0), sigmaX=0.5, sigmaY=0.9)
-    wide = random.standard_normal((size[1] // 16, size[0] // 16), dtype=np.float32)
     dye = cv2.resize(cv2.GaussianBlur(wide, (0, 0), 1.5), size, interpolation=cv2.INTER_CUBIC)
     return np.asarray(GRAIN * (yarn / max(float(yarn.std()), 1e-6) + 0.6 * dye / max(float(dye.std()), 1e-6)))
 

@@ -200,7 +200,7 @@ def test_depth_maps_go_from_the_renderer_to_the_trainer(makehuman_folder: Path, 
         build(BuildRequest((source,), tmp_path / name, presets.frames(), engine="inline"))
     assert verify(tmp_path / "with", deep=True) == []
     person = draw_person(opened(str(makehuman_folder)), 5, 0, PopulationSettings())
-    drawing = Drawing(build_figure(opened(str(makehuman_folder)), person))
+    drawing = Drawing(build_figure(opened(str(makehuman_folder)), person, 64))
     plain = {sample.id: sample.depth for sample in iterate(tmp_path / "with")}
     assert all(sample.depth is None for sample in iterate(tmp_path / "without"))
     for sample in iterate(tmp_path / "with"):

