@@ -228,8 +228,11 @@ def _tube(path: Floats, radius: float, closed: bool = False) -> Solid:
 
 
 def _fan(rim: Floats) -> Solid:
-    """Close a rim with a slightly bulged lens."""
+    """Close a rim with a slightly bulged lens that faces forward, whichever way the rim runs."""
     middle = rim.mean(axis=0)
+    x, y = (rim - middle)[:, :2].T
+    if np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)) < 0.0:
+        rim = rim[::-1]
     inner = middle + 0.5 * (rim - middle) + [0.0, 0.0, 0.012]
     points = np.vstack([rim, inner, middle + np.array([0.0, 0.0, 0.016])])
     count = len(rim)

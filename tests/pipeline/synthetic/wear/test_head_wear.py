@@ -11,6 +11,7 @@ from spherehead.datasets.classes import INDEX
 from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.hair.scalp import Surface
+from spherehead.pipeline.synthetic.people.body import vertex_normals
 from spherehead.pipeline.synthetic.people.glasses import APART, MORE_SHAPES, SHAPES, GlassesLook, Seat, build
 from spherehead.pipeline.synthetic.wear.dress import MAKERS
 from spherehead.pipeline.synthetic.wear.fabric import paint, plaited
@@ -62,17 +63,26 @@ def test_more_head_wear_scales_its_shares_only() -> None:
         more_head_wear(5.0)
 
 
+def close_eyes() -> Seat:
+    """Return where glasses sit before eyes that stand close together."""
+    ears, eye = np.array([[0.74, 7.36, 0.5], [-0.74, 7.36, 0.5]]), np.array([0.29, 7.3, 1.1])
+    return Seat(eye, eye * [-1.0, 1.0, 1.0], np.array([0.0, 7.2, 1.4]), ears[0], ears[1], np.zeros((0, 3)))
+
+
 @pytest.mark.parametrize("shape", [*SHAPES, *MORE_SHAPES])
 def test_lenses_of_the_wider_choice_leave_room_for_a_bridge(shape: str) -> None:
     """The largest lenses before eyes that stand close together end 4.5 mm and their rim before the middle of the face."""
-    ears = np.array([[0.74, 7.36, 0.5], [-0.74, 7.36, 0.5]])
-    eye = np.array([0.29, 7.3, 1.1])
-    seat = Seat(eye, eye * [-1.0, 1.0, 1.0], np.array([0.0, 7.2, 1.4]), ears[0], ears[1], np.zeros((0, 3)))
-    look = GlassesLook(shape, (0.1, 0.1, 0.1), 1.15, 0.03, 0.9, False, "full", (0.03, 0.03, 0.03))
-    _, lenses = build(look, seat)
+    _, lenses = build(GlassesLook(shape, (0.1, 0.1, 0.1), 1.15, 0.03, 0.9, False, "full", (0.03, 0.03, 0.03)), close_eyes())
     left = lenses.points[lenses.points[:, 0] > 0.0]
     assert len(left) * 2 == len(lenses.points)
-    assert left[:, 0].min() >= APART + look.thickness - 1e-9
+    assert left[:, 0].min() >= APART + 0.03 - 1e-9
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, *MORE_SHAPES])
+def test_both_lenses_face_forward(shape: str) -> None:
+    """A lens whose triangles run the other way would mirror what lies behind it: black by raster light."""
+    _, lenses = build(GlassesLook(shape, (0.1, 0.1, 0.1), 1.0, 0.03, 0.9, False, "full"), close_eyes())
+    assert (vertex_normals(lenses.points, lenses.faces)[:, 2] > 0.5).all()
 
 
 def test_cloth_is_darkest_in_the_depth_between_two_folds() -> None:
