@@ -40,7 +40,7 @@ class Parse(Stage):
     """Estimate the class map."""
 
     name = "parse"
-    version = 7
+    version = 8
     needs = ("image", "mask")
     gives = ("parsing",)
 

@@ -31,6 +31,16 @@ FACE = (INDEX["skin"], *FEATURES)
 JEWELLERY = (INDEX["earring"], INDEX["necklace"])
 """Classes that have no place on the features of a face, such as a necklace that is seen in teeth."""
 
+LEAST = {
+    INDEX[name]: area for names, area in ((("hat", "glasses", "necklace"), 1e-3), (("cloth", "neck"), 1e-4)) for name in names
+}
+"""Class -> share of the crop under which a patch of it is mostly not of that class: measured on 160 rendered crops with known
+classes, where such patches were right on 0 to 33 % of their area, and the second most likely class more often. Small patches of
+hair are right (88 to 94 %), and earrings are small."""
+GLASSES = INDEX["glasses"]
+PART = 0.1
+"""Patches of glasses smaller than this share of all that is of the class are parts of a frame, and right."""
+
 
 def chances(classes: Array) -> Array:
     """Return the (C, h, w) chances of logits."""
@@ -43,6 +53,36 @@ def _enlarged(plane: Array, guided: GuidedFilter | None, side: int) -> Array:
     if guided is None:
         return np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR))
     return guided(plane if plane.shape[1::-1] == guided.reduced_size else cv2.resize(plane, guided.reduced_size))
+
+
+def without_crumbs(planes: Array, kinds: Array, inside: Array) -> Array:
+    """Return the most likely class of each pixel, small patches of classes that are large given to the second most likely.
+
+    Args:
+        planes: (K, S, S) float32 chances, K of 1 or more.
+        kinds: (K,) uint8, the class of each plane.
+        inside: (S, S) bool, wherever the head is in part.
+
+    Returns:
+        (S, S) uint8 classes.
+    """
+    first = planes.argmax(axis=0)
+    found = kinds[first]
+    for plane, kind in enumerate(kinds.tolist()):
+        seen = (first == plane) & inside
+        if kind not in LEAST or len(kinds) < 2 or not seen.any():
+            continue
+        _, patches, table, _ = cv2.connectedComponentsWithStats(seen.astype(np.uint8), connectivity=8)
+        areas = table[:, cv2.CC_STAT_AREA]
+        small = areas < LEAST[kind] * seen.size
+        if kind == GLASSES:
+            small &= areas >= PART * seen.sum()
+        small[0] = False
+        there = small[patches]
+        others = planes[:, there]
+        others[plane] = -np.inf
+        found[there] = kinds[others.argmax(axis=0)]
+    return np.asarray(found)
 
 
 def parse_crop(maps: CropMaps, image: Pixels, mask: Pixels, mesh: Array | None) -> Parsed:
@@ -59,13 +99,13 @@ def parse_crop(maps: CropMaps, image: Pixels, mask: Pixels, mesh: Array | None) 
     side = min(GRID, image.shape[0])
     small = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     guided = GuidedFilter(small, RADIUS, EPSILON, 2)
-    best, classes = np.full((side, side), -np.inf, dtype=np.float32), np.zeros((side, side), dtype=np.uint8)
-    for kind, plane in enumerate(planes):
-        if kind == 0 or plane.max() < 0.2:  # background is the matte's affair
-            continue
-        fine = _enlarged(plane, guided if kind in GUIDED else None, side)
-        np.copyto(classes, np.uint8(kind), where=fine > best)
-        np.maximum(best, fine, out=best)
+    kinds = np.flatnonzero(planes.max(axis=(1, 2)) >= 0.2).astype(np.uint8)
+    kinds = kinds[kinds > 0]  # background is the matte's affair
+    cover = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA)
+    classes = np.zeros((side, side), dtype=np.uint8)
+    if len(kinds):
+        fine = np.stack([_enlarged(planes[kind], guided if kind in GUIDED else None, side) for kind in kinds])
+        classes = without_crumbs(fine, kinds, cover > 0)
     coarse = cv2.resize(classes, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     found = within_matte(np.asarray(coarse), inside)
     if mesh is not None:
@@ -73,5 +113,5 @@ def parse_crop(maps: CropMaps, image: Pixels, mask: Pixels, mesh: Array | None) 
         np.copyto(found, np.uint8(INDEX["skin"]), where=face)
         paint_features(found, mesh, face | jewellery)
     certain = cv2.resize(planes[1:].max(axis=0) + planes[0], (side, side), interpolation=cv2.INTER_LINEAR)
-    where = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA) >= INSIDE
+    where = cover >= INSIDE
     return Parsed(found, float(np.clip(certain[where].mean(), 0.0, 1.0)) if where.any() else 0.0)

@@ -24,7 +24,7 @@ from spherehead.pipeline.annotators.heads import files
 from spherehead.pipeline.annotators.heads.any_side import shows_head
 from spherehead.pipeline.annotators.heads.finder import FoundHead, HeadFinder, peaks, without_twins
 from spherehead.pipeline.annotators.heads.parser import CropMaps, HeadParser
-from spherehead.pipeline.annotators.heads.parsing import FACE, parse_crop
+from spherehead.pipeline.annotators.heads.parsing import FACE, parse_crop, without_crumbs
 from spherehead.pipeline.annotators.heads.reader import (
     SWAP,
     HeadReader,
@@ -299,3 +299,22 @@ def test_a_reading_is_shared_only_among_stages_with_the_same_network(tmp_path: P
     again, sample = other.read_crop(sample)
     assert again is not first and other.read_crop(sample)[0] is again
     np.testing.assert_array_equal(again.classes, first.classes)
+
+
+def test_small_patches_of_large_classes_are_given_to_the_second_most_likely_class() -> None:
+    """A necklace of 9 pixels is none, one of 20 is; 4 pixels of glasses are a part of a large frame, else none."""
+    kinds = np.array([INDEX[name] for name in ("skin", "glasses", "neck", "necklace")], dtype=np.uint8)
+    planes = np.zeros((4, 100, 100), dtype=np.float32)
+    planes[0], planes[2] = 0.3, 0.2
+    planes[2, 60:] = 0.4  # neck below
+    planes[3, 80:83, 10:13] = planes[3, 70, 40:60] = 0.5
+    planes[1, 20:50, 20:22] = planes[1, 10:12, 60:62] = 0.6
+    found = without_crumbs(planes, kinds, np.ones((100, 100), dtype=bool))
+    expected = np.full((100, 100), INDEX["skin"], dtype=np.uint8)
+    expected[60:] = INDEX["neck"]
+    expected[70, 40:60] = INDEX["necklace"]
+    expected[20:50, 20:22] = expected[10:12, 60:62] = INDEX["glasses"]
+    np.testing.assert_array_equal(found, expected)
+    planes[1, 20:50, 20:22] = 0.0  # without the frame the other patch is a crumb
+    expected[20:50, 20:22] = expected[10:12, 60:62] = INDEX["skin"]
+    np.testing.assert_array_equal(without_crumbs(planes, kinds, np.ones((100, 100), dtype=bool)), expected)
