@@ -66,11 +66,14 @@ def without_crumbs(planes: Array, kinds: Array, inside: Array) -> Array:
     Returns:
         (S, S) uint8 classes.
     """
-    first = planes.argmax(axis=0)
-    found = kinds[first]
+    best, found = planes[0].copy(), np.full(planes.shape[1:], kinds[0], dtype=np.uint8)
+    for plane, kind in zip(planes[1:], kinds[1:], strict=True):
+        np.copyto(found, kind, where=plane > best)
+        np.maximum(best, plane, out=best)
+    first = found.copy()
     for plane, kind in enumerate(kinds.tolist()):
-        seen = (first == plane) & inside
-        if kind not in LEAST or len(kinds) < 2 or not seen.any():
+        seen = (first == kind) & inside if kind in LEAST and len(kinds) > 1 else None
+        if seen is None or not seen.any():
             continue
         _, patches, table, _ = cv2.connectedComponentsWithStats(seen.astype(np.uint8), connectivity=8)
         areas = table[:, cv2.CC_STAT_AREA]
@@ -82,7 +85,7 @@ def without_crumbs(planes: Array, kinds: Array, inside: Array) -> Array:
         others = planes[:, there]
         others[plane] = -np.inf
         found[there] = kinds[others.argmax(axis=0)]
-    return np.asarray(found)
+    return found
 
 
 def parse_crop(maps: CropMaps, image: Pixels, mask: Pixels, mesh: Array | None) -> Parsed:
