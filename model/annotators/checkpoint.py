@@ -15,6 +15,8 @@ from ...manifests.config import ConfigError
 from ...manifests.store import write_bytes
 
 CHECKPOINT = "checkpoint.safetensors"
+SETTINGS = "training.json"
+"""File of a run's task and settings."""
 
 
 @dataclass

@@ -6,6 +6,7 @@ The file is read by `pipeline.annotators.heads`; between the two lie only the fi
 from __future__ import annotations
 
 import io
+import json
 import logging
 import tempfile
 import warnings
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from ...datasets.arrays import Array
 from ...manifests.config import ConfigError
 from ...manifests.store import file_sha256, write_bytes, write_json
-from .checkpoint import CHECKPOINT, load_average, read
+from .checkpoint import CHECKPOINT, SETTINGS, load_average, read
 from .evaluation import calm
 from .networks import CROP, NETWORKS, PARSER_CROP, FinderNet, HeadNet, ParserNet
 from .parsing import ParserTask, calm_parser
@@ -224,6 +225,13 @@ def calibration(name: str, data: Sequence[Path], count: int) -> Array:
     return np.concatenate([task.batch([number])[0].numpy() for number in range(count)])
 
 
+def _trained_in(run: Path) -> dict[str, str]:
+    """Return the precision that a run tells it was trained in, for its card."""
+    path = run / SETTINGS
+    precision = json.loads(path.read_text())["settings"].get("precision") if path.is_file() else None
+    return {} if precision is None else {"trained_in": precision}
+
+
 def export(run: Path, out: Path, card: dict[str, Any], calibrate: Sequence[Path] = (), count: int = CALIBRATION) -> Path:
     """Write `<task>.onnx` and `<task>.json` of a run.
 
@@ -246,6 +254,7 @@ def export(run: Path, out: Path, card: dict[str, Any], calibrate: Sequence[Path]
         "precision": precision,
         "task": name,
         "pictures": images,
+        **_trained_in(run),
         "sha256": file_sha256(path),
         "licence": "Apache-2.0",
         **card,

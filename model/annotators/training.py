@@ -19,15 +19,17 @@ import cv2
 import torch
 from torch import Tensor, nn
 
-from ...manifests.config import to_plain
+from ...manifests.config import ConfigError, to_plain
 from ...manifests.store import write_json
 from ..nets.layers import DTYPES, Precision
-from .checkpoint import Progress, resume, save
+from .checkpoint import SETTINGS, Progress, resume, save
 from .tasks import Task
 
 log = logging.getLogger(__name__)
 LINE_STEPS = 32
 """Steps between two lines of metrics."""
+MAY_CHANGE = ("images", "save", "max_seconds", "threads", "tensorboard")
+"""Settings that a run may be resumed with others of; with more pictures the learning rate falls later."""
 SHEET_NUMBERS = 1 << 40
 """Number of the first sample on sheets, which no training reaches."""
 
@@ -83,13 +85,15 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
     """Train, or resume what the folder holds, until `settings.images` pictures have been shown or the time is over.
 
     Raises:
-        ConfigError: the folder holds a run of another task.
+        ConfigError: the folder holds a run of another task, or of settings that may not change in a run.
     """
     torch.set_num_threads(settings.threads)
     out.mkdir(parents=True, exist_ok=True)
     progress = start(task, settings)
     resume(out, task.name, progress)
-    write_json(out / "training.json", {"task": task.name, "settings": to_plain(settings)})
+    if progress.images:
+        _refuse_changes(out / SETTINGS, settings)
+    write_json(out / SETTINGS, {"task": task.name, "settings": to_plain(settings)})
     board = _open_board(out / "tensorboard", progress.images) if settings.tensorboard else None
     begun, sums, count, seconds = time.monotonic(), dict[str, float](), 0, time.monotonic()
     while progress.images < settings.images:
@@ -123,6 +127,22 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
     if board is not None:
         board.close()
     return progress
+
+
+def _refuse_changes(path: Path, settings: TrainingSettings) -> None:
+    """Refuse to go on with other settings than a run has: what came of it would be of neither.
+
+    Raises:
+        ConfigError: with the first setting that differs.
+    """
+    if not path.is_file():
+        return
+    before, now = json.loads(path.read_text())["settings"], to_plain(settings)
+    for name, value in now.items():
+        if name not in MAY_CHANGE and before.get(name, value) != value:
+            raise ConfigError(
+                f"expected {name} {before[name]}, with which {path.parent} began, got {value}; choose another folder"
+            )
 
 
 def _open_board(folder: Path, images: int) -> Any:

@@ -43,6 +43,7 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
     for name in ("head", "parser", "finder"):
         card = json.loads((tmp_path / "exported" / f"{name}.json").read_text())
         assert card["sha256"] == first[f"{name}.onnx"] and card["data"]["grown"] == 1 and card["seed"] == plan.seed
+        assert card["trained_in"] == "fp32"
     card = json.loads((tmp_path / "exported" / "quality.json").read_text())
     assert card["sha256"] == first["quality.onnx"] and card["heads"] == 3 and card["fit"]["seed"] == plan.seed
     StrengthReader(str(tmp_path / "exported"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -85,6 +86,17 @@ def test_a_run_starts_from_the_average_of_an_earlier_one(views: Views, tmp_path:
     kept = read(tmp_path / "checkpoint.safetensors")[2]
     started = HeadTask(views, start=str(tmp_path)).network().state_dict()
     assert all(torch.equal(value, kept[f"average/{name}"]) for name, value in started.items())
+
+
+def test_a_run_is_resumed_with_the_settings_it_began_with(views: Views, tmp_path: Path) -> None:
+    settings = TrainingSettings(images=2, batch=2, tensorboard=False, settle=1)
+    train(HeadTask(views), settings, tmp_path)
+    before = (tmp_path / "training.json").read_bytes()
+    for changed in ({"precision": "bf16"}, {"lr": 2e-3}):
+        with pytest.raises(ConfigError, match=f"expected {next(iter(changed))} .* began, got"):
+            train(HeadTask(views), replace(settings, images=4, **changed), tmp_path)
+    assert (tmp_path / "training.json").read_bytes() == before
+    assert train(HeadTask(views), replace(settings, images=4, threads=2), tmp_path).images == 4
 
 
 def test_tensorboard_shows_the_losses_and_a_sheet_at_each_save(views: Views, tmp_path: Path) -> None:
