@@ -40,7 +40,7 @@ class Parse(Stage):
     """Estimate the class map."""
 
     name = "parse"
-    version = 8
+    version = 9
     needs = ("image", "mask")
     gives = ("parsing",)
 

@@ -20,6 +20,7 @@ from spherehead.datasets.camera import Camera, geodesic
 from spherehead.datasets.classes import INDEX
 from spherehead.datasets.sample import Head, Photo, Sample
 from spherehead.datasets.warp import warp
+from spherehead.pipeline.annotators.faces.face_regions import feature_polygons
 from spherehead.pipeline.annotators.heads import files
 from spherehead.pipeline.annotators.heads.any_side import shows_head
 from spherehead.pipeline.annotators.heads.finder import FoundHead, HeadFinder, peaks, without_twins
@@ -203,6 +204,27 @@ def test_glasses_that_the_parser_sees_lie_over_the_meshes_eyes() -> None:
     found = parse_crop(CropMaps(image, classes, np.ones((128, 128), dtype=np.float32), "0" * 64), image, mask, mesh).classes
     assert (found[86:114, 46:210] == INDEX["glasses"]).all()
     assert np.isin(found[130:], FACE).all() and len(np.unique(found[130:])) > 2
+
+
+def test_brows_that_the_parser_sees_stay_and_others_are_the_meshes() -> None:
+    """A brow seen on 200 of the mesh's 450 or so pixels stays as seen, one seen on 9 is drawn by the mesh, and eyes are."""
+    classes = np.full((19, 256, 256), -9.0, dtype=np.float32)
+    classes[INDEX["skin"]] = 0.0
+    classes[INDEX["left_brow"], 60:65, 150:190] = 3.0
+    classes[INDEX["right_brow"], 60:63, 60:63] = 3.0
+    mesh = np.zeros((478, 3), dtype=np.float32)
+    for name, indices in feature_polygons():
+        x = {"left_brow": 170.0, "left_eye": 170.0, "right_brow": 86.0, "right_eye": 86.0}.get(name)
+        if x is not None:
+            turn = np.linspace(0.0, 2.0 * np.pi, len(indices), endpoint=False)
+            y, high = (62.0, 8.0) if "brow" in name else (90.0, 10.0)
+            mesh[list(indices), :2] = np.stack([x + 20.0 * np.cos(turn), y + high * np.sin(turn)], axis=1)
+    image, mask = np.full((256, 256, 3), 128, dtype=np.uint8), np.full((256, 256), 255, dtype=np.uint8)
+    found = parse_crop(CropMaps(image, classes, np.ones((256, 256), dtype=np.float32), "0" * 64), image, mask, mesh).classes
+    left, right = found == INDEX["left_brow"], found == INDEX["right_brow"]
+    assert left[60:65, 150:190].all() and left.sum() == 200
+    assert right.sum() > 300 and right[62, 68:104].all()
+    assert (found[90, 155:185] == INDEX["left_eye"]).all() and (found[90, 71:101] == INDEX["right_eye"]).all()
 
 
 @pytest.mark.parametrize(
