@@ -35,7 +35,7 @@ from .rendering.render import ON_GPU, RenderError, renderer, resolve
 from .source import MakeHumanSettings, Turn, named_values, opened, person_id, render_view
 
 SCHEME = "views:"
-VERSION = 6
+VERSION = 7
 """Raise it when the same settings would give other pictures."""
 CANDIDATES = 48
 """People of whom the one is taken whose colours are nearest to a photograph's."""

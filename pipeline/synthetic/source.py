@@ -41,7 +41,7 @@ from .shading.surfaces import Surfaces, surfaces_of
 SCHEME = "makehuman:"
 Turn = tuple[float, float, float]
 """Yaw, pitch and roll of a camera in radians."""
-VERSION = 11
+VERSION = 12
 """Raise it when the same settings would give other pictures."""
 OWN, OIDN = "own", "oidn"
 DENOISERS = (OWN, OIDN)
@@ -54,7 +54,7 @@ LIGHTINGS = (PER_VIEW, PER_PERSON)
 CANONICAL, WILD = "canonical", "wild"
 FRAMINGS = (CANONICAL, WILD)
 """How heads lie in pictures."""
-RASTER_VERSION = 6
+RASTER_VERSION = 7
 """Raise it when raster light would give other pictures."""
 
 

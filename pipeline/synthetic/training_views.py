@@ -31,7 +31,7 @@ from .rendering.exact_pass import Drawing, View, look_with_guide
 
 SIDES = (math.radians(55.0), math.radians(125.0))
 """Range of azimuths, to the left or to the right, of views that show a side."""
-VERSION = 5
+VERSION = 6
 """Raise it when the same settings would give other views."""
 
 

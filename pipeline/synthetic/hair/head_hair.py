@@ -14,6 +14,8 @@ from .shaping import curl, gather, lengths, locks, resampled, stray
 from .strands import SHORT, Strands
 from .ties import Tie, bands, direction, hanging, rows, tails
 
+WET_DARK = 0.5
+"""Share of its light that wet hair loses: water between hairs keeps it from being scattered out."""
 BUNDLE = 16
 """Hairs that a strand stands for: 22,000 strands of a fifth of a millimetre for 100,000 hairs of less than half of it, whose
 neighbours lie together."""
@@ -152,6 +154,7 @@ def _strands(look: HairLook, name: str, points: Array, dense: Floats, single: Ar
     return Strands(
         name, "hair", points, (size * taper).astype(np.float32), pair,
         (look.tip_from, 1.0) if look.tip_from == 0.0 else (look.tip_from, min(look.tip_from + 0.25, 1.0)), counts,
+        wet=look.wet,
     )  # fmt: skip
 
 
@@ -163,7 +166,8 @@ def colours(look: HairLook, count: int, random: np.random.Generator) -> Array:
     else:
         pair = streaked(pair, look.streaks, look.streak, (0.1, 0.6), random)
     shade = np.exp(random.normal(0.0, 0.22, (count, 1, 1)) + random.normal(0.0, 0.05, (count, 1, 3)))
-    return np.clip(pair * shade, 0.002, 0.95).astype(np.float32)
+    dark = 1.0 - WET_DARK * look.wet
+    return np.clip(pair * shade * dark, 0.002, 0.95).astype(np.float32)
 
 
 def streaked(pair: Floats, chance: float, colour: Colour, share: tuple[float, float], random: np.random.Generator) -> Floats:

@@ -81,6 +81,8 @@ class HairLook:
     """Share of them."""
     salted: bool = False
     """Whether streaks are single hairs, such as grey ones, many of which lie in each strand."""
+    wet: float = 0.0
+    """0 to 1: how wet it is; wet hair is darker, glossier, and lies in locks."""
     band: Colour = (0.05, 0.05, 0.06)
     """Colour of hair ties."""
     count: int = 22000

@@ -42,6 +42,8 @@ class Strands:
     """(S,) bool: which strands are in class maps, the others only cover what is behind them; all where None."""
     along: Array | None = None
     """(S, K) float32 share of the way from root to tip at which each point lies; evenly spread where None."""
+    wet: float = 0.0
+    """0 to 1: how wet they are, which shines."""
 
     def __post_init__(self) -> None:
         count, length = self.points.shape[:2]
@@ -85,6 +87,8 @@ class StrandSet:
     """(S,) class of each strand; 0 where it only covers."""
     kinds: Pixels
     """(S,) index of each strand's kind in `KINDS`."""
+    wet: float = 0.0
+    """0 to 1: how wet the wettest are; all are drawn so."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -107,6 +111,7 @@ def lay_end_to_end(groups: Sequence[Strands]) -> StrandSet:
         np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         np.concatenate([group.labels() for group in groups]),
         np.concatenate(kinds),
+        max(group.wet for group in groups),
     )
 
 

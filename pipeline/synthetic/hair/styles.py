@@ -117,6 +117,8 @@ STYLES: Mapping[str, Style] = {
         "volume": (2.0, 4.5), "lift": (0.5, 0.9), "hold": (5.0, 11.0), "weight": (0.4, 0.9), **_LOCKS}, 0.6),
 }  # fmt: skip
 """Kinds of hair. Where `sides` and `back` are not told they are as long as `top`."""
+WET = 0.03
+"""Share of people whose hair is wet."""
 WHITE: Colour = (0.74, 0.73, 0.71)
 """Hair of the very old."""
 DYES: tuple[Colour, ...] = (
@@ -162,7 +164,21 @@ def draw_hair(
         numbers["fringe"] = 0.0
     look = HairLook(style=chosen, **numbers)
     look = replace(look, receding=max(look.receding, float(random.uniform(0.0, 0.35)) * male * age))
-    return replace(_coloured(look, age, colour, dyed, random), seed=int(random.integers(1 << 31)))
+    return wetted(replace(_coloured(look, age, colour, dyed, random), seed=int(random.integers(1 << 31))))
+
+
+def wetted(look: HairLook, wet: float | None = None) -> HairLook:
+    """Return a look wet by a share; `WET` of all by a drawn one where None. What was drawn before stays as it is."""
+    if wet is None:
+        random = np.random.Generator(np.random.Philox(look.seed).jumped())
+        wet = float(random.uniform(0.4, 1.0)) if random.random() < WET else 0.0
+    if not wet:
+        return look
+    calm = 1.0 - wet
+    return replace(
+        look, wet=wet, frizz=look.frizz * (0.3 + 0.7 * calm), volume=look.volume * (0.5 + 0.5 * calm),
+        lift=look.lift * (0.4 + 0.6 * calm), clumps=look.clumps or 300, clumping=max(look.clumping, 0.75 * wet),
+    )  # fmt: skip
 
 
 def _weight(style: Style, male: float, african: float) -> float:

@@ -162,6 +162,7 @@ class _Maker:
         places = head_places(self.assets, self.body)
         found, blended = list[Part](), paint.body_skin(self.assets, person)
         painted = paint.head_skin(self.assets, person, self._scalp_picture(), places, self._shades(), blended, self.fineness)
+        finish = "oily skin" if person.marks is not None and person.marks.oily else "skin"
         for name, chosen, uvs, texture in (
             ("head", head & shown, crop_uvs, painted),
             ("bust", ~head & shown, bust.uvs, paint.bust_skin(blended, person)),
@@ -170,7 +171,7 @@ class _Maker:
             used, new = compact(some)
             part = Part(
                 name, self.placement.apply(points[used]), normals[used], new, uvs,
-                face_uvs[chosen], _opaque(texture), bust.labels[chosen], "skin", 0.5, fields[used], labels,
+                face_uvs[chosen], _opaque(texture), bust.labels[chosen], finish, 0.5, fields[used], labels,
             )  # fmt: skip
             found.append(part)
         return found

@@ -35,7 +35,7 @@ LONG_HAIR = ("long01", "bob01", "ponytail01")
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
 USUAL, WIDE = "usual", "wide"
-GROWTH_VERSION = 15
+GROWTH_VERSION = 16
 """Raise it when the same settings would grow other hair."""
 WEAR_VERSION = 5
 """Raise it when the same settings would make other things to wear."""

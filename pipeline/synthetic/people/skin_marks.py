@@ -44,6 +44,8 @@ SITES = ((0.120, 0.062, 0.085), (0.105, -0.065, 0.100), (0.040, 0.128, 0.140))
 """Places on the mean head where tattoos lie: temple, cheek, forehead."""
 SITE_RADII = (0.026, 0.030, 0.030)
 """How far they reach there, world units."""
+OILY = 0.12
+"""Share of people with oily skin."""
 INKED = 192
 """Texels of a tattoo's picture along each side."""
 
@@ -67,6 +69,8 @@ class SkinMarks:
     site: int = 0
     """Where the tattoo lies, an index in `SITES`; on the right where `seed` is odd."""
     ink: Colour = (0.10, 0.14, 0.18)
+    oily: bool = False
+    """Whether the skin of the head shines."""
 
 
 def draw_marks(male: float, age: float, dark: float, random: np.random.Generator) -> SkinMarks:
@@ -90,7 +94,8 @@ def draw_marks(male: float, age: float, dark: float, random: np.random.Generator
         seed=int(random.integers(1 << 31)),
         wrinkles=float(np.clip(1.5 * (age - 0.22) + random.normal(0.0, 0.12), 0.0, 1.0)),
     )
-    return _with_tattoo(marks, random)
+    oily = float(np.random.Generator(np.random.Philox(marks.seed).jumped()).random()) < OILY
+    return dataclasses.replace(_with_tattoo(marks, random), oily=oily)
 
 
 def _with_tattoo(marks: SkinMarks, random: np.random.Generator) -> SkinMarks:

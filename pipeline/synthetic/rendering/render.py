@@ -208,7 +208,9 @@ class Studio:
         """Make the strands' curves, whose colour is looked up by how far along all of them a place is."""
         mi, made = self._mi, curves_of(strands)
         colour = {**_texture(mi, made.colours[:, None], raw=True), "filter_type": "nearest"}
-        look = {"type": "principled", **FINISHES["strand"], "base_color": colour}
+        dry, wet = FINISHES["strand"], FINISHES["wet strand"]
+        mixed = {name: (1.0 - strands.wet) * dry[name] + strands.wet * wet[name] for name in dry}
+        look = {"type": "principled", **mixed, "base_color": colour}
         with tempfile.TemporaryDirectory(prefix="spherehead-strands-") as folder:
             file = Path(folder) / "strands.txt"
             file.write_bytes(made.skeleton())
@@ -238,9 +240,11 @@ class Studio:
 
 FINISHES: dict[str, dict[str, float]] = {
     "skin": {"roughness": 0.42, "specular": 0.38, "sheen": 0.15},
+    "oily skin": {"roughness": 0.28, "specular": 0.6},
     "eye": {"roughness": 0.05, "specular": 0.31},
     "hair": {"roughness": 0.5, "specular": 0.07},
     "strand": {"roughness": 0.38, "specular": 0.35},
+    "wet strand": {"roughness": 0.22, "specular": 0.9},
     "cloth": {"roughness": 0.8, "specular": 0.2, "sheen": 0.4},
     "frame": {"roughness": 0.22, "specular": 0.5, "clearcoat": 0.6},
     "metal": {"roughness": 0.25, "metallic": 1.0, "specular": 0.5},
@@ -255,7 +259,7 @@ def _material(mi: Any, part: Part) -> dict[str, Any]:
     if part.finish not in FINISHES:
         raise AssetError(f"part {part.name}: expected a finish of {', '.join(FINISHES)}, got {part.finish!r}")
     look: dict[str, Any] = {"type": "principled", **FINISHES[part.finish], "base_color": _colour(mi, part)}
-    if part.is_opaque and part.finish in ("skin", "eye"):
+    if part.is_opaque and part.finish in ("skin", "oily skin", "eye"):
         return look
     both = {"type": "twosided", "bsdf": look}
     if part.is_opaque:

@@ -29,8 +29,9 @@ DEEP = 0.016
 MATT = (0.0795, 0.125, 0.0455)
 """Powers of the cosine of the angle a about a strand from the light to the eye -> radiance that a white matt cylinder sends
 there on its mean width, of an irradiance square to it: (sin a + (pi - a) cos a) / (4 pi), which these meet to 0.0025."""
-HEAD_ON, ROUGH = 0.028, 0.144
-"""What a strand mirrors of light from straight ahead, and the square of its roughness: those of `render.FINISHES`."""
+DRY, WET = (0.35, 0.38), (0.9, 0.22)
+"""How much strands mirror and how rough they are, those of `render.FINISHES`: a strand mirrors 0.08 of the first of light
+from straight ahead, and the square of the second is the width of its facets."""
 
 
 def light_strands(
@@ -61,9 +62,16 @@ def light_strands(
         seen.point, seen.along, seen.clear, deep, strands.points, strands.tangents, strands.colours,
         seen.eye.astype(np.float32), tables.arriving, directions().astype(np.float32),
         np.zeros((1, 1), np.float32) if shadow is None else shadow,
-        lamp.astype(np.float32), to_lamp.astype(np.float32), np.array([*AXIS, DEEP], dtype=np.float32), step, colour, cover,
+        lamp.astype(np.float32), to_lamp.astype(np.float32),
+        np.array([*AXIS, DEEP, *gloss(strands.wet)], dtype=np.float32), step, colour, cover,
     )  # fmt: skip
     return colour, cover
+
+
+def gloss(wet: float) -> tuple[float, float]:
+    """Return what strands mirror of light from straight ahead, and the fourth power of their roughness."""
+    mirrored, rough = ((1.0 - wet) * dry + wet * soaked for dry, soaked in zip(DRY, WET, strict=True))
+    return 0.08 * mirrored, rough**4
 
 
 def light_pixels(
@@ -100,9 +108,9 @@ def light_pixels(
                 view[k] = (eye[k] - place[k]) / away
             if lit < 0 or not alike(place, tangent, before, lain):
                 light[:] = np.float32(0.0)
-                add_sky(tangent, outward, view, arriving, towards, light)
+                add_sky(tangent, outward, view, arriving, towards, axis, light)
                 if shadow.shape[0] > 1:
-                    add_lamp(place, tangent, outward, view, shadow, lamp, to_lamp, axis[4], light)
+                    add_lamp(place, tangent, outward, view, shadow, lamp, to_lamp, axis, light)
                 lit = n
                 before[:], lain[:] = place, tangent
             weight = covered * share_of_each
@@ -120,11 +128,11 @@ def alike(place: Any, tangent: Any, other: Any, along: Any) -> Any:
     return turned > 0.985 and x * x + y * y + z * z < 1e-4
 
 
-def add_sky(tangent: Any, outward: Any, view: Any, arriving: Any, towards: Any, light: Any) -> None:
+def add_sky(tangent: Any, outward: Any, view: Any, arriving: Any, towards: Any, told: Any, light: Any) -> None:
     """Add the sky's light to `light` (6,): what takes a strand's colour, and what does not."""
     one, two, zero, small = np.float32(1.0), np.float32(2.0), np.float32(0.0), np.float32(1e-4)
     first, second, third = np.float32(MATT[0]), np.float32(MATT[1]), np.float32(MATT[2])
-    head_on, rough = np.float32(HEAD_ON), np.float32(ROUGH * ROUGH)
+    head_on, rough = told[5], told[6]
     facing = tangent[0] * view[0] + tangent[1] * view[1] + tangent[2] * view[2]
     across = one / np.sqrt(max(one - facing * facing, small))
     for k in range(towards.shape[0]):
@@ -149,7 +157,7 @@ def add_sky(tangent: Any, outward: Any, view: Any, arriving: Any, towards: Any, 
 
 
 def add_lamp(
-    place: Any, tangent: Any, outward: Any, view: Any, shadow: Any, lamp: Any, to_lamp: Any, thick: float, light: Any
+    place: Any, tangent: Any, outward: Any, view: Any, shadow: Any, lamp: Any, to_lamp: Any, told: Any, light: Any
 ) -> None:  # fmt: skip
     """Add a lamp's light to `light` (6,), as far as it comes through the hair before a place: a third each `thick`."""
     one, zero, small = np.float32(1.0), np.float32(0.0), np.float32(1e-4)
@@ -161,7 +169,7 @@ def add_lamp(
     for i in range(-1, 2):
         for j in range(-1, 2):
             if 0 <= u + i < shadow.shape[1] and 0 <= v + j < shadow.shape[0]:
-                passed += np.exp(-max(depth - shadow[v + j, u + i] - np.float32(0.006), zero) / thick)
+                passed += np.exp(-max(depth - shadow[v + j, u + i] - np.float32(0.006), zero) / told[4])
                 taps += one
     passed = passed / taps if taps > zero else one
     px, py, pz = -c / lamp[6], -d / lamp[6], -depth
@@ -181,9 +189,9 @@ def add_lamp(
     turn = (along_view - lie * facing) / np.sqrt(max(one - facing * facing, small))
     spread = strength * (np.float32(MATT[0]) * sine + np.float32(MATT[1]) * turn + np.float32(MATT[2]) * turn * turn / sine)
     half, length = lie + facing, max(np.float32(2.0) * (one + along_view), small)
-    bare, broad = one - np.float32(0.5) * np.sqrt(length), np.float32(ROUGH * ROUGH) + half * half / length
-    mirrored = np.float32(HEAD_ON) + np.float32(1.0 - HEAD_ON) * bare * bare * bare * bare * bare
-    mirrored *= np.float32(0.0625 * ROUGH * ROUGH) * strength / (broad * np.sqrt(broad))
+    bare, broad = one - np.float32(0.5) * np.sqrt(length), told[6] + half * half / length
+    mirrored = told[5] + (one - told[5]) * bare * bare * bare * bare * bare
+    mirrored *= np.float32(0.0625) * told[6] * strength / (broad * np.sqrt(broad))
     for channel in range(3):
         light[channel] += spread * lamp[1 + channel]
         light[3 + channel] += mirrored * lamp[1 + channel]

@@ -10,10 +10,10 @@ import pytest
 from spherehead.datasets.arrays import Array
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people import paint
-from spherehead.pipeline.synthetic.people.figure import body_of
+from spherehead.pipeline.synthetic.people.figure import body_of, build_figure
 from spherehead.pipeline.synthetic.people.growth import head_places
 from spherehead.pipeline.synthetic.people.population import DRAWN, PopulationSettings, draw_person
-from spherehead.pipeline.synthetic.people.skin_marks import TATTOOS, SkinMarks, _design, _unstretched, draw_marks, mark
+from spherehead.pipeline.synthetic.people.skin_marks import OILY, TATTOOS, SkinMarks, _design, _unstretched, draw_marks, mark
 
 SCALE = 2 * paint.FINE
 LEFT, TOP, RIGHT, BOTTOM = paint.HEAD_CROP
@@ -95,3 +95,12 @@ def test_moles_and_freckles_lie_where_they_stay_round(places: Array) -> None:
     plane = places.copy()
     plane[...] = np.stack([*np.meshgrid(np.arange(192) * 0.001, np.arange(368) * 0.003), np.full((368, 192), 0.1)], axis=-1)
     assert not _unstretched(plane, np.ones(plane.shape[:2], dtype=bool)).any()
+
+
+def test_some_skins_shine_from_crown_to_bust(makehuman: Assets) -> None:
+    drawn = [draw_marks(0.5, 0.4, 0.3, np.random.default_rng(seed)) for seed in range(1500)]
+    assert abs(np.mean([marks.oily for marks in drawn]) - OILY) < 4.0 * np.sqrt(OILY / 1500)
+    person = dataclasses.replace(draw_person(makehuman, 1, 3), growth=None, glasses=None)
+    for marks, finish in ((SkinMarks(oily=True), "oily skin"), (SkinMarks(), "skin"), (None, "skin")):
+        parts = build_figure(makehuman, dataclasses.replace(person, marks=marks), 64).parts
+        assert {part.finish for part in parts if part.name in ("head", "bust")} == {finish}

@@ -24,6 +24,7 @@ from spherehead.pipeline.synthetic.rendering.light import (
     sky_directions,
 )  # fmt: skip
 from spherehead.pipeline.synthetic.rendering.render import RenderError, mitsuba, sampler_of, usable
+from spherehead.pipeline.synthetic.shading import surfaces
 
 
 def test_an_even_sky_gives_pi_from_every_side() -> None:
@@ -180,6 +181,7 @@ def test_recoloured_hair_has_the_asked_colour_and_its_strands() -> None:
 
 def test_finishes_are_known() -> None:
     assert {"skin", "eye", "hair", "cloth", "frame", "metal", "lens"} <= set(render.FINISHES)
+    assert set(render.FINISHES) - set(surfaces.FINISHES) == {"strand", "wet strand"}  # those have a module of their own
 
 
 def test_a_window_holds_all_that_is_covered() -> None:

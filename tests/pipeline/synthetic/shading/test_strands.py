@@ -9,6 +9,7 @@ import pytest
 from spherehead.datasets.camera import Camera
 from spherehead.pipeline.synthetic.hair.strands import Strands, lay_end_to_end
 from spherehead.pipeline.synthetic.rendering.light import draw_light
+from spherehead.pipeline.synthetic.rendering.render import FINISHES
 from spherehead.pipeline.synthetic.rendering.ribbons import draw_strands
 from spherehead.pipeline.synthetic.shading import strands as module
 from spherehead.pipeline.synthetic.shading.sky import sky_tables
@@ -54,21 +55,23 @@ def test_a_bent_strand_of_few_points_is_lit_as_evenly_as_one_of_many() -> None:
 X, Y, Z = np.eye(3, dtype=np.float32)
 
 
-def sent(towards: np.ndarray) -> np.ndarray:
+def sent(towards: np.ndarray, wet: float = 0.0) -> np.ndarray:
     """Return what a strand along x sends along z of light from a direction, from in front of which nothing hides it: (6,)."""
-    light = np.zeros(6, np.float32)
-    module.add_sky(X, towards.astype(np.float32), Z, np.ones((1, 3)), towards[None].astype(np.float32), light)
+    light, told = np.zeros(6, np.float32), np.array([0.0] * 5 + [*module.gloss(wet)], np.float32)
+    module.add_sky(X, towards.astype(np.float32), Z, np.ones((1, 3)), towards[None].astype(np.float32), told, light)
     return light
 
 
-def mean_over_width(towards: np.ndarray) -> tuple[float, float]:
+def mean_over_width(towards: np.ndarray, wet: float = 0.0) -> tuple[float, float]:
     """Return the same of a cylinder by summing over its visible half: Lambert's light and that of GGX microfacets."""
     place = np.linspace(-math.pi / 2, math.pi / 2, 4001)[1:-1]
     normals = np.stack([0.0 * place, np.sin(place), np.cos(place)], axis=1)
     half = (towards + Z) / np.linalg.norm(towards + Z)
     to_light, to_eye, aligned = (np.maximum(normals @ way, 1e-4) for way in (towards, Z, half))
-    facets = module.ROUGH**2 / (math.pi * ((module.ROUGH**2 - 1.0) * aligned**2 + 1.0) ** 2)
-    mirrored = module.HEAD_ON + (1.0 - module.HEAD_ON) * (1.0 - float(half @ Z)) ** 5
+    finish = FINISHES["wet strand" if wet else "strand"]
+    head_on, rough = 0.08 * finish["specular"], finish["roughness"] ** 4
+    facets = rough / (math.pi * ((rough - 1.0) * aligned**2 + 1.0) ** 2)
+    mirrored = head_on + (1.0 - head_on) * (1.0 - float(half @ Z)) ** 5
     lit = normals @ towards > 0.0
     sums = [
         np.trapezoid(value * lit * to_eye, place) / 2.0 for value in (to_light / math.pi, mirrored * facets / (4.0 * to_eye))
@@ -82,10 +85,11 @@ def test_a_strand_sends_on_what_a_matt_cylinder_does(turn: float) -> None:
     assert sent(towards)[0] == pytest.approx(mean_over_width(towards)[0], abs=0.0025)
 
 
+@pytest.mark.parametrize("wet", [0.0, 1.0])
 @pytest.mark.parametrize("lean", [0.0, 10.0, 20.0, 40.0])
 @pytest.mark.parametrize("turn", [10.0, 60.0, 100.0])
-def test_a_strand_mirrors_what_a_rough_cylinder_does(turn: float, lean: float) -> None:
+def test_a_strand_mirrors_what_a_rough_cylinder_of_the_path_tracers_finish_does(turn: float, lean: float, wet: float) -> None:
     """Within a fifth, with light that leans along the strand too; masking between facets is left out of both."""
     across = np.array([0.0, math.sin(math.radians(turn)), math.cos(math.radians(turn))])
     towards = math.cos(math.radians(lean)) * across + math.sin(math.radians(lean)) * X
-    assert sent(towards)[3] == pytest.approx(mean_over_width(towards)[1], rel=0.2)
+    assert sent(towards, wet)[3] == pytest.approx(mean_over_width(towards, wet)[1], rel=0.2)
