@@ -140,9 +140,8 @@ def _refuse_changes(path: Path, settings: TrainingSettings) -> None:
     before, now = json.loads(path.read_text())["settings"], to_plain(settings)
     for name, value in now.items():
         if name not in MAY_CHANGE and before.get(name, value) != value:
-            raise ConfigError(
-                f"expected {name} {before[name]}, with which {path.parent} began, got {value}; choose another folder"
-            )
+            begun = f"{name} {before[name]}, with which {path.parent} began"
+            raise ConfigError(f"expected {begun}, got {value}; repeat it or choose another folder")
 
 
 def _open_board(folder: Path, images: int) -> Any:

@@ -25,7 +25,7 @@ GUIDED = tuple(INDEX[name] for name in ("skin", "neck", "cloth", "hair", "hat"))
 FEATURES = tuple(
     INDEX[name] for name in ("left_brow", "right_brow", "left_eye", "right_eye", "nose", "mouth", "upper_lip", "lower_lip")
 )
-"""Classes that the mesh marks finer than the network."""
+"""Classes that the mesh marks, finer than the network but for those of `OWN`."""
 FACE = (INDEX["skin"], *FEATURES)
 """Classes that the mesh's own marks may replace; glasses lie over them."""
 OWN = tuple(INDEX[name] for name in ("left_brow", "right_brow", "nose"))
@@ -100,7 +100,7 @@ def parse_crop(maps: CropMaps, image: Pixels, mask: Pixels, mesh: Array | None) 
         maps: what was read of it.
         image: (S, S, 3) uint8 RGB crop.
         mask: (S, S) uint8 matte; pixels under 128 become background, all others something else.
-        mesh: (478, 3) face mesh in crop pixels, whose features are finer than the network's; or None.
+        mesh: (478, 3) face mesh in crop pixels, whose eyes and lips are finer than the network's; or None.
     """
     inside = mask >= INSIDE
     planes = chances(maps.classes)

@@ -208,9 +208,7 @@ class Studio:
         """Make the strands' curves, whose colour is looked up by how far along all of them a place is."""
         mi, made = self._mi, curves_of(strands)
         colour = {**_texture(mi, made.colours[:, None], raw=True), "filter_type": "nearest"}
-        dry, wet = FINISHES["strand"], FINISHES["wet strand"]
-        mixed = {name: (1.0 - strands.wet) * dry[name] + strands.wet * wet[name] for name in dry}
-        look = {"type": "principled", **mixed, "base_color": colour}
+        look = {"type": "principled", **strand_finish(strands.wet), "base_color": colour}
         with tempfile.TemporaryDirectory(prefix="spherehead-strands-") as folder:
             file = Path(folder) / "strands.txt"
             file.write_bytes(made.skeleton())
@@ -253,6 +251,12 @@ FINISHES: dict[str, dict[str, float]] = {
     "scan": {"roughness": 0.6, "specular": 0.25},
 }
 """Finish -> settings of Mitsuba's `principled` (Burley 2012)."""
+
+
+def strand_finish(wet: float) -> dict[str, float]:
+    """Return the finish of strands that are wet by a share, 0 to 1; raster light takes it too."""
+    dry, soaked = FINISHES["strand"], FINISHES["wet strand"]
+    return {name: (1.0 - wet) * dry[name] + wet * soaked[name] for name in dry}
 
 
 def _material(mi: Any, part: Part) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Light on strands without rays: thin matt and rough cylinders, darker where strands lie deep.
 
 The mean over a cylinder's width is taken of both: of Lambert's term in closed form; of the microfacets of GGX (Walter et al.
-2007, with Schlick's reflectance) for small roughness, F ROUGH^2 / (16 (ROUGH^2 + h^2)^1.5), h the sine of the half vector's
-angle to the plane across. Nothing is fitted; `tests/pipeline/synthetic/rendering` holds it against path tracing.
+2007, with Schlick's reflectance) for small roughness, F a^2 / (16 (a^2 + h^2)^1.5), a the square of the roughness, h the
+sine of the half vector's angle to the plane across. Nothing is fitted; tests hold it against path tracing.
 
 Strands hide light from meshes too: `deferred` draws them into the lamp's shadow map, `occlusion` into the sky's. What is seen
 of them is `rendering.ribbons`' business.
@@ -18,6 +18,7 @@ import numpy as np
 from ....datasets.arrays import Array
 from ....datasets.compiled import compiled
 from ..hair.strands import StrandSet
+from ..rendering.render import strand_finish
 from ..rendering.ribbons import StrandBuffers
 from .occlusion import directions
 from .sky import SkyTables
@@ -29,9 +30,6 @@ DEEP = 0.016
 MATT = (0.0795, 0.125, 0.0455)
 """Powers of the cosine of the angle a about a strand from the light to the eye -> radiance that a white matt cylinder sends
 there on its mean width, of an irradiance square to it: (sin a + (pi - a) cos a) / (4 pi), which these meet to 0.0025."""
-DRY, WET = (0.35, 0.38), (0.9, 0.22)
-"""How much strands mirror and how rough they are, those of `render.FINISHES`: a strand mirrors 0.08 of the first of light
-from straight ahead, and the square of the second is the width of its facets."""
 
 
 def light_strands(
@@ -70,8 +68,8 @@ def light_strands(
 
 def gloss(wet: float) -> tuple[float, float]:
     """Return what strands mirror of light from straight ahead, and the fourth power of their roughness."""
-    mirrored, rough = ((1.0 - wet) * dry + wet * soaked for dry, soaked in zip(DRY, WET, strict=True))
-    return 0.08 * mirrored, rough**4
+    finish = strand_finish(wet)
+    return 0.08 * finish["specular"], finish["roughness"] ** 4
 
 
 def light_pixels(

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 from spherehead.pipeline.synthetic.assets.library import Assets
-from spherehead.pipeline.synthetic.hair.look import Growth
+from spherehead.pipeline.synthetic.hair.look import Growth, HairLook
 from spherehead.pipeline.synthetic.hair.shaping import bend_evenly, evenly_bent, smoothed
-from spherehead.pipeline.synthetic.hair.strands import Strands
-from spherehead.pipeline.synthetic.hair.styles import draw_hair
+from spherehead.pipeline.synthetic.hair.strands import Strands, lay_end_to_end
+from spherehead.pipeline.synthetic.hair.styles import draw_hair, wetted
 from spherehead.pipeline.synthetic.people.figure import build_figure
 from spherehead.pipeline.synthetic.people.population import draw_person
 
@@ -68,6 +68,15 @@ def test_smoothed_hair_keeps_colours_and_radii_where_they_were() -> None:
     assert np.allclose(found.point_colours()[0], (1.0 - share) * colours[0, 0] + share * colours[0, 1], atol=1e-6)
     assert np.allclose(found.radii[0], 0.004 - 0.003 * found.along[0], atol=1e-7)
     assert smoothed(dataclasses.replace(strands, kind="beard")).points is points
+
+
+def test_a_person_with_wet_hair_is_drawn_with_wet_strands(makehuman: Assets) -> None:
+    """Through growing, pressing and smoothing: what is drawn shines by how wet the look is, and a dry one does not."""
+    look = HairLook(top=12.0, sides=12.0, back=12.0, count=1500)
+    for wet in (0.0, 0.7):
+        growth = Growth(wetted(look, wet))
+        figure = build_figure(makehuman, dataclasses.replace(draw_person(makehuman, 1, 0), hair="", hat="", growth=growth), 64)
+        assert lay_end_to_end(figure.strands).wet == wet
 
 
 @pytest.mark.parametrize(("style", "most"), [("long", 40.0), ("bob", 10.0)])
