@@ -123,7 +123,7 @@ def test_a_run_killed_outright_resumes_bit_exact(
 ) -> None:
     run = tmp_path / "run"
     endless = dataclasses.replace(config, images=10**6)
-    line = line_for(endless, heads, run, "--workers", "1", "--save-images", "8", "--keep", "9999")
+    line = line_for(endless, heads, run, "--workers", "1", "--save-images", "8", "--keep", "300")
     process = subprocess.Popen(line, stderr=subprocess.PIPE, start_new_session=True, text=True)
     wait_for(process, lambda: len(checkpoints(run)) >= 3)
     semaphores = semaphores_of(process.pid)
