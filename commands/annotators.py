@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 annotators = typer.Typer(help="Train the networks that find, pose and parse heads from every side.", no_args_is_help=True)
 Data = Annotated[list[Path], typer.Option("--data", metavar="DIR", help="Folder of shards; may be given again.")]
 Task = Annotated[str, typer.Argument(metavar="TASK", help="head (pose, points), parser (classes, matte), finder or quality.")]
+Half = Annotated[
+    Literal["fp32", "bf16"], typer.Option("--precision", help="Of the convolutions; bf16 is faster on processors with AMX.")
+]
 TASKS = ("head", "parser", "finder", "quality")
 SHIPPED = "shipped"
 """Word for the networks of the package."""
@@ -85,9 +88,7 @@ def annotators_train(
     grounds: Annotated[str, typer.Option(metavar="DIR", help="Pictures without heads for backgrounds.")] = "",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
     max_seconds: Annotated[float, typer.Option(min=0, help="Seconds after which it saves and stops; 0 for no limit.")] = 0.0,
-    precision: Annotated[
-        Literal["fp32", "bf16"], typer.Option(help="Of the convolutions; bf16 is faster on processors with AMX.")
-    ] = "fp32",
+    precision: Half = "fp32",
 ) -> None:
     """Train a network on rendered truth; rerun the command to resume.
 
@@ -215,6 +216,7 @@ def annotators_retrain(
         int, typer.Option(min=1, help="Pictures that the quality network is fitted to.")
     ] = Retraining.quality_images,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the trainings.")] = Retraining.threads,
+    precision: Half = Retraining.precision,
 ) -> None:
     """Retrain all networks from a seed: views, training, numbers on held-out people, export; rerun the command to resume.
 
@@ -228,7 +230,7 @@ def annotators_retrain(
     plan = Retraining(
         seed=seed, cards=cards, grown=grown, dressed=dressed, full=full, street=street, held_out=held_out, images=images,
         parser_images=parser_images, finder_images=finder_images, lit=lit,
-        quality_images=quality_images, threads=threads,
+        quality_images=quality_images, threads=threads, precision=precision,
     )  # fmt: skip
     echo_text(retrain(plan, out))
     echo(f"head.onnx, parser.onnx, finder.onnx, quality.onnx and their cards are in {out / 'exported'}")

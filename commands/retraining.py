@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .common import echo
 
@@ -55,6 +55,8 @@ class Retraining:
     """Pictures of training that the ranges of the parser's eight bits are taken from."""
     threads: int = 1
     """Threads of the trainings."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Precision of the trainings' convolutions, as `annotators train` takes it."""
 
 
 def views(plan: Retraining, out: Path) -> None:
@@ -118,10 +120,11 @@ def networks(plan: Retraining, out: Path) -> None:
 
     kinds = [out / name for name in ("dressed", "dressed", "full", "full", "street", "street", "grown", "cards")]
     shown = Views(kinds, each=6 * plan.dressed)
-    train(HeadTask(shown, plan.seed), TrainingSettings(plan.images, threads=plan.threads), out / "run-head")
+    settings = TrainingSettings(threads=plan.threads, precision=plan.precision)
+    train(HeadTask(shown, plan.seed), replace(settings, images=plan.images), out / "run-head")
     parser = ParserTask(shown, plan.seed, start=str(out / "run-head"), small=small_pictures(plan.parser_images))
-    train(parser, parser_settings(TrainingSettings(plan.parser_images, threads=plan.threads)), out / "run-parser")
-    settings = TrainingSettings(plan.finder_images, batch=16, warmup=400, save=1_000, threads=plan.threads)
+    train(parser, parser_settings(replace(settings, images=plan.parser_images)), out / "run-parser")
+    settings = replace(settings, images=plan.finder_images, batch=16, warmup=400, save=1_000)
     seen = Views([out / "cards", out / "grown", out / "grown"])
     train(FinderTask(seen, plan.seed, encoder=str(out / "run-head")), settings, out / "run-finder")
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from spherehead.cli import main
@@ -26,8 +27,8 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
     if not folder.is_dir():
         pytest.skip(f"no MakeHuman assets at {folder}")
     monkeypatch.setenv("SPHEREHEAD_ASSETS", str(folder))
-    few = {"images": 32, "parser_images": 32, "finder_images": 16, "quality_images": 16, "crops": 8, "calibration": 2}
-    plan = Retraining(cards=1, grown=1, dressed=1, full=1, street=1, lit=1, held_out=1, **few)
+    few: dict[str, Any] = {"images": 32, "parser_images": 32, "finder_images": 16, "quality_images": 16, "crops": 8, "calibration": 2}
+    plan = Retraining(cards=1, grown=1, dressed=1, full=1, street=1, lit=1, held_out=1, precision="bf16", **few)
     told = json.loads(retrain(plan, tmp_path))
     assert set(told["head"]) == {"cards", "grown", "dressed"} and 0.0 < told["head"]["cards"]["mean_iou"] < 1.0
     assert (
@@ -43,7 +44,7 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
     for name in ("head", "parser", "finder"):
         card = json.loads((tmp_path / "exported" / f"{name}.json").read_text())
         assert card["sha256"] == first[f"{name}.onnx"] and card["data"]["grown"] == 1 and card["seed"] == plan.seed
-        assert card["trained_in"] == "fp32"
+        assert card["trained_in"] == "bf16"
     card = json.loads((tmp_path / "exported" / "quality.json").read_text())
     assert card["sha256"] == first["quality.onnx"] and card["heads"] == 3 and card["fit"]["seed"] == plan.seed
     StrengthReader(str(tmp_path / "exported"))
@@ -76,11 +77,12 @@ def test_a_retraining_gets_each_number_by_its_name_and_its_progress_is_shown(
         return "{}"
 
     monkeypatch.setattr("spherehead.commands.retraining.retrain", retrained)
-    names = [field.name for field in dataclasses.fields(Retraining) if field.name not in ("crops", "calibration")]
+    names = [field.name for field in dataclasses.fields(Retraining) if field.name not in ("crops", "calibration", "precision")]
     words = [word for number, name in enumerate(names) for word in (f"--{name.replace('_', '-')}", str(2 + number))]
     try:
-        assert main(["annotators", "retrain", "--out", str(tmp_path / "run"), *words]) == 0
+        assert main(["annotators", "retrain", "--out", str(tmp_path / "run"), "--precision", "bf16", *words]) == 0
     finally:
         logging.getLogger("spherehead").setLevel(logging.NOTSET)
     assert {name: getattr(plans[0], name) for name in names} == {name: 2 + number for number, name in enumerate(names)}
+    assert plans[0].precision == "bf16"
     assert "512 pictures of run" in caplog.text
