@@ -27,7 +27,14 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
     if not folder.is_dir():
         pytest.skip(f"no MakeHuman assets at {folder}")
     monkeypatch.setenv("SPHEREHEAD_ASSETS", str(folder))
-    few: dict[str, Any] = {"images": 32, "parser_images": 32, "finder_images": 16, "quality_images": 16, "crops": 8, "calibration": 2}
+    few: dict[str, Any] = {
+        "images": 32,
+        "parser_images": 32,
+        "finder_images": 16,
+        "quality_images": 16,
+        "crops": 8,
+        "calibration": 2,
+    }
     plan = Retraining(cards=1, grown=1, dressed=1, full=1, street=1, lit=1, held_out=1, precision="bf16", **few)
     told = json.loads(retrain(plan, tmp_path))
     assert set(told["head"]) == {"cards", "grown", "dressed"} and 0.0 < told["head"]["cards"]["mean_iou"] < 1.0
