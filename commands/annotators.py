@@ -58,7 +58,7 @@ def annotators_views(
     from dataclasses import replace
 
     from ..pipeline.synthetic.assets.library import open_assets
-    from ..pipeline.synthetic.people.population import PopulationSettings
+    from ..pipeline.synthetic.people.settings import PopulationSettings
     from ..pipeline.synthetic.training_views import TrainingViews, render_views
     from ..pipeline.synthetic.wear.wardrobe import more_head_wear
 

@@ -62,7 +62,7 @@ class Retraining:
 def views(plan: Retraining, out: Path) -> None:
     """Render what is trained and judged on."""
     from ..pipeline.synthetic.assets.library import open_assets
-    from ..pipeline.synthetic.people.population import PopulationSettings
+    from ..pipeline.synthetic.people.settings import PopulationSettings
     from ..pipeline.synthetic.training_views import TrainingViews, render_views
     from ..pipeline.synthetic.wear.wardrobe import more_head_wear
 

@@ -30,7 +30,8 @@ from .assets.formats import AssetError
 from .assets.library import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL
 from .derived_source import DerivedSource, KeptHead
 from .people.appearance import Appearance, nearest
-from .people.population import Person, PopulationSettings, deciding, draw_person
+from .people.population import Person, draw_person
+from .people.settings import PopulationSettings, deciding, fingerprint_of
 from .rendering.render import ON_GPU, RenderError, renderer, resolve
 from .source import MakeHumanSettings, Turn, named_values, opened, person_id, render_view
 
@@ -119,7 +120,7 @@ class MissingViews(DerivedSource):
         self.label = SCHEME.rstrip(":")
         self.settings = from_plain(FillSettings, named_values(text), self.label)
         try:
-            self._fingerprint = opened(self.settings.assets).fingerprint
+            self._fingerprint = fingerprint_of(opened(self.settings.assets), self.settings.people)
             self.settings = dataclasses.replace(self.settings, variant=resolve(self.settings.variant))
             self._renderer = renderer(self.settings.variant)
         except (AssetError, RenderError) as error:

@@ -28,7 +28,8 @@ from ...manifests.identity import rng
 from .assets.formats import AssetError
 from .assets.library import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL, Assets, open_assets
 from .people.figure import Figure, build_figure
-from .people.population import PopulationSettings, deciding, draw_person
+from .people.population import draw_person
+from .people.settings import PopulationSettings, deciding, fingerprint_of
 from .rendering.denoise import denoise
 from .rendering.exact_pass import SUPERSAMPLING, Drawing, labels_of, look_with_guide
 from .rendering.exposure import develop, expose, metered_gain, window_of
@@ -172,7 +173,7 @@ class MakeHumanSource(Source):
         if self.settings.framing == WILD:
             raise ConfigError("makehuman: photographs of framing=wild show several heads; write them with render-photographs")
         try:
-            self._fingerprint = self._assets().fingerprint
+            self._fingerprint = fingerprint_of(self._assets(), self.settings.people)
             self.settings, self._renderer = with_renderer(self.settings)
         except (AssetError, RenderError) as error:
             raise SourceError(str(error)) from error

@@ -26,7 +26,8 @@ from ..annotators.faces.landmarks import MESH_INDEX
 from .assets.library import Assets
 from .people.figure import Figure, body_of, build_figure
 from .people.placement import face_vertices
-from .people.population import Person, PopulationSettings, deciding, draw_person
+from .people.population import Person, draw_person
+from .people.settings import PopulationSettings, deciding, fingerprint_of
 from .rendering.exact_pass import Drawing, View, look_with_guide
 
 SIDES = (math.radians(55.0), math.radians(125.0))
@@ -146,7 +147,7 @@ def render_views(assets: Assets, settings: TrainingViews, out: Path) -> int:
     plain["people"] = deciding(plain["people"])  # sets of before there was grown hair resume too
     if not settings.sides:
         plain.pop("sides")  # and those of before sides could be preferred
-    stamp = canonical_json({"version": VERSION, "assets": assets.fingerprint, **plain})
+    stamp = canonical_json({"version": VERSION, "assets": fingerprint_of(assets, settings.people), **plain})
     told = out / "training-views.json"
     if told.is_file() and told.read_text(encoding="utf-8") != stamp:
         raise ConfigError(f"{out} holds views of other settings; choose another folder")

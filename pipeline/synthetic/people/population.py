@@ -9,104 +9,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ....datasets.arrays import Floats
-from ....manifests.config import ConfigError
 from ....manifests.identity import rng
 from ..assets.library import Assets
+from ..face.morphs import build_weights, detail_weights, expression_weights, macro_weights
+from ..face.units import unit_weights
 from ..hair.brows import draw_brows
 from ..hair.colours import draw_colour
 from ..hair.lashes import draw_lashes
 from ..hair.look import Colour, Growth
-from ..hair.styles import STYLES, draw_beard, draw_hair
+from ..hair.styles import draw_beard, draw_hair
 from ..wear.clothes import ClothesLook, draw_clothes
 from ..wear.look import Wear
-from ..wear.wardrobe import WearShares, draw_clip, draw_wear, under
-from .face_morphs import detail_weights, expression_weights, macro_weights
+from ..wear.wardrobe import draw_clip, draw_wear, under
 from .glasses import SHAPES, GlassesLook, draw_frame
 from .mouth import TeethLook, draw_teeth
+from .settings import ASSETS, CARDS, DEFAULTS, UNITS, WIDE, PopulationSettings
 from .skin_marks import SkinMarks, draw_marks
 
 LONG_HAIR = ("long01", "bob01", "ponytail01")
-
-CARDS, GROWN = "cards", "grown"
-ASSETS, DRAWN = "assets", "drawn"
-USUAL, WIDE = "usual", "wide"
-GROWTH_VERSION = 16
-"""Raise it when the same settings would grow other hair."""
-WEAR_VERSION = 5
-"""Raise it when the same settings would make other things to wear."""
-MARKS_VERSION = 2
-"""Raise it when the same settings would paint other marks on skins."""
-
-
-@dataclass(frozen=True)
-class PopulationSettings:
-    """What kinds of people there are."""
-
-    children: bool = False
-    """Draw children too."""
-    glasses: float = 0.22
-    """Share with glasses."""
-    hats: float = 0.06
-    """Share with a hat."""
-    bald: float = 0.06
-    """Share without hair, before age and sex count."""
-    dyed: float = 0.03
-    """Share with hair in no natural colour."""
-    detail: float = 1.0
-    """How far faces differ in detail; 0 leaves only sex, age and ancestry."""
-    expressions: float = 0.7
-    """Share with another expression than none."""
-    hair: str = CARDS
-    """cards: MakeHuman's seven styles; grown: strands of every kind."""
-    styles: str = ""
-    """Kinds of grown hair to draw from, names of `hair.styles.STYLES` joined by "+"; all by their shares where empty."""
-    beards: float = 0.45
-    """Share of men with a beard or stubble, of those with grown hair."""
-    wear: str = ASSETS
-    """assets: MakeHuman's clothes and one hat; drawn: head-wear and jewellery of every kind too."""
-    shares: WearShares = WearShares()
-    """Who wears what, where wear is drawn."""
-    skins: str = ASSETS
-    """assets: skins as they are; drawn: with freckles, moles, flushes, make-up, wrinkles and tattoos."""
-    faces: str = USUAL
-    """usual: seven expressions, mostly weak; wide: shouts, yawns, kisses, winks, grimaces and the like too."""
-    teeth: str = ASSETS
-    """assets: mouths are hollow; drawn: with teeth, gums and a tongue."""
-
-    def __post_init__(self) -> None:
-        if self.faces not in (USUAL, WIDE):
-            raise ConfigError(f"people: expected faces of {USUAL} or {WIDE}, got {self.faces!r}")
-        for name in ("wear", "skins", "teeth"):
-            if getattr(self, name) not in (ASSETS, DRAWN):
-                raise ConfigError(f"people: expected {name} of {ASSETS} or {DRAWN}, got {getattr(self, name)!r}")
-        if self.hair not in (CARDS, GROWN):
-            raise ConfigError(f"people: expected hair of {CARDS} or {GROWN}, got {self.hair!r}")
-        for name in set(self.kinds) - set(STYLES):
-            raise ConfigError(f"people: expected styles of {', '.join(STYLES)}, got {name!r}")
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The names in `styles`."""
-        return tuple(name for name in self.styles.split("+") if name)
-
-
-def deciding(people: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of plain `PopulationSettings` decides who is drawn: without what only grown hair or drawn wear read."""
-    idle: tuple[str, ...] = () if people.get("hair", CARDS) != CARDS else ("hair", "beards", "styles")
-    idle += () if people.get("wear", ASSETS) != ASSETS else ("wear", "shares")
-    idle += tuple(name for name in ("skins", "teeth") if people.get(name, ASSETS) == ASSETS)
-    idle += () if people.get("faces", USUAL) != USUAL else ("faces",)
-    idle += () if people.get("styles", "") else ("styles",)
-    told = {key: value for key, value in people.items() if key not in idle}
-    versions = {
-        "hair": ("growth", GROWTH_VERSION), "wear": ("dressing", WEAR_VERSION), "skins": ("marks", MARKS_VERSION),
-    }  # fmt: skip
-    return told | {name: version for key, (name, version) in versions.items() if key in told}
 
 
 @dataclass(frozen=True)
@@ -120,7 +44,7 @@ class Person:
     age: float
     """0 young, 1 old."""
     ancestry: tuple[float, float, float]
-    """Shares of `face_morphs.ANCESTRIES`, sum 1."""
+    """Shares of `face.morphs.ANCESTRIES`, sum 1."""
     shape: Mapping[str, float]
     """Morphs of the face at rest."""
     expression: Mapping[str, float]
@@ -163,7 +87,7 @@ class Person:
         return tuple(sorted({name for name in (*worn, *(name for name, _ in self.skins)) if name}))
 
 
-def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettings = PopulationSettings()) -> Person:
+def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettings = DEFAULTS) -> Person:
     """Draw the person with a number; the same three give the same person whatever else is drawn."""
     name = f"makehuman-{seed}-{head:06d}"
     random = rng(seed, name, "person")
@@ -172,6 +96,8 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
     ancestry = tuple(float(share) for share in random.dirichlet([0.35, 0.35, 0.35]))
     african, asian, caucasian = ancestry
     shape = macro_weights(male, age, ancestry, random if settings.children else None)
+    if settings.bodies != ASSETS:
+        shape |= build_weights(shape, rng(seed, name, "build"))
     shape |= {key: value * settings.detail for key, value in detail_weights(assets.names("targets"), random).items()}
     skins = _skins(assets.names("skins"), male, age, ancestry, random)
     hair, scalp, hat, hat_texture = _head_wear(assets, male, age, african, settings, random)
@@ -196,11 +122,13 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
     if settings.faces == WIDE:
         wide = expression_weights(settings.expressions, rng(seed, name, "faces"), wide=True)
         person = dataclasses.replace(person, expression=wide)
+    elif settings.faces == UNITS:
+        person = dataclasses.replace(person, expression=unit_weights(settings.expressions, rng(seed, name, "faces")))
     if settings.teeth != ASSETS:
         person = dataclasses.replace(person, teeth=draw_teeth(age, rng(seed, name, "teeth")))
     if settings.skins != ASSETS:
         dark = sum(share for name, share in skins if "darkskinned" in name)
-        person = dataclasses.replace(person, marks=draw_marks(male, age, dark, rng(seed, name, "marks")))
+        person = dataclasses.replace(person, marks=draw_marks(male, age, dark, rng(seed, name, "marks"), settings.oily))
     return person if settings.wear == ASSETS else _dressed(person, seed, settings)
 
 
@@ -227,7 +155,7 @@ def _grown(person: Person, seed: int, settings: PopulationSettings) -> Person:
     random = rng(seed, person.name, "growth")
     bald = not person.hat and random.random() < settings.bald * (0.4 + 2.5 * person.male * (0.3 + person.age))
     colour, dyed = person.hair_colour, 4.0 * settings.dyed
-    hair = draw_hair(person.male, person.age, person.ancestry[0], colour, dyed, random, settings.kinds)
+    hair = draw_hair(person.male, person.age, person.ancestry[0], colour, dyed, random, settings.kinds, settings.wet)
     beard = draw_beard(person.age, person.hair_colour, random)
     bearded = random.random() < settings.beards * (person.male > 0.6)
     growth = Growth(

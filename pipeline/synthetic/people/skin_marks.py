@@ -45,7 +45,7 @@ SITES = ((0.120, 0.062, 0.085), (0.105, -0.065, 0.100), (0.040, 0.128, 0.140))
 SITE_RADII = (0.026, 0.030, 0.030)
 """How far they reach there, world units."""
 OILY = 0.12
-"""Share of people with oily skin."""
+"""Share of people with oily skin, where nothing else is told."""
 INKED = 192
 """Texels of a tattoo's picture along each side."""
 
@@ -73,7 +73,7 @@ class SkinMarks:
     """Whether the skin of the head shines."""
 
 
-def draw_marks(male: float, age: float, dark: float, random: np.random.Generator) -> SkinMarks:
+def draw_marks(male: float, age: float, dark: float, random: np.random.Generator, oily: float = OILY) -> SkinMarks:
     """Draw what is on a skin.
 
     Args:
@@ -81,6 +81,7 @@ def draw_marks(male: float, age: float, dark: float, random: np.random.Generator
         age: 0 young, 1 old.
         dark: share of the dark texture in the skin; freckles and flushes are those of light skins.
         random: drawn numbers.
+        oily: share of people with oily skin.
     """
     chance = random.random(5)
     painted = chance[3] < 0.4 * (1.0 - male)
@@ -94,8 +95,8 @@ def draw_marks(male: float, age: float, dark: float, random: np.random.Generator
         seed=int(random.integers(1 << 31)),
         wrinkles=float(np.clip(1.5 * (age - 0.22) + random.normal(0.0, 0.12), 0.0, 1.0)),
     )
-    oily = float(np.random.Generator(np.random.Philox(marks.seed).jumped()).random()) < OILY
-    return dataclasses.replace(_with_tattoo(marks, random), oily=oily)
+    apart = np.random.Generator(np.random.Philox(marks.seed).jumped())  # what was drawn before oil stays as it was
+    return dataclasses.replace(_with_tattoo(marks, random), oily=float(apart.random()) < oily)
 
 
 def _with_tattoo(marks: SkinMarks, random: np.random.Generator) -> SkinMarks:

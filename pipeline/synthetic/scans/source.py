@@ -28,7 +28,7 @@ from ....manifests.config import ConfigError, canonical_json, from_plain, to_pla
 from ....manifests.identity import rng
 from ....manifests.store import file_sha256
 from ..assets.formats import AssetError
-from ..people.population import GROWTH_VERSION, WEAR_VERSION
+from ..people.settings import GROWTH_VERSION, WEAR_VERSION
 from ..rendering.denoise import denoise
 from ..rendering.exact_pass import Drawing, View, look
 from ..rendering.exposure import develop, expose, window_of

@@ -25,6 +25,7 @@ from ....datasets.shards.tar import write_shard
 from ....manifests import store
 from ....manifests.config import ConfigError, fingerprint, from_plain, to_plain
 from ....manifests.schema import SCHEMA_VERSION, flatten, schema_for, to_table
+from ..people.settings import fingerprint_of
 from ..source import RASTER, SCHEME, WILD, MakeHumanSettings, decisive, named_values, opened
 from .photographs import CAST, VERSION, cast_of, take
 
@@ -95,7 +96,8 @@ def write_photographs(
     if settings.framing != WILD:
         raise ConfigError(f"expected framing=wild, got {settings.framing}; build-dataset writes canonical crops")
     assets = opened(settings.assets)
-    key = fingerprint([VERSION, decisive(settings), assets.fingerprint, shard_size, cv2.__version__])
+    files = fingerprint_of(assets, settings.people)
+    key = fingerprint([VERSION, decisive(settings), files, shard_size, cv2.__version__])
     _claim(out, key)
     plans = plan(settings, shard_size)
     missing = [shard for shard in plans if not _is_done(out, shard, key)]
@@ -103,7 +105,7 @@ def write_photographs(
         (out / store.HEADER).unlink(missing_ok=True)
     for name, count in _make(settings, out, key, missing, workers):
         tick(name, count)
-    return _finish(settings, out, plans, assets.fingerprint, len(missing))
+    return _finish(settings, out, plans, files, len(missing))
 
 
 def _claim(out: Path, key: str) -> None:
@@ -161,7 +163,7 @@ def make_shard(settings: MakeHumanSettings, out: Path, key: str, shard: ShardPla
         cast = cast_of(settings, assets, number)
         for lead in range(len(cast)):
             for view in range(settings.views):
-                taken = take(settings, cast, number, lead, view, assets.fingerprint)
+                taken = take(settings, cast, number, lead, view, fingerprint_of(assets, settings.people))
                 found[taken.id] = taken
     ordered = [found[id] for id in sorted(found)]
     samples = ((one.id, {**one.members, "json": row_json({**one.row, "heads": one.heads})}) for one in ordered)

@@ -169,7 +169,8 @@ def test_auto_finds_with_our_own_networks_and_the_old_way_stays_selectable() -> 
 def test_a_rendered_head_from_behind_is_found_and_known_for_a_back(shared: Path, head: int) -> None:
     from spherehead.pipeline.synthetic.assets.library import open_assets
     from spherehead.pipeline.synthetic.people.figure import build_figure
-    from spherehead.pipeline.synthetic.people.population import PopulationSettings, draw_person
+    from spherehead.pipeline.synthetic.people.population import draw_person
+    from spherehead.pipeline.synthetic.people.settings import PopulationSettings
     from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
     from spherehead.pipeline.synthetic.rendering.preview import preview
 

@@ -27,7 +27,8 @@ from spherehead.pipeline.building.request import BuildRequest
 from spherehead.pipeline.synthetic import source as module
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people.figure import build_figure
-from spherehead.pipeline.synthetic.people.population import PopulationSettings, draw_person
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.people.settings import PopulationSettings
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
 from spherehead.pipeline.synthetic.rendering.exposure import window_of
 from spherehead.pipeline.synthetic.rendering.light import Light, draw_light

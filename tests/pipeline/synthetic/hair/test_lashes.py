@@ -11,7 +11,8 @@ from spherehead.pipeline.synthetic.hair.scalp import CENTIMETRE
 from spherehead.pipeline.synthetic.people.figure import body_of
 from spherehead.pipeline.synthetic.people.growth import UPPER_LASHES, grow_lashes
 from spherehead.pipeline.synthetic.people.placement import place
-from spherehead.pipeline.synthetic.people.population import GROWN, PopulationSettings, draw_person
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.people.settings import GROWN, PopulationSettings
 
 
 def test_lashes_stand_on_the_lids_and_point_away_from_the_head(makehuman: Assets) -> None:

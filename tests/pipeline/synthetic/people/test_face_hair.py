@@ -16,7 +16,8 @@ from spherehead.pipeline.synthetic.hair.look import BeardLook, BrowLook, Growth
 from spherehead.pipeline.synthetic.people import paint
 from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_figure
 from spherehead.pipeline.synthetic.people.growth import LOWER_LASHES, face_shades, mean_head
-from spherehead.pipeline.synthetic.people.population import GROWN, PopulationSettings, draw_person
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.people.settings import GROWN, PopulationSettings
 from spherehead.pipeline.synthetic.rendering.exact_pass import GROWTH, Drawing, look
 
 STUBBLE = BeardLook(

@@ -27,7 +27,8 @@ from spherehead.pipeline.synthetic.people.growth import surface_of
 from spherehead.pipeline.synthetic.people.paint import head_skin
 from spherehead.pipeline.synthetic.people.parts import Part
 from spherehead.pipeline.synthetic.people.placement import place
-from spherehead.pipeline.synthetic.people.population import CARDS, GROWN, PopulationSettings, deciding, draw_person
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.people.settings import CARDS, GROWN, PopulationSettings, deciding
 from spherehead.pipeline.synthetic.rendering.exact_pass import GROWTH, Drawing, labels_of, look
 from spherehead.pipeline.synthetic.rendering.ribbons import draw_strands
 from spherehead.pipeline.synthetic.scans import dressing

@@ -12,7 +12,8 @@ from spherehead.manifests.config import ConfigError, to_plain
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people.figure import Figure, body_of, build_figure
 from spherehead.pipeline.synthetic.people.mouth import UPPER_WIDTHS, TeethLook, _teeth, is_open
-from spherehead.pipeline.synthetic.people.population import DRAWN, Person, PopulationSettings, deciding, draw_person
+from spherehead.pipeline.synthetic.people.population import Person, draw_person
+from spherehead.pipeline.synthetic.people.settings import DRAWN, PopulationSettings, deciding
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
 from spherehead.pipeline.synthetic.rendering.light import draw_light
 from spherehead.pipeline.synthetic.rendering.render import Studio

@@ -10,10 +10,11 @@ from spherehead.datasets.camera import canonical_to_world
 from spherehead.datasets.canonical_face import canonical_vertices, mirror_partners
 from spherehead.manifests.config import to_plain
 from spherehead.pipeline.synthetic.assets.library import Assets
-from spherehead.pipeline.synthetic.people.face_morphs import MORE_EXPRESSIONS, sliders
+from spherehead.pipeline.synthetic.face.morphs import MORE_EXPRESSIONS, sliders
 from spherehead.pipeline.synthetic.people.figure import body_of, build_figure
 from spherehead.pipeline.synthetic.people.placement import face_vertices, place
-from spherehead.pipeline.synthetic.people.population import Person, PopulationSettings, deciding, draw_person
+from spherehead.pipeline.synthetic.people.population import Person, draw_person
+from spherehead.pipeline.synthetic.people.settings import PopulationSettings, deciding
 
 COUNT = 300
 

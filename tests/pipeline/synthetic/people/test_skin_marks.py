@@ -12,7 +12,8 @@ from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people import paint
 from spherehead.pipeline.synthetic.people.figure import body_of, build_figure
 from spherehead.pipeline.synthetic.people.growth import head_places
-from spherehead.pipeline.synthetic.people.population import DRAWN, PopulationSettings, draw_person
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.people.settings import DRAWN, PopulationSettings
 from spherehead.pipeline.synthetic.people.skin_marks import OILY, TATTOOS, SkinMarks, _design, _unstretched, draw_marks, mark
 
 SCALE = 2 * paint.FINE

@@ -15,7 +15,8 @@ from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people.figure import build_figure
-from spherehead.pipeline.synthetic.people.population import PopulationSettings, draw_person
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.people.settings import PopulationSettings
 from spherehead.pipeline.synthetic.rendering.exact_pass import SUPERSAMPLING, Drawing, look
 from spherehead.pipeline.synthetic.rendering.light import SKY, KeyLight, Light, sky_directions
 from spherehead.pipeline.synthetic.rendering.render import Studio

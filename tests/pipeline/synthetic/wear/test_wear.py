@@ -21,14 +21,8 @@ from spherehead.pipeline.synthetic.hair.strands import Strands
 from spherehead.pipeline.synthetic.hair.styles import draw_beard
 from spherehead.pipeline.synthetic.hair.ties import direction
 from spherehead.pipeline.synthetic.people.figure import Figure, build_figure
-from spherehead.pipeline.synthetic.people.population import (
-    ASSETS,
-    DRAWN,
-    Person,
-    PopulationSettings,
-    deciding,
-    draw_person,
-)
+from spherehead.pipeline.synthetic.people.population import Person, draw_person
+from spherehead.pipeline.synthetic.people.settings import ASSETS, DRAWN, PopulationSettings, deciding
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
 from spherehead.pipeline.synthetic.rendering.light import draw_light
 from spherehead.pipeline.synthetic.rendering.render import Studio

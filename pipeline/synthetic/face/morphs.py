@@ -26,6 +26,33 @@ def macro_weights(male: float, age: float, ancestry: Sequence[float], children: 
     }
 
 
+def build_weights(macro: Mapping[str, float], random: np.random.Generator) -> dict[str, float]:
+    """Draw how heavy and how muscular somebody is, as weights of the morphs that `assets fetch morphs` brings.
+
+    Weight and muscle are values in [0, 1], of which 0.5 is the mean and the base of `macro_weights`; morphs at the ends and in
+    the middle of both are blended linearly, for each sex and age by its weight, as MakeHuman does.
+
+    Args:
+        macro: what `macro_weights` gave.
+        random: what they are drawn with.
+    """
+    weight, muscle = (float(np.clip(random.normal(mean, 0.22), 0.0, 1.0)) for mean in (0.55, 0.5))
+    found: dict[str, float] = {}
+    for name, share in macro.items():
+        _, sex, stage = name.rsplit("-", 2)
+        for muscular, of_muscle in _ends(muscle).items():
+            for heavy, of_weight in _ends(weight).items():
+                if (muscular, heavy) != ("average", "average") and share * of_muscle * of_weight > 0.0:
+                    key = f"macrodetails/universal-{sex}-{stage}-{muscular}muscle-{heavy}weight"
+                    found[key] = found.get(key, 0.0) + share * of_muscle * of_weight
+    return found
+
+
+def _ends(value: float) -> dict[str, float]:
+    low, high = max(0.0, 1.0 - 2.0 * value), max(0.0, 2.0 * value - 1.0)
+    return {"min": low, "average": 1.0 - low - high, "max": high}
+
+
 OPPOSITES = (
     ("-decr", "-incr"), ("-in", "-out"), ("-up", "-down"), ("-backward", "-forward"), ("-concave", "-convex"),
     ("-compress", "-uncompress"),
