@@ -179,9 +179,8 @@ class MakeHumanSource(Source):
             raise SourceError(str(error)) from error
         self.uses_gpu = self.settings.variant in ON_GPU
         told = decisive(self.settings)
-        self._stamp = hashlib.sha256(canonical_json([VERSION, told, self._fingerprint, self._renderer]).encode()).hexdigest()[
-            :32
-        ]
+        stamp = canonical_json([VERSION, told, self._fingerprint, self._renderer])
+        self._stamp = hashlib.sha256(stamp.encode()).hexdigest()[:32]
 
     def entries(self) -> Iterator[SourceImage | Refused]:
         """Name every view of every head, in order."""
