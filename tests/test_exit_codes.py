@@ -10,7 +10,7 @@ from spherehead import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 CAUGHT = {
-    "Drop", "PassingFault", "TableError", "RepeatedKeys", "ZipError", "GithubError", "NpmError",
+    "Drop", "PassingFault", "TableError", "RepeatedKeys", "ZipError", "GithubError", "NpmError", "PypiError",
     "BuildInterrupted", "TrainInterrupted", "NotFinite",
 }  # fmt: skip
 """Errors that whoever calls turns into another, or that `explain` knows by their signal."""

@@ -36,7 +36,7 @@ from .rendering.render import ON_GPU, RenderError, renderer, resolve
 from .source import MakeHumanSettings, Turn, named_values, opened, person_id, render_view
 
 SCHEME = "views:"
-VERSION = 7
+VERSION = 8
 """Raise it when the same settings would give other pictures."""
 CANDIDATES = 48
 """People of whom the one is taken whose colours are nearest to a photograph's."""

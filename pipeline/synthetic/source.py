@@ -42,7 +42,7 @@ from .shading.surfaces import Surfaces, surfaces_of
 SCHEME = "makehuman:"
 Turn = tuple[float, float, float]
 """Yaw, pitch and roll of a camera in radians."""
-VERSION = 12
+VERSION = 13
 """Raise it when the same settings would give other pictures."""
 OWN, OIDN = "own", "oidn"
 DENOISERS = (OWN, OIDN)
@@ -55,7 +55,7 @@ LIGHTINGS = (PER_VIEW, PER_PERSON)
 CANONICAL, WILD = "canonical", "wild"
 FRAMINGS = (CANONICAL, WILD)
 """How heads lie in pictures."""
-RASTER_VERSION = 7
+RASTER_VERSION = 8
 """Raise it when raster light would give other pictures."""
 
 

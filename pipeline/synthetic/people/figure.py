@@ -142,7 +142,7 @@ class _Maker:
         return [worn_part(made) for made in build_mouth(look, self.body, moved, before)]
 
     def skin(self) -> list[Part]:
-        """Make the head and the rest of the bust, which have textures of their own."""
+        """Make head and scalp, and the rest of the bust, which has a texture of its own; scalps under hair are matt."""
         bust, person = self.body.bust, self.person
         points = bust.subdivision.refine(self.vertices)
         faces, face_uvs = bust.subdivision.faces, bust.subdivision.face_uvs
@@ -163,15 +163,18 @@ class _Maker:
         found, blended = list[Part](), paint.body_skin(self.assets, person)
         painted = paint.head_skin(self.assets, person, self._scalp_picture(), places, self._shades(), blended, self.fineness)
         finish = "oily skin" if person.marks is not None and person.marks.oily else "skin"
-        for name, chosen, uvs, texture in (
-            ("head", head & shown, crop_uvs, painted),
-            ("bust", ~head & shown, bust.uvs, paint.bust_skin(blended, person)),
+        grown = head & (fields[faces, 1] > 0.0).all(axis=1)
+        for name, chosen, uvs, texture, of in (
+            ("head", head & ~grown & shown, crop_uvs, painted, finish),
+            ("scalp", grown & shown, crop_uvs, painted, "scalp"),
+            ("bust", ~head & shown, bust.uvs, paint.bust_skin(blended, person), finish),
         ):
-            some = faces[chosen]
-            used, new = compact(some)
+            if not chosen.any():
+                continue
+            used, new = compact(faces[chosen])
             part = Part(
                 name, self.placement.apply(points[used]), normals[used], new, uvs,
-                face_uvs[chosen], _opaque(texture), bust.labels[chosen], finish, 0.5, fields[used], labels,
+                face_uvs[chosen], _opaque(texture), bust.labels[chosen], of, 0.5, fields[used], labels,
             )  # fmt: skip
             found.append(part)
         return found

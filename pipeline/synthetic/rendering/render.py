@@ -239,6 +239,7 @@ class Studio:
 FINISHES: dict[str, dict[str, float]] = {
     "skin": {"roughness": 0.42, "specular": 0.38, "sheen": 0.15},
     "oily skin": {"roughness": 0.28, "specular": 0.6},
+    "scalp": {"roughness": 0.65, "specular": 0.12, "sheen": 0.15},
     "eye": {"roughness": 0.05, "specular": 0.31},
     "hair": {"roughness": 0.5, "specular": 0.07},
     "strand": {"roughness": 0.38, "specular": 0.35},
@@ -263,7 +264,7 @@ def _material(mi: Any, part: Part) -> dict[str, Any]:
     if part.finish not in FINISHES:
         raise AssetError(f"part {part.name}: expected a finish of {', '.join(FINISHES)}, got {part.finish!r}")
     look: dict[str, Any] = {"type": "principled", **FINISHES[part.finish], "base_color": _colour(mi, part)}
-    if part.is_opaque and part.finish in ("skin", "oily skin", "eye"):
+    if part.is_opaque and part.finish in ("skin", "oily skin", "scalp", "eye"):
         return look
     both = {"type": "twosided", "bsdf": look}
     if part.is_opaque:

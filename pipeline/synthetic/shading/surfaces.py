@@ -42,6 +42,7 @@ class Finish:
 FINISHES: dict[str, Finish] = {
     "skin": Finish(SKIN, 0.22, 0.030, 0.9, 1, 30.0),
     "oily skin": Finish(SKIN, 0.22, 0.045, 1.2, 1, 60.0),
+    "scalp": Finish(SKIN, 0.22, 0.030, 0.3, 1, 12.0),
     "eye": Finish(EYE, 0.10, 0.025, 1.0, 2, 900.0),
     "hair": Finish(HAIR, 0.25, 0.040, 0.55, 0, 24.0),
     "cloth": Finish(SOLID, 0.10, 0.025, 0.35, 0, 8.0),
@@ -152,7 +153,7 @@ def _hide_by_lids(drawing: Drawing, faces: Array, sees: Array) -> None:
 
 def _in_mouth(drawing: Drawing) -> Array:
     """Return the vertices of the mouth's walls, lips' inner edges included; teeth stand before them."""
-    skin = np.array([part.finish in ("skin", "oily skin") for part in drawing.parts])[drawing.part_of]
+    skin = np.array([part.finish in ("skin", "oily skin", "scalp") for part in drawing.parts])[drawing.part_of]
     return np.unique(drawing.faces[skin & (drawing.labels == INDEX["mouth"])])
 
 

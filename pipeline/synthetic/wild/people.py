@@ -70,7 +70,7 @@ def _bounds(figure: Figure, drawing: Drawing) -> tuple[Floats, Floats]:
     used[drawing.faces[of_head & ~drawing.see_through]] = True
     used[drawing.faces[of_head][drawing.opacities[drawing.face_uvs[of_head]] > 127]] = True
     names = np.repeat([part.name for part in figure.parts], [len(part.points) for part in figure.parts])
-    bare = used & above & np.isin(names, ("head", "bust"))
+    bare = used & above & np.isin(names, ("head", "scalp", "bust"))
     strands = drawing.strands.points[np.linalg.norm(drawing.strands.points, axis=1) < BOUND]
     return _corners(np.vstack([drawing.points[used & above & near], strands])), _corners(drawing.points[bare & near])
 
