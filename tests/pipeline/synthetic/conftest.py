@@ -30,10 +30,15 @@ def makehuman(makehuman_folder: Path) -> Assets:
 
 @pytest.fixture
 def more_morphs(makehuman: Assets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Further morphs in place of those that `assets fetch morphs` brings: jaws open by the base mesh's own unit, tongues and
-    heavy bodies move a little, all others are still."""
-    moved = {"faceunits/jawOpen": makehuman.target("expression/units/caucasian/mouth-open")}
+    """Further morphs in place of those that `assets fetch morphs` brings: jaws open by the base mesh's own unit and take
+    tongues along, which move forward by another, heavy bodies grow in depth, and all others are still."""
+    jaw = makehuman.target("expression/units/caucasian/mouth-open")
     base = makehuman.base
+    tongue, teeth = (np.unique(base.faces[base.group(f"helper-{name}")]) for name in ("tongue", "lower-teeth"))
+    kept = ~np.isin(jaw.indices, tongue)
+    way = np.tile(jaw.offsets[np.isin(jaw.indices, teeth)].mean(axis=0), (len(tongue), 1))
+    indices = np.concatenate([jaw.indices[kept], tongue]).astype(np.int32)
+    moved = {"faceunits/jawOpen": Target(indices, np.vstack([jaw.offsets[kept], way]))}
     for name, group in (("faceunits/tongueOut", "helper-tongue"), ("heavy", "body")):
         indices = np.unique(base.faces[base.group(group)]).astype(np.int32)
         moved[name] = Target(

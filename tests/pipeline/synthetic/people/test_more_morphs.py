@@ -39,11 +39,11 @@ def test_a_jaw_opens_by_its_unit_and_shows_the_mouth_but_does_not_move_the_head(
     assert {part.name for part in wide.parts} - {part.name for part in calm.parts} == {"upper teeth", "lower teeth", "tongue"}
     same = build_figure(makehuman, dataclasses.replace(person, expression={"expression/units/caucasian/mouth-open": 0.6}))
     for one, other in zip(wide.parts, same.parts, strict=True):
-        assert np.abs(one.points - other.points).max() < 1e-4  # the stand-in's texts have four decimals
+        assert one.name == "tongue" or np.abs(one.points - other.points).max() < 1e-4  # the stand-in's texts have four decimals
 
 
 def test_a_tongue_that_a_unit_moves_goes_where_the_unit_says(makehuman: Assets, more_morphs: Path) -> None:
-    """Two decimetres hundredths forward for the whole tongue, and no share of the jaw's way beside."""
+    """As far forward as the unit's weight tells, the whole tongue alike."""
     person = dataclasses.replace(draw_person(makehuman, 3, 0), expression={}, teeth=TeethLook())
     moves = {"faceunits/jawOpen": 0.6, "faceunits/tongueOut": 1.0}
     tongues = [
