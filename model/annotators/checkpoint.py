@@ -5,8 +5,10 @@ When one is written is decided in `training`.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,12 +68,37 @@ def resume(out: Path, task: str, progress: Progress) -> None:
 
 
 def read(path: Path) -> tuple[str, int, dict[str, Tensor]]:
-    """Return the task, the pictures shown and the tensors of a checkpoint."""
-    from safetensors import safe_open
+    """Return the task, the pictures shown and the tensors of a checkpoint.
 
-    with safe_open(path, framework="pt") as file:
-        told = file.metadata()
-        return told["task"], int(told["images"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    Raises:
+        ConfigError: it is damaged, or no checkpoint of an annotator.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = file.metadata() or {}
+            return told["task"], int(told["images"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        words = "bring back a copy, or choose another folder to begin anew"
+        raise ConfigError(f"expected a checkpoint of `annotators train` in {path}, got {error!r}; {words}") from error
+
+
+def read_settings(run: Path) -> dict[str, Any]:
+    """Return the settings that a run tells, as plain data; none where it tells nothing.
+
+    Raises:
+        ConfigError: what it tells is damaged.
+    """
+    path = run / SETTINGS
+    if not path.is_file():
+        return {}
+    try:
+        told: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        words = "bring back a copy, or delete it: then the run goes on with the settings it is given"
+        raise ConfigError(f"expected settings of a run in {path}, got {error!r}; {words}") from error
+    return told
 
 
 def load_average(path: Path, network: nn.Module) -> int:

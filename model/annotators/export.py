@@ -6,7 +6,6 @@ The file is read by `pipeline.annotators.heads`; between the two lie only the fi
 from __future__ import annotations
 
 import io
-import json
 import logging
 import tempfile
 import warnings
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from ...datasets.arrays import Array
 from ...manifests.config import ConfigError
 from ...manifests.store import file_sha256, write_bytes, write_json
-from .checkpoint import CHECKPOINT, SETTINGS, load_average, read
+from .checkpoint import CHECKPOINT, load_average, read, read_settings
 from .evaluation import calm
 from .networks import CROP, NETWORKS, PARSER_CROP, FinderNet, HeadNet, ParserNet
 from .parsing import ParserTask, calm_parser
@@ -227,8 +226,7 @@ def calibration(name: str, data: Sequence[Path], count: int) -> Array:
 
 def _trained_in(run: Path) -> dict[str, str]:
     """Return the precision that a run tells it was trained in, for its card."""
-    path = run / SETTINGS
-    precision = json.loads(path.read_text())["settings"].get("precision") if path.is_file() else None
+    precision = read_settings(run).get("precision")
     return {} if precision is None else {"trained_in": precision}
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ...manifests.config import ConfigError, to_plain
 from ...manifests.store import write_json
 from ..nets.layers import DTYPES, Precision
-from .checkpoint import SETTINGS, Progress, resume, save
+from .checkpoint import SETTINGS, Progress, read_settings, resume, save
 from .tasks import Task
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
     progress = start(task, settings)
     resume(out, task.name, progress)
     if progress.images:
-        _refuse_changes(out / SETTINGS, settings)
+        _refuse_changes(out, settings)
     write_json(out / SETTINGS, {"task": task.name, "settings": to_plain(settings)})
     board = _open_board(out / "tensorboard", progress.images) if settings.tensorboard else None
     begun, sums, count, seconds = time.monotonic(), dict[str, float](), 0, time.monotonic()
@@ -129,18 +129,16 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
     return progress
 
 
-def _refuse_changes(path: Path, settings: TrainingSettings) -> None:
+def _refuse_changes(run: Path, settings: TrainingSettings) -> None:
     """Refuse to go on with other settings than a run has: what came of it would be of neither.
 
     Raises:
-        ConfigError: with the first setting that differs.
+        ConfigError: with the first setting that differs, or what the run tells is damaged.
     """
-    if not path.is_file():
-        return
-    before, now = json.loads(path.read_text())["settings"], to_plain(settings)
+    before, now = read_settings(run), to_plain(settings)
     for name, value in now.items():
         if name not in MAY_CHANGE and before.get(name, value) != value:
-            begun = f"{name} {before[name]}, with which {path.parent} began"
+            begun = f"{name} {before[name]}, with which {run} began"
             raise ConfigError(f"expected {begun}, got {value}; repeat it or choose another folder")
 
 

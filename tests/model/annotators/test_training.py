@@ -99,6 +99,21 @@ def test_a_run_is_resumed_with_the_settings_it_began_with(views: Views, tmp_path
     assert train(HeadTask(views), replace(settings, images=4, threads=2), tmp_path).images == 4
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"settings": 3}', b"\xff\xfe", b"null"])
+def test_a_damaged_run_is_told_and_stays_as_it_is(views: Views, tmp_path: Path, damage: bytes) -> None:
+    settings = TrainingSettings(images=2, batch=2, tensorboard=False, settle=1)
+    train(HeadTask(views), settings, tmp_path)
+    for name, what in (("training.json", "settings of a run"), ("checkpoint.safetensors", "a checkpoint of")):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(damage)
+        with pytest.raises(ConfigError, match=f"expected {what} .*{name}.* bring back a copy"):
+            train(HeadTask(views), replace(settings, images=4), tmp_path)
+        assert (tmp_path / name).read_bytes() == damage
+        (tmp_path / name).write_bytes(whole)
+    (tmp_path / "training.json").unlink()
+    assert train(HeadTask(views), replace(settings, images=4), tmp_path).images == 4
+
+
 def test_tensorboard_shows_the_losses_and_a_sheet_at_each_save(views: Views, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
