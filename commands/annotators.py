@@ -86,6 +86,10 @@ def annotators_train(
         typer.Option("--start", "--encoder", metavar="RUN", help="Start from a run, an ONNX file, or shipped (the package's)."),
     ] = "",
     grounds: Annotated[str, typer.Option(metavar="DIR", help="Pictures without heads for backgrounds.")] = "",
+    photographs: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Set of render-photographs that half of the finder's pictures are cut out of."),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
     max_seconds: Annotated[float, typer.Option(min=0, help="Seconds after which it saves and stops; 0 for no limit.")] = 0.0,
     precision: Half = "fp32",
@@ -99,12 +103,15 @@ def annotators_train(
 
     from ..model.annotators.parsing import ALIGNED, ParserTask, parser_settings, small_pictures
     from ..model.annotators.shown.augmentation import CropSettings
+    from ..model.annotators.shown.photo_scenes import Shots
     from ..model.annotators.shown.scenes import SceneSettings
     from ..model.annotators.shown.views import Views
     from ..model.annotators.tasks import FinderTask, HeadTask
     from ..model.annotators.training import TrainingSettings, train
 
     _known(task)
+    if photographs and task != "finder":
+        raise typer.BadParameter(f"expected none with {task}, which sees crops; leave it out", param_hint="--photographs")
     if task == "quality":
         half = "" if precision == "fp32" else precision
         _refuse_for_quality({"--start": start, "--grounds": grounds, "--max-seconds": max_seconds, "--precision": half})
@@ -120,8 +127,8 @@ def annotators_train(
         crops, settings = replace(ALIGNED, grounds=grounds), parser_settings(settings)
         progress = train(ParserTask(views, seed, crops, start=start, small=small_pictures(images)), settings, out)
     else:
-        settings = replace(settings, warmup=400, save=1_000)
-        progress = train(FinderTask(views, seed, SceneSettings(grounds=grounds), encoder=start), settings, out)
+        settings, shots = replace(settings, warmup=400, save=1_000), Shots(photographs) if photographs else None
+        progress = train(FinderTask(views, seed, SceneSettings(grounds=grounds), shots=shots, encoder=start), settings, out)
     echo(f"{progress.images:,} pictures; checkpoint and sheets in {out}")
 
 

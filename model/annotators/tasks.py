@@ -23,6 +23,7 @@ from .losses import focal_loss, head_losses
 from .networks import FINDER_STRIDE, FinderNet, HeadNet
 from .published import begun, settle
 from .shown.augmentation import Crop, CropSettings, make_crop
+from .shown.photo_scenes import Shots, photo_scene
 from .shown.scenes import Scene, SceneSettings, make_scene
 from .shown.views import Views
 
@@ -160,6 +161,10 @@ class FinderTask:
     seed: int = 0
     scenes: SceneSettings = SceneSettings()
     size_weight: float = 0.15
+    shots: Shots | None = None
+    """Rendered photographs that a share of the pictures is cut out of; none where None."""
+    share: float = 0.5
+    """That share."""
     encoder: str = ""
     """Run or exported file of the head task, whose encoder the finder starts from, or of a finder, which continues; empty:
     ImageNet's weights."""
@@ -181,7 +186,10 @@ class FinderTask:
 
     def scene(self, number: int) -> Scene:
         """Make a picture by number."""
-        return make_scene(rng(self.seed, str(number), "scene"), self.views, self.scenes)
+        random = rng(self.seed, str(number), "scene")
+        if self.shots is not None and rng(self.seed, str(number), "kind").random() < self.share:
+            return photo_scene(random, self.shots, self.scenes)
+        return make_scene(random, self.views, self.scenes)
 
     def batch(self, numbers: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`."""

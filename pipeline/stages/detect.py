@@ -292,7 +292,7 @@ class OpenDetect(OpenStage):
         return again is not None and again.score >= SURE
 
     def _with_body(self, reduced: Pixels, factor: int, lone: Sequence[models.Face], heads: Sequence[Head]) -> list[Head]:
-        """Return a head for each face without mesh, and for a body whose head no face explains.
+        """Return a head for each face without mesh, and for a body whose head no face explains and the picture shows.
 
         Where body and face tell of the same head the body is believed: from behind, BlazeFace sees faces in hair.
         """
@@ -304,8 +304,9 @@ class OpenDetect(OpenStage):
             seen = head_of_body(body)
             here = [face for face in lone if inside(middle(face.box), seen.box)]
             score = max([seen.confidence, *(face.score for face in here)])
+            shown = inside(middle(seen.box), (0.0, 0.0, factor * reduced.shape[1], factor * reduced.shape[0]))
             taken = any(inside(middle(seen.box), head.box) or inside(middle(head.box), seen.box) for head in heads)
-            if seen.confidence >= self.stage.min_body_confidence and not taken:
+            if seen.confidence >= self.stage.min_body_confidence and shown and not taken:
                 found.append(Head(seen.box, score, "pose", seen.yaw, body=body, roll=seen.roll))
                 lone = [face for face in lone if not any(face is other for other in here)]
         return found + [lone_head(face) for face in lone if face.score >= self.stage.min_lone_confidence]

@@ -3,6 +3,9 @@
 Prints by band of yaw: heads found, rotation, centre and scale errors of the label, IoU and edge error of the matte on plain and
 on cluttered backgrounds, and IoU of the class map, as medians with the border of the worst tenth. Views are rendered once into
 a cache folder; delete it after a change of the renderer. Run: python tests/bench/truth.py ASSETS --cache DIR --heads 30
+
+With --people TEXT other people than those of the assets, and their light; with --pitch 75 seen from above and below too, and a
+second table by pitch. Whole photographs with several heads are measured by truth_wild.py.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from spherehead.pipeline.synthetic.assets.library import open_assets
 from truth_pictures import Held, TrueView, held_views
 
 BANDS = ((0, 30), (30, 60), (60, 90), (90, 180.1))
+PITCHES = ((-90, -45), (-45, -20), (-20, 20), (20, 45), (45, 90))
 KINDS = ("plain", "cluttered")
 GROUPS = {
     "skin": ("skin",), "brows": ("left_brow", "right_brow"), "eyes": ("left_eye", "right_eye"), "glasses": ("glasses",),
@@ -46,7 +50,7 @@ def through(stages: Sequence[OpenStage], view: TrueView, kind: str, seed: int) -
     """Take a picture through the stages and measure what each of them gave, up to the one that refuses it."""
     picture = view.on(kind, seed)
     sample = Sample("", Photo.of_pixels(picture, hashlib.sha256(picture.tobytes()).hexdigest()))
-    row: Row = {"name": view.name, "kind": kind, "yaw": float(np.degrees(view.camera.yaw)), "refused": ""}
+    row: Row = {"name": view.name, "kind": kind, **angles(view), "refused": ""}
     try:
         for opened in stages:
             found = list(opened.one(sample, rng(seed, sample.id or sample.photo.sha256, "truth")))
@@ -57,6 +61,11 @@ def through(stages: Sequence[OpenStage], view: TrueView, kind: str, seed: int) -
     except Drop as drop:
         row["refused"], row["detail"] = drop.reason, drop.detail
     return row
+
+
+def angles(view: TrueView) -> Row:
+    """Return where the camera of a view stands, in degrees."""
+    return {"yaw": abs(float(np.degrees(view.camera.yaw))), "pitch": float(np.degrees(view.camera.pitch))}
 
 
 def measured(view: TrueView, sample: Sample, stage: str) -> Row:
@@ -105,9 +114,9 @@ def _classes(view: TrueView, sample: Sample) -> Row:
     return row
 
 
-def in_band(rows: Sequence[Row], band: tuple[float, float]) -> list[Row]:
-    """Return the rows of a band of yaw."""
-    return [row for row in rows if band[0] <= abs(float(row["yaw"])) < band[1]]
+def in_band(rows: Sequence[Row], band: tuple[float, float], name: str = "yaw") -> list[Row]:
+    """Return the rows of a band of an angle."""
+    return [row for row in rows if band[0] <= float(row[name]) < band[1]]
 
 
 def values_of(rows: Sequence[Row], line: str) -> np.ndarray:
@@ -127,13 +136,16 @@ def cell(rows: Sequence[Row], line: str) -> str:
     return f"{np.median(some):.{digits}f} ({np.percentile(some, 10 if 'IoU' in line else 90):.{digits}f})"
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return the whole table as Markdown."""
-    bands = [in_band(rows, band) for band in BANDS]
-    lines = [["yaw, degrees", *(f"{low:.0f}-{high:.0f}" for low, high in BANDS)], ["---"] * (1 + len(BANDS))]
+def table(rows: Sequence[Row], name: str = "yaw", limits: Sequence[tuple[float, float]] = BANDS) -> str:
+    """Return the whole table by bands of an angle as Markdown."""
+    bands = [in_band(rows, band, name) for band in limits]
+    lines = [[f"{name}, degrees", *(f"{low:.0f} to {high:.0f}" for low, high in limits)], ["---"] * (1 + len(limits))]
     lines.append(["pictures", *(str(len(band)) for band in bands)])
     for title, has in (("head found", lambda row: row.get("found")), ("labelled", lambda row: not row["refused"])):
         lines.append([title, *(f"{100 * sum(bool(has(row)) for row in band) / max(len(band), 1):.1f} %" for band in bands)])
+    for limit in (20.0, 30.0):
+        turned = [np.array([float(row["rotation"]) for row in band if "rotation" in row]) for band in bands]
+        lines.append([f"rotation within {limit:.0f} degrees", *(f"{100 * (some < limit).mean():.0f} %" for some in turned)])
     for line in (*LINES, *(f"IoU {name}" for name in GROUPS)):
         unit = next((unit for name, unit in UNITS.items() if line.startswith(name)), "")
         lines.append([line + (f", {unit}" if unit else ""), *(cell(band, line) for band in bands)])
@@ -150,11 +162,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=9001)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--people", default="", help="settings of people and light, as after makehuman:")
+    parser.add_argument("--pitch", type=float, default=0.0, help="degrees up and down that views are spread to; 0: about level")
     parser.add_argument("--render-only", action="store_true")
     parser.add_argument("--json", type=Path, help="write every number of every picture here")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    held = Held(options.seed, options.views, options.size, options.samples)
+    held = Held(options.seed, options.views, options.size, options.samples, options.people, options.pitch)
     views = held_views(open_assets(options.assets), held, range(options.first, options.first + options.heads), options.cache)
     if options.render_only:
         print(f"{sum(1 for _ in views)} views in {options.cache}")
@@ -162,6 +176,8 @@ def main() -> None:
     stages = [stage.open() for stage in heads_recipe().resolved().stages if stage.name != "quality"]
     rows = [through(stages, view, kind, options.seed) for view in views for kind in KINDS]
     print(table(rows))
+    if options.pitch:
+        print(table(rows, "pitch", PITCHES))
     for band in BANDS:
         print(
             f"refused at {band[0]:.0f}-{band[1]:.0f}:", dict(Counter(r["refused"] for r in in_band(rows, band) if r["refused"]))

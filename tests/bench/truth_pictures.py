@@ -5,6 +5,7 @@ A view is kept without its background, so that the same head can be laid on seve
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people.figure import build_figure
 from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.rendering.denoise import denoise
-from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
-from spherehead.pipeline.synthetic.rendering.exposure import composite, expose
+from spherehead.pipeline.synthetic.rendering.exact_pass import SUPERSAMPLING, Drawing, look
+from spherehead.pipeline.synthetic.rendering.exposure import composite, expose, metered_gain
 from spherehead.pipeline.synthetic.rendering.light import draw_background, draw_light
 from spherehead.pipeline.synthetic.rendering.render import Studio
+from spherehead.pipeline.synthetic.shading.deferred import photograph
+from spherehead.pipeline.synthetic.shading.surfaces import Surfaces, surfaces_of
+from spherehead.pipeline.synthetic.source import RASTER, parse
 
 WIDER = 1.7
 """Side of the picture in sides of the canonical crop."""
@@ -40,11 +44,16 @@ class Held:
     size: int
     """Side of the picture in pixels."""
     samples: int
+    people: str = ""
+    """Settings of people and light, as after "makehuman:"; path-traced people of the assets' hair and wear where empty."""
+    pitch: float = 0.0
+    """Degrees up and down to which cameras are spread evenly over the sphere; about level, by 9 degrees, where 0."""
 
     @property
     def folder(self) -> str:
         """Name of the folder that holds these views."""
-        return f"seed{self.seed}-views{self.views}-size{self.size}-samples{self.samples}"
+        more = f"-{hashlib.sha256(f'{self.people} {self.pitch}'.encode()).hexdigest()[:8]}" if self.people or self.pitch else ""
+        return f"seed{self.seed}-views{self.views}-size{self.size}-samples{self.samples}{more}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +80,11 @@ def wide_camera(held: Held, head: int, view: int) -> Camera:
     """Return the camera of a view: all around, level on average, seeing more than the canonical crop."""
     random = rng(held.seed, str(head), f"truth-{view}")
     yaw = -np.pi + 2 * np.pi * (view + random.random()) / held.views
-    camera = Camera.look_at(yaw, float(np.clip(random.normal(0, 0.15), -0.4, 0.4)), float(random.normal(0, 0.08)))
+    pitch, roll = float(np.clip(random.normal(0, 0.15), -0.4, 0.4)), float(random.normal(0, 0.08))
+    if held.pitch:
+        highest = np.sin(np.radians(held.pitch))
+        pitch = float(np.arcsin(random.uniform(-highest, highest)))
+    camera = Camera.look_at(yaw, pitch, roll)
     intrinsics = camera.intrinsics.copy()
     intrinsics[[0, 1], [0, 1]] = FOCAL / WIDER
     return Camera(camera.cam2world, intrinsics)
@@ -95,14 +108,21 @@ def _paths(folder: Path, head: int, view: int) -> tuple[Path, Path, Path, Path]:
 
 
 def _render(assets: Assets, held: Held, head: int, folder: Path) -> None:
-    figure = build_figure(assets, draw_person(assets, held.seed, head))
-    studio, drawing = Studio(figure), Drawing(figure)
+    settings = parse(f"makehuman:{held.people}")
+    figure = build_figure(assets, draw_person(assets, held.seed, head, settings.people), held.size)
+    drawing = Drawing(figure)
+    studio = surfaces_of(drawing) if settings.light == RASTER else Studio(figure)
     for view in range(held.views):
         camera, light = wide_camera(held, head, view), draw_light(rng(held.seed, str(head), f"truth-light-{view}"))
         near = look(drawing, camera, held.size, with_albedo=True)
         fine = look(drawing, camera, held.size * LABEL_GROWTH, supersampling=1)
-        exposed = expose(studio.photograph(camera, light, held.size, held.samples, view), camera, light)
-        exposed = denoise(exposed, near, CALM)
+        if isinstance(studio, Surfaces):
+            seen = drawing.see(camera, held.size * SUPERSAMPLING, with_clear=False)
+            exposed = photograph(studio, seen, camera, light, SUPERSAMPLING)
+            exposed[..., :3] *= np.float32(metered_gain(exposed, light, camera))
+        else:
+            exposed = expose(studio.photograph(camera, light, held.size, held.samples, view), camera, light)
+            exposed = denoise(exposed, near, CALM)
         colours = np.minimum(exposed[..., :3], 0.7) + 0.3 * (1.0 - np.exp(-np.maximum(exposed[..., :3] - 0.7, 0.0) / 0.3))
         picture, mask, seg, label = _paths(folder, head, view)
         four = np.dstack([colours, exposed[..., 3:]])

@@ -20,6 +20,8 @@ from .grounds import ground, shape
 from .lookalikes import with_lookalike
 from .views import View, Views
 
+Box = tuple[float, float, float, float]
+"""x, y, width and height in pixels."""
 CHIN_BELOW = 0.25
 """World units from the head frame's origin down to which hair counts as head."""
 
@@ -68,7 +70,7 @@ def make_scene(random: np.random.Generator, views: Views, settings: SceneSetting
         count = int(random.integers(2, settings.most_heads + 1))
     most = settings.most_head * size / math.sqrt(count) if count else 1.0
     heights = np.sort(np.exp(random.uniform(math.log(settings.least_head), math.log(max(most, settings.least_head)), count)))
-    found: list[tuple[float, float, float, float]] = []
+    found: list[Box] = []
     owner = np.zeros((size, size), dtype=np.uint8)
     counts: list[int] = []
     for height in heights.tolist():
@@ -91,7 +93,7 @@ def make_scene(random: np.random.Generator, views: Views, settings: SceneSetting
 
 def _with_head(
     random: np.random.Generator, views: Views, settings: SceneSettings, made: Array, height: float
-) -> tuple[Array, tuple[float, float, float, float] | None, Array, Array]:
+) -> tuple[Array, Box | None, Array, Array]:
     """Lay one head of about a height on a picture; return it, the head's box (None: outside), the head's and person's pixels.
 
     The box is x, y, width, height.
@@ -167,7 +169,7 @@ def _with_body(random: np.random.Generator, made: Array, image: Array, mask: Pix
     return np.asarray(made * (1.0 - share) + share * colour * shade, dtype=np.float32)
 
 
-def targets(boxes: list[tuple[float, float, float, float]], size: int) -> tuple[Array, Array]:
+def targets(boxes: list[Box], size: int) -> tuple[Array, Array]:
     """Return the (s, s) heat map and the (4, s, s) box map of heads in a picture of `size` pixels (Zhou et al. 2019).
 
     The Gaussian's deviation is a tenth of the head's mean side in cells, at least half a cell.

@@ -50,6 +50,11 @@ class Square:
         """Return the (3, 3) similarity from the picture to the square's own `size` pixels a side."""
         return warping.similarity(size / self.side, -self.angle, np.array([self.x, self.y]), np.array([size / 2.0, size / 2.0]))
 
+    def meets(self, width: int, height: int) -> bool:
+        """Tell whether its inscribed circle reaches into a picture, so that there is something to read."""
+        half = self.side / 2.0
+        return -half < self.x < width + half and -half < self.y < height + half
+
 
 @dataclass(frozen=True, eq=False)
 class Reading:
@@ -133,10 +138,14 @@ class HeadReader:
         self._spread_factor = float(card("head", networks).get("spread_factor", 1.0))
 
     def settle(self, image: Pixels, box: tuple[float, float, float, float]) -> Reading:
-        """Read the head in an x, y, width, height box: once about the box, once where the first reading has the head frame."""
+        """Read the head in an x, y, width, height box: once about the box, once where the first reading has the head frame.
+
+        There is no second look where that lies wholly outside of the picture.
+        """
         x, y, width, height = box
         first = self.read(image, Square(x + width / 2.0, y + height / 2.0, FIRST_SIDE * max(width, height)))
-        return self.read(image, next_square(first))
+        then = next_square(first)
+        return self.read(image, then) if then.meets(image.shape[1], image.shape[0]) else first
 
     def read_crop(self, sample: Sample) -> tuple[Reading, Sample]:
         """Read all of a sample's crop, or take the reading that the same network made of it in an earlier stage.

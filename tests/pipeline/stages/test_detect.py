@@ -115,6 +115,16 @@ def test_a_hidden_face_is_found_by_its_body(hidden: np.ndarray) -> None:
     assert abs(head.yaw) < 0.6
 
 
+def test_a_body_whose_head_lies_outside_of_the_picture_shows_no_head(hidden: np.ndarray) -> None:
+    """The network of bodies places the head above the border; cut lower still, it once lay where nothing can be read."""
+    opened = Detect(min_body_confidence=0.0).open()
+    for first in (165, 175):
+        body = np.ascontiguousarray(hidden[first:])
+        with pytest.raises(Drop, match="no_head"):
+            detect(opened, body)
+    opened.close()
+
+
 def test_without_the_pose_model_a_hidden_face_is_no_head(hidden: np.ndarray) -> None:
     stage = Detect(finder="mediapipe", use_pose=False, landmarks="mediapipe")
     opened = stage.open()

@@ -340,3 +340,24 @@ def test_small_patches_of_large_classes_are_given_to_the_second_most_likely_clas
     planes[1, 20:50, 20:22] = 0.0  # without the frame the other patch is a crumb
     expected[20:50, 20:22] = expected[10:12, 60:62] = INDEX["skin"]
     np.testing.assert_array_equal(without_crumbs(planes, kinds, np.ones((100, 100), dtype=bool)), expected)
+
+
+def test_a_second_look_that_lies_outside_of_the_picture_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first reading may name a place far away; what it has read then counts."""
+    reader = HeadReader()
+    image = np.full((80, 100, 3), 128, dtype=np.uint8)
+    first = reader.settle(image, (20.0, 20.0, 40.0, 40.0))
+    read = reader.read
+    for away in ([1e4, 40.0], [50.0, -1e4], [-500.0, -500.0]):
+        looks: list[Square] = []
+
+        def far(
+            image: np.ndarray, square: Square, quick: bool = False, away: list[float] = away, looks: list[Square] = looks
+        ) -> Reading:
+            looks.append(square)
+            return replace(read(image, square, quick), centre=np.array(away))
+
+        monkeypatch.setattr(reader, "read", far)
+        assert reader.settle(image, (20.0, 20.0, 40.0, 40.0)).centre.tolist() == away and len(looks) == 1
+    assert not Square(-60.0, 40.0, 100.0).meets(100, 80) and Square(-40.0, 40.0, 100.0).meets(100, 80)
+    assert first.square.meets(100, 80)
