@@ -109,9 +109,7 @@ def annotators_train(
     from ..model.annotators.tasks import FinderTask, HeadTask
     from ..model.annotators.training import TrainingSettings, train
 
-    _known(task)
-    if photographs and task != "finder":
-        raise typer.BadParameter(f"expected none with {task}, which sees crops; leave it out", param_hint="--photographs")
+    _known(task, photographs)
     if task == "quality":
         half = "" if precision == "fp32" else precision
         _refuse_for_quality({"--start": start, "--grounds": grounds, "--max-seconds": max_seconds, "--precision": half})
@@ -250,8 +248,10 @@ def _start(task: str, start: str) -> str:
     return str(files.path_of(task)) if start == SHIPPED else start
 
 
-def _known(task: str) -> None:
+def _known(task: str, photographs: list[Path] | None = None) -> None:
     from ..manifests.config import ConfigError, unknown
 
     if task not in TASKS:
         raise ConfigError(unknown(task, TASKS, "annotators"))
+    if photographs and task != "finder":
+        raise typer.BadParameter(f"expected none with {task}, which sees crops; leave it out", param_hint="--photographs")

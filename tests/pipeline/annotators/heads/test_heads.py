@@ -19,7 +19,6 @@ from scipy.stats import gamma
 from spherehead.datasets.camera import Camera, geodesic
 from spherehead.datasets.classes import INDEX
 from spherehead.datasets.sample import Head, Photo, Sample
-from spherehead.datasets.warp import warp
 from spherehead.pipeline.annotators.faces.face_regions import feature_polygons
 from spherehead.pipeline.annotators.heads import files
 from spherehead.pipeline.annotators.heads.any_side import shows_head
@@ -33,7 +32,6 @@ from spherehead.pipeline.annotators.heads.reader import (
     Square,
     chance_within,
     mean_rotation,
-    next_square,
     whole,
 )
 from spherehead.pipeline.annotators.heads.strengths import StrengthReader
@@ -84,29 +82,6 @@ def test_files_are_what_their_cards_name() -> None:
 @pytest.fixture(scope="module")
 def reader() -> HeadReader:
     return HeadReader()
-
-
-def test_a_mirrored_picture_has_the_mirrored_reading(reader: HeadReader, astronaut: np.ndarray) -> None:
-    here = reader.read(astronaut, Square(225.0, 130.0, 260.0))
-    there = reader.read(np.ascontiguousarray(astronaut[:, ::-1]), Square(512.0 - 225.0, 130.0, 260.0))
-    flip = np.diag([-1.0, 1.0, 1.0])
-    assert geodesic(flip @ there.rotation @ flip, here.rotation) < math.radians(0.5)
-    assert there.centre[0] == pytest.approx(512.0 - here.centre[0], abs=0.5)
-
-
-def test_a_turned_square_reads_the_same_head_turned_back(reader: HeadReader, astronaut: np.ndarray) -> None:
-    straight = reader.settle(astronaut, (150.0, 20.0, 150.0, 190.0))
-    turned = reader.read(astronaut, Square(straight.square.x, straight.square.y, straight.square.side, 0.3))
-    assert geodesic(turned.rotation, straight.rotation) < math.radians(12.0)
-    assert np.linalg.norm(turned.centre - straight.centre) < 0.05 * straight.scale
-    assert turned.scale == pytest.approx(straight.scale, rel=0.1)
-    again = next_square(straight)
-    up = warp(astronaut, again.matrix(), 128)
-    assert up.shape == (128, 128, 3) and abs(again.angle - straight_roll(straight.rotation)) < 1e-9
-
-
-def straight_roll(rotation: np.ndarray) -> float:
-    return math.atan2(rotation[0, 1], -rotation[1, 1])
 
 
 def test_the_astronaut_is_found_and_read_from_the_front(reader: HeadReader, astronaut: np.ndarray) -> None:
@@ -340,24 +315,3 @@ def test_small_patches_of_large_classes_are_given_to_the_second_most_likely_clas
     planes[1, 20:50, 20:22] = 0.0  # without the frame the other patch is a crumb
     expected[20:50, 20:22] = expected[10:12, 60:62] = INDEX["skin"]
     np.testing.assert_array_equal(without_crumbs(planes, kinds, np.ones((100, 100), dtype=bool)), expected)
-
-
-def test_a_second_look_that_lies_outside_of_the_picture_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A first reading may name a place far away; what it has read then counts."""
-    reader = HeadReader()
-    image = np.full((80, 100, 3), 128, dtype=np.uint8)
-    first = reader.settle(image, (20.0, 20.0, 40.0, 40.0))
-    read = reader.read
-    for away in ([1e4, 40.0], [50.0, -1e4], [-500.0, -500.0]):
-        looks: list[Square] = []
-
-        def far(
-            image: np.ndarray, square: Square, quick: bool = False, away: list[float] = away, looks: list[Square] = looks
-        ) -> Reading:
-            looks.append(square)
-            return replace(read(image, square, quick), centre=np.array(away))
-
-        monkeypatch.setattr(reader, "read", far)
-        assert reader.settle(image, (20.0, 20.0, 40.0, 40.0)).centre.tolist() == away and len(looks) == 1
-    assert not Square(-60.0, 40.0, 100.0).meets(100, 80) and Square(-40.0, 40.0, 100.0).meets(100, 80)
-    assert first.square.meets(100, 80)
