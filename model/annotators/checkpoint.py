@@ -96,7 +96,7 @@ def read_settings(run: Path) -> dict[str, Any]:
     try:
         told: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        words = "bring back a copy, or delete it: then the run goes on with the settings it is given"
+        words = "bring back a copy, or delete it to resume with any settings"
         raise ConfigError(f"expected settings of a run in {path}, got {error!r}; {words}") from error
     return told
 
