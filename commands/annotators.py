@@ -213,6 +213,9 @@ def annotators_retrain(
     held_out: Annotated[int, typer.Option(min=1, help="Heads of each kind to measure on.")] = Retraining.held_out,
     images: Annotated[int, typer.Option(min=1, help="Pictures shown to the head network.")] = Retraining.images,
     parser_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the parser.")] = Retraining.parser_images,
+    photographs: Annotated[
+        int, typer.Option(min=1, help="People of rendered photographs for the finder, eight of each.")
+    ] = Retraining.photographs,
     finder_images: Annotated[int, typer.Option(min=1, help="Pictures shown to the finder.")] = Retraining.finder_images,
     lit: Annotated[
         int, typer.Option(min=1, help="Lit heads for the quality network, three pictures of each.")
@@ -234,7 +237,7 @@ def annotators_retrain(
     logging.getLogger("spherehead").setLevel(logging.INFO)
     plan = Retraining(
         seed=seed, cards=cards, grown=grown, dressed=dressed, full=full, street=street, held_out=held_out, images=images,
-        parser_images=parser_images, finder_images=finder_images, lit=lit,
+        parser_images=parser_images, photographs=photographs, finder_images=finder_images, lit=lit,
         quality_images=quality_images, threads=threads, precision=precision,
     )  # fmt: skip
     echo_text(retrain(plan, out))

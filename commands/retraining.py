@@ -43,7 +43,9 @@ class Retraining:
     """Pictures shown to the head network."""
     parser_images: int = 40_000
     """Pictures shown to the parser."""
-    finder_images: int = 12_000
+    photographs: int = 240
+    """People of rendered photographs with one to six heads, eight of each person, that the finder sees windows of."""
+    finder_images: int = 46_000
     """Pictures shown to the finder."""
     lit: int = 150
     """Lit heads, three pictures of each, that are spoilt by known strengths for the quality network."""
@@ -85,6 +87,19 @@ def views(plan: Retraining, out: Path) -> None:
         echo(f"{folder}: {written:,} shards written")
 
 
+def photographs(plan: Retraining, out: Path) -> Path:
+    """Render the photographs that the finder sees windows of, and return their folder."""
+    from ..pipeline.synthetic.wild.writer import parse_wild, write_photographs
+
+    text = (
+        f"makehuman:count={plan.photographs},views=8,size=256,seed={plan.seed + 6},people.hair=grown,people.wear=drawn,"
+        "people.skins=drawn,people.teeth=drawn,people.faces=wide,people.children=true"
+    )
+    done = write_photographs(parse_wild(text), out / "photographs", 96, plan.threads, lambda *_: None)
+    echo(f"photographs: {done.photographs:,} of {done.heads:,} heads")
+    return out / "photographs"
+
+
 def lit_heads(plan: Retraining) -> str:
     """Return the source of the heads that the quality network learns from, as `build-dataset` takes it."""
     return (
@@ -114,6 +129,7 @@ def quality(plan: Retraining, out: Path) -> None:
 def networks(plan: Retraining, out: Path) -> None:
     """Train the networks, parser and finder from what the head network has learned."""
     from ..model.annotators.parsing import ParserTask, parser_settings, small_pictures
+    from ..model.annotators.shown.photo_scenes import Shots
     from ..model.annotators.shown.views import Views
     from ..model.annotators.tasks import FinderTask, HeadTask
     from ..model.annotators.training import TrainingSettings, train
@@ -124,9 +140,9 @@ def networks(plan: Retraining, out: Path) -> None:
     train(HeadTask(shown, plan.seed), replace(settings, images=plan.images), out / "run-head")
     parser = ParserTask(shown, plan.seed, start=str(out / "run-head"), small=small_pictures(plan.parser_images))
     train(parser, parser_settings(replace(settings, images=plan.parser_images)), out / "run-parser")
-    settings = replace(settings, images=plan.finder_images, batch=16, warmup=400, save=1_000)
-    seen = Views([out / "cards", out / "grown", out / "grown"])
-    train(FinderTask(seen, plan.seed, encoder=str(out / "run-head")), settings, out / "run-finder")
+    settings = replace(settings, images=plan.finder_images, warmup=400, save=1_000)
+    seen, shots = Views([out / "cards", out / "grown", out / "grown"]), Shots([photographs(plan, out)])
+    train(FinderTask(seen, plan.seed, shots=shots, encoder=str(out / "run-head")), settings, out / "run-finder")
 
 
 def exported(plan: Retraining, out: Path) -> dict[str, Any]:

@@ -73,14 +73,14 @@ def through(stages: Sequence[OpenStage], photo: Photograph, seed: int) -> list[R
     """Take a photograph through the stages and return a row for each head that it shows."""
     picture = photo.image
     samples = [Sample("", Photo.of_pixels(picture, hashlib.sha256(picture.tobytes()).hexdigest()))]
-    detected: list[Sample] = []
+    detected, refused = list[Sample](), dict[int, str]()
     for opened in stages:
         found: list[Sample] = []
         for sample in samples:
             try:
                 found += opened.one(sample, rng(seed, sample.id or sample.photo.sha256, "truth"))
-            except Drop:
-                continue
+            except Drop as drop:
+                refused[sample.head_index] = drop.reason
         samples = found
         detected = samples if opened.stage.name == "detect" else detected
     labelled = {sample.head_index: sample for sample in samples}
@@ -91,7 +91,7 @@ def through(stages: Sequence[OpenStage], photo: Photograph, seed: int) -> list[R
         best = max(free, key=lambda sample: same(label, len(picture), sample.head.box), default=None)
         if best is not None and same(label, len(picture), best.head.box) >= LEAST_OVERLAP:
             taken.add(best.head_index)
-            row |= {"found": 1.0, "kind": str(best.notes["head_kind"])}
+            row |= {"found": 1.0, "kind": str(best.notes["head_kind"]), "refused": refused.get(best.head_index, "")}
             if best.head_index in labelled:
                 row |= {"labelled": 1.0, **measured(label, len(picture), labelled[best.head_index])}
         rows.append(row)
@@ -132,18 +132,19 @@ def table(rows: Sequence[Row], name: str, bands: Sequence[tuple[int, int]]) -> s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("set", type=Path, help="finished set of render-photographs")
+    parser.add_argument("folder", type=Path, help="finished set of render-photographs")
     parser.add_argument("--seed", type=int, default=9001)
     parser.add_argument("--photographs", type=int, default=0, help="how many, 0 for all")
+    parser.add_argument("--set", action="append", default=[], help="setting of the recipe, as build-dataset takes it")
     parser.add_argument("--json", type=Path, help="write every number of every head here")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    recipe = heads_recipe().override(["detect.faces=all"]).resolved()
+    recipe = heads_recipe().override(["detect.faces=all", *options.set]).resolved()
     stages = [stage.open() for stage in recipe.stages if stage.name in ("detect", "align", "matte", "estimate_camera")]
     rows: list[Row] = []
-    splits = set(store.read(options.set, columns=["status", "split"]).kept["split"].to_pylist())
+    splits = set(store.read(options.folder, columns=["status", "split"]).kept["split"].to_pylist())
     for split in sorted(splits):
-        stream = PhotographStream([options.set], split=str(split), shuffle=False)
+        stream = PhotographStream([options.folder], split=str(split), shuffle=False)
         for number in range(min(len(stream), options.photographs or len(stream))):
             rows += through(stages, stream.read(number), options.seed)
     seen = [row for row in rows if float(row["seen"]) >= LEAST_SEEN]
@@ -153,7 +154,8 @@ def main() -> None:
     print(table(seen, "height", HEIGHTS), "\n")
     more, photographs = sum(float(row.get("more", 0.0)) for row in rows), len({row["photo"] for row in rows})
     print(f"detected where no head is, or twice: {more:.0f} in {photographs:,} photographs")
-    print(Counter(str(row.get("kind", "none")) for row in some))
+    print("seen by:", dict(Counter(str(row.get("kind", "nothing")) for row in some)))
+    print("found, not labelled:", dict(Counter(str(row["refused"]) for row in some if row.get("refused"))))
     if options.json is not None:
         options.json.write_text(json.dumps(rows))
 

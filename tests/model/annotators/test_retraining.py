@@ -35,7 +35,7 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
         "crops": 8,
         "calibration": 2,
     }
-    plan = Retraining(cards=1, grown=1, dressed=1, full=1, street=1, lit=1, held_out=1, precision="bf16", **few)
+    plan = Retraining(cards=1, grown=1, dressed=1, full=1, street=1, lit=1, photographs=1, held_out=1, precision="bf16", **few)
     told = json.loads(retrain(plan, tmp_path))
     assert set(told["head"]) == {"cards", "grown", "dressed"} and 0.0 < told["head"]["cards"]["mean_iou"] < 1.0
     assert (
