@@ -45,7 +45,7 @@ class Retraining:
     """Pictures shown to the parser."""
     photographs: int = 240
     """People of rendered photographs with one to six heads, eight of each person, that the finder sees windows of."""
-    finder_images: int = 46_000
+    finder_images: int = 54_000
     """Pictures shown to the finder."""
     lit: int = 150
     """Lit heads, three pictures of each, that are spoilt by known strengths for the quality network."""

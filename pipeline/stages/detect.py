@@ -24,7 +24,7 @@ from ..annotators.faces.face_crop import REGION_PIXELS, distance, factor_to, mes
 from ..annotators.faces.tiles import TILE, factors_of_tiles, tiles
 from ..annotators.faces.upright import SURE, better_turn, region_of_face, same_face
 from ..annotators.heads import files as head_files
-from ..annotators.heads.any_side import LEAST_CONFIDENCE, SURE_OTHER, AnySideHeads
+from ..annotators.heads.any_side import AnySideHeads
 from ..annotators.heads.boxes import inside, middle, overlap
 from ..backends import mediapipe_models as models
 from ..backends import onnx_session
@@ -74,8 +74,8 @@ class Detect(Stage):
     """Finder own: least score of a head."""
     min_other_confidence: float = 0.65
     """Finder own: the same for heads beside a face or beside another head."""
-    min_crowd_confidence: float = 0.5
-    """Finder own: the same with faces = "all", where a head that is missed weighs as much as a thing that is none."""
+    min_crowd_confidence: float = 0.55
+    """Finder own: the same with faces = "all", where a head that is missed weighs nearly as much as a thing that is none."""
     min_confidence: float = 0.5
     """Least score of a face on which the mesh fits."""
     min_lone_confidence: float = 0.75
@@ -142,14 +142,8 @@ class OpenDetect(OpenStage):
         self.far = models.FaceFinder("full", stage.min_confidence)
         self.mesher = models.FaceMesher()
         self.poser: models.PoseFinder | None = None
-        others = (
-            (stage.min_crowd_confidence, LEAST_CONFIDENCE) if stage.faces == "all" else (stage.min_other_confidence, SURE_OTHER)
-        )
-        self.own = (
-            AnySideHeads(device, stage.min_head_confidence, others[0], stage.networks, others[1])
-            if stage.finder == "own"
-            else None
-        )
+        others = stage.min_crowd_confidence if stage.faces == "all" else stage.min_other_confidence
+        self.own = AnySideHeads(device, stage.min_head_confidence, others, stage.networks) if stage.finder == "own" else None
         self.points: FaceAlignmentPoints | None = None
         if stage.landmarks == "face-alignment":
             self.points = FaceAlignmentPoints(stage.face_alignment, stage.face_alignment_weights, device)

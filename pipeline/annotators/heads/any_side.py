@@ -41,21 +41,10 @@ SURE = 0.4
 class AnySideHeads:
     """The loaded finder and reader."""
 
-    def __init__(
-        self, device: str = "cpu", min_score: float = 0.4, min_other_score: float = 0.65, networks: str = "",
-        sure_other: float = SURE_OTHER,
-    ) -> None:  # fmt: skip
-        """Load both networks, from a folder of the user's where it has them.
-
-        Args:
-            device: cpu or cuda.
-            min_score: least score of a photograph's first head.
-            min_other_score: the same of a head beside others.
-            networks: folder of networks, empty for the package's.
-            sure_other: confidence of a reading from which a head beside others is one.
-        """
+    def __init__(self, device: str = "cpu", min_score: float = 0.4, min_other_score: float = 0.65, networks: str = "") -> None:
+        """Load both networks, from a folder of the user's where it has them."""
         self.finder, self.reader = HeadFinder(device, networks), HeadReader(device, networks)
-        self.min_score, self.min_other_score, self.sure_other = min_score, min_other_score, sure_other
+        self.min_score, self.min_other_score = min_score, min_other_score
 
     def join(self, pixels: Pixels, reduced: Pixels, factor: int, faces: Sequence[Head], fine: bool = False) -> list[Head]:
         """Return all heads of a photograph, each with the reader's pose.
@@ -77,7 +66,7 @@ class AnySideHeads:
             if any(_same(box, other.box) for other in heads):
                 continue
             reading = self.reader.settle(pixels, box)
-            if shows_head(reading, self.sure_other if heads else LEAST_CONFIDENCE):
+            if shows_head(reading, SURE_OTHER if heads else LEAST_CONFIDENCE):
                 heads.append(head_of(reading, box, head.score))
         return without_repeats(heads)
 

@@ -117,7 +117,7 @@ def test_a_hidden_face_is_found_by_its_body(hidden: np.ndarray) -> None:
 
 def test_a_body_whose_head_lies_outside_of_the_picture_shows_no_head(hidden: np.ndarray) -> None:
     """The network of bodies places the head above the border; cut lower still, it once lay where nothing can be read."""
-    opened = Detect(min_body_confidence=0.0).open()
+    opened = Detect(finder="mediapipe", landmarks="mediapipe", min_body_confidence=0.0).open()
     for first in (165, 175):
         body = np.ascontiguousarray(hidden[first:])
         with pytest.raises(Drop, match="no_head"):

@@ -20,8 +20,8 @@ def own(faces: str) -> AnySideHeads:
 
 
 @pytest.mark.parametrize(("score", "confidence", "crowd", "portrait"), [
-    (0.45, 0.9, False, False), (0.55, 0.02, False, False), (0.55, 0.1, True, False), (0.55, 0.9, True, False),
-    (0.70, 0.1, True, False), (0.70, 0.9, True, True),
+    (0.50, 0.9, False, False), (0.60, 0.1, False, False), (0.60, 0.9, True, False), (0.70, 0.1, False, False),
+    (0.70, 0.9, True, True),
 ])  # fmt: skip
 def test_a_doubtful_head_beside_a_sure_one_is_kept_in_crowds_only(
     astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch, score: float, confidence: float, crowd: bool, portrait: bool
