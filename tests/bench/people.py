@@ -1,9 +1,11 @@
 """A sheet of rendered people, seen from all around: for the README, and for looking at many heads at once.
 
-Run: python tests/bench/people.py ASSETS docs/people.jpg --heads 60,276,356,43,364,290 --views 8 --backdrop --size 512 \
-         --cell 256 --zoom 0.8 --people light=raster,people.hair=grown,people.wear=drawn,people.glasses=0.15
+Run: P=light=raster,people.hair=grown,people.wear=drawn,people.glasses=0.15,people.skins=drawn,people.teeth=drawn
+     P=$P,people.faces=units,people.bodies=drawn      # these two need: spherehead assets fetch morphs
+     python tests/bench/people.py ASSETS docs/people.jpg --heads 60,276,356,43,364,290 --views 8 --backdrop --size 512 \
+         --cell 256 --zoom 0.8 --people $P
      python tests/bench/people.py ASSETS docs/people-100.jpg --heads 100 --views 5 --columns 20 --turned --backdrop --size 240 \
-         --cell 80 --zoom 0.8 --quality 84 --people light=raster,people.hair=grown,people.wear=drawn,people.glasses=0.15
+         --cell 80 --zoom 0.8 --quality 84 --people $P
 """
 
 from __future__ import annotations
