@@ -17,6 +17,7 @@ from ....datasets.arrays import Array, Pixels
 from ....datasets.classes import NOT_HEAD
 from ....datasets.shards.photographs import HeadLabel, Photograph
 from ....datasets.streaming.photographs import PhotographStream
+from ....manifests.config import ConfigError
 from .scenes import CHIN_BELOW, Box, Scene, SceneSettings, targets
 
 SMALLEST_WINDOW = 0.35
@@ -46,9 +47,17 @@ class Shots:
 
         Raises:
             DataError: a set is unfinished or has none.
+            ConfigError: a set holds other samples than photographs with heads.
         """
         self._stream = PhotographStream(folders, split="train", shuffle=False)
         self._kept: dict[int, Shot] = {}
+        try:
+            self.shot(0)
+        except ValueError as error:
+            where = ", ".join(map(str, folders))
+            raise ConfigError(
+                f"expected sets of render-photographs in {where}: {error}; give those of crops as --data"
+            ) from error
 
     def __len__(self) -> int:
         return len(self._stream)

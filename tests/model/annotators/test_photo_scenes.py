@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from spherehead.datasets.camera import FOCAL, Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.datasets.shards.photographs import HeadLabel, Photograph
+from spherehead.manifests.config import ConfigError
 from spherehead.model.annotators.networks import FINDER_STRIDE
 from spherehead.model.annotators.shown.photo_scenes import IGNORED, Shot, Shots, box_of, photo_scene, without
 from spherehead.model.annotators.shown.scenes import CHIN_BELOW, SceneSettings, targets
@@ -100,6 +102,11 @@ def test_ignored_boxes_leave_the_heads_beside_them() -> None:
     heat, _ = targets([(20.0, 20.0, 30.0, 30.0)], 128)
     found = without(heat, [(18.0, 18.0, 40.0, 40.0), (-50.0, -50.0, 20.0, 20.0), (120.0, 120.0, 60.0, 60.0)], 128)
     assert (found == 1.0).sum() == 1 and (found >= heat).all() and found[0, 0] == heat[0, 0]
+
+
+def test_a_set_of_crops_is_told_before_anything_is_learned(finished_set: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected sets of render-photographs .* give those of crops as --data"):
+        Shots([finished_set])
 
 
 def test_labels_of_real_photographs_have_what_a_box_is_made_of() -> None:

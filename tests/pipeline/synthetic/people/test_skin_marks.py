@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from spherehead.datasets.arrays import Array
+from spherehead.datasets.camera import Camera
 from spherehead.pipeline.synthetic.assets.library import Assets
 from spherehead.pipeline.synthetic.people import paint
 from spherehead.pipeline.synthetic.people.figure import body_of, build_figure
@@ -15,6 +16,10 @@ from spherehead.pipeline.synthetic.people.growth import head_places
 from spherehead.pipeline.synthetic.people.population import draw_person
 from spherehead.pipeline.synthetic.people.settings import DRAWN, PopulationSettings
 from spherehead.pipeline.synthetic.people.skin_marks import OILY, TATTOOS, SkinMarks, _design, _unstretched, draw_marks, mark
+from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
+from spherehead.pipeline.synthetic.rendering.light import draw_light
+from spherehead.pipeline.synthetic.shading.deferred import photograph
+from spherehead.pipeline.synthetic.shading.surfaces import surfaces_of
 
 SCALE = 2 * paint.FINE
 LEFT, TOP, RIGHT, BOTTOM = paint.HEAD_CROP
@@ -105,3 +110,25 @@ def test_some_skins_shine_from_crown_to_bust(makehuman: Assets) -> None:
     for marks, finish in ((SkinMarks(oily=True), "oily skin"), (SkinMarks(), "skin"), (None, "skin")):
         parts = build_figure(makehuman, dataclasses.replace(person, marks=marks), 64).parts
         assert {part.finish for part in parts if part.name in ("head", "bust")} == {finish}
+
+
+def test_scalps_under_hair_are_parts_of_the_head_and_matt(makehuman: Assets) -> None:
+    """Without strands before it, the scalp mirrors a lamp less than the same scalp with oily skin's finish."""
+    settings = PopulationSettings(hair="grown", bald=0.0, skins=DRAWN, oily=1.0, styles="locs")
+    person = draw_person(makehuman, 1, 276, settings)
+    hairy, bald = (build_figure(makehuman, one, 64) for one in (person, dataclasses.replace(person, growth=None, scalp="bare")))
+    finishes = {part.name: part.finish for part in hairy.parts}
+    assert (finishes["head"], finishes["scalp"], finishes["bust"]) == ("oily skin", "scalp", "oily skin")
+    sizes = {part.name: len(part.faces) for part in hairy.parts}
+    assert "scalp" not in {part.name for part in bald.parts}
+    assert sizes["head"] + sizes["scalp"] == next(len(part.faces) for part in bald.parts if part.name == "head")
+    light, brightest = draw_light(np.random.default_rng(3), True), []
+    for finish in ("scalp", "oily skin"):
+        parts = tuple(dataclasses.replace(part, finish=finish) for part in hairy.parts if part.name == "scalp")
+        drawing = Drawing(dataclasses.replace(hairy, parts=parts, strands=()))
+        seen = [
+            photograph(surfaces_of(drawing), drawing.see(camera, 64), camera, light, 1)[..., :3]
+            for camera in (Camera.look_at(yaw, 0.5) for yaw in (-2.0, 0.0, 2.0))
+        ]
+        brightest.append(max(float(picture.max()) for picture in seen))
+    assert brightest[0] < 0.8 * brightest[1]
