@@ -4,8 +4,10 @@ Prints by band of yaw, of pitch and of the head's height: heads found, and rotat
 medians with the border of the worst tenth. Counted are heads of which at least half is seen, of 48 pixels and more where no
 band of height is told; a head is found where a detected one holds its middle and overlaps it, with hair or without (IoU 0.3).
 
-    spherehead render-photographs makehuman:count=36,views=10,size=512,seed=9101,people.hair=grown,people.wear=drawn --out wild
+    spherehead render-photographs makehuman:count=24,views=6,size=512,seed=9101,people.hair=grown,people.wear=drawn --out wild
     python tests/bench/truth_wild.py wild
+
+The table in docs/reference/benchmarks.md has people of more settings, which stand there.
 """
 
 from __future__ import annotations
