@@ -44,12 +44,16 @@ def annotators_views(
     ] = False,
     size: Annotated[int, typer.Option(min=32, help="Side of the pictures in pixels; 320 for the parser.")] = 192,
     sides: Annotated[float, typer.Option(min=0, max=1, help="Share of the views that are turned to a side.")] = 0.0,
+    steep: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the views spread over the sphere, far above and below too.")
+    ] = 0.0,
     covered: Annotated[
         float,
         typer.Option(
             min=0.0, max=3.5, help="Factor on the shares of head-wear, with --wear; 2.5 covers about half of the heads."
         ),
     ] = 1.0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Render people without light, with normals and exact labels, to train annotators on; rerun the command to resume.
 
@@ -68,9 +72,10 @@ def annotators_views(
     if wear:
         people = replace(people, wear="drawn", skins="drawn", faces="wide", shares=more_head_wear(covered))
     settings = TrainingViews(
-        count=count, views=views, seed=seed, first=first, size=size, pitch_degrees=pitch, people=people, sides=sides
-    )
-    written = render_views(open_assets(None), settings, out)
+        count=count, views=views, seed=seed, first=first, size=size, pitch_degrees=pitch, people=people, sides=sides,
+        steep=steep,
+    )  # fmt: skip
+    written = render_views(open_assets(None), settings, out, workers)
     echo(f"{written:,} shards written to {out}")
 
 
@@ -223,7 +228,9 @@ def annotators_retrain(
     quality_images: Annotated[
         int, typer.Option(min=1, help="Pictures that the quality network is fitted to.")
     ] = Retraining.quality_images,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the trainings.")] = Retraining.threads,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of the trainings, and processes that render.")
+    ] = Retraining.threads,
     precision: Half = Retraining.precision,
 ) -> None:
     """Retrain all networks from a seed: views, training, numbers on held-out people, export; rerun the command to resume.

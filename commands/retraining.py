@@ -17,6 +17,8 @@ KINDS = ("cards", "grown", "dressed")
 """Kinds of held-out people that all networks are measured on."""
 LIT_SIZE = 416
 """Side in pixels of the lit heads."""
+STEEP = 0.25
+"""Share of the views of grown hair that are spread over the sphere, far above and below too."""
 FULL = "afro+big afro+mane+blow-out+curls+locs"
 """Kinds of hair that a crop holds most of."""
 
@@ -27,15 +29,15 @@ class Retraining:
 
     seed: int = 41
     """Seed of people, cameras, first weights and everything drawn while training."""
-    cards: int = 1600
+    cards: int = 800
     """Heads with MakeHuman's styles of hair."""
     grown: int = 400
     """Heads with grown hair and beards, children among them."""
-    dressed: int = 800
+    dressed: int = 600
     """Heads with grown hair, drawn wear and skins, and wide expressions; their views are shown twice as often."""
-    full: int = 320
+    full: int = 240
     """Heads with hair that stands far out, dressed like those; their views are shown twice as often too."""
-    street: int = 400
+    street: int = 300
     """Heads of which about half wear something on them, dressed like those, a third of their views turned to a side."""
     held_out: int = 40
     """Heads of each kind that nothing is trained on."""
@@ -56,7 +58,7 @@ class Retraining:
     calibration: int = 48
     """Pictures of training that the ranges of the parser's eight bits are taken from."""
     threads: int = 1
-    """Threads of the trainings."""
+    """Threads of the trainings, and processes that render."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the trainings' convolutions, as `annotators train` takes it."""
 
@@ -71,19 +73,20 @@ def views(plan: Retraining, out: Path) -> None:
     assets, grown = open_assets(None), PopulationSettings(bald=0.06, hats=0.0, hair="grown", children=True)
     dressed = replace(grown, bald=0.08, wear="drawn", skins="drawn", faces="wide")
     street = replace(dressed, shares=more_head_wear(2.5))
-    fine = TrainingViews(plan.dressed, 6, plan.seed + 30, size=320, pitch_degrees=22.0, heads_per_shard=25, people=dressed)
+    turned = TrainingViews(seed=plan.seed, pitch_degrees=22.0, steep=STEEP)
+    fine = replace(turned, count=plan.dressed, views=6, seed=plan.seed + 30, size=320, heads_per_shard=25, people=dressed)
     for folder, settings in (
         ("cards", TrainingViews(plan.cards, 10, plan.seed)),
-        ("grown", TrainingViews(plan.grown, 8, plan.seed + 2, pitch_degrees=22.0, people=grown)),
+        ("grown", replace(turned, count=plan.grown, seed=plan.seed + 2, people=grown)),
         ("dressed", fine),
         ("full", replace(fine, count=plan.full, seed=plan.seed + 50, people=replace(dressed, bald=0.0, styles=FULL))),
         ("street", replace(fine, count=plan.street, seed=plan.seed + 60, sides=0.33, people=street)),
         ("held-out/cards", TrainingViews(plan.held_out, 10, plan.seed + 4201)),
-        ("held-out/grown", TrainingViews(plan.held_out, 8, plan.seed + 4202, pitch_degrees=22.0, people=grown)),
+        ("held-out/grown", replace(turned, count=plan.held_out, seed=plan.seed + 4202, people=grown)),
         ("held-out/dressed", replace(fine, count=plan.held_out, seed=plan.seed + 4203)),
         ("held-out/full", replace(fine, count=plan.held_out, seed=plan.seed + 4204, people=replace(dressed, styles=FULL))),
     ):
-        written = render_views(assets, settings, out / folder)
+        written = render_views(assets, settings, out / folder, plan.threads)
         echo(f"{folder}: {written:,} shards written")
 
 

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +24,18 @@ from ...manifests.config import ConfigError, canonical_json, to_plain
 from ...manifests.identity import rng
 from ...manifests.store import writing
 from ..annotators.faces.landmarks import MESH_INDEX
-from .assets.library import Assets
+from .assets.library import Assets, open_assets
 from .people.figure import Figure, body_of, build_figure
 from .people.placement import face_vertices
 from .people.population import Person, draw_person
 from .people.settings import PopulationSettings, deciding, fingerprint_of
+from .processes import in_processes
 from .rendering.exact_pass import Drawing, View, look_with_guide
 
 SIDES = (math.radians(55.0), math.radians(125.0))
 """Range of azimuths, to the left or to the right, of views that show a side."""
+STEEP = (math.radians(-75.0), math.radians(80.0))
+"""Range of elevations of views from far below and far above."""
 VERSION = 6
 """Raise it when the same settings would give other views."""
 
@@ -60,6 +64,8 @@ class TrainingViews:
     """Heads whose views share a shard."""
     sides: float = 0.0
     """Share of the views, beside those that fall there anyway, that are turned to a side: `SIDES` of azimuth."""
+    steep: float = 0.0
+    """Share of the views whose elevation is drawn evenly over the part of the sphere that `STEEP` bounds."""
     people: PopulationSettings = PopulationSettings(bald=0.08, hats=0.08)
     """What kinds of people there are."""
 
@@ -68,16 +74,19 @@ class TrainingViews:
             raise ConfigError("training views: expected count, views and heads_per_shard of 1 or more and size of 32 or more")
         if self.field < 1.0:
             raise ConfigError(f"training views: expected a field of 1 or more canonical crops, got {self.field}")
-        if not 0.0 <= self.sides <= 1.0:
-            raise ConfigError(f"training views: expected a share of sides from 0 to 1, got {self.sides}")
+        for name, share in (("sides", self.sides), ("steep views", self.steep)):
+            if not 0.0 <= share <= 1.0:
+                raise ConfigError(f"training views: expected a share of {name} from 0 to 1, got {share}")
 
 
 def cameras_of(settings: TrainingViews, name: str) -> list[Camera]:
     """Return the cameras of a person: azimuths spread evenly from a random start, elevations drawn, no roll, a wide field.
 
-    Some views are turned to a side where the settings say so; it changes neither the others nor any elevation.
+    Where the settings say so, some views are turned to a side and some are seen from far above or below; neither changes other
+    views.
     """
     random, turned = rng(settings.seed, name, "training-views"), rng(settings.seed, name, "training-views-sides")
+    tilted = rng(settings.seed, name, "training-views-steep")
     start = float(random.random())
     wide = np.diag([1.0 / settings.field, 1.0 / settings.field, 1.0])
     found = []
@@ -87,6 +96,8 @@ def cameras_of(settings: TrainingViews, name: str) -> list[Camera]:
         if turned.random() < settings.sides:
             yaw = float(turned.choice((-1.0, 1.0)) * turned.uniform(*SIDES))
         pitch = float(np.clip(random.normal(0.03, math.radians(settings.pitch_degrees)), math.radians(-50), math.radians(65)))
+        if tilted.random() < settings.steep:
+            pitch = math.asin(tilted.uniform(*np.sin(STEEP)))  # even over the sphere, not over the angle
         camera = Camera.look_at(yaw, pitch)
         intrinsics = wide @ camera.intrinsics
         intrinsics[:2, 2] = 0.5
@@ -128,13 +139,14 @@ def views_of(assets: Assets, settings: TrainingViews, head: int) -> Iterator[tup
         yield f"{person.name}-{number:02d}", members_of(view, guide, camera, points, person)
 
 
-def render_views(assets: Assets, settings: TrainingViews, out: Path) -> int:
+def render_views(assets: Assets, settings: TrainingViews, out: Path, workers: int = 1) -> int:
     """Write the shards of a set; shards that are there already are kept, so that a stopped run resumes.
 
     Args:
         assets: what people are made of.
         settings: what is rendered.
         out: folder of the set; the settings are written beside the shards.
+        workers: processes; the bytes are the same whatever their number.
 
     Returns:
         How many shards were written.
@@ -147,18 +159,22 @@ def render_views(assets: Assets, settings: TrainingViews, out: Path) -> int:
     plain["people"] = deciding(plain["people"])  # sets of before there was grown hair resume too
     if not settings.sides:
         plain.pop("sides")  # and those of before sides could be preferred
+    if not settings.steep:
+        plain.pop("steep")
     stamp = canonical_json({"version": VERSION, "assets": fingerprint_of(assets, settings.people), **plain})
     told = out / "training-views.json"
     if told.is_file() and told.read_text(encoding="utf-8") != stamp:
         raise ConfigError(f"{out} holds views of other settings; choose another folder")
     with writing(told) as file:
         file.write(stamp.encode())
-    written = 0
-    for start in range(settings.first, settings.first + settings.count, settings.heads_per_shard):
-        path = out / f"views-{start:06d}.tar"
-        if path.is_file():
-            continue
-        stop = min(start + settings.heads_per_shard, settings.first + settings.count)
-        write_shard(path, "train", (item for head in range(start, stop) for item in views_of(assets, settings, head)))
-        written += 1
-    return written
+    starts = range(settings.first, settings.first + settings.count, settings.heads_per_shard)
+    missing = [start for start in starts if not (out / f"views-{start:06d}.tar").is_file()]
+    return sum(1 for _ in in_processes(partial(_write, assets.root, settings, out), missing, workers))
+
+
+def _write(root: Path, settings: TrainingViews, out: Path, start: int) -> None:
+    """Write the shard whose first head has the number `start`."""
+    assets = open_assets(root)
+    stop = min(start + settings.heads_per_shard, settings.first + settings.count)
+    items = (item for head in range(start, stop) for item in views_of(assets, settings, head))
+    write_shard(out / f"views-{start:06d}.tar", "train", items)

@@ -7,12 +7,10 @@ in `.state`. Manifest and header are written last, from all rows.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,13 @@ from ....manifests import store
 from ....manifests.config import ConfigError, fingerprint, from_plain, to_plain
 from ....manifests.schema import SCHEMA_VERSION, flatten, schema_for, to_table
 from ..people.settings import fingerprint_of
+from ..processes import in_processes
 from ..source import RASTER, SCHEME, WILD, MakeHumanSettings, decisive, named_values, opened
 from .photographs import CAST, VERSION, cast_of, take
 
 STATE = ".state"
 VALIDATION = 10
 """One cast in this many is of the split val; all others are of train."""
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,9 @@ def write_photographs(
     missing = [shard for shard in plans if not _is_done(out, shard, key)]
     if missing:
         (out / store.HEADER).unlink(missing_ok=True)
-    for name, count in _make(settings, out, key, missing, workers):
-        tick(name, count)
+    made = in_processes(partial(make_shard, settings, out, key), missing, workers)
+    for shard, count in zip(missing, made, strict=True):
+        tick(shard.name, count)
     return _finish(settings, out, plans, files, len(missing))
 
 
@@ -132,26 +131,6 @@ def _is_done(out: Path, shard: ShardPlan, key: str) -> bool:
     told = json.loads(path.read_bytes())
     tar = out / shard.name
     return bool(told["key"] == key and tar.is_file() and tar.stat().st_size == told["entry"]["num_bytes"])
-
-
-def _make(
-    settings: MakeHumanSettings, out: Path, key: str, missing: list[ShardPlan], workers: int
-) -> Iterator[tuple[str, int]]:  # fmt: skip
-    """Make shards, in this process or in several."""
-    if workers <= 1 or len(missing) <= 1:
-        for shard in missing:
-            yield shard.name, make_shard(settings, out, key, shard)
-        return
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            futures = {shard.name: pool.submit(make_shard, settings, out, key, shard) for shard in missing}
-            for name, future in futures.items():
-                yield name, future.result()
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def make_shard(settings: MakeHumanSettings, out: Path, key: str, shard: ShardPlan) -> int:

@@ -1,0 +1,53 @@
+"""Runs one function on many inputs, in this process or in several of one thread each, and gives the results in order.
+
+For sets whose shards are functions of their settings and number: rendered photographs and the views that annotators learn from.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from ..engines.process_handle import THREADS
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
+
+
+def in_processes(make: Callable[[Given], Result], given: Sequence[Given], workers: int) -> Iterator[Result]:
+    """Yield `make` of each input, in their order.
+
+    Args:
+        make: a function that can be pickled, where there are several workers.
+        given: its inputs; with one of them, or one worker, all is done in this process.
+        workers: processes.
+
+    Raises:
+        Exception: what `make` raised; inputs that no process has begun are not begun then.
+    """
+    if workers <= 1 or len(given) <= 1:
+        yield from map(make, given)
+        return
+    with _single_threads(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(make, one) for one in given]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _single_threads() -> Iterator[None]:
+    """Let processes that start meanwhile compute with one thread each: they inherit the environment."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
