@@ -29,15 +29,15 @@ class Retraining:
 
     seed: int = 41
     """Seed of people, cameras, first weights and everything drawn while training."""
-    cards: int = 800
+    cards: int = 1600
     """Heads with MakeHuman's styles of hair."""
     grown: int = 400
     """Heads with grown hair and beards, children among them."""
-    dressed: int = 600
+    dressed: int = 800
     """Heads with grown hair, drawn wear and skins, and wide expressions; their views are shown twice as often."""
-    full: int = 240
+    full: int = 320
     """Heads with hair that stands far out, dressed like those; their views are shown twice as often too."""
-    street: int = 300
+    street: int = 400
     """Heads of which about half wear something on them, dressed like those, a third of their views turned to a side."""
     held_out: int = 40
     """Heads of each kind that nothing is trained on."""
