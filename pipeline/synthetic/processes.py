@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -28,17 +29,32 @@ def in_processes(make: Callable[[Given], Result], given: Sequence[Given], worker
 
     Raises:
         Exception: what `make` raised; inputs that no process has begun are not begun then.
+
+    Processes end when this one is killed.
     """
     if workers <= 1 or len(given) <= 1:
         yield from map(make, given)
         return
-    with _single_threads(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with _single_threads(), ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
         futures = [pool.submit(make, one) for one in given]
         try:
             for future in futures:
                 yield future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that began it is gone: killed, it cannot tell."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
