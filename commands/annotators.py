@@ -98,6 +98,9 @@ def annotators_train(
     threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
     max_seconds: Annotated[float, typer.Option(min=0, help="Seconds after which it saves and stops; 0 for no limit.")] = 0.0,
     precision: Half = "fp32",
+    rate: Annotated[
+        float, typer.Option(min=1e-6, max=0.1, help="Learning rate until it falls; a third of it keeps more of --start.")
+    ] = 1e-3,
 ) -> None:
     """Train a network on rendered truth; rerun the command to resume.
 
@@ -117,13 +120,16 @@ def annotators_train(
     _known(task, photographs)
     if task == "quality":
         half = "" if precision == "fp32" else precision
-        _refuse_for_quality({"--start": start, "--grounds": grounds, "--max-seconds": max_seconds, "--precision": half})
+        faster = rate if rate != 1e-3 else 0.0
+        _refuse_for_quality(
+            {"--start": start, "--grounds": grounds, "--max-seconds": max_seconds, "--precision": half, "--rate": faster}
+        )
     logging.getLogger("spherehead").setLevel(logging.INFO)
     views = Views(data)
     if task == "quality":
         return _fit_quality(views, ", ".join(folder.resolve().name for folder in data), images, seed, out, threads)
     start = _start(task, start)
-    settings = TrainingSettings(images, max_seconds=max_seconds, threads=threads, precision=precision)
+    settings = TrainingSettings(images, lr=rate, max_seconds=max_seconds, threads=threads, precision=precision)
     if task == "head":
         progress = train(HeadTask(views, seed, CropSettings(grounds=grounds), start=start), settings, out)
     elif task == "parser":

@@ -6,7 +6,6 @@ A worker may be stopped in the middle of a message; whoever waited for it on the
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import signal
 import threading
@@ -19,11 +18,10 @@ from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from ..execution.processes import single_threads
 from ..execution.work import WorkOrder
 from .worker_handle import Ending, WorkerHandle
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-"""Variables that limit the threads of libraries: a worker is one thread of work."""
 _END = object()
 
 
@@ -104,15 +102,9 @@ class ProcessHandle(WorkerHandle):
 @contextlib.contextmanager
 def _for_children() -> Iterator[None]:
     """Give processes that are started in the block one thread for each library, and no Ctrl-C while they come up."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        with single_threads():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

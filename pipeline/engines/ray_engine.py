@@ -23,11 +23,11 @@ from typing import Any
 
 from ...datasets.sample import Drop
 from ..execution.placement import is_gpu
+from ..execution.processes import THREADS
 from ..execution.work import FileResult, Task, WorkOrder
 from .base import Engine, EngineError, Limits, Parent
 from .cluster_plan import Node, lack_of_gpus, plan_workers
 from .pool import WorkerPool
-from .process_handle import THREADS
 from .ray_node import CONNECTION_LOST, Mission
 from .ray_process import RAY, SOCKET, ActorHandle, BridgeProcess
 from .ray_sockets import Listener

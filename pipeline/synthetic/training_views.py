@@ -24,12 +24,12 @@ from ...manifests.config import ConfigError, canonical_json, to_plain
 from ...manifests.identity import rng
 from ...manifests.store import writing
 from ..annotators.faces.landmarks import MESH_INDEX
+from ..execution.processes import in_processes
 from .assets.library import Assets, open_assets
 from .people.figure import Figure, body_of, build_figure
 from .people.placement import face_vertices
 from .people.population import Person, draw_person
 from .people.settings import PopulationSettings, deciding, fingerprint_of
-from .processes import in_processes
 from .rendering.exact_pass import Drawing, View, look_with_guide
 
 SIDES = (math.radians(55.0), math.radians(125.0))

@@ -23,8 +23,8 @@ from ....datasets.shards.tar import write_shard
 from ....manifests import store
 from ....manifests.config import ConfigError, fingerprint, from_plain, to_plain
 from ....manifests.schema import SCHEMA_VERSION, flatten, schema_for, to_table
+from ...execution.processes import in_processes
 from ..people.settings import fingerprint_of
-from ..processes import in_processes
 from ..source import RASTER, SCHEME, WILD, MakeHumanSettings, decisive, named_values, opened
 from .photographs import CAST, VERSION, cast_of, take
 

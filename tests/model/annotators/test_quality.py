@@ -100,7 +100,9 @@ def test_views_without_light_are_refused_with_the_remedy(tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("option", "value"), [("--start", "shipped"), ("--grounds", "rooms"), ("--max-seconds", "5")])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--start", "shipped"), ("--grounds", "rooms"), ("--max-seconds", "5"), ("--rate", "0.0003")]
+)
 def test_options_that_the_quality_network_has_no_use_for_are_refused(
     option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

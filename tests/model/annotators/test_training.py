@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from spherehead.cli import main
 from spherehead.datasets.camera import Camera
 from spherehead.datasets.classes import INDEX
 from spherehead.datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
 from spherehead.datasets.shards.tar import write_shard
 from spherehead.manifests.config import ConfigError
-from spherehead.model.annotators.checkpoint import read
+from spherehead.model.annotators.checkpoint import Progress, read
 from spherehead.model.annotators.export import NETWORKS, onnx_bytes
 from spherehead.model.annotators.networks import CROP, PARSER_CROP, HeadNet, ParserNet
 from spherehead.model.annotators.parsing import ParserTask
@@ -26,6 +27,7 @@ from spherehead.model.annotators.shown.views import Views
 from spherehead.model.annotators.tasks import FinderTask, HeadTask
 from spherehead.model.annotators.training import TrainingSettings, in_precision, train
 from spherehead.model.nets.efficientnet import ConvNorm
+from torch import nn
 
 SIZE = 64
 
@@ -200,3 +202,18 @@ def test_channels_by_themselves_stay_in_single_precision_under_autocast() -> Non
     with torch.autocast("cpu", torch.bfloat16):
         said = layer(picture)
     assert said.dtype == torch.float32 and torch.equal(said, layer(picture))
+
+
+def test_the_rate_of_the_command_line_is_that_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shard(tmp_path / "a.tar", "train", [("view", members(0))])
+    asked: list[TrainingSettings] = []
+
+    def trained(task: object, settings: TrainingSettings, out: Path) -> Progress:
+        asked.append(settings)
+        return Progress(nn.Identity(), nn.Identity(), torch.optim.AdamW([torch.zeros(1)]))
+
+    monkeypatch.setattr("spherehead.model.annotators.training.train", trained)
+    for task in ("head", "parser", "finder"):
+        words = ["annotators", "train", task, "--data", str(tmp_path), "--out", str(tmp_path / "run")]
+        assert main(words) == 0 and main([*words, "--rate", "0.0003"]) == 0
+    assert [settings.lr for settings in asked] == [1e-3, 3e-4] * 3

@@ -13,10 +13,10 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from ..engines.process_handle import THREADS
-
 Given = TypeVar("Given")
 Result = TypeVar("Result")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""Variables that limit the threads of libraries: a worker is one thread of work."""
 
 
 def in_processes(make: Callable[[Given], Result], given: Sequence[Given], workers: int) -> Iterator[Result]:
@@ -36,7 +36,7 @@ def in_processes(make: Callable[[Given], Result], given: Sequence[Given], worker
         yield from map(make, given)
         return
     context = multiprocessing.get_context("spawn")
-    with _single_threads(), ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+    with single_threads(), ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
         futures = [pool.submit(make, one) for one in given]
         try:
             for future in futures:
@@ -58,7 +58,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _single_threads() -> Iterator[None]:
+def single_threads() -> Iterator[None]:
     """Let processes that start meanwhile compute with one thread each: they inherit the environment."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from spherehead.pipeline.engines.process_handle import THREADS
-from spherehead.pipeline.synthetic.processes import in_processes
+from spherehead.pipeline.execution.processes import THREADS, in_processes
 
 PROCESS = "__import__('os').getpid()"
 """What `eval`, which every process has, answers with its process."""
