@@ -6,6 +6,7 @@ Rendering is `pipeline.synthetic.training_views`' affair, learning `model.annota
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,6 +25,8 @@ Half = Annotated[
     Literal["fp32", "bf16"], typer.Option("--precision", help="Of the convolutions; bf16 is faster on processors with AMX.")
 ]
 TASKS = ("head", "parser", "finder", "quality")
+RATE = 1e-3
+"""Learning rate of a training from first weights."""
 SHIPPED = "shipped"
 """Word for the networks of the package."""
 
@@ -98,9 +101,7 @@ def annotators_train(
     threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
     max_seconds: Annotated[float, typer.Option(min=0, help="Seconds after which it saves and stops; 0 for no limit.")] = 0.0,
     precision: Half = "fp32",
-    rate: Annotated[
-        float, typer.Option(min=1e-6, max=0.1, help="Learning rate until it falls; a third of it keeps more of --start.")
-    ] = 1e-3,
+    rate: Annotated[float, typer.Option(min=1e-6, max=0.1, help="Learning rate until it falls; 0.0003 with --start.")] = RATE,
 ) -> None:
     """Train a network on rendered truth; rerun the command to resume.
 
@@ -119,11 +120,8 @@ def annotators_train(
 
     _known(task, photographs)
     if task == "quality":
-        half = "" if precision == "fp32" else precision
-        faster = rate if rate != 1e-3 else 0.0
-        _refuse_for_quality(
-            {"--start": start, "--grounds": grounds, "--max-seconds": max_seconds, "--precision": half, "--rate": faster}
-        )
+        _refuse_for_quality({"--start": (start, ""), "--grounds": (grounds, ""), "--precision": (precision, "fp32")})
+        _refuse_for_quality({"--rate": (rate, RATE), "--max-seconds": (max_seconds, 0.0)})
     logging.getLogger("spherehead").setLevel(logging.INFO)
     views = Views(data)
     if task == "quality":
@@ -141,10 +139,10 @@ def annotators_train(
     echo(f"{progress.images:,} pictures; checkpoint and sheets in {out}")
 
 
-def _refuse_for_quality(given: dict[str, str | float]) -> None:
-    """Refuse options that a network which is fitted whole in minutes has no use for."""
-    for name, value in given.items():
-        if value:
+def _refuse_for_quality(given: Mapping[str, tuple[str | float, str | float]]) -> None:
+    """Refuse options, given with their defaults, that a network which is fitted whole in minutes has no use for."""
+    for name, (value, default) in given.items():
+        if value != default:
             words = f"expected none with quality, which is fitted whole, without backgrounds, got {value}; leave it out"
             raise typer.BadParameter(words, param_hint=name)
 
