@@ -164,6 +164,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--people", default="", help="settings of people and light, as after makehuman:")
     parser.add_argument("--pitch", type=float, default=0.0, help="degrees up and down that views are spread to; 0: about level")
+    parser.add_argument("--networks", default="", help="folder of annotators export, measured in place of the package's")
     parser.add_argument("--render-only", action="store_true")
     parser.add_argument("--json", type=Path, help="write every number of every picture here")
     options = parser.parse_args()
@@ -173,7 +174,8 @@ def main() -> None:
     if options.render_only:
         print(f"{sum(1 for _ in views)} views in {options.cache}")
         return
-    stages = [stage.open() for stage in heads_recipe().resolved().stages if stage.name != "quality"]
+    recipe = heads_recipe().override([f"stages.networks={options.networks}"] if options.networks else [])
+    stages = [stage.open() for stage in recipe.resolved().stages if stage.name != "quality"]
     rows = [through(stages, view, kind, options.seed) for view in views for kind in KINDS]
     print(table(rows))
     if options.pitch:
