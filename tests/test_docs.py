@@ -43,7 +43,7 @@ def command_lines(page: Path) -> list[str]:
     indented = re.findall(r"^    (spherehead .*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     lines = [line for text in fenced for line in text.replace("\\\n", " ").splitlines()] + indented
     lines = [re.sub(r"\$\w+", "1", line) for line in lines]  # a scheduler's variables are numbers here
-    return [line.split("  #")[0].strip() for line in lines if line.strip().startswith("spherehead ")]
+    return [line.split("  #")[0].split(" > ")[0].strip() for line in lines if line.strip().startswith("spherehead ")]
 
 
 @pytest.fixture
