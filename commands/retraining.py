@@ -17,8 +17,6 @@ KINDS = ("cards", "grown", "dressed")
 """Kinds of held-out people that all networks are measured on."""
 LIT_SIZE = 416
 """Side in pixels of the lit heads."""
-STEEP = 0.25
-"""Share of the views of grown hair that are spread over the sphere, far above and below too."""
 FULL = "afro+big afro+mane+blow-out+curls+locs"
 """Kinds of hair that a crop holds most of."""
 
@@ -73,7 +71,7 @@ def views(plan: Retraining, out: Path) -> None:
     assets, grown = open_assets(None), PopulationSettings(bald=0.06, hats=0.0, hair="grown", children=True)
     dressed = replace(grown, bald=0.08, wear="drawn", skins="drawn", faces="wide")
     street = replace(dressed, shares=more_head_wear(2.5))
-    turned = TrainingViews(seed=plan.seed, pitch_degrees=22.0, steep=STEEP)
+    turned = TrainingViews(seed=plan.seed, pitch_degrees=22.0)
     fine = replace(turned, count=plan.dressed, views=6, seed=plan.seed + 30, size=320, heads_per_shard=25, people=dressed)
     for folder, settings in (
         ("cards", TrainingViews(plan.cards, 10, plan.seed)),
