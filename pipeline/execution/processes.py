@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ def in_processes(make: Callable[[Given], Result], given: Sequence[Given], worker
 
     Raises:
         Exception: what `make` raised; inputs that no process has begun are not begun then.
+        ChildProcessError: a process was killed.
 
     Processes end when this one is killed.
     """
@@ -41,6 +43,9 @@ def in_processes(make: Callable[[Given], Result], given: Sequence[Given], worker
         try:
             for future in futures:
                 yield future.result()
+        except BrokenProcessPool:
+            words = "a worker process was killed, perhaps for lack of memory; rerun the command to resume, with fewer workers"
+            raise ChildProcessError(words) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

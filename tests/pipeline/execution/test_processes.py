@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from spherehead.cli import explain
 from spherehead.pipeline.execution.processes import THREADS, in_processes
 
 PROCESS = "__import__('os').getpid()"
@@ -38,6 +39,13 @@ def test_an_error_reaches_the_caller_after_the_results_before_it(workers: int) -
     assert [next(given), next(given)] == [1, 2]
     with pytest.raises(ValueError, match="three"):
         next(given)
+
+
+def test_a_killed_worker_is_told_with_what_to_do() -> None:
+    with pytest.raises(ChildProcessError, match="rerun the command to resume, with fewer workers") as told:
+        list(in_processes(eval, ["1", "__import__('os').kill(__import__('os').getpid(), 9)"], 2))
+    code, line = explain(told.value)
+    assert code == 1 and line.startswith("a worker process was killed")  # not an internal error
 
 
 def test_workers_compute_with_one_thread_and_the_caller_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
