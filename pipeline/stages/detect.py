@@ -59,7 +59,7 @@ class Detect(Stage):
     """Heads in a photograph, in a stable order."""
 
     name = "detect"
-    version = 6
+    version = 7
     gives = ("id", "head")
 
     finder: Literal["auto", "own", "mediapipe"] = "auto"
@@ -72,10 +72,8 @@ class Detect(Stage):
     """Which heads become samples; "reject" refuses a photograph with several."""
     min_head_confidence: float = 0.4
     """Finder own: least score of a head."""
-    min_other_confidence: float = 0.65
+    min_other_confidence: float = 0.55
     """Finder own: the same for heads beside a face or beside another head."""
-    min_crowd_confidence: float = 0.55
-    """Finder own: the same with faces = "all", where a head that is missed weighs nearly as much as a thing that is none."""
     min_confidence: float = 0.5
     """Least score of a face on which the mesh fits."""
     min_lone_confidence: float = 0.75
@@ -142,8 +140,9 @@ class OpenDetect(OpenStage):
         self.far = models.FaceFinder("full", stage.min_confidence)
         self.mesher = models.FaceMesher()
         self.poser: models.PoseFinder | None = None
-        others = stage.min_crowd_confidence if stage.faces == "all" else stage.min_other_confidence
-        self.own = AnySideHeads(device, stage.min_head_confidence, others, stage.networks) if stage.finder == "own" else None
+        self.own: AnySideHeads | None = None
+        if stage.finder == "own":
+            self.own = AnySideHeads(device, stage.min_head_confidence, stage.min_other_confidence, stage.networks)
         self.points: FaceAlignmentPoints | None = None
         if stage.landmarks == "face-alignment":
             self.points = FaceAlignmentPoints(stage.face_alignment, stage.face_alignment_weights, device)

@@ -24,9 +24,10 @@ _FACE = tuple(
 _EYES, _MIN_EYES_SHARE = (INDEX["left_eye"], INDEX["right_eye"]), 1e-4
 """Share of the crop from which on eyes are seen: without, skin is a nape's, a cheek's or a bald head's and no exposed face."""
 _NO_STRANDS = (*(INDEX[name] for name in ("left_ear", "right_ear", "neck", "cloth", "glasses")), *_FACE)
-"""Where halos are looked for: strands and braids lie side by side, bright and dark, and look like halos of each other."""
+"""Where halos and noise are looked for: strands and braids lie side by side, bright and dark, and look like halos of each
+other, and locs and curls of a few pixels look like noise."""
 _MIN_PLAIN_SHARE = 0.02
-"""Share of the crop without strands below which halos are not told."""
+"""Share of the crop below which a region says nothing of halos or noise."""
 _MIN_FACE_SHARE = 0.015
 """A face of less than this share of the crop is not judged by its skin: the head is seen from behind."""
 _HEAD_CENTRE, _HEAD_RADII = (0.5, 0.46), (0.30, 0.38)
@@ -61,6 +62,19 @@ def without_strands(sample: Sample, face: Region | None) -> Region | None:
     """Return the (S, S) part of head and shoulders without hair, drawn in by a margin; None where too little is known of it."""
     found = face if sample.parsing is None else spectra.drawn_in(is_class(sample.parsing, _NO_STRANDS))
     return None if found is None or np.count_nonzero(found) < _MIN_PLAIN_SHARE * found.size else found
+
+
+def background(sample: Sample) -> Region | None:
+    """Return the (S, S) part of the crop that shows no person, drawn in by a margin; None where too little is known of it.
+
+    What is one even colour, as a cut-out's ground or a burnt-out sky, is left out: no sensor's noise is left there.
+    """
+    if sample.parsing is None:
+        return None
+    grey = cv2.cvtColor(sample.require("image"), cv2.COLOR_RGB2GRAY)
+    even = cv2.dilate(grey, np.ones((3, 3))) == cv2.erode(grey, np.ones((3, 3)))
+    found = spectra.drawn_in(is_class(sample.parsing, (INDEX["background"],))) & ~even
+    return None if np.count_nonzero(found) < _MIN_PLAIN_SHARE * found.size else found
 
 
 @cache

@@ -21,7 +21,7 @@ from ..backends import onnx_session
 from ..curation import measures
 from ..curation.perceptual_hash import perceptual_hashes
 from ..stage import Backend, OpenStage, Stage
-from .head_regions import expected_head, regions, source_region, without_strands
+from .head_regions import background, expected_head, regions, source_region, without_strands
 
 _SHRUNK = 0.5
 """Crop pixels per source pixel up to which compression is averaged away."""
@@ -29,6 +29,9 @@ _SHRUNK = 0.5
 _STRONG_BLUR = 10.0
 """Blur in pixels, as edges show it, beyond which edges are believed: the network has learned from blur of at most 5 px, and
 edges of untouched dark hair look blurred by up to 8."""
+
+_CALM_NOISE, _CALM_HALO = 3.0, 0.1
+"""Noise in grey levels and overshoot that untouched pictures have: white noise of 8 levels reads as 3.1 or more there."""
 
 Limits = tuple[tuple[str, str, float, float], ...]
 """(score, reason, least, most) in the order in which they are judged."""
@@ -45,7 +48,7 @@ class Quality(Stage):
     """
 
     name: ClassVar[str] = "quality"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     needs: ClassVar[tuple[str, ...]] = ("image",)
 
     min_head_px: float = 80.0
@@ -205,11 +208,7 @@ def pixel_scores(sample: Sample, reader: StrengthReader) -> tuple[dict[str, floa
     crop, image = sample.crop, sample.require("image")
     upscale = 1.0 if crop is None else crop.upscale
     head, face = regions(sample)
-    scores = reader.read(image, head, crop, sample.photo.pixels)
-    plain = without_strands(sample, face)
-    del scores["halo"]
-    if plain is not None:
-        scores["halo"] = reader.read(image, plain, crop, sample.photo.pixels)["halo"]
+    scores = strengths(sample, head, face, reader)
     picture = measures.luma(image)
     by_edges = (
         2.0 * measures.blur_sigma(measures.Edges.of(_halved(picture)), np.ascontiguousarray(head[::2, ::2])) / max(1.0, upscale)
@@ -227,6 +226,26 @@ def pixel_scores(sample: Sample, reader: StrengthReader) -> tuple[dict[str, floa
     if crop is not None:
         scores["blockiness"] = math.cbrt(upscale) * measures.blockiness(source_region(sample))
     return scores, face is not None
+
+
+def strengths(sample: Sample, head: measures.Region, face: measures.Region | None, reader: StrengthReader) -> dict[str, float]:
+    """Return the strengths that are read off the head: halos off its parts without hair, where enough of them is seen.
+
+    A sensor's noise and a sharpened picture's halos are everywhere, while locs and curls look like noise and striped cloth like
+    halos. So noise of the head counts only where the parts without hair, or else the background, are not calm, and halos only
+    where the head with its hair has some.
+    """
+    image, pixels = sample.require("image"), sample.photo.pixels
+    scores = reader.read(image, head, sample.crop, pixels)
+    plain = without_strands(sample, face)
+    beside = background(sample) if plain is None else plain
+    there = scores if beside is None else reader.read(image, beside, sample.crop, pixels)
+    if there["noise"] < _CALM_NOISE:
+        scores["noise"] = min(scores["noise"], there["noise"])
+    halo = scores.pop("halo")
+    if plain is not None:
+        scores["halo"] = there["halo"] if halo >= _CALM_HALO else min(halo, there["halo"])
+    return scores
 
 
 def overall(scores: Mapping[str, float]) -> float:

@@ -3,6 +3,7 @@
 Prints by band of yaw, of pitch and of the head's height: heads found, and rotation, centre and scale errors of the label, as
 medians with the border of the worst tenth. Counted are heads of which at least half is seen, of 48 pixels and more where no
 band of height is told; a head is found where a detected one holds its middle and overlaps it, with hair or without (IoU 0.3).
+Last, of photographs with heads of several sizes, how often `faces=largest` picks one of the largest of those half seen.
 
     spherehead render-photographs makehuman:count=24,views=6,size=512,seed=9101,people.hair=grown,people.wear=drawn --out wild
     python tests/bench/truth_wild.py wild
@@ -35,6 +36,8 @@ YAWS = ((0, 30), (30, 60), (60, 90), (90, 181))
 PITCHES = ((0, 15), (15, 30), (30, 60), (60, 91))
 HEIGHTS = ((24, 48), (48, 96), (96, 192), (192, 2000))
 LEAST_SEEN, LEAST_HEIGHT, LEAST_OVERLAP = 0.5, 48.0, 0.3
+LEAST_SHARE = 0.8
+"""Share of the largest head's height from which another one is as large."""
 
 Row = dict[str, float | str]
 
@@ -102,6 +105,22 @@ def through(stages: Sequence[OpenStage], photo: Photograph, seed: int) -> list[R
     return rows
 
 
+def picks_largest(detect: OpenStage, photo: Photograph, seed: int) -> bool | None:
+    """Tell whether `faces=largest` picks a head about as high as the largest; None where there is no choice."""
+    labels = [label for label in photo.heads if label.seen >= LEAST_SEEN]
+    highest = max((label.skull[3] for label in labels), default=0.0)
+    if highest < LEAST_HEIGHT or all(label.skull[3] >= LEAST_SHARE * highest for label in labels):
+        return None
+    sample = Sample("", Photo.of_pixels(photo.image, hashlib.sha256(photo.image.tobytes()).hexdigest()))
+    try:
+        (picked,) = detect.one(sample, rng(seed, sample.photo.sha256, "largest"))
+    except Drop:
+        return False
+    best = max(labels, key=lambda label: same(label, len(photo.image), picked.require("head").box))
+    found = same(best, len(photo.image), picked.require("head").box) >= LEAST_OVERLAP
+    return found and best.skull[3] >= LEAST_SHARE * highest
+
+
 def cells(rows: Sequence[Row]) -> list[str]:
     """Return what a column of the table says of its heads."""
     share = [f"{100 * np.mean([row[name] for row in rows]):.1f} %" if rows else "-" for name in ("found", "labelled")]
@@ -143,12 +162,15 @@ def main() -> None:
     cv2.setNumThreads(1)
     recipe = heads_recipe().override(["detect.faces=all", *options.set]).resolved()
     stages = [stage.open() for stage in recipe.stages if stage.name in ("detect", "align", "matte", "estimate_camera")]
-    rows: list[Row] = []
+    largest = next(stage for stage in heads_recipe().resolved().stages if stage.name == "detect").open()
+    rows, picks = list[Row](), list[bool | None]()
     splits = set(store.read(options.folder, columns=["status", "split"]).kept["split"].to_pylist())
     for split in sorted(splits):
         stream = PhotographStream([options.folder], split=str(split), shuffle=False)
         for number in range(min(len(stream), options.photographs or len(stream))):
-            rows += through(stages, stream.read(number), options.seed)
+            photo = stream.read(number)
+            rows += through(stages, photo, options.seed)
+            picks.append(picks_largest(largest, photo, options.seed))
     seen = [row for row in rows if float(row["seen"]) >= LEAST_SEEN]
     some = [row for row in seen if float(row["height"]) >= LEAST_HEIGHT]
     for name, bands in (("yaw", YAWS), ("pitch", PITCHES), ("roll", ((0, 20), (20, 60), (60, 181)))):
@@ -156,6 +178,8 @@ def main() -> None:
     print(table(seen, "height", HEIGHTS), "\n")
     more, photographs = sum(float(row.get("more", 0.0)) for row in rows), len({row["photo"] for row in rows})
     print(f"detected where no head is, or twice: {more:.0f} in {photographs:,} photographs")
+    chosen = [pick for pick in picks if pick is not None]
+    print(f"faces=largest picks the largest head in {sum(chosen)} of {len(chosen)} photographs of several")
     print("seen by:", dict(Counter(str(row.get("kind", "nothing")) for row in some)))
     print("found, not labelled:", dict(Counter(str(row["refused"]) for row in some if row.get("refused"))))
     if options.json is not None:

@@ -18,7 +18,7 @@ from ....datasets.camera import geodesic
 from ....datasets.classes import INDEX, NOT_HEAD
 from ....datasets.sample import Head, HeadPose
 from ..faces.head_fit import Placement, camera_of, coarse_placement
-from .boxes import inside, middle, overlap
+from .boxes import area, inside, middle, overlap
 from .finder import FINE_SIDES, SIDES, FoundHead, HeadFinder
 from .reader import SECOND_SIDE, HeadReader, Reading, Square
 
@@ -30,8 +30,11 @@ AGREEMENT = math.radians(40.0)
 """Angle between the mesh's rotation and a sure reading's up to which the face stands as the mesh has it, and not turned."""
 CONFIRMING = 0.8
 """Confidence from which a reading is that sure."""
-LEAST_CONFIDENCE, SURE_OTHER = 0.05, 0.25
-"""Confidence of a reading under which what the finder saw is taken for no head: a photograph's first, and one beside others."""
+LEAST_CONFIDENCE, OTHER_CONFIDENCE = 0.05, 0.25
+"""Confidence of a reading under which what the finder saw is taken for no head: a photograph's first, or one that the finder is
+sure of and that is larger than those known; and any other one beside heads."""
+SURE_SCORE = 0.65
+"""The finder's score from which it is that sure."""
 LEAST_SHOWN = 24.0
 """Pixels of a head in a copy from which the finder sees it well: the least that it was trained to find."""
 SURE = 0.4
@@ -41,7 +44,7 @@ SURE = 0.4
 class AnySideHeads:
     """The loaded finder and reader."""
 
-    def __init__(self, device: str = "cpu", min_score: float = 0.4, min_other_score: float = 0.65, networks: str = "") -> None:
+    def __init__(self, device: str = "cpu", min_score: float = 0.4, min_other_score: float = 0.55, networks: str = "") -> None:
         """Load both networks, from a folder of the user's where it has them."""
         self.finder, self.reader = HeadFinder(device, networks), HeadReader(device, networks)
         self.min_score, self.min_other_score = min_score, min_other_score
@@ -60,13 +63,16 @@ class AnySideHeads:
         """
         sides = FINE_SIDES if fine else sides_for(reduced, factor, faces)
         found = self.finder.find(reduced, sides, 0.5 * self.min_score)
+        if sides == SIDES[:1] and may_be_larger(found, factor, faces):
+            found = self.finder.find(reduced, SIDES, 0.5 * self.min_score)
         heads = [self._checked(pixels, face) for face in faces]
         for head in self._candidates(found, bool(heads)):
             box = _scaled(head.box, factor)
             if any(_same(box, other.box) for other in heads):
                 continue
             reading = self.reader.settle(pixels, box)
-            if shows_head(reading, SURE_OTHER if heads else LEAST_CONFIDENCE):
+            leading = not heads or (head.score >= SURE_SCORE and area(box) > max(area(other.box) for other in heads))
+            if shows_head(reading, LEAST_CONFIDENCE if leading else OTHER_CONFIDENCE):
                 heads.append(head_of(reading, box, head.score))
         return without_repeats(heads)
 
@@ -115,6 +121,13 @@ def sides_for(reduced: Pixels, factor: int, faces: Sequence[Head]) -> tuple[int,
     least = LEAST_SHOWN / SIDES[0] * factor * max(reduced.shape[:2])
     sure = any(head.mesh is not None and head.pose is not None and min(head.box[2:]) >= least for head in faces)
     return SIDES[:1] if sure else SIDES
+
+
+def may_be_larger(found: Sequence[FoundHead], factor: int, faces: Sequence[Head]) -> bool:
+    """Tell whether something that the finder saw in a reduced copy may be a larger head than every face that is known."""
+    largest = max((area(face.box) for face in faces), default=0.0)
+    boxes = [_scaled(head.box, factor) for head in found]
+    return any(area(box) > largest and not any(_same(box, face.box) for face in faces) for box in boxes)
 
 
 def contradicted(rotation: Floats, reading: Reading) -> bool:

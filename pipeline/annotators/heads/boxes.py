@@ -24,3 +24,8 @@ def middle(box: Sequence[float]) -> tuple[float, float]:
 def inside(point: tuple[float, float], box: Sequence[float]) -> bool:
     """Say whether a point lies in a box, its border included."""
     return box[0] <= point[0] <= box[0] + box[2] and box[1] <= point[1] <= box[1] + box[3]
+
+
+def area(box: Sequence[float]) -> float:
+    """Return the area of an x, y, width, height box."""
+    return box[2] * box[3]
