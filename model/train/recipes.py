@@ -28,6 +28,7 @@ from ..losses import (
 from ..losses.step import SamplingConfig
 from ..old_names import present_assignment
 from ..presets import PRESETS, ModelSettings, preset
+from ..projected_discriminator import FrozenSettings
 from ..volume_rendering.rays import LABEL_SIZE
 from .config import KIMG, OptimiserSettings, TrainConfig
 from .schedule import EmaSettings, Growth, Ramp, ScheduleSettings, WarmStart
@@ -130,7 +131,8 @@ def warm_started(config: TrainConfig) -> TrainConfig:
     """Return a recipe that learns the views of known persons first.
 
     Heads are drawn from a Gaussian fitted to the persons' vectors, with a ground of their own and no condition; pictures are
-    shown as they are, neither mirrored (a mirrored person is another one) nor balanced.
+    shown as they are, neither mirrored (a mirrored person is another one) nor balanced. The game that follows is also judged by
+    frozen features, which sharpen in few pictures what the usual discriminator hardly changes (docs/reference/models.md).
     """
     model, rays = conditioned(config.model, "none", config.subject_dim), config.model.generator.neural_resolution
     ground = model.generator.background
@@ -146,9 +148,11 @@ def warm_started(config: TrainConfig) -> TrainConfig:
     start, steady = WarmStart(), Ramp(0.0, 0.0, 0)
     half = Ramp(rays // 2, rays, 1, begin=start.views // 5)  # few rays show colours and outlines soon
     schedule = ScheduleSettings(None, half, blur=steady, density_noise=steady, swap=Ramp(1.0, 1.0, 0))
+    discriminator = dataclasses.replace(model.discriminator, frozen=FrozenSettings())
+    optimiser = dataclasses.replace(config.optimiser, discriminator_lr=min(0.002, config.optimiser.discriminator_lr))
     return dataclasses.replace(
-        config, model=ModelSettings(generator, model.discriminator), terms=terms, condition="none", schedule=schedule,
-        warm_start=start, data=dataclasses.replace(config.data, mirror="off", balance=False), images=start.views + start.joint,
+        config, model=ModelSettings(generator, discriminator), terms=terms, condition="none", schedule=schedule,
+        optimiser=optimiser, warm_start=start, data=dataclasses.replace(config.data, mirror="off", balance=False), images=start.views + start.joint,
         sampling=SamplingConfig(),
     )  # fmt: skip
 

@@ -147,6 +147,9 @@ def test_the_option_sets_what_belongs_together() -> None:
     config = configured("tiny-64", warm_start="views")
     assert config.model.generator.styles == "gaussian" and config.model.generator.own_ground
     assert config.condition == "none" and config.data.mirror == "off" and config.terms.reconstruction is not None
+    assert config.model.discriminator.frozen is not None and config.optimiser.discriminator_lr == 0.002
+    usual = configured("tiny-64", warm_start="views", assignments=["model.discriminator.frozen=null"])
+    assert usual.model.discriminator.frozen is None
     with pytest.raises(ConfigError, match="--grow"):
         configured("tiny-64", grow=32, warm_start="views")
     with pytest.raises(ConfigError, match="styles=gaussian"):
