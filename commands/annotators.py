@@ -158,33 +158,46 @@ def _fit_quality(views: Views, names: str, images: int, seed: int, out: Path, th
 
 @annotators.command("evaluate")
 def annotators_evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run of the head or the parser task.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="Folder of a run, an exported file, or shipped-head, shipped-parser, shipped-finder."
+        ),
+    ],
     data: Data,
-    count: Annotated[int, typer.Option(min=1, help="Number of crops.")] = 640,
-    seed: Annotated[int, typer.Option(help="Seed of the crops.")] = 1,
+    count: Annotated[int, typer.Option(min=1, help="Number of crops, or of scenes for a finder.")] = 640,
+    seed: Annotated[int, typer.Option(help="Seed of the crops or scenes.")] = 1,
+    photographs: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Set of render-photographs that half of the finder's pictures are cut out of."),
+    ] = None,
     hard: Annotated[bool, typer.Option("--hard", help="Augment as in training instead of as the pipeline crops.")] = False,
 ) -> None:
-    """Print a head network's errors, or a parser's, by band of yaw, on views that it was not trained on.
+    """Print a network's errors on views that it was not trained on: of heads and parsers by band of yaw, of finders by height.
 
     Example: spherehead annotators evaluate run-head --data held-out
     """
-    from ..manifests.config import ConfigError
     from ..model.annotators.evaluation import calm, evaluate_head
-    from ..model.annotators.export import averaged
+    from ..model.annotators.finding import evaluate_finder
     from ..model.annotators.parsing import ParserTask, calm_parser, evaluate_parser
+    from ..model.annotators.published import finished
+    from ..model.annotators.shown.photo_scenes import Shots
     from ..model.annotators.shown.views import Views
-    from ..model.annotators.tasks import HeadTask
+    from ..model.annotators.tasks import FinderTask, HeadTask
 
-    name, network, images = averaged(run)
+    task = run.removeprefix(f"{SHIPPED}-")
+    name, network, images = finished(_start(task, SHIPPED) if task in TASKS and task != run else run)
+    _known(name, photographs)
     if name == "finder":
-        raise ConfigError(f"{run} is a run of the finder; expected one of head or parser")
-    if name == "parser":
+        shots = Shots(photographs) if photographs else None
+        numbers = evaluate_finder(network, FinderTask(Views(data), seed, shots=shots), count)
+    elif name == "parser":
         parser = ParserTask(Views(data), seed)
         numbers = evaluate_parser(network, parser if hard else calm_parser(parser), count)
     else:
-        task = HeadTask(Views(data), seed)
-        numbers = evaluate_head(network, task if hard else calm(task), count)
-    echo_text(json.dumps({"pictures": images, **numbers}, indent=1))
+        head = HeadTask(Views(data), seed)
+        numbers = evaluate_head(network, head if hard else calm(head), count)
+    echo_text(json.dumps({**({"pictures": images} if images else {}), **numbers}, indent=1))
 
 
 @annotators.command("export")

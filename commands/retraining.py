@@ -147,13 +147,15 @@ def networks(plan: Retraining, out: Path) -> None:
 
 
 def exported(plan: Retraining, out: Path) -> dict[str, Any]:
-    """Measure head network and parser on held-out people, write all networks with their cards, and return the numbers."""
+    """Measure the networks on held-out people, write all with their cards, and return the numbers."""
     from ..manifests.config import to_plain
     from ..model.annotators.evaluation import calm, evaluate_head
-    from ..model.annotators.export import averaged, export
+    from ..model.annotators.export import export
+    from ..model.annotators.finding import evaluate_finder
     from ..model.annotators.parsing import ParserTask, calm_parser, evaluate_parser
+    from ..model.annotators.published import averaged
     from ..model.annotators.shown.views import Views
-    from ..model.annotators.tasks import HeadTask
+    from ..model.annotators.tasks import FinderTask, HeadTask
 
     _, network, _ = averaged(out / "run-head")
     found: dict[str, Any] = {}
@@ -171,8 +173,10 @@ def exported(plan: Retraining, out: Path) -> dict[str, Any]:
         for kind in (*KINDS, "full")
     }
     export(out / "run-parser", out / "exported", {**card, "held_out": parsed}, seen, plan.calibration)
-    export(out / "run-finder", out / "exported", card)
-    return {"head": found, "parser": parsed}
+    _, finder, _ = averaged(out / "run-finder")
+    seeks = {kind: evaluate_finder(finder, FinderTask(Views([out / "held-out" / kind]), seed=1), plan.crops) for kind in KINDS}
+    export(out / "run-finder", out / "exported", {**card, "held_out": seeks})
+    return {"head": found, "parser": parsed, "finder": seeks}
 
 
 def retrain(plan: Retraining, out: Path) -> str:

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from ...datasets.arrays import Array
 from ...manifests.config import ConfigError
 from ...manifests.store import file_sha256, write_bytes, write_json
-from .checkpoint import CHECKPOINT, load_average, read, read_settings
+from .checkpoint import read_settings
 from .evaluation import calm
-from .networks import CROP, NETWORKS, PARSER_CROP, FinderNet, HeadNet, ParserNet
+from .networks import CROP, PARSER_CROP, FinderNet, HeadNet, ParserNet
 from .parsing import ParserTask, calm_parser
+from .published import averaged
 from .shown.views import Views
 from .tasks import FinderTask, HeadTask, Task
 
@@ -70,21 +71,6 @@ class _Heat(nn.Module):
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.network(picture)
         return maps[:, :1].sigmoid(), maps[:, 1:]
-
-
-def averaged(run: Path) -> tuple[str, nn.Module, int]:
-    """Return a run's task, its averaged network in evaluation mode, and the pictures it has seen.
-
-    Raises:
-        ConfigError: the folder holds no run.
-    """
-    path = run / CHECKPOINT
-    if not path.is_file():
-        raise ConfigError(f"no {CHECKPOINT} in {run}; expected a folder that `annotators train` wrote")
-    name = read(path)[0]
-    network = NETWORKS[name]()
-    images = load_average(path, network)
-    return name, network.eval(), images
 
 
 def onnx_bytes(name: str, network: nn.Module, pictures: Array | None = None) -> bytes:

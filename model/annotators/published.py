@@ -1,4 +1,4 @@
-"""Weights read back from an exported network, so that training continues from what the package ships.
+"""Finished networks read back from runs and exported files, so that they are judged and training continues from them.
 
 `export` folds batch norms into convolutions and rounds to halves or eight bits; both are undone as far as they can be: the
 network computes what the file does, in single precision, and its batch norms are set to the statistics of pictures given.
@@ -38,7 +38,7 @@ def begun(start: str, *tasks: str) -> tuple[str, nn.Module]:
     elif (path / CHECKPOINT).is_file():
         name = read(path / CHECKPOINT)[0]
     else:
-        raise ConfigError(f"expected a run of `annotators train` or an ONNX file to start from, got {start}")
+        raise ConfigError(f"expected a run of `annotators train` or an ONNX file, got {start}")
     if name not in tasks:
         raise ConfigError(f"{start} is of the task '{name}'; expected {' or '.join(tasks)}")
     network = NETWORKS[name]()
@@ -47,6 +47,36 @@ def begun(start: str, *tasks: str) -> tuple[str, nn.Module]:
     else:
         load_average(path / CHECKPOINT, network)
     return name, network
+
+
+def averaged(run: Path) -> tuple[str, nn.Module, int]:
+    """Return a run's task, its averaged network in evaluation mode, and the pictures it has seen.
+
+    Raises:
+        ConfigError: the folder holds no run.
+    """
+    path = run / CHECKPOINT
+    if not path.is_file():
+        raise ConfigError(f"no {CHECKPOINT} in {run}; expected a folder that `annotators train` wrote")
+    name = read(path)[0]
+    network = NETWORKS[name]()
+    images = load_average(path, network)
+    return name, network.eval(), images
+
+
+def finished(start: str) -> tuple[str, nn.Module, int]:
+    """Return the task of a run or of an exported file, its network in evaluation mode, and the pictures that a run has shown.
+
+    Args:
+        start: as for `begun`; of any task.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if not start.endswith(".onnx"):
+        return averaged(Path(start))
+    name, network = begun(start, *NETWORKS)
+    return name, network.eval(), 0
 
 
 def load_exported(path: Path, network: nn.Module) -> None:

@@ -152,8 +152,8 @@ def warm_started(config: TrainConfig) -> TrainConfig:
     optimiser = dataclasses.replace(config.optimiser, discriminator_lr=min(0.002, config.optimiser.discriminator_lr))
     return dataclasses.replace(
         config, model=ModelSettings(generator, discriminator), terms=terms, condition="none", schedule=schedule,
-        optimiser=optimiser, warm_start=start, data=dataclasses.replace(config.data, mirror="off", balance=False), images=start.views + start.joint,
-        sampling=SamplingConfig(),
+        optimiser=optimiser, warm_start=start, data=dataclasses.replace(config.data, mirror="off", balance=False),
+        images=start.views + start.joint, sampling=SamplingConfig(),
     )  # fmt: skip
 
 

@@ -43,6 +43,8 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
         and 0.0 < told["parser"]["dressed"]["all"]["mean_iou"] < 1.0
     )
 
+    assert set(told["finder"]) == {"cards", "grown", "dressed"} and "false_per_picture" in told["finder"]["cards"]
+
     def digests() -> dict[str, str]:
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "exported").iterdir()}
 
