@@ -40,7 +40,7 @@ class Parse(Stage):
     """Estimate the class map."""
 
     name = "parse"
-    version = 9
+    version = 10
     needs = ("image", "mask")
     gives = ("parsing",)
 

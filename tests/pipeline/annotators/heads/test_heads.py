@@ -306,7 +306,7 @@ def test_small_patches_of_large_classes_are_given_to_the_second_most_likely_clas
     planes[2, 60:] = 0.4  # neck below
     planes[3, 80:83, 10:13] = planes[3, 70, 40:60] = 0.5
     planes[1, 20:50, 20:22] = planes[1, 10:12, 60:62] = 0.6
-    found = without_crumbs(planes, kinds, np.ones((100, 100), dtype=bool))
+    found = without_crumbs(planes, kinds, np.full((100, 100), 255, dtype=np.uint8))
     expected = np.full((100, 100), INDEX["skin"], dtype=np.uint8)
     expected[60:] = INDEX["neck"]
     expected[70, 40:60] = INDEX["necklace"]
@@ -314,4 +314,25 @@ def test_small_patches_of_large_classes_are_given_to_the_second_most_likely_clas
     np.testing.assert_array_equal(found, expected)
     planes[1, 20:50, 20:22] = 0.0  # without the frame the other patch is a crumb
     expected[20:50, 20:22] = expected[10:12, 60:62] = INDEX["skin"]
-    np.testing.assert_array_equal(without_crumbs(planes, kinds, np.ones((100, 100), dtype=bool)), expected)
+    np.testing.assert_array_equal(without_crumbs(planes, kinds, np.full((100, 100), 255, dtype=np.uint8)), expected)
+
+
+def test_crumbs_of_hair_on_neck_and_shoulders_are_none_and_higher_ones_and_beards_of_some_size_are() -> None:
+    kinds = np.array([INDEX[name] for name in ("skin", "hair", "cloth")], dtype=np.uint8)
+    planes = np.zeros((3, 100, 100), dtype=np.float32)
+    planes[0] = 0.3
+    planes[2, 75:] = 0.4
+    planes[1, 5:40, 20:80] = 0.6  # the hair of the head
+    planes[1, 45:48, 10:13] = 0.5  # a strand beside the face
+    planes[1, 62:70, 45:55] = 0.5  # a beard
+    planes[1, 80:84, 70:75] = planes[1, 70:73, 20:23] = 0.5  # crumbs of 20 and 9 pixels on a shoulder and on the neck
+    expected = np.full((100, 100), INDEX["skin"], dtype=np.uint8)
+    expected[75:] = INDEX["cloth"]
+    expected[5:40, 20:80] = expected[45:48, 10:13] = expected[62:70, 45:55] = INDEX["hair"]
+    np.testing.assert_array_equal(without_crumbs(planes, kinds, np.full((100, 100), 255, dtype=np.uint8)), expected)
+    planes[1, 5:40] = planes[1, 45:48] = planes[1, 62:70] = planes[1, 70:73] = 0.0  # what is left is all the hair there is
+    found = without_crumbs(planes, kinds, np.full((100, 100), 255, dtype=np.uint8))
+    assert (found[80:84, 70:75] == INDEX["hair"]).all()
+    half = np.where(np.arange(100) < 82, 255, 100).astype(np.uint8)[:, None].repeat(100, axis=1)  # soft below
+    planes[1, 5:40, 20:80] = 0.6
+    assert (without_crumbs(planes, kinds, half)[80:84, 70:75] == INDEX["cloth"]).all()
