@@ -18,8 +18,8 @@ from spherehead.datasets.shards.codec import Encoding, camera_json, encode_grey,
 from spherehead.datasets.shards.tar import write_shard
 from spherehead.manifests.config import ConfigError
 from spherehead.model.annotators.checkpoint import Progress, read
-from spherehead.model.annotators.export import NETWORKS, onnx_bytes
-from spherehead.model.annotators.networks import CROP, PARSER_CROP, HeadNet, ParserNet
+from spherehead.model.annotators.export import onnx_bytes
+from spherehead.model.annotators.networks import CROP, NETWORKS, PARSER_CROP, HeadNet, ParserNet
 from spherehead.model.annotators.parsing import ParserTask
 from spherehead.model.annotators.shown.lookalikes import with_lookalike
 from spherehead.model.annotators.shown.scenes import SceneSettings, make_scene, targets
