@@ -1,4 +1,4 @@
-"""Where on a crop the head, its face and its parts without hair surely are: what measures of quality look at.
+"""Where on a crop the head, its face, its parts without hair and its background surely are: what measures of quality look at.
 
 What is measured there is left to `quality`.
 """

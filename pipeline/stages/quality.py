@@ -31,7 +31,8 @@ _STRONG_BLUR = 10.0
 edges of untouched dark hair look blurred by up to 8."""
 
 _CALM_NOISE, _CALM_HALO = 3.0, 0.1
-"""Noise in grey levels and overshoot that untouched pictures have: white noise of 8 levels reads as 3.1 or more there."""
+"""Noise in grey levels beside the hair, and overshoot of the whole head, up to which a picture is calm: white noise of 8 levels
+reads as 3.1 or more beside the hair."""
 
 Limits = tuple[tuple[str, str, float, float], ...]
 """(score, reason, least, most) in the order in which they are judged."""
