@@ -25,6 +25,8 @@ Half = Annotated[
     Literal["fp32", "bf16"], typer.Option("--precision", help="Of the convolutions; bf16 is faster on processors with AMX.")
 ]
 TASKS = ("head", "parser", "finder", "quality")
+EVALUATED = ("head", "parser", "finder")
+"""Tasks whose networks `evaluate` judges."""
 RATE = 1e-3
 """Learning rate of a training from first weights."""
 SHIPPED = "shipped"
@@ -185,9 +187,11 @@ def annotators_evaluate(
     from ..model.annotators.shown.views import Views
     from ..model.annotators.tasks import FinderTask, HeadTask
 
-    task = run.removeprefix(f"{SHIPPED}-")
-    name, network, images = finished(_start(task, SHIPPED) if task in TASKS and task != run else run)
+    name, network, images = finished(_judged(run))
     _known(name, photographs)
+    if hard and name == "finder":
+        words = "expected none with a finder, whose scenes are drawn as in training anyway; leave it out"
+        raise typer.BadParameter(words, param_hint="--hard")
     if name == "finder":
         shots = Shots(photographs) if photographs else None
         numbers = evaluate_finder(network, FinderTask(Views(data), seed, shots=shots), count)
@@ -273,6 +277,18 @@ def _start(task: str, start: str) -> str:
     from ..pipeline.annotators.heads import files
 
     return str(files.path_of(task)) if start == SHIPPED else start
+
+
+def _judged(run: str) -> str:
+    """Return what `evaluate` is to read: a run, a file, or the package's file where the word for it is given."""
+    from ..manifests.config import ConfigError
+
+    words = [f"{SHIPPED}-{task}" for task in EVALUATED]
+    if run in words:
+        return _start(run.removeprefix(f"{SHIPPED}-"), SHIPPED)
+    if (run == SHIPPED or run.startswith(f"{SHIPPED}-")) and not Path(run).exists():
+        raise ConfigError(f"expected {', '.join(words)}, the folder of a run or an exported file, got {run}")
+    return run
 
 
 def _known(task: str, photographs: list[Path] | None = None) -> None:

@@ -23,7 +23,7 @@ LAYERS = {"Conv", "Gemm"}
 
 
 def begun(start: str, *tasks: str) -> tuple[str, nn.Module]:
-    """Return the task and the network of a run's folder or of an exported file, to start another one from.
+    """Return the task and the network in evaluation mode of a run's folder or of an exported file, to start another one from.
 
     Args:
         start: folder of `annotators train`, whose averaged weights are taken, or an ONNX file named after its task.
@@ -41,12 +41,11 @@ def begun(start: str, *tasks: str) -> tuple[str, nn.Module]:
         raise ConfigError(f"expected a run of `annotators train` or an ONNX file, got {start}")
     if name not in tasks:
         raise ConfigError(f"{start} is of the task '{name}'; expected {' or '.join(tasks)}")
+    if path.suffix != ".onnx":
+        return averaged(path)[:2]
     network = NETWORKS[name]()
-    if path.suffix == ".onnx":
-        load_exported(path, network)
-    else:
-        load_average(path / CHECKPOINT, network)
-    return name, network
+    load_exported(path, network)
+    return name, network.eval()
 
 
 def averaged(run: Path) -> tuple[str, nn.Module, int]:
@@ -75,8 +74,7 @@ def finished(start: str) -> tuple[str, nn.Module, int]:
     """
     if not start.endswith(".onnx"):
         return averaged(Path(start))
-    name, network = begun(start, *NETWORKS)
-    return name, network.eval(), 0
+    return *begun(start, *NETWORKS), 0
 
 
 def load_exported(path: Path, network: nn.Module) -> None:

@@ -126,3 +126,20 @@ def test_the_packages_networks_are_judged_by_name(
         assert main(["annotators", "evaluate", f"shipped-{name}", "--data", str(tmp_path), "--count", "8"]) == 0
         assert word in capsys.readouterr().out
     assert main(["annotators", "evaluate", str(tmp_path / "none"), "--data", str(tmp_path)]) == 2
+
+
+def test_hard_is_refused_for_a_finder_whose_scenes_are_drawn_as_in_training_anyway(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["annotators", "evaluate", "shipped-finder", "--data", str(tmp_path), "--hard"]) == 2
+    told = capsys.readouterr().err
+    assert "--hard" in told and "finder" in told
+
+
+@pytest.mark.parametrize("name", ["shipped", "shipped-xyz", "shipped-quality"])
+def test_a_misspelt_network_of_the_package_is_told_with_the_words_that_there_are(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["annotators", "evaluate", name, "--data", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert name in told and all(f"shipped-{task}" in told for task in ("head", "parser", "finder"))

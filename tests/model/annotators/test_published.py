@@ -11,10 +11,11 @@ import pytest
 import torch
 from spherehead.datasets.camera import geodesic
 from spherehead.manifests.config import ConfigError
+from spherehead.model.annotators.checkpoint import Progress, save
 from spherehead.model.annotators.export import onnx_bytes
 from spherehead.model.annotators.networks import CROP, NETWORKS, PARSER_CROP, HeadNet
 from spherehead.model.annotators.parsing import ParserTask
-from spherehead.model.annotators.published import begun, load_exported, settle
+from spherehead.model.annotators.published import averaged, begun, finished, load_exported, settle
 from spherehead.model.annotators.shown.views import Views
 from spherehead.model.annotators.tasks import FinderTask
 from spherehead.pipeline.annotators.heads import files
@@ -97,6 +98,17 @@ def test_settling_changes_no_answer_and_training_begins_there(name: str, tmp_pat
         if isinstance(module, nn.Dropout):
             module.eval()
     assert float((before - answers(network, pictures)[-1]).abs().max()) < 1e-2 * size
+
+
+def test_a_run_is_begun_from_with_the_average_that_is_judged(tmp_path: Path) -> None:
+    network, average = trained("head"), trained("head")
+    torch.nn.init.normal_(average.get_parameter("numbers.bias"))
+    save(tmp_path, "head", Progress(network, average, torch.optim.AdamW(network.parameters()), images=96))
+    wanted, picture = average.state_dict(), pictures_of("head", 1)
+    for name, again, *images in (begun(str(tmp_path), "head"), averaged(tmp_path), finished(str(tmp_path))):
+        assert name == "head" and images in ([], [96]) and not again.training
+        assert all(torch.equal(value, wanted[key]) for key, value in again.state_dict().items())
+        assert torch.equal(answers(again, picture)[0], answers(average, picture)[0])
 
 
 def test_what_is_no_network_of_the_task_is_refused(tmp_path: Path) -> None:
