@@ -45,7 +45,7 @@ class Matte(Stage):
     """Estimate the matte of the head and shoulders, keep this head only, and lay it on a background."""
 
     name = "matte"
-    version = 7
+    version = 8
     needs = ("image",)
     gives = ("mask", "image")
     remade = ("image",)

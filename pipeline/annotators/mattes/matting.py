@@ -18,6 +18,8 @@ _SURE = 0.9
 """Chance from which a cell counts as a person when regions are numbered."""
 _REACH = (0.04, 0.11)
 """Faint foreground fades out between these distances from the head's own region, in sides of the crop."""
+_VEIL = 0.03
+"""Coverage under which an edge is a veil on the background, which goes."""
 _LARGEST_HOLE = 0.006
 """Background enclosed by the head up to this share of the crop is a gap of the segmenter, not a view through curls."""
 
@@ -136,24 +138,33 @@ def refine(image: Pixels, chance: Array, radius: float = 0.016, epsilon: float =
     return smoothstep(guided(smoothstep(small, 0.1, 0.9)), 0.05, 0.88)
 
 
-def sharpened(image: Pixels, alpha: Array, radius: float = 0.012, epsilon: float = 5e-4) -> Array:
+def sharpened(image: Pixels, alpha: Array, wide: float = 0.035, radius: float = 0.012) -> Array:
     """Pull the edge of a coverage onto the picture's own edges, and keep how soft it is.
 
-    A coverage that was learned from exact ones is a matte already: nothing is steepened, only veils under 0.12 go and what is
-    over 0.97 is whole. On rendered heads the error in soft edges is 0.18 so, and 0.22 by `refine`.
+    Two colour guided filters: a wide one on the picture at half its size, whose answer is steepened about a half, finds where the
+    edge is, the second one how soft it is there. On 120 rendered heads that were blurred, enlarged and compressed the mean error
+    in soft edges is 0.144 so, 0.176 by the second filter alone, and 0.22 by `refine`.
 
     Args:
         image: (H, W, 3) uint8 picture.
         alpha: float32 coverage, 0 to 1, of the picture's size or coarser.
-        radius: half width of the filter's window in sides of the picture.
-        epsilon: see `GuidedFilter`.
+        wide: half width of the first filter's window in sides of the picture.
+        radius: the same of the second.
 
     Returns:
         (H, W) float32 matte, 0 to 1.
     """
-    guided = _guide(image, radius, epsilon)
-    small = cv2.resize(alpha, guided.reduced_size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(np.clip((guided(small) - np.float32(0.12)) * np.float32(1.0 / 0.85), 0.0, 1.0))
+    half: Pixels = np.asarray(cv2.resize(image, _halves(image), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    first, second = _guide(half, wide, 2e-4), _guide(image, radius, 1e-3)
+    rough = first(cv2.resize(alpha, first.reduced_size, interpolation=cv2.INTER_LINEAR))
+    steep = np.clip((rough - np.float32(0.15)) * np.float32(1.0 / 0.7), 0.0, 1.0)
+    fine = second(cv2.resize(steep, second.reduced_size, interpolation=cv2.INTER_AREA))
+    return np.asarray(np.clip((fine - _VEIL) * np.float32(1.0 / (1.0 - _VEIL)), 0.0, 1.0))
+
+
+def _halves(image: Pixels) -> tuple[int, int]:
+    """Return half the width and height of a picture, one pixel at least."""
+    return max(1, image.shape[1] // 2), max(1, image.shape[0] // 2)
 
 
 def trimap(chance: Array, width: float = 0.012) -> Pixels:
