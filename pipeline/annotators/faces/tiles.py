@@ -21,11 +21,11 @@ def factors_of_tiles(width: int, height: int) -> list[int]:
     return factors if max(width, height) > TILE else []
 
 
-def tiles(width: int, height: int) -> list[tuple[int, int]]:
-    """Return the left upper corners of tiles that cover a picture and overlap by `TILE_OVERLAP` pixels or more."""
+def tiles(width: int, height: int, side: int = TILE, overlapping: int = TILE_OVERLAP) -> list[tuple[int, int]]:
+    """Return the left upper corners of tiles of some side that cover a picture and overlap by some pixels or more."""
 
     def starts(length: int) -> list[int]:
-        count = max(1, math.ceil((length - TILE_OVERLAP) / (TILE - TILE_OVERLAP)))
-        return sorted({round(step * max(0, length - TILE) / max(1, count - 1)) for step in range(count)})
+        count = max(1, math.ceil((length - overlapping) / (side - overlapping)))
+        return sorted({round(step * max(0, length - side) / max(1, count - 1)) for step in range(count)})
 
     return [(x, y) for y in starts(height) for x in starts(width)]

@@ -19,6 +19,7 @@ from ....datasets.classes import INDEX, NOT_HEAD
 from ....datasets.sample import Head, HeadPose
 from ..faces.head_fit import Placement, camera_of, coarse_placement
 from .boxes import area, inside, middle, overlap
+from .crowd import find_crowd
 from .finder import FINE_SIDES, SIDES, FoundHead, HeadFinder
 from .reader import SECOND_SIDE, HeadReader, Reading, Square
 
@@ -33,6 +34,14 @@ CONFIRMING = 0.8
 LEAST_CONFIDENCE, OTHER_CONFIDENCE = 0.05, 0.25
 """Confidence of a reading under which what the finder saw is taken for no head: a photograph's first, or one that the finder is
 sure of and that is larger than those known; and any other one beside heads."""
+READING_COUNTS, ENOUGH_CONFIDENCE = 0.4, 0.5
+"""How much a reading's confidence, up to the second number, adds to the finder's score of what copies agree on. What the reader
+sees at the middle counts for nothing there: of rendered heads it refused more true ones than false."""
+WORN, BODY_CONFIDENCE = 0.6, 0.5
+"""Share of a head's height up to which what lies on the body below it is smaller than a head there can be, and confidence from
+which a reading is believed all the same (a picture on a shirt), and from which the larger head has a body."""
+FAR = 1.0 / 12.0
+"""Share of a sure head's height under which others must be sure too."""
 SURE_SCORE = 0.65
 """The finder's score from which it is that sure."""
 LEAST_SHOWN = 24.0
@@ -44,10 +53,13 @@ SURE = 0.4
 class AnySideHeads:
     """The loaded finder and reader."""
 
-    def __init__(self, device: str = "cpu", min_score: float = 0.4, min_other_score: float = 0.55, networks: str = "") -> None:
+    def __init__(
+        self, device: str = "cpu", min_score: float = 0.4, min_other_score: float = 0.55, networks: str = "",
+        min_crowd_score: float = 0.68,
+    ) -> None:  # fmt: skip
         """Load both networks, from a folder of the user's where it has them."""
         self.finder, self.reader = HeadFinder(device, networks), HeadReader(device, networks)
-        self.min_score, self.min_other_score = min_score, min_other_score
+        self.min_score, self.min_other_score, self.min_crowd_score = min_score, min_other_score, min_crowd_score
 
     def join(self, pixels: Pixels, reduced: Pixels, factor: int, faces: Sequence[Head], fine: bool = False) -> list[Head]:
         """Return all heads of a photograph, each with the reader's pose.
@@ -75,6 +87,26 @@ class AnySideHeads:
             if shows_head(reading, LEAST_CONFIDENCE if leading else OTHER_CONFIDENCE):
                 heads.append(head_of(reading, box, head.score))
         return without_repeats(heads)
+
+    def crowd(self, pixels: Pixels, faces: Sequence[Head], least_head: float, most: int) -> list[Head]:
+        """Return all heads of a photograph, the small ones of a crowd too; none where all are doubtful, and `join` may see one.
+
+        Args:
+            pixels: (H, W, 3) uint8 photograph.
+            faces: as for `join`.
+            least_head: height in pixels of the smallest heads that are sought.
+            most: heads beside faces that are read at most, those with the best scores.
+        """
+        least = self.min_crowd_score - READING_COUNTS * ENOUGH_CONFIDENCE
+        heads = [self._checked(pixels, face) for face in faces]
+        for head in [head for head in find_crowd(self.finder, pixels, least_head) if head.score >= least][:most]:
+            if any(_same(head.box, other.box) for other in heads):
+                continue
+            reading = self.reader.settle(pixels, head.box)
+            evidence = head.score + READING_COUNTS * min(reading.confidence, ENOUGH_CONFIDENCE)
+            if evidence >= self.min_crowd_score:
+                heads.append(head_of(reading, head.box, head.score))
+        return without_worn(without_repeats(heads))
 
     def _candidates(self, found: Sequence[FoundHead], has_face: bool) -> list[FoundHead]:
         """Return what may be a head: beside a face, and beside a first head without one, only what is surely one."""
@@ -179,6 +211,42 @@ def without_repeats(heads: Sequence[Head]) -> list[Head]:
         if all(not _same(head.box, other.box) for other in kept):
             kept.append(head)
     return kept
+
+
+def without_worn(heads: Sequence[Head]) -> list[Head]:
+    """Drop small heads before a larger, sure one, where farther people cannot be: parts of its face, hands, buttons, badges.
+
+    On its body they stay where the reader is sure of them (a child in arms, a picture on a shirt), and so do tiny ones
+    anywhere: they are as many times farther off as they are smaller, where a lens that shows the larger one well blurs lights
+    into discs.
+    """
+    sure = [head for head in heads if head.mesh is not None or _confidence(head) >= BODY_CONFIDENCE]
+
+    def worn(head: Head, other: Head) -> bool:
+        place, doubtful = middle(head.box), _confidence(head) < BODY_CONFIDENCE
+        smaller = head.mesh is None and head.box[3] < WORN * other.box[3]
+        unlikely = head.box[3] < FAR * other.box[3] or on_body(place, other)
+        return smaller and (in_ellipse(place, other.box) or (doubtful and unlikely))
+
+    return [head for head in heads if not any(worn(head, other) for other in sure)]
+
+
+def in_ellipse(point: tuple[float, float], box: Sequence[float]) -> bool:
+    """Tell whether a point lies in the inner four fifths of the ellipse that fills a box."""
+    x, y = middle(box)
+    return math.hypot((point[0] - x) / (0.5 * box[2]), (point[1] - y) / (0.5 * box[3])) < 0.8
+
+
+def on_body(point: tuple[float, float], head: Head) -> bool:
+    """Tell whether a point lies on the body of an upright or turned head: on the neck or between about the shoulders' ends."""
+    x, y = middle(head.box)
+    across = (math.cos(head.roll) * (point[0] - x) + math.sin(head.roll) * (point[1] - y)) / max(head.box[2:])
+    down = (math.cos(head.roll) * (point[1] - y) - math.sin(head.roll) * (point[0] - x)) / max(head.box[2:])
+    return down > 0.0 and abs(across) <= (0.6 if down <= 1.0 else 1.3)
+
+
+def _confidence(head: Head) -> float:
+    return 0.0 if head.pose is None else head.pose.confidence
 
 
 def _same(first: Sequence[float], second: Sequence[float]) -> bool:

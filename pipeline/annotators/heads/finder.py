@@ -103,9 +103,14 @@ def without_twins(heads: Sequence[FoundHead]) -> list[FoundHead]:
     """Keep of boxes that overlap, or of which one lies within the other, the one with the best score."""
     kept: list[FoundHead] = []
     for head in sorted(heads, key=lambda head: (-head.score, head.box)):
-        if all(_shared(head.box, other.box) <= MOST_OVERLAP for other in kept):
+        if not any(is_twin(head.box, other.box) for other in kept):
             kept.append(head)
     return kept
+
+
+def is_twin(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Tell whether two boxes are one head's: they overlap, or one lies within the other."""
+    return _shared(first, second) > MOST_OVERLAP
 
 
 def _shared(first: Sequence[float], second: Sequence[float]) -> float:

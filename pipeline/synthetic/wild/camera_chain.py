@@ -23,10 +23,17 @@ _TABLE_SIZE = 4096
 _TONE: Floats = linear_to_srgb(np.arange(_TABLE_SIZE) / (_TABLE_SIZE - 1.0))
 
 
-def expose_and_store(light: Array, random: np.random.Generator) -> tuple[Pixels, bytes]:
-    """Return what is stored of (S, S, 3) linear light, white at 1: the picture as sRGB, and its last JPEG."""
+def expose_and_store(light: Array, random: np.random.Generator, blur_side: int = 0) -> tuple[Pixels, bytes]:
+    """Return what is stored of (S, S, 3) linear light, white at 1: the picture as sRGB, and its last JPEG.
+
+    Args:
+        light: what falls on the sensor.
+        random: source of chance.
+        blur_side: side in pixels of the picture whose blur it has, pixel by pixel; 0 for its own, so that a larger picture of
+            the same place shows no more.
+    """
     picture = np.ascontiguousarray(light, dtype=np.float32)
-    picture = _blurred(picture, random)
+    picture = _blurred(picture, random, (blur_side or picture.shape[0]) / 256.0)
     picture = _balanced(picture, random)
     picture = _noisy(picture, random)
     shown = _developed(picture, random)
@@ -39,9 +46,8 @@ def _chance(random: np.random.Generator, share: float) -> bool:
     return bool(random.random() < share)
 
 
-def _blurred(picture: Array, random: np.random.Generator) -> Array:
-    """Blur by defocus or by motion; the widths are in pixels of a picture of 256."""
-    unit = picture.shape[0] / 256.0
+def _blurred(picture: Array, random: np.random.Generator, unit: float) -> Array:
+    """Blur by defocus or by motion; the widths are in `unit` pixels."""
     if _chance(random, 0.30):
         radius = float(np.exp(random.uniform(math.log(0.5), math.log(2.6)))) * unit
         picture = cv2.filter2D(picture, -1, disk(radius), borderType=cv2.BORDER_REFLECT_101)
