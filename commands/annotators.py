@@ -1,4 +1,5 @@
-"""Commands about the networks that label heads of any side: `annotators views`, `train`, `evaluate`, `export`, `retrain`.
+"""Commands about the networks that label heads of any side: `annotators views`, `train`, `evaluate`, `export`, `add-beards`,
+`retrain`.
 
 Rendering is `pipeline.synthetic.training_views`' affair, learning `model.annotators`'; the pipeline takes what `export` wrote.
 """
@@ -42,6 +43,9 @@ def annotators_views(
     first: Annotated[int, typer.Option(min=0, help="Number of the first head.")] = 0,
     hair: Annotated[str, typer.Option(help="cards (MakeHuman's styles) or grown (strands, beards; 2 s a head).")] = "cards",
     styles: Annotated[str, typer.Option(metavar="A+B", help="Kinds of grown hair, such as afro+mane; all where empty.")] = "",
+    beards: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of men with a beard or stubble, of those with grown hair.")
+    ] = 0.45,
     children: Annotated[bool, typer.Option("--children", help="Draw children too.")] = False,
     pitch: Annotated[float, typer.Option(min=0, max=60, help="Standard deviation of the elevation in degrees.")] = 18.0,
     wear: Annotated[
@@ -73,7 +77,9 @@ def annotators_views(
 
     if covered != 1.0 and not wear:
         raise typer.BadParameter("expected --wear too; without it nobody wears anything", param_hint="--covered")
-    people = PopulationSettings(bald=0.08, hats=0.0 if wear else 0.08, hair=hair, styles=styles, children=children)
+    people = PopulationSettings(
+        bald=0.08, hats=0.0 if wear else 0.08, hair=hair, styles=styles, beards=beards, children=children
+    )
     if wear:
         people = replace(people, wear="drawn", skins="drawn", faces="wide", shares=more_head_wear(covered))
     settings = TrainingViews(
@@ -222,6 +228,30 @@ def annotators_export(
 
     told = json.loads(card.read_text(encoding="utf-8")) if card else {}
     path = export(run, out, told, calibrate or ())
+    echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+@annotators.command("add-beards")
+def annotators_add_beards(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for parser.onnx and its card.")],
+    start: Annotated[
+        str, typer.Option("--start", metavar="FILE", help="Exported parser, or shipped (the package's).")
+    ] = SHIPPED,
+    pictures: Annotated[int, typer.Option(min=32, help="Number of crops that the new layers are fitted to.")] = 1_000,
+    seed: Annotated[int, typer.Option(help="Seed of the crops and of the first weights.")] = 7,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
+) -> None:
+    """Add the output beard to an exported parser, or fit it anew; what else it says stays the same to the bit.
+
+    Example: spherehead annotators add-beards --data views --out exported
+    """
+    from ..model.annotators.beards import BeardFit, add_beards
+    from ..model.annotators.parsing import ParserTask
+    from ..model.annotators.shown.views import Views
+
+    task, settings = ParserTask(Views(data), seed), BeardFit(pictures, seed=seed)
+    path = add_beards(Path(_start("parser", start)), task, settings, out, threads)
     echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -213,6 +213,8 @@ class Sample:
     """(S, S) uint8 soft matte of the head and shoulders: 0 background, 255 head."""
     parsing: Pixels | None = None
     """(S, S) uint8 class map, see `classes.CLASSES`."""
+    beard: Pixels | None = None
+    """(S, S) uint8: 255 where the hair of `parsing` is beard, else 0; where `parse` was asked for it."""
     depth: Array | None = None
     """(S, S) float32 distance along the optical axis in world units, 0 where unknown: rendered heads only, where asked for."""
     mesh: Array | None = None

@@ -52,7 +52,7 @@ LIGHT = {"numpy", "cv2", "scipy", "pandas", "pyarrow", "PIL", "yaml", "typer", "
 WRAPPERS = {
     "mediapipe": {"pipeline/backends/mediapipe_models.py"},
     "google": {"pipeline/backends/mediapipe_models.py"},
-    "onnxruntime": {"pipeline/backends/onnx_session.py", "model/annotators/export.py"},
+    "onnxruntime": {"pipeline/backends/onnx_session.py", "model/annotators/beards.py", "model/annotators/export.py"},
     "rembg": {"pipeline/backends/rembg_models.py"},
     "face_alignment": {"pipeline/annotators/faces/face_alignment_points.py"},
     "pymatting": {"pipeline/annotators/mattes/closed_form.py"},
@@ -65,7 +65,7 @@ WRAPPERS = {
     "webdataset": {"datasets/shards/tar.py"},
     "safetensors": {"model/store.py", "model/annotators/checkpoint.py"},
     "numba": {"datasets/compiled.py"},
-    "onnx": {"model/annotators/export.py", "model/annotators/published.py"},
+    "onnx": {"model/annotators/beards.py", "model/annotators/export.py", "model/annotators/published.py"},
     "skimage": {"model/annotators/shown/grounds.py", "model/meshes/surface.py"},
     "fast_simplification": {"model/meshes/surface.py"},
     "xatlas": {"model/meshes/unwrap.py"},

@@ -25,6 +25,7 @@ MEMBERS = {
     "jpg / webp / png": "the picture, sRGB",
     "mask.png": "8 bits: 0 background, 255 head",
     "seg.png": "class ids, see the toolkit's datasets.classes",
+    "beard.png": "8 bits: 255 where hair is beard; sets built with parse.beards=true only",
     "depth.png": "16 bits: distance along the optical axis in thousandths of a world unit, 0 unknown; rendered heads only",
     "cam.json": "25 numbers: cam2world row by row (OpenCV axes), intrinsics divided by the side",
     "json": "the manifest's row",

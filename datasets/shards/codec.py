@@ -24,6 +24,8 @@ from ..sample import Sample
 
 IMAGE_SUFFIXES = ("jpg", "webp", "png")
 """Members that may hold the picture."""
+BEARD = "beard.png"
+"""Member that tells where hair is beard."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _shortest(value: np.float32) -> str:
 
 
 def encode_members(sample: Sample, encoding: Encoding) -> dict[str, bytes]:
-    """Encode a sample's picture, mask, class map, depth map and camera; the JSON member is added when the set is packed.
+    """Encode a sample's picture, mask, class map, beard, depth map and camera; the JSON member is added when the set is packed.
 
     Raises:
         ValueError: the sample has no image.
@@ -124,6 +126,8 @@ def encode_members(sample: Sample, encoding: Encoding) -> dict[str, bytes]:
         members["mask.png"] = encode_grey(sample.mask)
     if sample.parsing is not None:
         members["seg.png"] = encode_grey(sample.parsing)
+    if sample.beard is not None:
+        members[BEARD] = encode_grey(sample.beard)
     if sample.depth is not None:
         members[DEPTH] = encode_depth(sample.depth)
     if sample.camera is not None:
@@ -150,6 +154,8 @@ class Decoded:
     """The JSON member."""
     depth: Array | None = None
     """(S, S) float32 distance along the optical axis in world units, 0 where unknown; rendered heads only."""
+    beard: Pixels | None = None
+    """(S, S) 255 where hair is beard, else 0; of sets that were built with `parse.beards`."""
 
 
 def decode_members(key: str, members: Mapping[str, bytes]) -> Decoded:
@@ -168,6 +174,8 @@ def decode_members(key: str, members: Mapping[str, bytes]) -> Decoded:
         mask = decode_grey(members[name]) if name in members else None
         name = "seg.png"
         parsing = decode_grey(members[name]) if name in members else None
+        name = BEARD
+        beard = decode_grey(members[name]) if name in members else None
         name = DEPTH
         depth = decode_depth(members[name]) if name in members else None
         name = "cam.json"
@@ -176,4 +184,4 @@ def decode_members(key: str, members: Mapping[str, bytes]) -> Decoded:
         record = json.loads(members[name]) if name in members else {}
     except ValueError as error:
         raise ValueError(f"sample {key}, member {name}: {error}") from error
-    return Decoded(key, image, mask, parsing, camera, record, depth)
+    return Decoded(key, image, mask, parsing, camera, record, depth, beard)

@@ -23,11 +23,11 @@ from ..camera import Camera
 from ..classes import CLASSES
 from ..depth import MEMBER as DEPTH
 from ..depth import decode_depth
-from .codec import IMAGE_SUFFIXES, decode_grey, decode_image
+from .codec import BEARD, IMAGE_SUFFIXES, decode_grey, decode_image
 from .mirror import shard_file
 from .tar import ShardError, iterate, packed_size
 
-MEMBERS = ("mask.png", "seg.png", DEPTH, "cam.json", "json", *IMAGE_SUFFIXES)
+MEMBERS = ("mask.png", "seg.png", BEARD, DEPTH, "cam.json", "json", *IMAGE_SUFFIXES)
 """What a sample may consist of."""
 PHOTOGRAPH_MEMBERS = re.compile(r"who\.png|depth\.png|points\.npy|alpha\d\.png")
 """What a photograph with several heads may have beside them, see `photographs`."""
@@ -178,7 +178,7 @@ def _check_pixels(
 ) -> Iterator[tuple[str, str, str]]:
     """Check class ids and that all pictures of the sample decode and have one size."""
     shapes: dict[str, tuple[int, int]] = {}
-    for name in ("seg.png", "mask.png", DEPTH, suffix):
+    for name in ("seg.png", "mask.png", BEARD, DEPTH, suffix):
         if name not in members or (name != "seg.png" and not deep):
             continue
         try:
@@ -198,7 +198,7 @@ def _check_pixels(
             digest = hashlib.sha256(pixels.tobytes()).hexdigest()
             if digest != row["pixel_sha256"]:
                 yield "image", f"pixels with sha256 {row['pixel_sha256']}", digest
-    for name in ("mask.png", "seg.png", DEPTH):
+    for name in ("mask.png", "seg.png", BEARD, DEPTH):
         if name in members and name not in shapes and len(members[name]) >= 24:  # the PNG header says it without decoding
             width, height = (int.from_bytes(members[name][at : at + 4], "big") for at in (16, 20))
             shapes[name] = (height, width)

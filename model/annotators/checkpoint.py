@@ -48,7 +48,7 @@ def resume(out: Path, task: str, progress: Progress) -> None:
     """Fill the state from the folder's checkpoint, if there is one.
 
     Raises:
-        ConfigError: it is of another task.
+        ConfigError: it is of another task, or of a network of before that had fewer parts.
     """
     path = out / CHECKPOINT
     if not path.is_file():
@@ -56,6 +56,9 @@ def resume(out: Path, task: str, progress: Progress) -> None:
     name, images, tensors = read(path)
     if name != task:
         raise ConfigError(f"{path} is a run of '{name}', not of '{task}'; choose another folder")
+    if missing := sorted(set(progress.network.state_dict()) - set(_part(tensors, "network/"))):
+        words = f"choose another folder, and --start {out} to begin with what it has learned"
+        raise ConfigError(f"expected a run of this version's network in {path}, got one without {missing[0]}; {words}")
     progress.network.load_state_dict(_part(tensors, "network/"))
     progress.average.load_state_dict(_part(tensors, "average/"))
     states: dict[int, dict[str, Tensor]] = {}
@@ -104,8 +107,14 @@ def read_settings(run: Path) -> dict[str, Any]:
 def load_average(path: Path, network: nn.Module) -> int:
     """Fill a network with a checkpoint's average; return how many pictures it has seen."""
     _, images, tensors = read(path)
-    network.load_state_dict(_part(tensors, "average/"))
+    fill(network, _part(tensors, "average/"))
     return images
+
+
+def fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Fill a network with weights; what networks of before lack (`later` of the network) stays as it is where they lack it."""
+    own = {name: value for name, value in network.state_dict().items() if name.startswith(getattr(network, "later", ()))}
+    network.load_state_dict({**own, **tensors})
 
 
 def _part(tensors: dict[str, Tensor], start: str) -> dict[str, Tensor]:

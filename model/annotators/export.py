@@ -31,7 +31,7 @@ from .tasks import FinderTask, HeadTask, Task
 OPSET = 17
 CALIBRATION, CALIBRATION_SEED = 48, 1
 """Pictures that the ranges of eight bits are taken from, and the seed of their crops."""
-ANSWERS = ("/maps/", "/numbers/")
+ANSWERS = ("/maps/", "/numbers/", "/beard/")
 """Parts of the names of layers that stay as they are."""
 SMALLEST_HALVED = 64
 """Tensors with fewer numbers stay in full precision."""
@@ -50,15 +50,15 @@ class _Raw(nn.Module):
 
 
 class _Maps(nn.Module):
-    """The parser's logits of classes, and coverage as a chance."""
+    """The parser's logits of classes, and coverage and hair being beard as chances."""
 
     def __init__(self, network: ParserNet) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        classes, cover = self.network(picture)
-        return classes, cover[:, None].sigmoid()
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        classes, cover, beard = self.network(picture)
+        return classes, cover[:, None].sigmoid(), beard[:, None].sigmoid()
 
 
 class _Heat(nn.Module):
@@ -89,7 +89,7 @@ def onnx_bytes(name: str, network: nn.Module, pictures: Array | None = None) -> 
         size, outputs, free = CROP, ["numbers", "classes", "alpha"], {0: "batch"}
     elif name == "parser":
         wrapped = _Maps(network)  # type: ignore[arg-type]
-        size, outputs, free = PARSER_CROP, ["classes", "alpha"], {0: "batch"}
+        size, outputs, free = PARSER_CROP, ["classes", "alpha", "beard"], {0: "batch"}
     else:
         wrapped = _Heat(network)  # type: ignore[arg-type]
         size, outputs, free = 192, ["heat", "boxes"], {0: "batch", 2: "height", 3: "width"}
@@ -99,16 +99,17 @@ def onnx_bytes(name: str, network: nn.Module, pictures: Array | None = None) -> 
 
 
 def traced(
-    network: nn.Module, example: Tensor, outputs: Sequence[str], axes: dict[str, dict[int, str]], source: str = "picture"
-) -> Any:
+    network: nn.Module, examples: Tensor | tuple[Tensor, ...], outputs: Sequence[str], axes: dict[str, dict[int, str]],
+    sources: Sequence[str] = ("picture",),
+) -> Any:  # fmt: skip
     """Return the `onnx.ModelProto` of a network.
 
     Args:
         network: what it is traced of.
-        example: an input.
+        examples: an input, or one for each name in `sources`.
         outputs: names.
         axes: names of the free dimensions of input and outputs.
-        source: name of the input.
+        sources: names of the inputs.
 
     Raises:
         ConfigError: `onnx` is not installed.
@@ -122,8 +123,8 @@ def traced(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network.eval(), (example,), buffer,  # type: ignore[arg-type]
-            input_names=[source], output_names=list(outputs),
+            network.eval(), examples if isinstance(examples, tuple) else (examples,), buffer,  # type: ignore[arg-type]
+            input_names=list(sources), output_names=list(outputs),
             dynamic_axes=axes, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
     return onnx.load_model_from_string(buffer.getvalue())

@@ -62,6 +62,18 @@ def class_loss(logits: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
     return entropy + (1.0 - dice)
 
 
+def beard_loss(logits: Tensor, beard: Tensor) -> Tensor:
+    """Return the mean cross entropy of hair being beard over the pixels whose kind is told, 0 where none is.
+
+    Args:
+        logits: (B, H, W).
+        beard: (B, H, W) truth: 1 beard, 0 other hair, negative where there is no hair or its kind is not known.
+    """
+    told = beard >= 0.0
+    entropy = F.binary_cross_entropy_with_logits(logits, beard.clamp(min=0.0), reduction="none")
+    return (entropy * told).sum() / told.sum().clamp(min=1)
+
+
 def head_losses(
     said: HeadOutput, rotation: Tensor, place: Tensor, points: Tensor, has_points: Tensor, classes: Tensor, alpha: Tensor,
     class_weights: Tensor,

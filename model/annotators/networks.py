@@ -107,35 +107,60 @@ class HeadNet(nn.Module):
         )  # fmt: skip
 
 
+class BeardHead(nn.Module):
+    """Tells beards from other hair in two coarse levels of the parser's decoder: where a beard ends is the class map's affair.
+
+    Its first answer is that hardly any hair is beard.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = UpBlock(64, 48, 16)
+        self.last = nn.Conv2d(16, 1, 3, padding=1)
+        assert self.last.bias is not None
+        with torch.no_grad():
+            self.last.weight.zero_()
+            self.last.bias.fill_(-4.0)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """Return (B, 1, 4 H, 4 W) logits of (B, 64, H, W) and (B, 48, 2 H, 2 W) features."""
+        return F.interpolate(self.last(self.up(coarse, fine)), scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
 class ParserNet(nn.Module):
     """Classes and coverage of the head whose canonical crop a picture is: a U-Net on the encoder (Ronneberger et al. 2015).
 
     Encoder and decoder are those of `HeadNet`, so that its weights start them.
     """
 
+    later = ("beard.",)
+    """Starts of the names of weights that networks of before lack; they then keep their first ones, which find no beard."""
+
     def __init__(self) -> None:
         super().__init__()
         self.encoder = Encoder()
         self.ups = nn.ModuleList([UpBlock(320, 112, 96), UpBlock(96, 40, 64), UpBlock(64, 24, 48), UpBlock(48, 16, 32)])
         self.maps = nn.Conv2d(32, len(CLASSES) + 1, 3, padding=1)
+        self.beard = BeardHead()
 
     def start_from(self, head: HeadNet) -> None:
         """Take over the encoder and the decoder of a head network."""
         known = head.state_dict()
-        self.load_state_dict({name: known[name] for name in self.state_dict()})
+        own = self.state_dict()
+        self.load_state_dict({name: own[name] if name.startswith(self.later) else known[name] for name in own})
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, 19, H / 2, W / 2) logits of classes and (B, H / 2, W / 2) logits of coverage.
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (B, 19, H / 2, W / 2) logits of classes, and (B, H / 2, W / 2) logits of coverage and of hair being beard.
 
         Args:
             x: (B, 3, H, W) pictures normalised as Lite models are, sides multiples of 32; 256 at work.
         """
         features = self.encoder(x)
-        y = features[4]
+        levels = [features[4]]
         for up, skip in zip(self.ups, (features[3], features[2], features[1], features[0]), strict=True):
-            y = up(y, skip)
-        maps = self.maps(y).float()
-        return maps[:, :-1], maps[:, -1]
+            levels.append(up(levels[-1], skip))
+        maps = self.maps(levels[4]).float()
+        return maps[:, :-1], maps[:, -1], self.beard(levels[2], levels[3])[:, 0].float()
 
 
 class FinderNet(nn.Module):

@@ -1,4 +1,4 @@
-"""What the parser learns, classes and coverage of the head in a canonical crop, and how well it does on held-out views.
+"""What the parser learns, classes, coverage and beard of the head in a canonical crop, and how well it does on held-out views.
 
 Crops come from `augmentation`, the loop around it is `training`; refining maps along a photograph's edges is left to
 `pipeline.annotators.heads`.
@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...datasets.arrays import Pixels
+from ...datasets.arrays import Array, Pixels
 from ...datasets.classes import CLASSES, INDEX, colourise
 from ...manifests.identity import rng
 from ..nets.efficientnet import load_imagenet
 from .evaluation import BANDS, ious, shared, yaw_degrees
-from .losses import class_loss
+from .losses import beard_loss, class_loss
 from .networks import PARSER_CROP, HeadNet, ParserNet
 from .published import begun
 from .shown.augmentation import Crop, CropSettings, make_crop
@@ -34,6 +34,8 @@ CLASS_WEIGHTS = {
     "left_ear": 1.5, "right_ear": 1.5, "glasses": 1.5,
 }  # fmt: skip
 """Weights in the cross entropy; all others have 1. Small classes are also held up by the Dice term."""
+BEARD_COLOUR = (255, 128, 0)
+"""Of beards on sheets."""
 ALIGNED = CropSettings(
     roll_degrees=6.0, free_roll=0.01, least_scale=0.85, most_scale=1.12, shift=0.03, others=0.2, occluders=0.12,
     size=PARSER_CROP, grey=0.2, dark=0.15, alike=0.35, shadows=0.5, glints=0.7, stubble=False,
@@ -43,12 +45,12 @@ ALIGNED = CropSettings(
 
 @dataclass
 class ParserTask:
-    """Classes and coverage of the head in a canonical crop."""
+    """Classes and coverage of the head in a canonical crop, and which of its hair is beard."""
 
     views: Views
     seed: int = 0
     crops: CropSettings = ALIGNED
-    weights: dict[str, float] = field(default_factory=lambda: {"classes": 1.0, "alpha": 0.5, "alpha_error": 1.0})
+    weights: dict[str, float] = field(default_factory=lambda: {"classes": 1.0, "alpha": 0.5, "alpha_error": 1.0, "beard": 0.3})
     start: str = ""
     """Run of the head or the parser task, or an exported file, whose averaged weights are the first ones; empty: ImageNet's."""
     small: int = 0
@@ -91,30 +93,38 @@ class ParserTask:
             "rotation": torch.from_numpy(np.stack([crop.rotation for crop in crops])).float(),
             "classes": torch.from_numpy(np.stack([crop.classes for crop in crops])).long(),
             "alpha": torch.from_numpy(np.stack([crop.alpha for crop in crops])).float(),
+            "beard": torch.from_numpy(np.stack([crop.beard for crop in crops])).float(),
         }
         return normalised(np.stack([crop.image for crop in crops])), truth
 
     def losses(self, network: Callable[..., Any], pictures: Tensor, truth: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the weighted terms: cross entropy and Dice of classes, cross entropy and absolute error of coverage."""
+        """Return the weighted terms: cross entropy and Dice of classes, cross entropy and absolute error of coverage, and cross
+        entropy of beard where the truth has hair and tells its kind.
+        """
         weights = torch.ones(len(CLASSES))
         weights[[INDEX[name] for name in CLASS_WEIGHTS]] = torch.tensor(list(CLASS_WEIGHTS.values()))
-        logits, cover = network(pictures)
+        logits, cover, beard = network(pictures)
         terms = {
             "classes": class_loss(logits, truth["classes"], weights),
             "alpha": F.binary_cross_entropy_with_logits(cover, truth["alpha"]),
             "alpha_error": (cover.sigmoid() - truth["alpha"]).abs().mean(),
+            "beard": beard_loss(beard, truth["beard"]),
         }
         return {name: self.weights[name] * term for name, term in terms.items()}
 
     @torch.no_grad()
     def sheet(self, network: nn.Module, numbers: list[int]) -> Pixels:
-        """Draw pictures, classes said, classes of the truth, coverage said."""
+        """Draw pictures, classes said, classes of the truth, coverage said; in both class maps beard is `BEARD_COLOUR`."""
         crops = [self.crop(number) for number in numbers]
-        logits, cover = network(normalised(np.stack([crop.image for crop in crops])))
+        logits, cover, beard = network(normalised(np.stack([crop.image for crop in crops])))
         columns = []
         for index, crop in enumerate(crops):
-            maps = [logits[index].argmax(0).numpy().astype(np.uint8), crop.classes]
-            drawn = [cv2.resize(colourise(classes), (256, 256), interpolation=cv2.INTER_NEAREST) for classes in maps]
+            said = logits[index].argmax(0).numpy().astype(np.uint8)
+            bearded = (said == INDEX["hair"]) & (beard[index] > 0.0).numpy()
+            drawn = []
+            for classes, where in ((said, bearded), (crop.classes, crop.beard == 1)):
+                coloured = np.where(where[..., None], np.array(BEARD_COLOUR, dtype=np.uint8), colourise(classes))
+                drawn.append(cv2.resize(coloured, (256, 256), interpolation=cv2.INTER_NEAREST))
             soft = np.asarray(255.0 * cover[index].sigmoid().numpy(), dtype=np.uint8)
             grey = np.repeat(cv2.resize(soft, (256, 256))[..., None], 3, axis=2)
             columns.append(np.vstack([cv2.resize(crop.image, (256, 256)), *drawn, grey]))
@@ -146,27 +156,58 @@ def evaluate_parser(network: nn.Module, task: ParserTask, count: int, batch: int
         batch: crops at once.
 
     Returns:
-        Over "all" and by band of yaw "num", "iou" by class and "mean_iou" over the classes there; and "alpha_soft_error", the
-        mean absolute error of coverage where its truth is between 0.05 and 0.95.
+        Over "all" and by band of yaw "num", "iou" by class, "mean_iou" over the classes there, and where the views tell of
+        beards what `beard_numbers` returns; and "alpha_soft_error", the mean absolute error of coverage where its truth is
+        between 0.05 and 0.95.
     """
     network.eval()
     counts = {name: np.zeros((2, len(CLASSES))) for name in ("all", *(band for band, _, _ in BANDS))}
+    beards = {name: np.zeros(5, dtype=np.int64) for name in counts}
     nums, soft = dict.fromkeys(counts, 0), list[float]()
     for start in range(0, count, batch):
         pictures, truth = task.batch(list(range(start, min(start + batch, count))))
-        logits, cover = network(pictures)
+        logits, cover, beard = network(pictures)
         classes, wanted = logits.argmax(1).numpy(), truth["classes"].numpy()
+        hair, likely = classes == INDEX["hair"], (beard > 0.0).numpy()
         for index, yaw in enumerate(np.abs(yaw_degrees(truth["rotation"].numpy()))):
             overlap, union = shared(classes[index], wanted[index])
             for name in ("all", next(name for name, low, high in BANDS if low <= yaw < high)):
                 counts[name] += np.stack([overlap, union])
+                beards[name] += count_beard(hair[index], likely[index], truth["beard"][index].numpy())
                 nums[name] += 1
         edge = (truth["alpha"] > 0.05) & (truth["alpha"] < 0.95)
         soft.append(float((cover.sigmoid() - truth["alpha"]).abs()[edge].mean()))
     return {
-        **{name: {"num": nums[name], **ious(*counts[name])} for name in counts if nums[name]},
+        **{name: {"num": nums[name], **ious(*counts[name]), **beard_numbers(beards[name])} for name in counts if nums[name]},
         "alpha_soft_error": round(float(np.mean(soft)), 3),
     }
+
+
+def count_beard(hair: Array, likely: Array, wanted: Array) -> Array:
+    """Return (5,) numbers of pixels of a crop, hair that is likely beard counting as called beard.
+
+    Args:
+        hair: (H, W) bool, where the network says hair.
+        likely: (H, W) bool, where it says that hair there is beard.
+        wanted: (H, W) truth as `Crop.beard` has it; a crop without any hair of a known kind counts nowhere.
+
+    Returns:
+        Beard called beard; beard or called so; beard called hair; other hair called beard; other hair.
+    """
+    if not (wanted >= 0).any():
+        return np.zeros(5, dtype=np.int64)
+    said, beard, other = hair & likely, wanted == 1, wanted == 0
+    parts = (said & beard, said | beard, hair & beard, said & other, other)
+    return np.array([part.sum() for part in parts], dtype=np.int64)
+
+
+def beard_numbers(counts: Array) -> dict[str, float]:
+    """Return shares from sums of `count_beard`: "beard_iou", the intersection over union of beard; "beard_found", how much of
+    the beard that is called hair is called beard; "hair_called_beard", how much of other hair is.
+    """
+    right, either, seen, wrong, other = counts.tolist()
+    shares = {"beard_iou": (right, either), "beard_found": (right, seen), "hair_called_beard": (wrong, other)}
+    return {name: round(part / whole, 4) for name, (part, whole) in shares.items() if whole}
 
 
 def calm_parser(task: ParserTask) -> ParserTask:

@@ -81,7 +81,8 @@ def load_exported(path: Path, network: nn.Module) -> None:
     """Fill a network with the weights of an ONNX file that `annotators export` wrote.
 
     In evaluation mode it then answers as the file does, but for what eight bits round of the layers' answers; batch norms only
-    shift. Before training, `settle` them on pictures.
+    shift. Before training, `settle` them on pictures. A parser's file of before has no beards: those layers then stay as they
+    are, and say of hardly any hair that it is beard.
 
     Args:
         path: the ONNX file, of half precision or of eight bits.
@@ -92,7 +93,7 @@ def load_exported(path: Path, network: nn.Module) -> None:
     """
     layers = _layers(path)
     for name, module in network.named_modules():
-        if isinstance(module, ConvNorm):
+        if isinstance(module, ConvNorm) and not _lacks(layers, name, network):
             weight, bias = _pair(layers, name, path)
             convolution: Any = module.conv
             norm: Any = module.norm
@@ -102,9 +103,9 @@ def load_exported(path: Path, network: nn.Module) -> None:
                 norm.weight.fill_(1.0)
                 norm.running_mean.zero_()
                 norm.running_var.fill_(1.0 - norm.eps)
-    for name in ("maps", "numbers"):
-        layer: Any = getattr(network, name, None)
-        if layer is not None:
+    for name in ("maps", "numbers", "beard.last"):
+        layer: Any = dict(network.named_modules()).get(name)
+        if layer is not None and not _lacks(layers, name, network):
             weight, bias = _pair(layers, name, path)
             _fill(layer.weight, weight, name, path)
             _fill(layer.bias, bias, name, path)
@@ -140,6 +141,12 @@ def settle(network: nn.Module, pictures: Tensor) -> None:
         norm.weight.copy_(gain * torch.sqrt(spread + norm.eps))
         old_mean.copy_(mean)
         old_spread.copy_(spread)
+
+
+def _lacks(layers: dict[str, tuple[Array, Array]], name: str, network: nn.Module) -> bool:
+    """Return whether a layer is of a part that files of before lack, and this file does."""
+    part = next((start for start in getattr(network, "later", ()) if name.startswith(start)), "")
+    return bool(part) and not any(known.startswith(part) for known in layers)
 
 
 def _pair(layers: dict[str, tuple[Array, Array]], name: str, path: Path) -> tuple[Array, Array]:

@@ -39,7 +39,7 @@ from .work import Task, Thumb, WorkOrder, refusing
 
 log = logging.getLogger(__name__)
 
-_ARRAYS = ("image", "padding", "mask", "parsing", "depth", "mesh", "landmarks")
+_ARRAYS = ("image", "padding", "mask", "parsing", "beard", "depth", "mesh", "landmarks")
 
 
 class Host(Protocol):

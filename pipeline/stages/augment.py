@@ -218,6 +218,8 @@ def move(sample: Sample, geometry: Geometry) -> Sample:
     if sample.parsing is not None:
         parsing = swap_sides(sample.parsing) if geometry.mirror else sample.parsing
         changes["parsing"] = _moved_map(parsing, change, size, padding, nearest=True)
+    if sample.beard is not None:
+        changes["beard"] = _moved_map(sample.beard, change, size, padding, nearest=True)
     if sample.landmarks is not None:
         changes["landmarks"] = geometry.landmarks(sample.landmarks, size)
     if sample.mesh is not None:

@@ -25,7 +25,7 @@ from ..annotators.faces.face_regions import EAR_CENTRE, feature_polygons
 from ..annotators.faces.head_fit import HeadFit
 from ..annotators.heads.files import weights as head_weights
 from ..annotators.heads.parser import HeadParser
-from ..annotators.heads.parsing import parse_crop
+from ..annotators.heads.parsing import beard_of, parse_crop
 from ..annotators.parsers.colour_models import ColourModel
 from ..annotators.parsers.head_layout import project
 from ..annotators.parsers.mesh_parser import INSIDE, Parsed, parse
@@ -40,7 +40,7 @@ class Parse(Stage):
     """Estimate the class map."""
 
     name = "parse"
-    version = 10
+    version = 11
     needs = ("image", "mask")
     gives = ("parsing",)
 
@@ -62,6 +62,8 @@ class Parse(Stage):
     """Parser onnx: standard deviation of RGB in 0..1 to divide by."""
     sides: Literal["camera", "map"] = "camera"
     """Parser onnx: what tells left from right brows, eyes and ears: where they lie on the head, or the network's word."""
+    beards: bool = False
+    """Parser own: also write which hair is beard, as a member beard.png; the score beard_share is there without it."""
     colours: ColourModel = ColourModel()
     """Parser mesh: how colours are learnt and believed."""
 
@@ -130,12 +132,12 @@ class OpenParse(OpenStage):
             self._model = onnx_session.OnnxModel(stage.weights_path(), device)
 
     def one(self, sample: Sample, rng: np.random.Generator) -> Iterable[Sample]:
-        """Fill `parsing`, the confidence and the area of each class.
+        """Fill `parsing`, the confidence, the area of each class and, where our own network tells it, that of beard.
 
         Raises:
             Drop: "no_foreground", when the network sees no head within the matte.
         """
-        image, mask = sample.require("image"), sample.require("mask")
+        image, mask, beard = sample.require("image"), sample.require("mask"), None
         if "parsing" in sample.known and sample.parsing is not None:
             parsed, source = Parsed(sample.parsing, 1.0), "known"
         elif self._model is not None:
@@ -143,11 +145,15 @@ class OpenParse(OpenStage):
         elif self._parser is not None:
             maps, sample = self._parser.read_crop(sample)
             parsed, source = parse_crop(maps, image, mask, sample.mesh), "own"
+            beard = None if maps.beard is None else beard_of(parsed.classes, maps.beard)
         else:
             parsed, source = parse(image, mask, sample.mesh, camera_of(sample), self.stage.colours), "mesh"
         counts = cv2.calcHist([parsed.classes], [0], None, [len(CLASSES)], [0, len(CLASSES)]).reshape(-1)
         areas = {f"area_{name}": round(int(count) / mask.size, 6) for name, count in zip(CLASSES, counts, strict=True)}
+        if beard is not None:
+            areas["beard_share"] = round(cv2.countNonZero(beard) / mask.size, 6)
         yield sample.with_(
+            beard=beard if self.stage.beards else None,
             parsing=parsed.classes,
             scores={"parse_confidence": round(parsed.confidence, 4), **areas},
             notes={"parse_source": source},

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...datasets.arrays import Array
+from ...datasets.arrays import Array, Pixels
 from ...datasets.camera import Camera
 from ...datasets.images.colour_space import linear_to_srgb
-from ...datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
+from ...datasets.shards.codec import BEARD, Encoding, camera_json, encode_grey, encode_image
 from ...datasets.shards.tar import write_shard
 from ...manifests.config import ConfigError, canonical_json, to_plain
 from ...manifests.identity import rng
@@ -30,14 +30,16 @@ from .people.figure import Figure, body_of, build_figure
 from .people.placement import face_vertices
 from .people.population import Person, draw_person
 from .people.settings import PopulationSettings, deciding, fingerprint_of
-from .rendering.exact_pass import Drawing, View, look_with_guide
+from .rendering.exact_pass import GROWTH, Drawing, View, look_with_guide
 
 SIDES = (math.radians(55.0), math.radians(125.0))
 """Range of azimuths, to the left or to the right, of views that show a side."""
 STEEP = (math.radians(-75.0), math.radians(80.0))
 """Range of elevations of views from far below and far above."""
-VERSION = 6
+VERSION = 7
 """Raise it when the same settings would give other views."""
+RESUMED = (6,)
+"""Versions whose sets are resumed: their views lack only a member, `beard.png`, and nothing is learned of it from them."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,18 @@ def face_points(assets: Assets, figure: Figure) -> Array:
     return figure.placement.apply(moved[face_vertices()])[list(MESH_INDEX)].astype(np.float32)
 
 
+def beard_of(view: View) -> Pixels:
+    """Return (S, S) 255 where the hair of a view's classes is beard, skin between its strands included, and 0 elsewhere.
+
+    Without strands all hair is MakeHuman's cards, none of which is a beard.
+    """
+    if view.growth is None:
+        return np.zeros_like(view.parsing)
+    return np.where(view.growth == GROWTH.index("beard"), np.uint8(255), np.uint8(0))
+
+
 def members_of(view: View, guide: View, camera: Camera, points: Array, person: Person) -> dict[str, bytes]:
-    """Encode a view: colours, normals, coverage, classes, camera and the face's points."""
+    """Encode a view: colours, normals, coverage, classes, where hair is beard, camera and the face's points."""
     assert guide.albedo is not None
     colour = np.clip(np.round(255.0 * linear_to_srgb(guide.albedo)), 0, 255).astype(np.uint8)
     normals = np.clip(np.round(127.5 * (guide.normals + 1.0)), 0, 255).astype(np.uint8)
@@ -123,6 +135,7 @@ def members_of(view: View, guide: View, camera: Camera, points: Array, person: P
         "normal.jpg": encode_image(normals, Encoding("jpg", 95)),
         "mask.png": encode_grey(view.mask),
         "seg.png": encode_grey(view.parsing),
+        BEARD: encode_grey(beard_of(view)),
         "cam.json": camera_json(camera),
         "points.json": json.dumps(np.round(points, 5).astype(float).tolist()).encode(),
         "json": canonical_json(record).encode(),
@@ -161,12 +174,13 @@ def render_views(assets: Assets, settings: TrainingViews, out: Path, workers: in
         plain.pop("sides")  # and those of before sides could be preferred
     if not settings.steep:
         plain.pop("steep")
-    stamp = canonical_json({"version": VERSION, "assets": fingerprint_of(assets, settings.people), **plain})
+    plain["assets"] = fingerprint_of(assets, settings.people)
+    stamps = [canonical_json({"version": version, **plain}) for version in (VERSION, *RESUMED)]
     told = out / "training-views.json"
-    if told.is_file() and told.read_text(encoding="utf-8") != stamp:
+    if told.is_file() and told.read_text(encoding="utf-8") not in stamps:
         raise ConfigError(f"{out} holds views of other settings; choose another folder")
     with writing(told) as file:
-        file.write(stamp.encode())
+        file.write(stamps[0].encode())
     starts = range(settings.first, settings.first + settings.count, settings.heads_per_shard)
     missing = [start for start in starts if not (out / f"views-{start:06d}.tar").is_file()]
     return sum(1 for _ in in_processes(partial(_write, assets.root, settings, out), missing, workers))

@@ -97,4 +97,4 @@ def onnx_bytes(network: QualityNet) -> bytes:
         ConfigError: `onnx` is not installed.
     """
     axes = {"numbers": {0: "batch"}, "strengths": {0: "batch"}}
-    return halved(traced(_Strengths(network), torch.zeros(1, spectra.COUNT), ["strengths"], axes, "numbers"))
+    return halved(traced(_Strengths(network), torch.zeros(1, spectra.COUNT), ["strengths"], axes, ("numbers",)))

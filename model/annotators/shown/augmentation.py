@@ -19,8 +19,10 @@ from ....datasets.warp import apply, similarity
 from ..networks import CROP
 from . import relighting
 from .grounds import ground, shape
-from .views import View, warped
+from .views import View, warped, warped_beard
 
+NOT_TOLD = -1
+"""Where a crop does not tell whether there is beard."""
 _LUMA = np.array([[0.299], [0.587], [0.114]], dtype=np.float32)
 
 
@@ -77,6 +79,8 @@ class Crop:
     """(S / 2, S / 2)."""
     alpha: Array
     """(S / 2, S / 2) float32, 0 to 1."""
+    beard: Array
+    """(S / 2, S / 2) int8: 1 where hair is beard, 0 where it is not, `NOT_TOLD` without hair and where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -158,19 +162,44 @@ def make_crop(random: np.random.Generator, view: View, other: View | None, setti
     made = laid(random, made, image, mask)
     sides = parsing if settings.stubble else unspeckled(parsing)
     classes = sides[::2, ::2].copy() if not geometry.mirror else swap_sides(sides[::2, ::2])
+    beard = told_beard(warped_beard(view, geometry.matrix(view, size), size), parsing, sides)[::2, ::2].copy()
     alpha = _halved(mask)
     if random.random() < settings.occluders:
         made, hidden = _occluded(random, made)
         small = _halved(hidden)
         alpha = alpha * (1.0 - small)
         classes[small > 0.5] = 0
+        beard[small > 0.5] = NOT_TOLD
     if settings.dark and random.random() < settings.dark:
         made = np.float32(255) * (np.clip(made, 0, 255) / np.float32(255)) ** np.float32(random.uniform(1.2, 2.4))
     picture = worn(random, np.clip(made, 0, 255).astype(np.uint8), settings.grey)
     half = size / 2.0
     points = (geometry.points(view, size) - half) / half if view.points is not None else np.zeros((68, 2))
     place = np.array([2.0 * geometry.shift[0], 2.0 * geometry.shift[1], math.log(geometry.scale)])
-    return Crop(picture, geometry.rotation(view), place, points, view.points is not None, classes, alpha)
+    return Crop(picture, geometry.rotation(view), place, points, view.points is not None, classes, alpha, beard)
+
+
+def told_beard(beard: Pixels | None, parsing: Pixels, shown: Pixels) -> Array:
+    """Return (S, S) int8: 1 where hair is beard, 0 where it is other hair, `NOT_TOLD` elsewhere.
+
+    Args:
+        beard: (S, S) positive where the hair of `parsing` is beard; None where that is not known.
+        parsing: (S, S) exact classes.
+        shown: (S, S) classes that are learned, see `unspeckled`: where only they have hair, it is what most hair around is.
+    """
+    out = np.full(shown.shape, NOT_TOLD, dtype=np.int8)
+    hair = shown == relighting.HAIR
+    if beard is None or not hair.any():
+        return out
+    out[hair] = (beard > 0)[hair]
+    if (filled := hair & (parsing != relighting.HAIR)).any():
+        side = 7 * shown.shape[0] // CROP | 1
+        bearded, hairy = (
+            cv2.boxFilter(where.astype(np.float32), -1, (side, side), borderType=cv2.BORDER_REPLICATE)
+            for where in (beard > 0, parsing == relighting.HAIR)
+        )
+        out[filled] = (bearded > np.float32(0.5) * hairy)[filled]
+    return out
 
 
 def _halved(cover: Pixels) -> Array:

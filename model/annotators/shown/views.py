@@ -16,7 +16,7 @@ import numpy as np
 
 from ....datasets.arrays import Array, Pixels
 from ....datasets.camera import Camera
-from ....datasets.shards.codec import IMAGE_SUFFIXES, decode_grey, decode_image
+from ....datasets.shards.codec import BEARD, IMAGE_SUFFIXES, decode_grey, decode_image
 from ....datasets.shards.tar import iterate
 
 
@@ -35,6 +35,8 @@ class View:
     """(S, S, 3) float32 unit normals in the head frame, where the view is to be lit."""
     points: Array | None
     """(68, 3) landmarks in the head frame, where they are known."""
+    beard: Pixels | None = None
+    """(S, S) 255 where hair is beard, else 0; None where that is not known."""
 
 
 class Views:
@@ -92,7 +94,8 @@ class Views:
         points = np.array(json.loads(members["points.json"])) if "points.json" in members else None
         camera = Camera.from_label(np.array(json.loads(members["cam.json"])))
         parsing = decode_grey(members["seg.png"])
-        return View(decode_image(members[suffix]), decode_grey(members["mask.png"]), parsing, camera, normals, points)
+        beard = decode_grey(members[BEARD]) if BEARD in members else None
+        return View(decode_image(members[suffix]), decode_grey(members["mask.png"]), parsing, camera, normals, points, beard)
 
 
 def warped(view: View, matrix: Array, size: int) -> tuple[Pixels, Pixels, Pixels, Array | None]:
@@ -100,11 +103,22 @@ def warped(view: View, matrix: Array, size: int) -> tuple[Pixels, Pixels, Pixels
 
     What lies outside the view is uncovered.
     """
-    half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
-    affine = (np.linalg.inv(half) @ matrix @ half)[:2]
-    side = (size, size)
+    affine, side = _of_pixels(matrix), (size, size)
     image = cv2.warpAffine(view.image, affine, side, flags=cv2.INTER_LINEAR)
     mask = cv2.warpAffine(view.mask, affine, side, flags=cv2.INTER_LINEAR)
     parsing = cv2.warpAffine(view.parsing, affine, side, flags=cv2.INTER_NEAREST)
     normals = None if view.normals is None else np.asarray(cv2.warpAffine(view.normals, affine, side, flags=cv2.INTER_LINEAR))
     return np.asarray(image), np.asarray(mask), np.asarray(parsing), normals
+
+
+def warped_beard(view: View, matrix: Array, size: int) -> Pixels | None:
+    """Resample where a view's hair is beard as `warped` does its classes; None where that is not known."""
+    if view.beard is None:
+        return None
+    return np.asarray(cv2.warpAffine(view.beard, _of_pixels(matrix), (size, size), flags=cv2.INTER_NEAREST))
+
+
+def _of_pixels(matrix: Array) -> Array:
+    """Return the (2, 3) map between pixels' indices of a (3, 3) one between continuous pixels."""
+    half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
+    return np.asarray((np.linalg.inv(half) @ matrix @ half)[:2])

@@ -1,4 +1,4 @@
-"""Read the classes and the coverage of the head in a canonical crop, from any side, with the project's own parser.
+"""Read classes, coverage and beard of the head in a canonical crop, from any side, with the project's own parser.
 
 How the head is turned is left to `reader`, refining the maps along the picture's edges to `parsing` and `annotators.mattes`.
 Every reading is the mean of the crop's and of its mirror image's, so that a mirrored photograph has the mirrored maps.
@@ -34,6 +34,8 @@ class CropMaps:
     """(128, 128) float32 coverage by this head's person, 0 to 1."""
     network: str
     """The sha256 of the network that read it."""
+    beard: Array | None = None
+    """(128, 128) float32 chance that hair there is beard, without meaning elsewhere; None of networks that do not tell it."""
 
 
 class HeadParser:
@@ -55,9 +57,10 @@ class HeadParser:
             crop = warping.warp_reduced(image, whole(image).matrix(CROP), CROP, border="replicate")
         both = np.stack([crop, crop[:, ::-1]]).astype(np.float32)
         tensor = np.ascontiguousarray(((both - np.float32(127.0)) / np.float32(128.0)).transpose(0, 3, 1, 2))
-        classes, alpha = self._model(tensor)
+        classes, *others = self._model(tensor)
         mean = 0.5 * (classes[0] + classes[1][SWAP][..., ::-1])
-        return CropMaps(image, mean, 0.5 * (alpha[0, 0] + alpha[1, 0][:, ::-1]), self._digest)
+        alpha, *beard = (0.5 * (chance[0, 0] + chance[1, 0][:, ::-1]) for chance in others)
+        return CropMaps(image, mean, alpha, self._digest, beard[0] if beard else None)
 
     def read_crop(self, sample: Sample) -> tuple[CropMaps, Sample]:
         """Read a sample's crop, or take the reading that the same network made of it in an earlier stage.

@@ -46,6 +46,8 @@ HAIR, APART, LOW = INDEX["hair"], 3e-3, 0.62
 """Patches of hair apart from the largest one, smaller than a share of the crop and below a share of its height: crumbs on necks
 and shoulders, right on 16 % of their area on 12 wide people of `truth.py`, the second most likely class on 45 %. Higher ones
 stay: seen from the side they are right more often than that class."""
+BEARD = 0.5
+"""Chance of being beard from which hair is."""
 GLASSES = INDEX["glasses"]
 PART = 0.1
 """Patches of glasses smaller than this share of all that is of the class are parts of a frame, and right."""
@@ -131,6 +133,19 @@ def parse_crop(maps: CropMaps, image: Pixels, mask: Pixels, mesh: Array | None) 
     certain = cv2.resize(planes[1:].max(axis=0) + planes[0], (side, side), interpolation=cv2.INTER_LINEAR)
     where = cover >= INSIDE
     return Parsed(found, float(np.clip(certain[where].mean(), 0.0, 1.0)) if where.any() else 0.0)
+
+
+def beard_of(classes: Pixels, chance: Array) -> Pixels:
+    """Return (S, S) 255 where the hair of a class map is beard, 0 elsewhere.
+
+    Args:
+        classes: (S, S) class map.
+        chance: (h, w) float32, that hair is beard, see `CropMaps.beard`.
+    """
+    if chance.max() <= BEARD:
+        return np.zeros_like(classes)
+    likely = cv2.resize(chance, classes.shape[1::-1], interpolation=cv2.INTER_LINEAR) > BEARD
+    return np.asarray((likely & (classes == HAIR)).view(np.uint8) * np.uint8(255))
 
 
 def _mark_features(found: Pixels, mesh: Array) -> None:

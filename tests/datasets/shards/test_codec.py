@@ -18,8 +18,9 @@ def _sample(image: np.ndarray) -> Sample:
     size = image.shape[0]
     ramp = np.tile(np.linspace(0, 255, size).astype(np.uint8), (size, 1))
     return Sample(
-        "ab" * 8, Photo.of_pixels(image), image=image, mask=ramp, parsing=ramp % 19, camera=Camera.look_at(0.3, -0.2, 0.1)
-    )
+        "ab" * 8, Photo.of_pixels(image), image=image, mask=ramp, parsing=ramp % 19, camera=Camera.look_at(0.3, -0.2, 0.1),
+        beard=np.where(ramp % 19 == 17, np.uint8(255), np.uint8(0)),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("suffix", ["webp", "png"])
@@ -28,6 +29,8 @@ def test_lossless_formats_return_every_pixel(suffix: str, astronaut: np.ndarray)
     decoded = codec.decode_members(sample.id, codec.encode_members(sample, codec.Encoding(image=suffix)))
     assert (decoded.image == sample.image).all()
     assert (decoded.mask == sample.mask).all() and (decoded.parsing == sample.parsing).all()
+    assert (decoded.beard == sample.beard).all() and sample.beard.any()
+    assert codec.decode_members(sample.id, codec.encode_members(sample.with_(beard=None), codec.Encoding())).beard is None
 
 
 def test_jpeg_keeps_chroma_resolution_and_colour_order(astronaut: np.ndarray) -> None:

@@ -183,6 +183,13 @@ def test_mask_of_another_size_is_found(folder: Path) -> None:
     assert (problem.kind, problem.id, problem.found) == ("size", key, ".mask.png 95 x 96, .seg.png 96 x 96")
 
 
+@pytest.mark.parametrize(("side", "kinds"), [(96, []), (95, ["size"])])
+def test_a_map_of_beards_belongs_to_a_sample_and_has_its_size(folder: Path, side: int, kinds: list[str]) -> None:
+    key = kept(folder)[0]["id"]
+    repack(folder, "train-000000.tar", lambda s: s[key].update({"beard.png": encode_grey(np.zeros((96, side), np.uint8))}))
+    assert [problem.kind for problem in verify(folder)] == kinds
+
+
 def test_picture_of_another_size_is_found_deep(folder: Path) -> None:
     key = kept(folder)[0]["id"]
     data = bytes(cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1])

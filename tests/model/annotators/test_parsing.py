@@ -155,9 +155,10 @@ def test_a_parser_starts_with_the_maps_of_the_head_network(views: Views, tmp_pat
     network = ParserTask(views, start=str(tmp_path / "head")).network()
     picture = torch.randn(1, 3, CROP, CROP, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        classes, cover = network.eval()(picture)
+        classes, cover, beard = network.eval()(picture)
         maps = head.eval().raw(picture)[1]
     assert torch.equal(torch.cat([classes, cover[:, None]], dim=1), maps)
+    assert (beard == -4.0).all()  # until it learns, hardly any hair is beard
     settings = parser_settings(TrainingSettings(16))
     save(tmp_path / "parser", "parser", start(ParserTask(views, start=str(tmp_path / "head")), settings))
     again = ParserTask(views, start=str(tmp_path / "parser")).network().state_dict()
@@ -197,11 +198,11 @@ def test_a_parser_that_says_the_truth_has_full_marks(views: Views) -> None:
             super().__init__()
             self.number = 0
 
-        def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             truth = truths[self.number]
             self.number += 1
             logits = 9.0 * torch.nn.functional.one_hot(truth["classes"], len(CLASSES)).permute(0, 3, 1, 2).float()
-            return logits, torch.logit(truth["alpha"], eps=1e-6)
+            return logits, torch.logit(truth["alpha"], eps=1e-6), 9.0 * truth["beard"]
 
     found = evaluate_parser(Truth(), task, 4, batch=1)
     assert found["all"]["mean_iou"] == 1.0 and found["all"]["num"] == 4 and found["alpha_soft_error"] < 1e-3

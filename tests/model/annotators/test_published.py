@@ -13,7 +13,7 @@ from spherehead.datasets.camera import geodesic
 from spherehead.manifests.config import ConfigError
 from spherehead.model.annotators.checkpoint import Progress, save
 from spherehead.model.annotators.export import onnx_bytes
-from spherehead.model.annotators.networks import CROP, NETWORKS, PARSER_CROP, HeadNet
+from spherehead.model.annotators.networks import CROP, NETWORKS, PARSER_CROP, HeadNet, ParserNet
 from spherehead.model.annotators.parsing import ParserTask
 from spherehead.model.annotators.published import averaged, begun, finished, load_exported, settle
 from spherehead.model.annotators.shown.views import Views
@@ -34,6 +34,8 @@ def trained(name: str) -> nn.Module:
     """Return a network whose batch norms are not those of a new one."""
     torch.manual_seed(3)
     network = NETWORKS[name]()
+    if isinstance(network, ParserNet):
+        nn.init.normal_(network.beard.last.weight)  # which finds no beard at first
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None and module.running_var is not None

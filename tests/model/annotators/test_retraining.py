@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from spherehead.cli import main
 from spherehead.commands.retraining import Retraining, lit_heads, quality, retrain
@@ -16,6 +17,7 @@ from spherehead.manifests.config import to_plain
 from spherehead.model.annotators.quality.network import FitSettings
 from spherehead.pipeline.annotators.heads.files import card as card_of
 from spherehead.pipeline.annotators.heads.files import path_of
+from spherehead.pipeline.annotators.heads.parser import HeadParser
 from spherehead.pipeline.annotators.heads.strengths import StrengthReader
 
 
@@ -44,6 +46,9 @@ def test_retraining_ends_with_networks_and_cards_and_resumes_to_the_same_files(
     )
 
     assert set(told["finder"]) == {"cards", "grown", "dressed"} and "false_per_picture" in told["finder"]["cards"]
+    assert all(0.0 <= told["parser"][kind]["all"]["hair_called_beard"] <= 1.0 for kind in told["parser"])
+    said = HeadParser(networks=str(tmp_path / "exported")).read(np.full((256, 256, 3), 90, dtype=np.uint8)).beard
+    assert said is not None and 0.0 < said.mean() < 0.2  # in eight bits; hardly any after 32 pictures
 
     def digests() -> dict[str, str]:
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "exported").iterdir()}

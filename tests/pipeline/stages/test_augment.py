@@ -95,10 +95,12 @@ def test_a_copy_that_changes_nothing_is_its_parent(sample):
 
 
 def test_mirroring_flips_every_map_and_swaps_sides(sample):
+    sample = sample.with_(beard=np.where(np.arange(256) > 150, sample.mask, 0).astype(np.uint8))
     (copy,) = run(Augment(keep_original=False, moves=Moves(mirror=1.0, roll_degrees=0.0), photometry=OFF), sample)
     off = np.abs(copy.image.astype(int) - sample.image[:, ::-1])  # OpenCV rounds places to 1/32 pixel
     assert off.max() <= 8 and off.mean() < 0.2
     np.testing.assert_array_equal(copy.mask, sample.mask[:, ::-1])
+    np.testing.assert_array_equal(copy.beard, sample.beard[:, ::-1])
     assert (copy.parsing[105:115, 90:100] == INDEX["right_eye"]).all()
     assert (copy.parsing[105:115, 160:170] == INDEX["left_eye"]).all()
     assert copy.camera.yaw == pytest.approx(-sample.camera.yaw)

@@ -1,4 +1,4 @@
-"""Views that annotators are trained on: where their cameras are."""
+"""Views that annotators are trained on: where their cameras are, and which of their hair is beard."""
 
 from __future__ import annotations
 
@@ -8,9 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spherehead.datasets.classes import INDEX
+from spherehead.datasets.shards.codec import decode_grey
+from spherehead.datasets.shards.tar import iterate
 from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.synthetic.assets.library import Assets
-from spherehead.pipeline.synthetic.training_views import SIDES, STEEP, TrainingViews, cameras_of, render_views
+from spherehead.pipeline.synthetic.people.figure import build_figure
+from spherehead.pipeline.synthetic.people.population import draw_person
+from spherehead.pipeline.synthetic.people.settings import PopulationSettings
+from spherehead.pipeline.synthetic.rendering.exact_pass import GROWTH, Drawing, look_with_guide
+from spherehead.pipeline.synthetic.training_views import (
+    SIDES,
+    STEEP,
+    VERSION,
+    TrainingViews,
+    beard_of,
+    cameras_of,
+    render_views,
+    views_of,
+)
 
 PLAIN = TrainingViews(views=12, seed=3)
 
@@ -63,3 +79,43 @@ def test_workers_and_resuming_change_no_byte(tmp_path: Path, makehuman: Assets) 
         assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes(), path.name
     with pytest.raises(ConfigError, match="other settings"):
         render_views(makehuman, dataclasses.replace(few, steep=0.0), tmp_path / "one")
+
+
+def test_beards_of_views_are_those_of_the_exact_pass_and_go_with_the_beard(makehuman: Assets) -> None:
+    people = PopulationSettings(hair="grown", beards=1.0, bald=0.0, hats=0.0)
+    settings = TrainingViews(views=2, seed=3, size=64, people=people)
+
+    def full(number: int) -> bool:
+        growth = draw_person(makehuman, settings.seed, number, people).growth
+        return growth is not None and growth.beard is not None and min(growth.beard.cheeks, growth.beard.chin) > 0.5
+
+    number = next(number for number in range(100) if full(number))
+    person = draw_person(makehuman, settings.seed, number, people)
+    assert person.growth is not None
+    shaved = dataclasses.replace(person, growth=dataclasses.replace(person.growth, beard=None))
+    drawing, without = Drawing(build_figure(makehuman, person)), Drawing(build_figure(makehuman, shaved))
+    num = 0
+    views = views_of(makehuman, settings, number)
+    for (_, members), camera in zip(views, cameras_of(settings, person.name), strict=True):
+        beard, parsing = decode_grey(members["beard.png"]) > 0, decode_grey(members["seg.png"])
+        seen = look_with_guide(drawing, camera, settings.size, settings.supersampling)[0]
+        assert np.array_equal(beard, seen.growth == GROWTH.index("beard"))
+        assert (parsing[beard] == INDEX["hair"]).all()
+        bare = look_with_guide(without, camera, settings.size, settings.supersampling)[0]
+        assert beard_of(bare).max() == 0 and np.mean(bare.parsing[beard] != INDEX["hair"]) > 0.8
+        num += int(beard.sum())
+    assert num > 50
+
+
+def test_hair_of_cards_is_no_beard_and_sets_of_before_are_resumed(makehuman: Assets, tmp_path: Path) -> None:
+    few = dataclasses.replace(PLAIN, count=2, views=1, size=32, heads_per_shard=1)
+    render_views(makehuman, dataclasses.replace(few, count=1), tmp_path)
+    with (tmp_path / "views-000000.tar").open("rb") as file:
+        ((_, members),) = iterate(file)
+    assert not decode_grey(members["beard.png"]).any() and (decode_grey(members["seg.png"]) == INDEX["hair"]).any()
+    told, kept = tmp_path / "training-views.json", (tmp_path / "views-000000.tar").read_bytes()
+    told.write_text(told.read_text().replace(f'"version":{VERSION}', '"version":6'))
+    assert render_views(makehuman, few, tmp_path) == 1 and (tmp_path / "views-000000.tar").read_bytes() == kept
+    told.write_text(told.read_text().replace(f'"version":{VERSION}', '"version":5'))
+    with pytest.raises(ConfigError, match="other settings"):
+        render_views(makehuman, few, tmp_path)
