@@ -26,6 +26,7 @@ from spherehead.model.annotators.shown.augmentation import NOT_TOLD, CropSetting
 from spherehead.model.annotators.shown.views import View, Views
 from spherehead.model.annotators.training import TrainingSettings, start
 from spherehead.pipeline.annotators.heads import files
+from spherehead.pipeline.annotators.heads.parser import HeadParser
 
 SIZE, HAIR = 96, INDEX["hair"]
 STILL = CropSettings(roll_degrees=0.0, free_roll=0.0, least_scale=1.0, most_scale=1.0001, shift=0.0, others=0.0, occluders=0.0)
@@ -184,6 +185,16 @@ def test_fitting_tells_what_the_features_tell_and_gives_the_same_weights_again()
     with torch.no_grad():
         said = beard(torch.from_numpy(coarse).float(), torch.from_numpy(fine).float())[:, 0] > 0.0
     assert float((said.numpy() == (truth == 1)).mean()) > 0.95
+
+
+def test_added_layers_are_read_by_the_pipeline_and_leave_all_else_to_the_byte(tmp_path: Path) -> None:
+    task, shipped = ParserTask(written(tmp_path / "views", told=True)), files.path_of("parser")
+    path = add_beards(shipped, task, BeardFit(pictures=2, passes=1, batch=2), tmp_path / "out")
+    assert hashlib.sha256(without_beard(onnx.load(str(path))).SerializeToString()).hexdigest() == BEFORE
+    card = files.card("parser", str(tmp_path / "out"))
+    assert card["beard"]["added_to"] == hashlib.sha256(shipped.read_bytes()).hexdigest()
+    maps = HeadParser(networks=str(tmp_path / "out")).read(np.full((256, 256, 3), 120, dtype=np.uint8))
+    assert maps.network == card["sha256"] and maps.beard is not None and maps.beard.shape == (128, 128)
 
 
 def test_views_without_beards_cannot_teach_them(tmp_path: Path) -> None:
