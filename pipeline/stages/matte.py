@@ -72,7 +72,8 @@ class Matte(Stage):
     wider still, adds what it sees instead.
     """
     refine: Literal["none", "guided", "pymatting"] = "guided"
-    """How the edge is found: as segmented, by the guided filter (10 ms), by closed-form matting (half a second)."""
+    """How the edge is found: as segmented, by guided filters (10 to 15 ms; two for our own network's coverage), by
+    closed-form matting (half a second)."""
     composite: Literal["keep", "white", "black", "mean"] = "keep"
     """What lies behind the head: the photograph, a plain colour, or the mean colour of the photograph's background."""
     min_foreground: float = 0.04

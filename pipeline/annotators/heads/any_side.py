@@ -19,7 +19,7 @@ from ....datasets.classes import INDEX, NOT_HEAD
 from ....datasets.sample import Head, HeadPose
 from ..faces.head_fit import Placement, camera_of, coarse_placement
 from .boxes import area, inside, middle, overlap
-from .crowd import find_crowd
+from .crowd import LEAST_SHOWN, find_crowd
 from .finder import FINE_SIDES, SIDES, FoundHead, HeadFinder
 from .reader import SECOND_SIDE, HeadReader, Reading, Square
 
@@ -44,8 +44,6 @@ FAR = 1.0 / 12.0
 """Share of a sure head's height under which others must be sure too."""
 SURE_SCORE = 0.65
 """The finder's score from which it is that sure."""
-LEAST_SHOWN = 24.0
-"""Pixels of a head in a copy from which the finder sees it well: the least that it was trained to find."""
 SURE = 0.4
 """Confidence from which the reader is believed against a mesh."""
 

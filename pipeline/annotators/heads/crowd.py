@@ -21,7 +21,7 @@ from .finder import FoundHead, HeadFinder, is_twin
 from .reader import Square
 
 LEAST_SHOWN = 24.0
-"""Pixels of a head in a copy from which the finder sees it well."""
+"""Pixels of a head in a copy from which the finder sees it well: the least that it was trained to find."""
 TILE, TILE_OVERLAP = 960, 160
 """Side in pixels of a tile, and by how much tiles overlap at least: a head of that size in a copy is whole in one of them, and
 a larger one has half the size in the next copy."""
