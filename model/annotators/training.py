@@ -10,10 +10,12 @@ import json
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import torch
@@ -54,10 +56,12 @@ class TrainingSettings:
     """A checkpoint and a sheet after every this number of pictures."""
     settle: int = 12
     """Batches of 32 on which the average's batch norms are measured at the end."""
+    norms: Literal["measured", "kept"] = "measured"
+    """Batch norms by the statistics of the batches, measured anew for the average; or by those that the first weights have."""
     max_seconds: float = 0.0
     """Seconds of this call after which it saves and stops; 0 for no limit."""
     threads: int = 1
-    """Threads of the process."""
+    """Threads; where there are several, as many draw the batches that come next, and half as many compute the network."""
     precision: Precision = "fp32"
     """Precision of the network's convolutions, all but those of single channels: bf16 is faster on processors with AMX."""
     tensorboard: bool = True
@@ -73,6 +77,10 @@ class TrainingSettings:
 def start(task: Task, settings: TrainingSettings) -> Progress:
     """Return the state before the first step; norms' and biases' numbers do not decay."""
     network: nn.Module = task.network().train()
+    if settings.norms == "kept":
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
@@ -81,13 +89,44 @@ def start(task: Task, settings: TrainingSettings) -> Progress:
     return Progress(network, average, torch.optim.AdamW(groups, lr=settings.lr))
 
 
+class Batches:
+    """Batches in their order, drawn ahead of time by threads of their own where the settings name several.
+
+    What a batch holds is decided by its numbers alone, so that who draws it, and when, changes nothing.
+    """
+
+    def __init__(self, task: Task, settings: TrainingSettings, first: int) -> None:
+        """Begin with the batch of which `first` is the first picture."""
+        self._task, self._settings, self._next = task, settings, first
+        self._ahead = settings.threads if settings.threads > 1 else 0
+        self._pool = ThreadPoolExecutor(self._ahead) if self._ahead else None
+        self._drawn: deque[Future[tuple[Tensor, dict[str, Tensor]]]] = deque()
+
+    def take(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the next batch."""
+        if self._pool is None:
+            return self._task.batch(self._numbers())
+        while len(self._drawn) <= self._ahead and self._next < self._settings.images:
+            self._drawn.append(self._pool.submit(self._task.batch, self._numbers()))
+        return self._drawn.popleft().result()
+
+    def close(self) -> None:
+        """Stop drawing."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _numbers(self) -> list[int]:
+        first, self._next = self._next, self._next + self._settings.batch
+        return list(range(first, self._next))
+
+
 def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
     """Train, or resume what the folder holds, until `settings.images` pictures have been shown or the time is over.
 
     Raises:
         ConfigError: the folder holds a run of another task, or of settings that may not change in a run.
     """
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(max(1, settings.threads // 2))
     out.mkdir(parents=True, exist_ok=True)
     progress = start(task, settings)
     resume(out, task.name, progress)
@@ -96,8 +135,9 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
     write_json(out / SETTINGS, {"task": task.name, "settings": to_plain(settings)})
     board = _open_board(out / "tensorboard", progress.images) if settings.tensorboard else None
     begun, sums, count, seconds = time.monotonic(), dict[str, float](), 0, time.monotonic()
+    batches = Batches(task, settings, progress.images)
     while progress.images < settings.images:
-        for name, value in step(task, settings, progress).items():
+        for name, value in step(task, settings, progress, *batches.take()).items():
             sums[name] = sums.get(name, 0.0) + value
         count += 1
         over = bool(settings.max_seconds) and time.monotonic() - begun > settings.max_seconds
@@ -113,7 +153,7 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
                 file.write(json.dumps(line) + "\n")
             log.info("%s", line)
             sums, count, seconds = {}, 0, time.monotonic()
-        if done:
+        if done and settings.norms == "measured":
             settle_norms(progress.average, task, SHEET_NUMBERS // 2, settings.settle)
         if done or progress.images // settings.save > (progress.images - settings.batch) // settings.save:
             save(out, task.name, progress)
@@ -124,6 +164,7 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
                 board.flush()
         if over:
             break
+    batches.close()
     if board is not None:
         board.close()
     return progress
@@ -189,11 +230,12 @@ def in_precision(network: nn.Module, precision: Precision) -> Callable[..., Any]
     return answer
 
 
-def step(task: Task, settings: TrainingSettings, progress: Progress) -> dict[str, float]:
-    """Take one step and move the average; return the terms of the loss."""
+def step(
+    task: Task, settings: TrainingSettings, progress: Progress, pictures: Tensor, truth: dict[str, Tensor]
+) -> dict[str, float]:
+    """Take one step on a batch and move the average; return the terms of the loss."""
     for group in progress.optimiser.param_groups:
         group["lr"] = settings.rate(progress.images)
-    pictures, truth = task.batch(list(range(progress.images, progress.images + settings.batch)))
     torch.manual_seed(progress.images)  # dropout
     terms = task.losses(in_precision(progress.network, settings.precision), pictures, truth)
     loss: Tensor = torch.stack(list(terms.values())).sum()

@@ -235,7 +235,8 @@ def lit_crop(random: np.random.Generator, view: View, geometry: CropGeometry, si
     if random.random() < 0.6:
         colour = relighting.strands(random, colour, parsing)
     ahead = np.asarray(view.camera.cam2world[:3, 2])
-    lit = relighting.light(random, colour, normals, ahead, parsing)
+    near = cv2.dilate(mask, np.ones((9, 9), dtype=np.uint8)) > 0  # `laid` softens the edge by up to three pixels
+    lit = relighting.light(random, colour, normals, ahead, parsing, near)
     return relighting.develop(random, lit, mask > 127), mask, parsing
 
 

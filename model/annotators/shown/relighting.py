@@ -49,10 +49,13 @@ def _tinted(random: np.random.Generator, colour: Array, where: Array, target: Ar
     """Bring the mean colour of a region `share` of the way to a target, keeping its texture."""
     if int(where.sum()) < 12:
         return colour
-    mean = colour[where].mean(axis=0)
+    there = colour[where]
+    mean = there.mean(axis=0)
     wanted = np.exp((1.0 - share) * np.log(mean + 1e-3) + share * np.log(target + 1e-3)).astype(np.float32)
-    texture = (colour / (mean + np.float32(1e-3))) ** np.float32(random.uniform(0.5, 1.3))
-    return np.where(where[..., None], np.clip(texture * wanted, 0.0, 1.2), colour).astype(np.float32)
+    texture = (there / (mean + np.float32(1e-3))) ** np.float32(random.uniform(0.5, 1.3))
+    out = np.array(colour, dtype=np.float32)
+    out[where] = np.clip(texture * wanted, 0.0, 1.2)
+    return out
 
 
 def _patterned(random: np.random.Generator, colour: Array, where: Array) -> Array:
@@ -85,13 +88,14 @@ def shown_hair(colour: Array, parsing: Pixels) -> Array:
     whole: Array = hair.astype(np.float32)
     if int(hair.sum()) < 12 or int(skin.sum()) < 12:
         return whole
-    levels = np.log(colour + np.float32(0.01))
-    bare, covered = np.median(levels[skin], axis=0), np.median(levels[hair], axis=0)
-    towards = covered - bare
+    bare, levels = (np.log(colour[where] + np.float32(0.01)) for where in (skin, hair))
+    middle, covered = np.median(bare, axis=0), np.median(levels, axis=0)
+    towards = covered - middle
     far = float(towards @ towards)
     if far < 0.5:
         return whole
-    return np.asarray(whole * np.clip(1.5 * ((levels - bare) @ (towards / far)) - 0.15, 0.0, 1.0), dtype=np.float32)
+    whole[hair] = np.clip(1.5 * ((levels - middle) @ (towards / far)) - 0.15, 0.0, 1.0)
+    return whole
 
 
 def strands(random: np.random.Generator, colour: Array, parsing: Pixels) -> Array:
@@ -116,7 +120,9 @@ def linear(pixels: Pixels) -> Array:
     return np.asarray(_LINEAR[pixels])
 
 
-def light(random: np.random.Generator, colour: Array, normals: Array, ahead: Array, parsing: Pixels) -> Array:
+def light(
+    random: np.random.Generator, colour: Array, normals: Array, ahead: Array, parsing: Pixels, covered: Array | None = None
+) -> Array:
     """Light surfaces by a sky of two colours, one to three lamps and their highlights, and draw darkenings for shadows.
 
     Args:
@@ -125,45 +131,53 @@ def light(random: np.random.Generator, colour: Array, normals: Array, ahead: Arr
         normals: (S, S, 3) float32 normals in the head frame, either side up.
         ahead: (3,) direction in which the camera looks.
         parsing: (S, S) classes; hair and eyes shine more.
+        covered: (S, S) bool, where there are surfaces to be lit; None for everywhere.
 
     Returns:
-        (S, S, 3) float32 linear light.
+        (S, S, 3) float32 linear light, 0 where nothing is lit.
     """
     size = colour.shape[0]
+    where = np.ones((size, size), dtype=bool) if covered is None else covered
+    # all that follows is (3, N) or (N,), a plane of each channel: numpy multiplies triples by triples slowly
     ahead = np.asarray(ahead, dtype=np.float32)
-    facing = normals @ ahead
-    normals = np.where(facing[..., None] > 0, -normals, normals)
+    out, normal = np.ascontiguousarray(colour[where].T), np.ascontiguousarray(normals[where].T)
+    normal *= np.where(ahead @ normal > 0, np.float32(-1), np.float32(1))
     up = 0.6 * _direction(random) + np.array([0.0, 0.8, 0.0], dtype=np.float32)
     sky, floor = _tint(random, 0.15), _tint(random, 0.2)
-    share = 0.5 + 0.5 * (normals @ (up / np.linalg.norm(up)))[..., None]
-    ambient = float(random.uniform(0.15, 0.9))
-    lit = ambient * (share * sky + (1.0 - share) * floor * float(random.uniform(0.2, 0.9)))
-    shine = np.where(parsing == HAIR, np.float32(random.uniform(0.0, 0.5)), np.float32(random.uniform(0.0, 0.12)))
-    highlights = np.zeros((size, size, 3), dtype=np.float32)
+    share = np.float32(0.5) + np.float32(0.5) * ((up / np.linalg.norm(up)) @ normal)
+    ambient, below = np.float32(random.uniform(0.15, 0.9)), np.float32(random.uniform(0.2, 0.9))
+    lit = np.stack([ambient * (share * sky[i] + (np.float32(1) - share) * (floor[i] * below)) for i in range(3)])
+    hairy, other = np.float32(random.uniform(0.0, 0.5)), np.float32(random.uniform(0.0, 0.12))
+    shine = np.where(parsing[where] == HAIR, hairy, other)
+    highlights = np.zeros_like(lit)
     for _ in range(int(random.integers(1, 4))):
         towards = _direction(random)
         if random.random() < 0.5:
             towards = towards - np.float32(0.8) * ahead
             towards = towards / np.linalg.norm(towards)
         lamp = _tint(random, 0.18) * np.float32(random.uniform(0.1, 1.2))
-        wrap = float(random.uniform(0.0, 0.4))
-        lit = lit + np.clip((normals @ towards + wrap) / (1.0 + wrap), 0.0, None)[..., None] * lamp
+        wrap = np.float32(random.uniform(0.0, 0.4))
+        facing = np.maximum(towards @ normal + wrap, np.float32(0)) / (np.float32(1) + wrap)
         half = towards - ahead
-        gloss = np.clip(normals @ (half / max(float(np.linalg.norm(half)), 1e-6)), 0.0, None) ** np.float32(
-            random.uniform(4, 60)
-        )
-        highlights += (gloss * shine)[..., None] * lamp
-    lit = colour * lit + highlights
+        gloss = np.maximum((half / max(float(np.linalg.norm(half)), 1e-6)) @ normal, np.float32(0))
+        gloss = shine * gloss ** np.float32(random.uniform(4, 60))
+        for channel in range(3):
+            lit[channel] += lamp[channel] * facing
+            highlights[channel] += lamp[channel] * gloss
+    out = out * lit + highlights
     if random.random() < 0.6:
         side = int(random.integers(2, 7))
         coarse = cv2.resize(
             random.normal(0.0, 1.0, (side, side)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC
         )
-        lit = lit * np.exp(float(random.uniform(0.1, 0.45)) * coarse)[..., None]
+        out *= np.exp(np.float32(random.uniform(0.1, 0.45)) * np.asarray(coarse)[where])
     if random.random() < 0.25:
-        edge = np.clip((normals @ _direction(random)) * float(random.uniform(2, 12)) + float(random.uniform(-1, 1)), 0.0, 1.0)
-        lit = lit * (1.0 - float(random.uniform(0.2, 0.7)) * edge)[..., None]
-    return np.asarray(lit, dtype=np.float32)
+        across = _direction(random) @ normal
+        edge = np.clip(across * np.float32(random.uniform(2, 12)) + np.float32(random.uniform(-1, 1)), 0.0, 1.0)
+        out *= np.float32(1) - np.float32(random.uniform(0.2, 0.7)) * edge
+    found = np.zeros((size, size, 3), dtype=np.float32)
+    found[where] = out.T
+    return found
 
 
 def _direction(random: np.random.Generator) -> Array:

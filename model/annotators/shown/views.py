@@ -72,6 +72,17 @@ class Views:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def parted(self, share: float) -> tuple[Views, Views]:
+        """Return the first `share` of the views and the others, by whole people where keys name them before a hyphen's end."""
+        cut = min(max(1, round(share * len(self))), len(self) - 1)
+        person = self.keys[cut].rpartition("-")[0]
+        while cut > 1 and self.keys[cut - 1].rpartition("-")[0] == person:
+            cut -= 1
+        first, second = Views.__new__(Views), Views.__new__(Views)
+        for part, rows in ((first, slice(0, cut)), (second, slice(cut, None))):
+            part.members, part.keys, part._order = self.members[rows], self.keys[rows], None
+        return first, second
+
     def in_passes(self, number: int, seed: int) -> int:
         """Return the view of a crop by number: each pass shows every view once, in an order of its own.
 
@@ -80,9 +91,10 @@ class Views:
             seed: of the orders.
         """
         passed, place = divmod(number, len(self))
-        if self._order is None or self._order[0] != (seed, passed):
-            self._order = (seed, passed), np.random.default_rng([seed, passed]).permutation(len(self))
-        return int(self._order[1][place])
+        order = self._order  # another thread may draw a batch of another pass meanwhile
+        if order is None or order[0] != (seed, passed):
+            order = self._order = (seed, passed), np.random.default_rng([seed, passed]).permutation(len(self))
+        return int(order[1][place])
 
     def view(self, number: int) -> View:
         """Decode a view."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from spherehead.cli import main
-from spherehead.datasets.camera import Camera
-from spherehead.datasets.classes import INDEX
-from spherehead.datasets.shards.codec import Encoding, camera_json, encode_grey, encode_image
 from spherehead.datasets.shards.tar import write_shard
 from spherehead.manifests.config import ConfigError
 from spherehead.model.annotators.checkpoint import Progress, read
@@ -25,36 +22,9 @@ from spherehead.model.annotators.shown.lookalikes import with_lookalike
 from spherehead.model.annotators.shown.scenes import SceneSettings, make_scene, targets
 from spherehead.model.annotators.shown.views import Views
 from spherehead.model.annotators.tasks import FinderTask, HeadTask
-from spherehead.model.annotators.training import TrainingSettings, in_precision, train
+from spherehead.model.annotators.training import Batches, TrainingSettings, in_precision, train
 from spherehead.model.nets.efficientnet import ConvNorm
 from torch import nn
-
-SIZE = 64
-
-
-def members(number: int) -> dict[str, bytes]:
-    """A ball with hair above and skin below, seen from somewhere."""
-    random = np.random.default_rng(number)
-    parsing = np.zeros((SIZE, SIZE), dtype=np.uint8)
-    cv2.circle(parsing, (32, 32), 18, INDEX["skin"], -1)
-    parsing[:28][parsing[:28] > 0] = INDEX["hair"]
-    image = random.integers(0, 255, (SIZE, SIZE, 3)).astype(np.uint8)
-    normals = np.full((SIZE, SIZE, 3), (128, 128, 255), dtype=np.uint8)
-    return {
-        "png": encode_image(image, Encoding("png")),
-        "normal.jpg": encode_image(normals, Encoding("jpg", 95)),
-        "mask.png": encode_grey(np.where(parsing > 0, np.uint8(255), np.uint8(0))),
-        "seg.png": encode_grey(parsing),
-        "cam.json": camera_json(Camera.look_at(float(random.uniform(-3, 3)), 0.1)),
-        "points.json": json.dumps(random.normal(0.0, 0.1, (68, 3)).tolist()).encode(),
-    }
-
-
-@pytest.fixture(scope="module")
-def views(tmp_path_factory: pytest.TempPathFactory) -> Views:
-    folder = tmp_path_factory.mktemp("views")
-    write_shard(folder / "a.tar", "train", [(f"view-{number}", members(number)) for number in range(6)])
-    return Views([folder])
 
 
 def test_views_of_an_ordinary_set_have_no_normals_and_no_points(finished_set: Path) -> None:
@@ -81,6 +51,28 @@ def test_every_pass_shows_every_view_once(views: Views) -> None:
     task = HeadTask(views, seed=3)
     shown = [task.chosen(number) for number in range(2 * len(views))]
     assert sorted(shown[: len(views)]) == sorted(shown[len(views) :]) == list(range(len(views)))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_batches_come_in_order_whoever_draws_them(views: Views, threads: int) -> None:
+    task = HeadTask(views, seed=3)
+    batches = Batches(task, TrainingSettings(images=22, batch=4, threads=threads), 8)
+    for first in (8, 12, 16, 20):
+        pictures, truth = batches.take()
+        wanted, told = task.batch(list(range(first, first + 4)))
+        assert torch.equal(pictures, wanted)
+        assert all(torch.equal(truth[name], told[name]) for name in told)
+    batches.close()
+
+
+def test_kept_norms_stay_as_they_are_while_the_weights_learn(views: Views, tmp_path: Path) -> None:
+    settings = TrainingSettings(images=8, batch=4, warmup=0, tensorboard=False, norms="kept")
+    task = HeadTask(views, seed=3)
+    before = task.network().state_dict()
+    after = train(task, settings, tmp_path).average.state_dict()
+    statistics = [name for name in before if "running" in name]
+    assert all(torch.equal(before[name], after[name]) for name in statistics)
+    assert not torch.equal(before["numbers.weight"], after["numbers.weight"])
 
 
 def test_a_run_starts_from_the_average_of_an_earlier_one(views: Views, tmp_path: Path) -> None:
@@ -206,8 +198,10 @@ def test_channels_by_themselves_stay_in_single_precision_under_autocast() -> Non
     assert said.dtype == torch.float32 and torch.equal(said, layer(picture))
 
 
-def test_the_rate_of_the_command_line_is_that_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_shard(tmp_path / "a.tar", "train", [("view", members(0))])
+def test_the_rate_of_the_command_line_is_that_of_the_run(
+    balls: Callable[[int], dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shard(tmp_path / "a.tar", "train", [("view", balls(0))])
     asked: list[TrainingSettings] = []
 
     def trained(task: object, settings: TrainingSettings, out: Path) -> Progress:
