@@ -24,8 +24,9 @@ from ..annotators.faces.face_crop import REGION_PIXELS, distance, factor_to, mes
 from ..annotators.faces.tiles import TILE, factors_of_tiles, tiles
 from ..annotators.faces.upright import SURE, better_turn, region_of_face, same_face
 from ..annotators.heads import files as head_files
-from ..annotators.heads.any_side import AnySideHeads
+from ..annotators.heads.any_side import ENOUGH_CONFIDENCE, READING_COUNTS, AnySideHeads
 from ..annotators.heads.boxes import inside, middle, overlap
+from ..annotators.heads.crowd import LEAST_SHOWN
 from ..backends import mediapipe_models as models
 from ..backends import onnx_session
 from ..stage import Backend, OpenStage, Stage
@@ -99,6 +100,22 @@ class Detect(Stage):
     """Which of face-alignment's networks; "3d" marks the jaw where it is, not its visible outline."""
     face_alignment_weights: str = ""
     """Folder with face-alignment's weights; empty: $TORCH_HOME/hub/checkpoints."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work.
+
+        Raises:
+            ValueError: with the field, what was expected and what came.
+        """
+        if not self.least_head >= LEAST_SHOWN:
+            raise ValueError(
+                f"least_head: expected {LEAST_SHOWN:g} pixels or more, the least that are seen, got {self.least_head}"
+            )
+        most = 1.0 + READING_COUNTS * ENOUGH_CONFIDENCE
+        if not 0.0 <= self.min_crowd_confidence <= most:
+            raise ValueError(f"min_crowd_confidence: expected 0 to {most:g}, the largest sum, got {self.min_crowd_confidence}")
+        if self.max_heads < 1 or self.max_side < 1:
+            raise ValueError(f"max_heads and max_side: expected 1 or more, got {self.max_heads} and {self.max_side}")
 
     def resolved(self) -> Detect:
         """Replace `auto`: points by face-alignment where its weights are, else by MediaPipe; heads by our own networks."""
