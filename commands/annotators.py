@@ -1,5 +1,5 @@
 """Commands about the networks that label heads of any side: `annotators views`, `train`, `evaluate`, `export`, `add-beards`,
-`retrain`.
+`adapt`, `retrain`.
 
 Rendering is `pipeline.synthetic.training_views`' affair, learning `model.annotators`'; the pipeline takes what `export` wrote.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .common import echo, echo_text
-from .retraining import Retraining
+from .retraining import Retraining, annotators_adapt
 
 if TYPE_CHECKING:
     from ..model.annotators.shown.views import Views
@@ -253,6 +253,9 @@ def annotators_add_beards(
     task, settings = ParserTask(Views(data), seed), BeardFit(pictures, seed=seed)
     path = add_beards(Path(_start("parser", start)), task, settings, out, threads)
     echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+annotators.command("adapt")(annotators_adapt)
 
 
 @annotators.command("retrain")

@@ -1,17 +1,24 @@
-"""Retrain the annotator networks whole from a seed: views, head network, parser, finder, quality, numbers, export.
+"""Retrain the annotator networks whole from a seed, or adapt the head network to photographs without labels.
 
-Each step is that of a command of its own (`annotators views`, `train`, `evaluate`, `export`) and keeps what is finished, so
+Each step is that of a command of its own (`annotators views`, `train`, `evaluate`, `export`) or keeps what is finished, so
 that the same command resumes after a stop.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from .common import echo
+
+if TYPE_CHECKING:
+    from ..model.annotators.adapting.run import Adapting, Judged
+    from ..pipeline.stages.loose_heads import Cut
 
 KINDS = ("cards", "grown", "dressed")
 """Kinds of held-out people that all networks are measured on."""
@@ -39,9 +46,9 @@ class Retraining:
     """Heads of which about half wear something on them, dressed like those, a third of their views turned to a side."""
     held_out: int = 40
     """Heads of each kind that nothing is trained on."""
-    images: int = 160_000
+    images: int = 100_000
     """Pictures shown to the head network."""
-    parser_images: int = 40_000
+    parser_images: int = 48_000
     """Pictures shown to the parser."""
     photographs: int = 240
     """People of rendered photographs with one to six heads, eight of each person, that the finder sees windows of."""
@@ -185,3 +192,96 @@ def retrain(plan: Retraining, out: Path) -> str:
     networks(plan, out)
     quality(plan, out)
     return json.dumps(exported(plan, out), indent=1)
+
+
+def annotators_adapt(
+    photos: Annotated[
+        list[str], typer.Option("--photos", metavar="DIR", help="Folder, archive or list of photographs; may be given again.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the run and of the fitted head.onnx.")],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", metavar="DIR", help="Rendered views (annotators views); without them some are rendered."),
+    ] = None,
+    start: Annotated[
+        str, typer.Option(metavar="RUN", help="Run or ONNX file of the head network, or shipped (the package's).")
+    ] = "shipped",
+    images: Annotated[int, typer.Option(min=32, help="Crops shown, half of them of the photographs.")] = 4_000,
+    people: Annotated[int, typer.Option(min=10, help="People to render where no --data is given.")] = 120,
+    seed: Annotated[int, typer.Option(help="Seed of everything drawn.")] = 7,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the training, and processes that render.")] = 1,
+) -> None:
+    """Fit the head network to your photographs without labels, and keep it only where it got better; rerun to resume.
+
+    Example: spherehead annotators adapt --photos photographs --out adapted
+    """
+    import logging
+
+    from ..model.annotators.adapting.run import Adapting
+    from ..pipeline.annotators.heads import files
+
+    logging.getLogger("spherehead").setLevel(logging.INFO)
+    begin = str(files.path_of("head")) if start == "shipped" else start
+    adapted(photos, data or [], out, begin, people, Adapting(images=images, seed=seed, threads=threads))
+
+
+def adapted(photos: Sequence[str], data: Sequence[Path], out: Path, start: str, people: int, settings: Adapting) -> None:
+    """Take every step: heads of the photographs, rendered views where none are given, training, verdict, file."""
+    from ..datasets.sources.open import open_source
+    from ..model.annotators.adapting.loose_heads import read_heads
+    from ..model.annotators.adapting.run import adapt, helps, write
+    from ..model.annotators.shown.views import Views
+    from ..pipeline.stages.loose_heads import cut_heads
+
+    cut = cut_heads([open_source(text) for text in photos], out / "heads", tick=_tell)
+    heads = read_heads(cut.files)
+    echo(f"{len(heads):,} heads of {cut.counts['photographs']:,} photographs, {cut.counts['faces']:,} with a face mesh")
+    views = Views(list(data) or [companions(out / "views", people, settings)])
+    before, after = adapt(heads, views, settings, start, out / "run")
+    for line in verdict(before, after):
+        echo(line)
+    if not helps(before, after):
+        echo("the fitted network is not the better one for these photographs: nothing written; the package's stays the best")
+        return
+    told = {"photographs": cut.counts["photographs"], "heads": len(heads), "start": Path(start).name}
+    path = write(out / "run", out, after, settings, told)
+    echo(f"{path}: use it by build-dataset ... --set stages.networks={out}")
+
+
+def companions(out: Path, people: int, settings: Adapting) -> Path:
+    """Render people with exact truth to learn from beside the photographs, and return their folder."""
+    from ..pipeline.synthetic.assets.library import open_assets
+    from ..pipeline.synthetic.people.settings import PopulationSettings
+    from ..pipeline.synthetic.training_views import TrainingViews, render_views
+
+    drawn = PopulationSettings(bald=0.08, hats=0.0, hair="grown", children=True, wear="drawn", skins="drawn", faces="wide")
+    views = TrainingViews(people, 8, settings.seed + 6000, size=192, pitch_degrees=22.0, heads_per_shard=10)
+    render_views(open_assets(None), replace(views, people=drawn), out, settings.threads)
+    return out
+
+
+def verdict(before: Judged, after: Judged) -> list[str]:
+    """Return the lines of the verdict."""
+    import numpy as np
+
+    from ..model.annotators.adapting.run import gained
+
+    lines = [f"{'held out':<44}{'before':>9}{'after':>9}"]
+    for words, name in (("rendered in their look", "in_look"), ("as rendered", "plain")):
+        first, second = getattr(before, name), getattr(after, name)
+        for band in (band for band in ("front", "side", "behind") if band in first):
+            title = f"{words}, {band}: degrees"
+            lines.append(f"{title:<44}{first[band]['rotation_median']:>9.1f}{second[band]['rotation_median']:>9.1f}")
+        lines.append(f"{words + ': mean IoU of classes':<44}{first['mean_iou']:>9.3f}{second['mean_iou']:>9.3f}")
+    words = "rendered in their look: mean error, degrees"
+    lines.append(f"{words:<44}{np.mean(before.angles):>9.2f}{np.mean(after.angles):>9.2f}")
+    lines.append(
+        f"{'  which fell by, and its standard error':<44}{gained(before, after)[0]:>9.2f}{gained(before, after)[1]:>9.2f}"
+    )
+    lines.append(f"{'photographs: single looks off their mean':<44}{before.steadiness:>9.1f}{after.steadiness:>9.1f}")
+    lines.append(f"{'photographs: off the face mesh':<44}{before.off_mesh:>9.1f}{after.off_mesh:>9.1f}")
+    return lines
+
+
+def _tell(cut: Cut) -> None:
+    echo(f"{cut.counts['photographs']:,} photographs looked at, {cut.counts['heads']:,} heads", flush=True)

@@ -78,7 +78,7 @@ def test_help_names_every_command() -> None:
         "models list", "models fetch", "models verify", "convert", "generate", "evaluate", "model show", "model presets",
         "model pack", "train", "render-photographs", "invert", "train-encoder", "view", "mesh", "export",
         "assets list", "assets fetch", "assets verify", "annotators views", "annotators train", "annotators evaluate",
-        "annotators export", "annotators add-beards", "annotators retrain",
+        "annotators export", "annotators add-beards", "annotators adapt", "annotators retrain",
     }  # fmt: skip
     assert {name for name, _ in commands()} == expected
 

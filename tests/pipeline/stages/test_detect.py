@@ -342,11 +342,3 @@ def test_an_upright_head_is_left_as_the_mesh_network_sees_it(largest: OpenDetect
     faces = distinct(largest.near.find(astronaut))
     head, seen = sample.require("head"), largest._mesh(astronaut, faces[0])
     assert np.array_equal(head.mesh_pair, seen) and np.array_equal(head.mesh, mean_mesh(seen))
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"), [("least_head", 0.0), ("least_head", float("nan")), ("min_crowd_confidence", 1.3), ("max_heads", 0)]
-)
-def test_settings_that_would_find_nobody_are_refused(setting: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{setting}.*expected .*, got"):
-        Detect(**{setting: value})  # type: ignore[arg-type]

@@ -214,3 +214,11 @@ def test_a_head_of_a_crowd_needs_less_of_the_finder_the_surer_the_reader_is(
     monkeypatch.setattr(type(reading), "confidence", property(lambda _: confidence))
     monkeypatch.setattr(any_side, "find_crowd", lambda *_: [FoundHead(box, score)])
     assert [head.box for head in own.crowd(astronaut, [], 24.0, 10)] == ([box] if kept else [])
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("least_head", 0.0), ("least_head", float("nan")), ("min_crowd_confidence", 1.3), ("max_heads", 0)]
+)
+def test_settings_that_would_find_nobody_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{setting}.*expected .*, got"):
+        Detect(**{setting: value})  # type: ignore[arg-type]

@@ -1,0 +1,178 @@
+"""Fits a head network to photographs, and says by exact truth in their look and by their own steadiness whether it helped.
+
+Finding and cutting the heads is the pipeline's affair; the file is read by `pipeline.annotators.heads`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ....datasets.camera import geodesic
+from ....manifests.config import ConfigError, to_plain
+from ....manifests.identity import rng
+from ..evaluation import calm, evaluate_head
+from ..export import export
+from ..losses import geodesic as rotation_error
+from ..published import averaged, begun
+from ..shown.views import Views
+from ..tasks import HeadTask
+from ..training import TrainingSettings, train
+from .look import Look, measured
+from .loose_heads import LooseHead, crop_of, view_of
+from .task import AdaptTask, InLook
+from .teacher import LOOKS, agreed, label_of
+
+LEAST_HEADS = 24
+"""Heads under which there is too little to learn from."""
+SAMPLE = 256
+"""Crops at most that spectra are measured on."""
+
+
+WORST = 60.0
+"""Degrees from which a rotation is as wrong as any."""
+
+
+@dataclass(frozen=True)
+class Adapting:
+    """How a network is fitted to photographs."""
+
+    images: int = 4_000
+    """Crops shown in all, half of them of photographs."""
+    seed: int = 7
+    """Seed of everything drawn."""
+    rate: float = 3e-5
+    """Learning rate until it falls."""
+    kept: float = 0.75
+    """Share of the heads that are learned from: those on which the looks agree best."""
+    taught: float = 1.0
+    """Weight of what photographs teach beside rendered truth."""
+    held_out: float = 0.2
+    """Share of the heads that are only judged on."""
+    judged: int = 600
+    """Rendered crops of held-out people that are judged on."""
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A network before or after, without the photographs' truth."""
+
+    in_look: dict[str, Any]
+    """Errors on rendered crops of held-out people in the photographs' look, as `evaluate_head` tells them."""
+    plain: dict[str, Any]
+    """The same as they are rendered."""
+    steadiness: float
+    """Median over held-out heads of the angle in degrees between single looks and their mean."""
+    angles: tuple[float, ...]
+    """Rotation errors in degrees of the crops in the photographs' look, in their order, `WORST` at most."""
+    off_mesh: float
+    """Median angle in degrees between the mean look and MediaPipe's mesh, of held-out heads where a face was seen."""
+
+
+def adapt(heads: Sequence[LooseHead], views: Views, settings: Adapting, start: str, out: Path) -> tuple[Judged, Judged]:
+    """Fit the head network and judge it before and after; rerun to resume.
+
+    Args:
+        heads: cut out of the photographs.
+        views: rendered views with exact truth; a tenth of them, the last ones, are only judged on.
+        settings: how.
+        start: run or exported file that is fitted.
+        out: folder of the run.
+
+    Raises:
+        ConfigError: there are too few heads.
+    """
+    if len(heads) < LEAST_HEADS:
+        raise ConfigError(f"expected {LEAST_HEADS} heads or more to learn from, got {len(heads)}; give more photographs")
+    torch.set_num_threads(settings.threads)
+    network = begun(start, "head")[1].eval()
+    order = rng(settings.seed, "heads", "held out").permutation(len(heads))
+    count = max(4, round(settings.held_out * len(heads)))
+    unseen, learned = [heads[i] for i in sorted(order[:count])], [heads[i] for i in sorted(order[count:])]
+    labels = [label_of(network, head) for head in learned]
+    chosen = agreed(labels, settings.kept)
+    shown, others = views.parted(0.9)
+    look = look_of([learned[i] for i in chosen], HeadTask(shown, settings.seed), settings.seed)
+    task = AdaptTask(
+        InLook(shown, settings.seed, start=start, look=look),
+        [learned[i] for i in chosen],
+        [labels[i] for i in chosen],
+        settings.taught,
+    )
+    plan = TrainingSettings(settings.images, lr=settings.rate, warmup=400, save=1_000, threads=settings.threads, norms="kept")
+    train(task, plan, out)
+    before = judge(network, unseen, others, look, settings)
+    return before, judge(averaged(out)[1], unseen, others, look, settings)
+
+
+def look_of(heads: Sequence[LooseHead], rendered: HeadTask, seed: int) -> Look:
+    """Measure the look of heads beside rendered crops framed alike."""
+    random = rng(seed, "look", "measured")
+    some = random.permutation(len(heads))[:SAMPLE]
+    photographs = [crop_of(view_of(heads[i].image, heads[i].read), LOOKS[0]) for i in some]
+    calmed = calm(rendered)
+    return measured(photographs, [calmed.crop(number).image for number in range(len(photographs))], random)
+
+
+def judge(network: nn.Module, heads: Sequence[LooseHead], views: Views, look: Look, settings: Adapting) -> Judged:
+    """Judge a network on held-out rendered people in the photographs' look and as they are, and on held-out photographs."""
+    network.eval()
+    crops = calm(HeadTask(views, settings.seed)).crops
+    in_look = InLook(views, settings.seed + 1, crops, look=look, share=1.0)
+    labels = [label_of(network, replace(head, mesh=None)) for head in heads]
+    apart = [
+        geodesic(label.placed.rotation, head.mesh.rotation)
+        for label, head in zip(labels, heads, strict=True)
+        if head.mesh is not None
+    ]
+    plain = replace(in_look, look=None)
+    return Judged(
+        evaluate_head(network, in_look, settings.judged), evaluate_head(network, plain, settings.judged),
+        round(float(np.degrees(np.median([label.spread for label in labels]))), 2),
+        angles_of(network, in_look, settings.judged),
+        round(float(np.degrees(np.median(apart))), 2) if apart else float("nan"),
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def angles_of(network: nn.Module, task: HeadTask, count: int, batch: int = 32) -> tuple[float, ...]:
+    """Return the rotation errors in degrees of a task's first crops, `WORST` at most."""
+    found = list[float]()
+    for first in range(0, count, batch):
+        pictures, truth = task.batch(list(range(first, min(first + batch, count))))
+        error = rotation_error(network(pictures).rotation, truth["rotation"])
+        found += torch.rad2deg(error).clamp(max=WORST).tolist()
+    return tuple(found)
+
+
+def gained(before: Judged, after: Judged) -> tuple[float, float]:
+    """Return by how many degrees the mean error in the photographs' look fell, crop by crop, and the standard error of that."""
+    fell = np.array(before.angles) - np.array(after.angles)
+    return float(fell.mean()), float(fell.std() / np.sqrt(len(fell)))
+
+
+def helps(before: Judged, after: Judged) -> bool:
+    """Tell whether the fitted network is the better one for such photographs.
+
+    Its errors in their look must be smaller by more than chance (two standard errors), and its looks at the photographs must
+    not differ more.
+    """
+    fell, error = gained(before, after)
+    return fell > 2.0 * error and after.steadiness <= 1.05 * before.steadiness
+
+
+def write(run: Path, out: Path, judged: Judged, settings: Adapting, told: dict[str, Any]) -> Path:
+    """Write `head.onnx` and its card into a folder that `stages.networks` takes; return the file."""
+    card = {
+        "data": told, "settings": to_plain(settings), "command": "annotators adapt",
+        "spread_factor": judged.in_look["spread_factor"], "held_out": {"in_look": judged.in_look, "plain": judged.plain},
+        "steadiness_degrees": judged.steadiness,
+    }  # fmt: skip
+    return export(run, out, card)
