@@ -24,6 +24,8 @@ KINDS = ("cards", "grown", "dressed")
 """Kinds of held-out people that all networks are measured on."""
 LIT_SIZE = 416
 """Side in pixels of the lit heads."""
+COUNTED = ("photographs", "heads", "faces")
+"""What `annotators adapt` counts of photographs that it learns from; all else is left out."""
 FULL = "afro+big afro+mane+blow-out+curls+locs"
 """Kinds of hair that a crop holds most of."""
 
@@ -229,22 +231,27 @@ def adapted(photos: Sequence[str], data: Sequence[Path], out: Path, start: str, 
     """Take every step: heads of the photographs, rendered views where none are given, training, verdict, file."""
     from ..datasets.sources.open import open_source
     from ..model.annotators.adapting.loose_heads import read_heads
-    from ..model.annotators.adapting.run import adapt, helps, write
+    from ..model.annotators.adapting.run import adapt, helps, run_of, write
     from ..model.annotators.shown.views import Views
     from ..pipeline.stages.loose_heads import cut_heads
 
     cut = cut_heads([open_source(text) for text in photos], out / "heads", tick=_tell)
     heads = read_heads(cut.files)
     echo(f"{len(heads):,} heads of {cut.counts['photographs']:,} photographs, {cut.counts['faces']:,} with a face mesh")
+    others = [f"{count:,} {reason}" for reason, count in sorted(cut.counts.items()) if reason not in COUNTED]
+    if others:
+        echo(f"left out: {', '.join(others)}")
     views = Views(list(data) or [companions(out / "views", people, settings)])
-    before, after = adapt(heads, views, settings, start, out / "run")
+    run = run_of(heads, views, settings, start, out)
+    before, after = adapt(heads, views, settings, start, run)
     for line in verdict(before, after):
         echo(line)
     if not helps(before, after):
-        echo("the fitted network is not the better one for these photographs: nothing written; the package's stays the best")
+        earlier = "; head.onnx of an earlier call stays there" if (out / "head.onnx").exists() else ""
+        echo(f"the fitted network is not the better one for these photographs: nothing written; use the package's{earlier}")
         return
     told = {"photographs": cut.counts["photographs"], "heads": len(heads), "start": Path(start).name}
-    path = write(out / "run", out, after, settings, told)
+    path = write(run, out, after, settings, told)
     echo(f"{path}: use it by build-dataset ... --set stages.networks={out}")
 
 

@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 from ....datasets.camera import geodesic
-from ....manifests.config import ConfigError, to_plain
+from ....manifests.config import ConfigError, fingerprint, to_plain
 from ....manifests.identity import rng
+from ....manifests.store import file_sha256
+from ..checkpoint import CHECKPOINT
 from ..evaluation import calm, evaluate_head
 from ..export import export
 from ..losses import geodesic as rotation_error
@@ -33,8 +35,6 @@ LEAST_HEADS = 24
 """Heads under which there is too little to learn from."""
 SAMPLE = 256
 """Crops at most that spectra are measured on."""
-
-
 WORST = 60.0
 """Degrees from which a rotation is as wrong as any."""
 
@@ -76,6 +76,14 @@ class Judged:
     """Median angle in degrees between the mean look and MediaPipe's mesh, of held-out heads where a face was seen."""
 
 
+def run_of(heads: Sequence[LooseHead], views: Views, settings: Adapting, start: str, out: Path) -> Path:
+    """Return the folder in `out` of the run of these heads, views, settings and first weights: others have another one."""
+    path = Path(start) if start.endswith(".onnx") else Path(start) / CHECKPOINT
+    first = file_sha256(path) if path.is_file() else start
+    deciding = {**to_plain(settings), "threads": 1}
+    return out / f"run-{fingerprint([[head.key for head in heads], views.keys, deciding, first])[:12]}"
+
+
 def adapt(heads: Sequence[LooseHead], views: Views, settings: Adapting, start: str, out: Path) -> tuple[Judged, Judged]:
     """Fit the head network and judge it before and after; rerun to resume.
 
@@ -84,7 +92,7 @@ def adapt(heads: Sequence[LooseHead], views: Views, settings: Adapting, start: s
         views: rendered views with exact truth; a tenth of them, the last ones, are only judged on.
         settings: how.
         start: run or exported file that is fitted.
-        out: folder of the run.
+        out: folder of the run, see `run_of`.
 
     Raises:
         ConfigError: there are too few heads.

@@ -250,3 +250,17 @@ def test_photographs_end_in_a_network_that_stages_take_or_in_none(
     again = call(tmp_path / "again")
     assert [line for line in again if "degrees" in line] == [line for line in said if "degrees" in line]
     assert (tmp_path / "again/head.onnx").read_bytes() == (tmp_path / "out/head.onnx").read_bytes()
+    assert len(list((tmp_path / "out").glob("run-*"))) == 1
+
+
+def test_other_heads_settings_or_first_weights_have_a_run_of_their_own(views: Views, tmp_path: Path) -> None:
+    some, settings = [replace(head(), key=key) for key in "abc"], Adapting()
+    own = run.run_of(some, views, settings, "start", tmp_path)
+    assert own == run.run_of(some, views, replace(settings, threads=4), "start", tmp_path)
+    others = (
+        run.run_of(some[:2], views, settings, "start", tmp_path),
+        run.run_of(some, views, replace(settings, seed=8), "start", tmp_path),
+        run.run_of(some, views, settings, "other", tmp_path),
+        run.run_of(some, views.parted(0.5)[0], settings, "start", tmp_path),
+    )
+    assert len({own, *others}) == 5
