@@ -218,6 +218,7 @@ def test_views_are_parted_between_people(views: Views) -> None:
     assert not {key.rpartition("-")[0] for key in first.keys} & {key.rpartition("-")[0] for key in second.keys}
 
 
+@pytest.mark.slow
 def test_photographs_end_in_a_network_that_stages_take_or_in_none(
     balls: Callable[[int], dict[str, bytes]],
     tmp_path: Path,
