@@ -30,8 +30,6 @@ from spherehead.pipeline.annotators.heads.parser import HeadParser
 
 SIZE, HAIR = 96, INDEX["hair"]
 STILL = CropSettings(roll_degrees=0.0, free_roll=0.0, least_scale=1.0, most_scale=1.0001, shift=0.0, others=0.0, occluders=0.0)
-BEFORE = "226a2fc12590304866819a167a411c3d412f71e5c3b806a2307a0cb745c347e2"
-"""The sha256 of the package's parser before it told of beards."""
 
 
 def view_of(told: bool = True) -> View:
@@ -130,13 +128,6 @@ def test_numbers_of_beards_are_those_of_counting() -> None:
     assert not count_beard(hair, said, np.full((1, 8), -1)).any() and beard_numbers(np.zeros(5)) == {}
 
 
-def test_the_package_s_parser_is_that_of_before_but_for_the_layers_that_tell_beards() -> None:
-    """Without the output the file is that of before to the byte: no node of it is fed by what was added."""
-    model = onnx.load(str(files.path_of("parser")))
-    assert [output.name for output in model.graph.output] == ["classes", "alpha", "beard"]
-    assert hashlib.sha256(without_beard(model).SerializeToString()).hexdigest() == BEFORE
-
-
 def test_a_grafted_parser_says_all_else_to_the_bit_and_is_read_back_whole(tmp_path: Path) -> None:
     model, beard = onnx.load(str(files.path_of("parser"))), drawn()
     (tmp_path / "parser.onnx").write_bytes(grafted(model, beard).SerializeToString())
@@ -190,7 +181,8 @@ def test_fitting_tells_what_the_features_tell_and_gives_the_same_weights_again()
 def test_added_layers_are_read_by_the_pipeline_and_leave_all_else_to_the_byte(tmp_path: Path) -> None:
     task, shipped = ParserTask(written(tmp_path / "views", told=True)), files.path_of("parser")
     path = add_beards(shipped, task, BeardFit(pictures=2, passes=1, batch=2), tmp_path / "out")
-    assert hashlib.sha256(without_beard(onnx.load(str(path))).SerializeToString()).hexdigest() == BEFORE
+    before, after = (without_beard(onnx.load(str(file))).SerializeToString() for file in (shipped, path))
+    assert before == after
     card = files.card("parser", str(tmp_path / "out"))
     assert card["beard"]["added_to"] == hashlib.sha256(shipped.read_bytes()).hexdigest()
     maps = HeadParser(networks=str(tmp_path / "out")).read(np.full((256, 256, 3), 120, dtype=np.uint8))
