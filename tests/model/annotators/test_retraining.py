@@ -100,3 +100,11 @@ def test_a_retraining_gets_each_number_by_its_name_and_its_progress_is_shown(
     assert {name: getattr(plans[0], name) for name in names} == {name: 2 + number for number, name in enumerate(names)}
     assert plans[0].precision == "bf16"
     assert "512 pictures of run" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["parser", "finder"])
+def test_networks_of_the_package_come_from_the_command_s_own_numbers(name: str) -> None:
+    card = card_of(name)
+    assert card["command"] == "annotators retrain"
+    assert card["data"] == to_plain(Retraining(precision="bf16", threads=2))
+    assert card["pictures"] == {"parser": 48_000, "finder": 54_016}[name]
