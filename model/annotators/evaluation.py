@@ -24,7 +24,9 @@ GAMMA_MEDIAN = 2.674
 
 
 @torch.no_grad()
-def evaluate_head(network: nn.Module, task: HeadTask, count: int, batch: int = 32) -> dict[str, Any]:
+def evaluate_head(
+    network: nn.Module, task: HeadTask, count: int, batch: int = 32, angles: list[float] | None = None
+) -> dict[str, Any]:
     """Return numbers over `count` crops of a task's views.
 
     Args:
@@ -32,6 +34,7 @@ def evaluate_head(network: nn.Module, task: HeadTask, count: int, batch: int = 3
         task: on held-out views; its crops' settings decide how hard they are.
         count: crops.
         batch: crops at once.
+        angles: list that the rotation errors in degrees are added to, in the order of the crops; None for none.
 
     Returns:
         By band "num", "rotation_median", "within_20", "centre" (median, shares of the canonical side), "scale" (median,
@@ -56,6 +59,8 @@ def evaluate_head(network: nn.Module, task: HeadTask, count: int, batch: int = 3
         counts += np.stack(shared(classes, wanted))
         edge = (truth["alpha"] > 0.05) & (truth["alpha"] < 0.95)
         soft.append(float((said.alpha.sigmoid() - truth["alpha"]).abs()[edge].mean()))
+    if angles is not None:
+        angles += told["angle"]
     bands = _by_band(*(np.array(told[name]) for name in ("yaw", "angle", "centre", "scale")))
     return {
         **bands,

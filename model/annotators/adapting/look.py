@@ -106,9 +106,7 @@ def measured(photographs: Sequence[Pixels], rendered: Sequence[Pixels], random: 
     there = [recoloured(picture.astype(np.float32), colours[int(random.integers(len(colours)))]) for picture in rendered]
     plain = np.mean([spectrum(picture) for picture in there], axis=0)
     above = np.stack([spectrum(picture) for picture in photographs]) - plain
-    gains = np.exp(
-        np.stack([np.convolve(np.pad(row, SMOOTH // 2, "edge"), np.full(SMOOTH, 1.0 / SMOOTH), "valid") for row in above])
-    )
+    gains = np.exp(np.stack([smoothed(row) for row in above]))
     gains[:, :LAYOUT] = 1.0
     gains[:, :NOISE] = np.minimum(gains[:, :NOISE], 1.0)
     return Look(colours, np.minimum(gains, MOST_GAIN))

@@ -20,7 +20,7 @@ from ....datasets.shards.codec import decode_image
 from ....datasets.shards.tar import iterate
 from ..networks import CROP
 from ..shown.augmentation import CropGeometry
-from ..shown.views import View
+from ..shown.views import View, of_pixels
 
 FLIP = np.diag([-1.0, 1.0, 1.0])
 
@@ -92,9 +92,8 @@ def crop_of(view: View, geometry: CropGeometry) -> Pixels:
 
 def warped_plane(plane: Array, matrix: Array, size: int, how: int) -> Array:
     """Resample an (S, S) or (S, S, C) array by a (3, 3) map of continuous pixels into `size` pixels."""
-    half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
-    affine = (np.linalg.inv(half) @ matrix @ half)[:2]
-    return np.asarray(cv2.warpAffine(plane, affine, (size, size), flags=how, borderMode=cv2.BORDER_REPLICATE))
+    border = cv2.BORDER_REPLICATE
+    return np.asarray(cv2.warpAffine(plane, of_pixels(matrix), (size, size), flags=how, borderMode=border))
 
 
 def rotation_in_view(rotation: Array, geometry: CropGeometry) -> Floats:

@@ -21,7 +21,6 @@ from ....manifests.store import file_sha256
 from ..checkpoint import CHECKPOINT
 from ..evaluation import calm, evaluate_head
 from ..export import export
-from ..losses import geodesic as rotation_error
 from ..published import averaged, begun
 from ..shown.views import Views
 from ..tasks import HeadTask
@@ -58,6 +57,7 @@ class Adapting:
     judged: int = 600
     """Rendered crops of held-out people that are judged on."""
     threads: int = 1
+    """Threads of the process."""
 
 
 @dataclass(frozen=True)
@@ -140,24 +140,13 @@ def judge(network: nn.Module, heads: Sequence[LooseHead], views: Views, look: Lo
         for label, head in zip(labels, heads, strict=True)
         if head.mesh is not None
     ]
-    plain = replace(in_look, look=None)
+    plain, angles = replace(in_look, look=None), list[float]()
     return Judged(
-        evaluate_head(network, in_look, settings.judged), evaluate_head(network, plain, settings.judged),
+        evaluate_head(network, in_look, settings.judged, angles=angles), evaluate_head(network, plain, settings.judged),
         round(float(np.degrees(np.median([label.spread for label in labels]))), 2),
-        angles_of(network, in_look, settings.judged),
+        tuple(min(angle, WORST) for angle in angles),
         round(float(np.degrees(np.median(apart))), 2) if apart else float("nan"),
     )  # fmt: skip
-
-
-@torch.no_grad()
-def angles_of(network: nn.Module, task: HeadTask, count: int, batch: int = 32) -> tuple[float, ...]:
-    """Return the rotation errors in degrees of a task's first crops, `WORST` at most."""
-    found = list[float]()
-    for first in range(0, count, batch):
-        pictures, truth = task.batch(list(range(first, min(first + batch, count))))
-        error = rotation_error(network(pictures).rotation, truth["rotation"])
-        found += torch.rad2deg(error).clamp(max=WORST).tolist()
-    return tuple(found)
 
 
 def gained(before: Judged, after: Judged) -> tuple[float, float]:

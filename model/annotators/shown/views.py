@@ -73,7 +73,7 @@ class Views:
         return len(self.keys)
 
     def parted(self, share: float) -> tuple[Views, Views]:
-        """Return the first `share` of the views and the others, by whole people where keys name them before a hyphen's end."""
+        """Return the first `share` of the views and the others, cut between people (`name-number` keys)."""
         cut = min(max(1, round(share * len(self))), len(self) - 1)
         person = self.keys[cut].rpartition("-")[0]
         while cut > 1 and self.keys[cut - 1].rpartition("-")[0] == person:
@@ -115,7 +115,7 @@ def warped(view: View, matrix: Array, size: int) -> tuple[Pixels, Pixels, Pixels
 
     What lies outside the view is uncovered.
     """
-    affine, side = _of_pixels(matrix), (size, size)
+    affine, side = of_pixels(matrix), (size, size)
     image = cv2.warpAffine(view.image, affine, side, flags=cv2.INTER_LINEAR)
     mask = cv2.warpAffine(view.mask, affine, side, flags=cv2.INTER_LINEAR)
     parsing = cv2.warpAffine(view.parsing, affine, side, flags=cv2.INTER_NEAREST)
@@ -127,10 +127,10 @@ def warped_beard(view: View, matrix: Array, size: int) -> Pixels | None:
     """Resample where a view's hair is beard as `warped` does its classes; None where that is not known."""
     if view.beard is None:
         return None
-    return np.asarray(cv2.warpAffine(view.beard, _of_pixels(matrix), (size, size), flags=cv2.INTER_NEAREST))
+    return np.asarray(cv2.warpAffine(view.beard, of_pixels(matrix), (size, size), flags=cv2.INTER_NEAREST))
 
 
-def _of_pixels(matrix: Array) -> Array:
+def of_pixels(matrix: Array) -> Array:
     """Return the (2, 3) map between pixels' indices of a (3, 3) one between continuous pixels."""
     half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
     return np.asarray((np.linalg.inv(half) @ matrix @ half)[:2])

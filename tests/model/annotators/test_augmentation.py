@@ -12,6 +12,7 @@ from spherehead.datasets.camera import FOCAL, RADIUS, Camera, geodesic
 from spherehead.datasets.classes import INDEX, LANDMARK_MIRROR
 from spherehead.model.annotators.networks import CROP
 from spherehead.model.annotators.shown.augmentation import CropGeometry, CropSettings, make_crop
+from spherehead.model.annotators.shown.relighting import light
 from spherehead.model.annotators.shown.views import View, warped
 
 SIZE = 96
@@ -85,3 +86,20 @@ def test_a_mirrored_crop_swaps_left_and_right_classes() -> None:
         seen.add((int(crop.classes[32, 12]), int(crop.classes[32, 52])))
         assert math.isclose(crop.place[2], math.log(0.905), abs_tol=0.006)
     assert seen == {(INDEX["right_ear"], INDEX["left_ear"])}  # the subject's right stays on the picture's left
+
+
+def test_light_on_what_is_covered_is_that_of_light_everywhere() -> None:
+    drawn = np.random.default_rng(6)
+    colour = drawn.uniform(0.0, 1.0, (SIZE, SIZE, 3)).astype(np.float32)
+    normals = drawn.normal(0.0, 1.0, (SIZE, SIZE, 3)).astype(np.float32)
+    normals /= np.linalg.norm(normals, axis=2, keepdims=True)
+    parsing = drawn.choice([INDEX["hair"], INDEX["skin"]], (SIZE, SIZE)).astype(np.uint8)
+    covered, ahead = drawn.random((SIZE, SIZE)) < 0.4, np.array([0.0, 0.0, -1.0])
+    for seed in range(8):
+        whole = light(np.random.default_rng(seed), colour, normals, ahead, parsing)
+        part = light(np.random.default_rng(seed), colour, normals, ahead, parsing, covered)
+        assert np.allclose(part[covered], whole[covered], rtol=1e-4, atol=1e-6)
+        assert not part[~covered].any()
+        assert whole.min() >= 0.0 and whole.std() > 0.01
+        turned = light(np.random.default_rng(seed), colour, -normals, ahead, parsing)
+        assert np.allclose(turned, whole, rtol=1e-4, atol=1e-6)  # either side of a surface is lit alike
