@@ -16,10 +16,8 @@ from ..sample import Drop, PhotoInfo
 from . import artefacts, colour, colour_space, formats, headers, jpeg, png, tiff_pixels
 from .headers import Header
 
-VERSION = 2
+VERSION = 3
 """Raise it when the same file would give other pixels; caches of stages depend on it."""
-_BY_PILLOW = frozenset({"palette", "key_colour"})
-"""Kinds of PNG that Pillow decodes."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def _bytes_a_pixel(header: Header) -> float:
         # coefficients of two bytes while a progressive one is decoded; afterwards a second picture, where one is made
         made = 9.2 if header.channels == 4 else 6.7 if header.icc or header.orientation > 1 else 3.6
         return max(made, 3.0 * header.channels + 0.2) if header.buffered else made
-    if header.format == "png" and header.num_frames == 1 and header.bit_depth >= 8 and not header.flags & _BY_PILLOW:
+    if header.format == "png" and header.num_frames == 1 and header.bit_depth >= 8 and "palette" not in header.flags:
         stored = float(depth * (header.channels + alpha))
         return max(2.0 * stored, stored + 4.0 + 4.0 * alpha + 3.0 * (header.orientation > 1)) + 0.5 * depth
     if header.format == "tiff" and header.num_bytes:
@@ -195,7 +193,7 @@ def _check_size(header: Header, policy: DecodePolicy) -> None:
 
 def _info(header: Header, more: set[str] | frozenset[str] = frozenset()) -> PhotoInfo:
     width, height = colour.upright_size(header.width, header.height, header.orientation)
-    flags = set(header.flags | more) - {"key_colour"}
+    flags = set(header.flags | more)
     if header.bit_depth == 16:
         flags.add("sixteen_bit")
     return PhotoInfo(

@@ -144,7 +144,7 @@ def read_pixels(data: bytes, header: Header) -> Stored:
         with quiet():
             if unusual:
                 return Stored(*tiff_pixels.read(data, header))
-            if header.format == "png" and header.bit_depth >= 8 and not header.flags & {"palette", "key_colour"}:
+            if header.format == "png" and header.bit_depth >= 8 and "palette" not in header.flags:
                 return _by_opencv(data, header)
             if header.format == "png":
                 png.check_rows(data)
@@ -180,6 +180,9 @@ def _stored(image: Any, header: Header) -> Stored:
     if mode in ("F", "LAB", "HSV"):
         raise Drop("unsupported_depth", f"pixels of type {mode} have no agreed conversion to 8-bit sRGB")
     grey = mode in ("1", "L", "LA", "La")
+    if header.key_colour:  # of less than 8 bits: Pillow stretches the numbers to 8, but not the key
+        stretched = np.asarray(image.convert("L"))
+        return Stored(stretched, _around_key(stretched, (header.key_colour[0] * 255 // ((1 << header.bit_depth) - 1),)))
     if image.has_transparency_data or mode in ("RGBa", "La"):
         full = np.asarray(image if mode == "RGBA" else image.convert("RGBA"))
         return Stored(full[..., 0] if grey else full[..., :3], np.ascontiguousarray(full[..., 3]))
@@ -199,14 +202,27 @@ def _by_opencv(data: bytes, header: Header) -> Stored:
     if array.dtype != (np.uint16 if header.bit_depth == 16 else np.uint8):
         raise Drop("unsupported_depth", f"expected {header.bit_depth}-bit pixels, the decoder gave {array.dtype}")
     if array.ndim == 2:
-        return Stored(array)
+        return Stored(array, _around_key(array, header.key_colour) if header.key_colour else None)
     alpha: Pixels | None = None
-    if array.shape[2] == 4:
+    if header.key_colour:  # whether OpenCV minds it depends on its version
+        alpha = _around_key(array[..., 2::-1], header.key_colour)
+    elif array.shape[2] == 4:
         alpha = to_eight_bits(array[..., 3]) if header.bit_depth == 16 else np.array(array[..., 3], dtype=np.uint8)
     # views, not copies: the picture may be large, and what comes next takes a few rows at a time
     return Stored(
         array[..., 0] if header.channels == 1 else array[..., 2::-1] if array.shape[2] == 4 else array[..., ::-1], alpha
     )
+
+
+def _around_key(colours: Array, key: tuple[int, ...]) -> Pixels:
+    """Return (H, W) uint8 alpha: 0 where (H, W) grey or (H, W, 3) colours are the transparent one, else 255."""
+    from .colour import blocks
+
+    alpha = np.empty(colours.shape[:2], dtype=np.uint8)
+    for rows in blocks(colours):
+        same = colours[rows] == np.array(key, dtype=np.uint16)
+        alpha[rows] = np.where(same if colours.ndim == 2 else same.all(axis=2), np.uint8(0), np.uint8(255))
+    return alpha
 
 
 def refusal(error: Exception, what: str) -> Drop:

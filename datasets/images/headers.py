@@ -94,6 +94,8 @@ class Header:
     """(width, height) in pixels of one coded unit of a JPEG."""
     buffered: bool = False
     """Whether its decoder must hold the whole picture once more: a progressive JPEG."""
+    key_colour: tuple[int, ...] = ()
+    """The one colour of a PNG that is transparent, in its stored numbers; empty where none is."""
     num_bytes: int = 0
     """Of the pixels as stored before compression, where other channels stand beside those that are read; else 0."""
     flags: frozenset[str] = frozenset()

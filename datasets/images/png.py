@@ -63,6 +63,8 @@ class _Facts:
     """Colour type of IHDR."""
     flags: set[str] = field(default_factory=set)
     frames: int = 1
+    key: tuple[int, ...] = ()
+    """Transparent colour of a picture without palette, one number a channel as stored; empty where there is none."""
     exif: int = 0
     """Orientation in the EXIF chunk; 0 where there is none."""
     raw_exif: int = 0
@@ -85,7 +87,7 @@ class _Facts:
         elif kind == b"iCCP":
             self.icc = self.icc or _profile(bytes(body))
         elif kind == b"tRNS":
-            self.flags |= {"alpha"} if self.kind == 3 else {"alpha", "key_colour"}
+            self._take_transparency(body)
         elif kind == b"cICP" and len(body) == 4 and body[2] == 0:
             if not body[3]:
                 raise Drop("unsupported_depth", "a PNG in video range (cICP) has no agreed conversion to sRGB")
@@ -96,6 +98,13 @@ class _Facts:
             self.gamma = int.from_bytes(body, "big") / 1e5
         elif kind == b"cHRM" and len(body) == 32:
             self.chromaticities = tuple(value / 1e5 for value in struct.unpack(">8I", body))
+
+    def _take_transparency(self, body: memoryview) -> None:
+        """Note the chunk that gives a palette its alpha, or grey or RGB one transparent colour (specification, 11.3.1.1)."""
+        count = {0: 1, 2: 3}.get(self.kind, 0)
+        if self.kind == 3 or (count and len(body) == 2 * count):
+            self.flags.add("alpha")
+            self.key = tuple(level & ((1 << self.depth) - 1) for level in struct.unpack_from(f">{count}H", body))
 
     def _take_text(self, kind: bytes, body: memoryview) -> None:
         keyword, _, rest = bytes(body[: MAX_TEXT + 100]).partition(b"\x00")
@@ -113,7 +122,7 @@ class _Facts:
         flags = frozenset(self.flags | {name for name, on in names if on})
         turned = self.exif or self.raw_exif or self.xmp or 1
         size = (self.width, self.height, 1 if grey else 3, turned, self.frames, self.depth, self._profile(grey))
-        return Header("png", *size, flags=flags, problem=problem)
+        return Header("png", *size, flags=flags, problem=problem, key_colour=self.key)
 
     def _profile(self, grey: bool) -> bytes:
         """Return the profile that says what the numbers mean, in PNG's order of precedence (third edition, 4.3)."""
