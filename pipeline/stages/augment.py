@@ -33,7 +33,11 @@ from ...manifests.identity import derived_id
 from ..annotators.mattes import matting
 from ..backends.photometry import Darkroom, Photometry, version
 from ..stage import Backend, OpenStage, Stage
+from .camera_checks import angle_scores
 from .geometry import Geometry
+from .matte import matte_scores
+from .parse import area_scores
+from .quality import placement_scores
 
 _SHOULDERS = 0.75
 """Share of the crop's height below which what touches its sides is shoulders."""
@@ -88,7 +92,7 @@ class Augment(Stage):
     """Add changed copies of each sample."""
 
     name: ClassVar[str] = "augment"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("image", "crop")
     gives: ClassVar[tuple[str, ...]] = (
         "id", "crop", "image", "padding", "mask", "parsing", "mesh", "landmarks", "camera", "parent", "derivation",
@@ -200,7 +204,8 @@ class _OpenAugment(OpenStage):
 def move(sample: Sample, geometry: Geometry) -> Sample:
     """Return a sample under a geometric change, all but its image, which `Augment.picture` draws; its id stays.
 
-    Mask and class map are known in the crop only and are warped from there.
+    Mask and class map are known in the crop only and are warped from there. Scores that are told by the labels alone follow
+    them; those of light and sharpness stay what they are of the sample.
     """
     crop: Crop = sample.require("crop")
     size, change = crop.size, geometry.pixel_matrix(crop.size)
@@ -228,7 +233,19 @@ def move(sample: Sample, geometry: Geometry) -> Sample:
         changes["camera"] = geometry.camera(sample.camera)
         if sample.depth is not None:
             changes["depth"] = warp_depth(sample.depth, change, size, sample.camera, changes["camera"])
-    return sample.with_(**changes)
+    moved = sample.with_(**changes)
+    return moved.with_(scores={name: value for name, value in _told_by_labels(moved).items() if name in sample.scores})
+
+
+def _told_by_labels(sample: Sample) -> dict[str, float]:
+    """Return the scores that stages take from a sample's camera, mask, class map and padding, as they round them."""
+    scores = {} if sample.camera is None else angle_scores(sample.camera)
+    if sample.mask is not None:
+        scores |= matte_scores(sample.mask)
+    if sample.parsing is not None:
+        scores |= area_scores(sample.parsing, sample.beard)
+    placement = placement_scores(sample)
+    return scores | {name: round(placement[name], 4) for name in ("foreground", "head_padding") if name in placement}
 
 
 def backdrop_of(sample: Sample) -> tuple[int, int, int] | None:

@@ -84,6 +84,11 @@ def label_residual(camera: Camera, face: Array, mesh: Array, size: int) -> float
     return float(np.median(distance)) / eye_distance(mesh[:, :2])
 
 
+def angle_scores(camera: Camera) -> dict[str, float]:
+    """Return the scores that tell a label's azimuth, elevation and roll in degrees."""
+    return {f"{name}_degrees": round(math.degrees(getattr(camera, name)), 4) for name in ("yaw", "pitch", "roll")}
+
+
 def camera_from_label(label: tuple[float, ...]) -> Camera:
     """Return the camera of 25 numbers that somebody gave, or refuse the head."""
     try:

@@ -34,6 +34,7 @@ from .camera_checks import (
     DIGITS,
     SIDECAR_DISAGREEMENT_DEGREES,
     Estimate,
+    angle_scores,
     camera_from_label,
     check_label,
     crop_turn,
@@ -326,9 +327,7 @@ def _read(reading: Reading) -> Estimate:
 def _filled(sample: Sample, estimate: Estimate) -> Sample:
     camera = estimate.camera
     scores = {
-        "yaw_degrees": round(math.degrees(camera.yaw), 4),
-        "pitch_degrees": round(math.degrees(camera.pitch), 4),
-        "roll_degrees": round(math.degrees(camera.roll), 4),
+        **angle_scores(camera),
         "mirror_error_degrees": round(math.degrees(estimate.mirror_error), 4),
         "pose_confidence": round(estimate.confidence, 4),
     }

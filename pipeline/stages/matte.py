@@ -184,14 +184,13 @@ class OpenMatte(OpenStage):
         """
         image: Pixels = sample.require("image")
         sample, mask, source = self._mask(sample, image)
-        share = float(np.count_nonzero(mask >= 128)) / mask.size
+        share = _share(mask)
         if share < self.stage.min_foreground:
             raise Drop("no_foreground", f"the matte covers {share:.3f} < {self.stage.min_foreground:.3f} of the crop", share)
-        soft = float(np.count_nonzero((mask > 12) & (mask < 243))) / mask.size
         yield sample.with_(
             mask=mask,
             image=self.stage.laid(image, mask, sample.padding),
-            scores={"matte_share": round(share, 6), "matte_soft_share": round(soft, 6)},
+            scores=matte_scores(mask),
             notes={"matte_source": source, "composite": self.stage.composite},
         )
 
@@ -261,6 +260,16 @@ class OpenMatte(OpenStage):
         if self.stage.refine == "pymatting":
             return closed_form.matte(image, matting.trimap(chance))
         return chance
+
+
+def matte_scores(mask: Pixels) -> dict[str, float]:
+    """Return the scores that follow from an (S, S) uint8 mask alone: the head's share of the crop, and its soft edge's."""
+    soft = float(np.count_nonzero((mask > 12) & (mask < 243))) / mask.size
+    return {"matte_share": round(_share(mask), 6), "matte_soft_share": round(soft, 6)}
+
+
+def _share(mask: Pixels) -> float:
+    return float(np.count_nonzero(mask >= 128)) / mask.size
 
 
 def head_outline(sample: Sample, size: int) -> Floats:

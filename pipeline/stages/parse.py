@@ -148,14 +148,10 @@ class OpenParse(OpenStage):
             beard = None if maps.beard is None else beard_of(parsed.classes, maps.beard)
         else:
             parsed, source = parse(image, mask, sample.mesh, camera_of(sample), self.stage.colours), "mesh"
-        counts = cv2.calcHist([parsed.classes], [0], None, [len(CLASSES)], [0, len(CLASSES)]).reshape(-1)
-        areas = {f"area_{name}": round(int(count) / mask.size, 6) for name, count in zip(CLASSES, counts, strict=True)}
-        if beard is not None:
-            areas["beard_share"] = round(cv2.countNonZero(beard) / mask.size, 6)
         yield sample.with_(
             beard=beard if self.stage.beards else None,
             parsing=parsed.classes,
-            scores={"parse_confidence": round(parsed.confidence, 4), **areas},
+            scores={"parse_confidence": round(parsed.confidence, 4), **area_scores(parsed.classes, beard)},
             notes={"parse_source": source},
         )
 
@@ -170,6 +166,15 @@ class OpenParse(OpenStage):
         if stage.sides == "camera" and (sample.mesh is not None or sample.camera is not None):
             classes = sides_by_place(classes, expected_places(sample, len(image)))
         return Parsed(classes, float(answer.certainty[seen].sum()) / int(inside.sum()))
+
+
+def area_scores(classes: Pixels, beard: Pixels | None) -> dict[str, float]:
+    """Return each class's share of an (S, S) class map, and the share of its (S, S) beard where there is one."""
+    counts = cv2.calcHist([classes], [0], None, [len(CLASSES)], [0, len(CLASSES)]).reshape(-1)
+    areas = {f"area_{name}": round(int(count) / classes.size, 6) for name, count in zip(CLASSES, counts, strict=True)}
+    if beard is not None:
+        areas["beard_share"] = round(cv2.countNonZero(beard) / classes.size, 6)
+    return areas
 
 
 def camera_of(sample: Sample) -> Camera:

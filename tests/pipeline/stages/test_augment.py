@@ -106,6 +106,22 @@ def test_mirroring_flips_every_map_and_swaps_sides(sample):
     assert copy.camera.yaw == pytest.approx(-sample.camera.yaw)
 
 
+def test_scores_that_labels_tell_are_those_of_the_copys_own_labels(sample):
+    parsing = sample.parsing.copy()
+    parsing[60:80, 80:100] = INDEX["left_ear"]
+    told = {"yaw_degrees": np.degrees(0.05), "pitch_degrees": np.degrees(0.12), "roll_degrees": 0.0, "matte_share": 0.4615,
+            "area_left_ear": 0.006104, "area_right_ear": 0.0, "blur_px": 0.7, "head_padding": 0.0}  # fmt: skip
+    sample = sample.with_(parsing=parsing, scores=told)
+    moves = Moves(mirror=1.0, roll_degrees=30.0)
+    (copy,) = run(Augment(keep_original=False, moves=moves, photometry=OFF), sample)
+    roll = np.degrees(json.loads(copy.derivation)["geometry"]["roll"])
+    angles = [copy.scores[f"{name}_degrees"] for name in ("yaw", "pitch", "roll")]
+    np.testing.assert_allclose(angles, [-told["yaw_degrees"], told["pitch_degrees"], roll], atol=1e-4)
+    assert copy.scores["matte_share"] == pytest.approx(np.mean(copy.mask >= 128), abs=1e-6)
+    assert copy.scores["area_left_ear"] == 0.0 and copy.scores["area_right_ear"] == pytest.approx(0.0061, abs=3e-4)
+    assert copy.scores["blur_px"] == told["blur_px"] and set(copy.scores) == {*told, "pad_ratio", "upscale"}
+
+
 def test_a_matte_of_a_disc_turns_and_grows_with_the_picture(sample):
     y, x = np.mgrid[0:256, 0:256] + 0.5
     disc = ((x - 150) ** 2 + (y - 110) ** 2 < 40**2).astype(np.uint8) * 255
