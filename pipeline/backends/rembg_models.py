@@ -86,7 +86,7 @@ def locate(name: str, custom: str = "") -> Path:
         where = candidates(name)[0]
         raise MissingWeights(
             f"weights of rembg's {name!r} are not on this machine: expected {where}; "
-            f"run `spherehead models fetch {name}`, put the file there, or use backend selfie"
+            f"run `spherehead models fetch {name}`, put the file there, or use --set matte.segmenter=own"
         )
     return found
 

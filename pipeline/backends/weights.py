@@ -75,10 +75,14 @@ def _back_end_places(item: WeightFile) -> list[Path]:
     if item.rembg_session:
         return list(reversed(rembg_models.candidates(item.rembg_session)))
     if item.torch_hub:
-        home = os.environ.get("TORCH_HOME")
-        root = user_path(home) if home else user_cache() / "torch"
-        return [root / "hub" / "checkpoints" / item.file_name]
+        return [torch_checkpoints() / item.file_name]
     return []
+
+
+def torch_checkpoints() -> Path:
+    """Return where torch.hub keeps weights: in $TORCH_HOME, else in the user's cache folder."""
+    home = os.environ.get("TORCH_HOME")
+    return (user_path(home) if home else user_cache() / "torch") / "hub" / "checkpoints"
 
 
 def find(name: str) -> Path | None:

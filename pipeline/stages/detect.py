@@ -60,7 +60,7 @@ class Detect(Stage):
     """Heads in a photograph, in a stable order."""
 
     name = "detect"
-    version = 8
+    version = 9
     gives = ("id", "head")
 
     finder: Literal["auto", "own", "mediapipe"] = "auto"
@@ -87,7 +87,8 @@ class Detect(Stage):
     min_body_confidence: float = 0.3
     """Least confidence of a head that only the body's pose tells of."""
     max_looks: int = 4
-    """Times the mesh network looks at a face at most, 3.5 ms each; two or three suffice for most."""
+    """Times the mesh network looks at a face at most, 3.5 ms each, 2 or more: the face and its mirror image; two or three
+    suffice for most."""
     thorough: bool = False
     """With faces = "largest", run the full-range detector even where the short-range one found a face (6 ms more)."""
     use_pose: bool = True
@@ -114,6 +115,10 @@ class Detect(Stage):
         most = 1.0 + READING_COUNTS * ENOUGH_CONFIDENCE
         if not 0.0 <= self.min_crowd_confidence <= most:
             raise ValueError(f"min_crowd_confidence: expected 0 to {most:g}, the largest sum, got {self.min_crowd_confidence}")
+        if self.max_looks < 2:
+            raise ValueError(
+                f"max_looks: expected 2 or more, one at the face and one at its mirror image, got {self.max_looks}"
+            )
         if self.max_heads < 1 or self.max_side < 1:
             raise ValueError(f"max_heads and max_side: expected 1 or more, got {self.max_heads} and {self.max_side}")
 
@@ -140,8 +145,8 @@ class Detect(Stage):
         return dataclasses.replace(own, name=f"{own.name}+face-alignment", weights=own.weights + extra)
 
     def settings(self) -> dict[str, Any]:
-        """Leave out where the networks lie: `backend` names their content."""
-        return head_files.without_place(super().settings())
+        """Leave out where the networks and face-alignment's weights lie: `backend` names their content."""
+        return {**head_files.without_place(super().settings()), "face_alignment_weights": ""}
 
     @property
     def uses_device(self) -> bool:
@@ -181,15 +186,21 @@ class OpenDetect(OpenStage):
         pixels = sample.photo.pixels
         heads = in_order(self.heads(pixels))[: self.stage.max_heads]
         if not heads:
-            raise Drop("no_head", f"no face over {self.stage.min_confidence} and no body in {self._size(pixels)}")
+            raise Drop("no_head", f"{self._sought()} in {pixels.shape[1]} x {pixels.shape[0]} pixels")
         if self.stage.faces == "reject" and len(heads) > 1:
             raise Drop("several_faces", f"{len(heads)} heads", float(len(heads)))
         picked = pick(heads, self.stage.faces, pixels.shape[1], pixels.shape[0])
         return [self._sample(sample, index, heads[index], len(heads)) for index in picked]
 
-    @staticmethod
-    def _size(pixels: Pixels) -> str:
-        return f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
+    def _sought(self) -> str:
+        """Say what was sought and with which settings, where nothing was found."""
+        stage = self.stage
+        parts = [f"no face (min_confidence {stage.min_confidence:g})"]
+        if stage.finder == "own":
+            parts.insert(0, f"no head (min_head_confidence {stage.min_head_confidence:g})")
+        if stage.use_pose:
+            parts.append(f"no body (min_body_confidence {stage.min_body_confidence:g})")
+        return ", ".join(parts)
 
     def _sample(self, sample: Sample, index: int, head: Head, num_heads: int) -> Sample:
         head = dataclasses.replace(head, num_heads=num_heads)
@@ -287,7 +298,7 @@ class OpenDetect(OpenStage):
         """
         region = region_of_face(face, FIRST_GROWTH)
         pair = np.zeros((2, models.NUM_MESH_POINTS, 3), dtype=np.float32)
-        for look in range(max(2, self.stage.max_looks)):
+        for look in range(self.stage.max_looks):
             mesh = mesh_in_region(self.mesher, pixels, region, mirrored=look % 2 == 1)
             if mesh is None:
                 return None

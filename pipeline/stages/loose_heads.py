@@ -26,7 +26,7 @@ from ...datasets.sample import Drop, Head, HeadPose, Photo, Sample
 from ...datasets.shards.codec import Encoding, encode_image
 from ...datasets.shards.tar import write_shard
 from ...datasets.sources.base import Refused, Source
-from ...manifests.config import fingerprint, to_plain
+from ...manifests.config import fingerprint
 from ...manifests.identity import rng, sample_id
 from ...manifests.store import write_json
 from ..annotators.faces.head_fit import HeadFit
@@ -70,7 +70,7 @@ def cut_heads(
         tick: called after each shard.
     """
     stage = stage.resolved()
-    key = fingerprint([VERSION, DECODING, to_plain(stage.settings()), to_plain(stage.backend())])
+    key = stage.key(fingerprint([VERSION, DECODING]))
     cut, opened = Cut(), list[OpenDetect]()
     out.mkdir(parents=True, exist_ok=True)
     for files in _chunks(_files(sources, cut.counts)):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ import numpy as np
 from ....datasets.arrays import Array, Floats, Pixels
 from ....datasets.classes import LANDMARK_MIRROR
 from ....datasets.warp import apply, similarity, warp
-from ....manifests.config import user_cache
+from ....manifests.config import user_path
+from ...backends.weights import torch_checkpoints
 from ...stage import DeviceUnavailable
 
 WEIGHTS = {"2d": "2DFAN4-11f355bf06.pth.tar", "3d": "3DFAN4-7835d9f11d.pth.tar"}
@@ -33,8 +33,8 @@ NUM_STACKS = 4
 def weights_folder(folder: str = "") -> Path:
     """Return the folder where weights are looked up: the given one, else $TORCH_HOME/hub/checkpoints as torch.hub has it."""
     if folder:
-        return Path(folder)
-    return Path(os.environ.get("TORCH_HOME") or user_cache() / "torch") / "hub" / "checkpoints"
+        return user_path(folder)
+    return torch_checkpoints()
 
 
 def find_weights(kind: str, folder: str = "") -> Path | None:

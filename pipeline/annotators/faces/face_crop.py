@@ -84,3 +84,22 @@ def reduce_by(pixels: Pixels, factor: int) -> Pixels:
     width, height = pixels.shape[1] // factor, pixels.shape[0] // factor
     whole = pixels[: height * factor, : width * factor]
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def resized_by(pixels: Pixels, factor: int, size: tuple[int, int]) -> tuple[Pixels, tuple[float, float]]:
+    """Return the picture in another size, reduced by a whole factor first, and what a pixel of it is worth.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        factor: of `reduce_by`; what it leaves out at the edges is not shown.
+        size: (width, height) in pixels.
+
+    Returns:
+        The picture, and the pixels of the given one for each of its own, across and down.
+    """
+    near, whole = reduce_by(pixels, factor), max(1, factor)
+    worth = whole * near.shape[1] / size[0], whole * near.shape[0] / size[1]
+    if near.shape[1::-1] == size:
+        return near, worth
+    interpolation = cv2.INTER_AREA if max(size) < max(pixels.shape[:2]) else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(near, size, interpolation=interpolation), dtype=np.uint8), worth

@@ -9,12 +9,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from ....datasets.arrays import Pixels
 from ....datasets.warp import warp_reduced
-from ..faces.face_crop import reduce_by
+from ..faces.face_crop import resized_by
 from ..faces.tiles import tiles
 from .boxes import middle
 from .finder import FoundHead, HeadFinder, is_twin
@@ -92,11 +91,7 @@ def in_copy(finder: HeadFinder, image: Pixels, factor: float) -> list[FoundHead]
     """
     height, width = image.shape[:2]
     size = max(1, round(width / factor)), max(1, round(height / factor))
-    copy = image
-    if factor > 1.0:
-        near = reduce_by(image, min(int(factor), height, width))
-        copy = np.asarray(cv2.resize(near, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    scale = width / size[0], height / size[1]
+    copy, scale = resized_by(image, min(int(factor), height, width), size)
     found = []
     for x, y in tiles(*size, TILE, TILE_OVERLAP):
         tile = copy[y : y + TILE, x : x + TILE]

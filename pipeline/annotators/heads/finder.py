@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Pixels
-from ..faces.face_crop import reduce_by
+from ..faces.face_crop import resized_by
 from .files import network
 
 STRIDE = 8
@@ -67,13 +67,12 @@ class HeadFinder:
         scale = side / max(height, width)
         small = (max(1, round(width * scale)), max(1, round(height * scale)))
         # a whole factor first: a broken one over many pixels is several times slower
-        near = reduce_by(image, min(int(1.0 / (FINER * scale)), height, width))
-        reduced = cv2.resize(near, small, interpolation=cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR)
+        reduced, (across, down) = resized_by(image, min(int(1.0 / (FINER * scale)), height, width), small)
         padded = cv2.copyMakeBorder(reduced, 0, -small[1] % MULTIPLE, 0, -small[0] % MULTIPLE, cv2.BORDER_REPLICATE)
         tensor = (padded.astype(np.float32) - np.float32(127.0)) / np.float32(128.0)
         heat, boxes = self._model(np.ascontiguousarray(tensor.transpose(2, 0, 1)[None]))
         return [
-            FoundHead((x * width / small[0], y * height / small[1], w * width / small[0], h * height / small[1]), score)
+            FoundHead((x * across, y * down, w * across, h * down), score)
             for (x, y, w, h), score in peaks(heat[0, 0], boxes[0], min_score)
         ]
 

@@ -79,3 +79,12 @@ def test_a_second_call_looks_at_nothing_again(
     assert again.files == before.files
     assert again.counts == before.counts
     assert {path: path.read_bytes() for path in again.files} == bytes_before
+
+
+def test_heads_cut_by_another_version_of_the_detector_are_cut_anew(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loose_heads, "_heads", lambda *_: [])
+    first = cut_heads([open_source(str(photographs))], tmp_path, STAGE).files
+    monkeypatch.setattr(type(STAGE), "version", STAGE.version + 1)
+    assert not {*first} & {*cut_heads([open_source(str(photographs))], tmp_path, STAGE).files}

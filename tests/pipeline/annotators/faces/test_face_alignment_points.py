@@ -38,6 +38,7 @@ def test_weights_are_sought_where_torch_keeps_them(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert weights_folder() == tmp_path / "hub" / "checkpoints"
     assert weights_folder("/elsewhere") == Path("/elsewhere")
+    assert weights_folder("~/weights") == Path.home() / "weights"
     monkeypatch.delenv("TORCH_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert weights_folder() == tmp_path / "cache" / "torch" / "hub" / "checkpoints"

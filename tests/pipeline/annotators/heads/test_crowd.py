@@ -102,6 +102,22 @@ def test_a_copys_boxes_are_in_pixels_of_the_picture() -> None:
     assert overlap(head.box, (640.0, 300.0, 90.0, 90.0)) > 0.9
 
 
+@pytest.mark.parametrize("factor", [1.0, 1.5, 8.5, 16.0])
+def test_boxes_of_a_coarse_copy_stay_in_place_up_to_the_last_column(factor: float) -> None:
+    """Brightness tells the column: the one that the last pixel of a copy shows is the one where its box lies."""
+    picture = np.repeat(np.arange(247, dtype=np.uint8)[None, :, None], 31, axis=0).repeat(3, axis=2)
+    shown: list[float] = []
+
+    def find(image: np.ndarray, sides: Sequence[int], min_score: float) -> list[FoundHead]:
+        shown.append(float(image[0, -1, 0]) + 0.5)
+        return [FoundHead((image.shape[1] - 4.5, image.shape[0] - 4.5, 8.0, 8.0), 0.6)]
+
+    finder = MarksFinder()
+    finder.find = find  # type: ignore[assignment]
+    (head,) = in_copy(finder, picture, factor)
+    assert head.box[0] + 0.5 * head.box[2] == pytest.approx(shown[0], abs=0.75)
+
+
 def test_larger_least_heads_cost_less() -> None:
     picture, costs = np.zeros((1500, 2000, 3), dtype=np.uint8), list[int]()
     for least in (24.0, 48.0, 96.0):
