@@ -103,8 +103,11 @@ class Photometry:
                 raise ValueError(f"{name}: expected low <= high, got {part.low} > {part.high}")
         if not 1 <= self.jpeg.low <= self.jpeg.high <= 100:
             raise ValueError(f"jpeg: expected qualities from 1 to 100, got {self.jpeg.low} to {self.jpeg.high}")
-        if self.noise.low < 0 or self.blur.low < 0:
-            raise ValueError("noise.low and blur.low: expected 0 or more")
+        if not (self.noise.low >= 0 and self.noise.high <= 1 and self.blur.low >= 0):
+            came = f"{self.noise} and {self.blur}"
+            raise ValueError(f"noise and blur: expected deviations of 0 or more, of noise up to 1, got {came}")
+        if not (0 <= self.tint.hue_degrees <= 180 and 0 <= self.tint.saturation <= 1):
+            raise ValueError(f"tint: expected a hue of 0 to 180 degrees and a saturation of 0 to 1, got {self.tint}")
         if not (0 <= self.tone.contrast < 1 and 0 <= self.tone.gamma < 1 and 0 <= self.tone.brightness < 1):
             raise ValueError(f"tone: expected changes of 0 to below 1, got {self.tone}")
 
@@ -130,11 +133,12 @@ class Darkroom:
             raise ModuleNotFoundError("albumentations is not installed; pip install albumentations==2.0.8") from error
         tone, tint, blur, noise, jpeg = settings.tone, settings.tint, settings.blur, settings.noise, settings.jpeg
         gamma = (100 * (1 - tone.gamma), 100 * (1 + tone.gamma))
+        blurred = blur.chance * bool(blur.high)  # a Gaussian of no width is 0 / 0, and every pixel black
         steps: list[tuple[float, Callable[[float], Any]]] = [
             (tone.chance, lambda p: transforms.RandomBrightnessContrast(tone.brightness, tone.contrast, p=p)),
             (tone.chance * bool(tone.gamma), lambda p: transforms.RandomGamma(gamma, p=p)),
             (tint.chance, lambda p: transforms.HueSaturationValue(tint.hue_degrees / 2, 255 * tint.saturation, 0, p=p)),
-            (blur.chance, lambda p: transforms.GaussianBlur(sigma_limit=(blur.low, blur.high), blur_limit=0, p=p)),
+            (blurred, lambda p: transforms.GaussianBlur(sigma_limit=(blur.low, blur.high), blur_limit=0, p=p)),
             (noise.chance, lambda p: transforms.GaussNoise(std_range=(noise.low, noise.high), p=p)),
             (jpeg.chance, lambda p: transforms.ImageCompression("jpeg", (jpeg.low, jpeg.high), p=p)),
         ]

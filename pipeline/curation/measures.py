@@ -156,14 +156,15 @@ def blockiness(pixels: Pixels) -> float:
     little.
 
     Args:
-        pixels: (H, W, 3) uint8, at least 24 pixels a side.
+        pixels: (H, W, 3) uint8.
 
     Returns:
-        Mean of both axes: about 0.1 for raw pixels, 1 for JPEG quality 85, 2 for 50, above 4 for 10.
+        Mean of both axes: about 0.1 for raw pixels, 1 for JPEG quality 85, 2 for 50, above 4 for 10; 0 for less than 24 pixels
+        a side, which tell nothing.
     """
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    if min(grey.shape) < 3 * _BLOCK:
+    if min(pixels.shape[:2]) < 3 * _BLOCK:
         return 0.0
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     excess = 0.0
     for before, after, axis in ((grey[:, :-1], grey[:, 1:], 0), (grey[:-1], grey[1:], 1)):
         steps = np.minimum(cv2.absdiff(before, after), _BLOCK_CLIP)

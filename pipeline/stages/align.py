@@ -48,6 +48,20 @@ class Align(Stage):
     frame: Literal["own", "published"] = "own"
     """Frame of crops and labels: that of rendered heads, or the one of the published PanoHead and SphereHead checkpoints."""
 
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work.
+
+        Raises:
+            ValueError: with the field, what was expected and what came.
+        """
+        if self.size < 16:
+            raise ValueError(f"size: expected 16 pixels or more, got {self.size}")
+        if not (self.min_head_px >= 0.0 and self.max_upscale > 0.0):
+            came = f"{self.min_head_px} and {self.max_upscale}"
+            raise ValueError(f"min_head_px and max_upscale: expected 0 or more and more than 0, got {came}")
+        if not 0.0 <= self.max_padding <= 1.0:
+            raise ValueError(f"max_padding: expected a share of 0 to 1, got {self.max_padding}")
+
     @property
     def crop_size(self) -> int:
         """Side in pixels of the crops."""

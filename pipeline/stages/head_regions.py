@@ -88,7 +88,7 @@ def expected_head(size: int) -> Region:
 
 
 def source_region(sample: Sample) -> Pixels:
-    """Return the photograph's own pixels under the crop, at most `_SOURCE_SIDE` a side round its middle."""
+    """Return the photograph's own pixels under the crop, at most `_SOURCE_SIDE` a side round its middle; none may be there."""
     crop, pixels = sample.require("crop"), sample.photo.pixels
     corners = warp.quad(crop.matrix, crop.size)
     middle = corners.mean(axis=0)

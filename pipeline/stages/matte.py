@@ -102,7 +102,7 @@ class Matte(Stage):
         return dataclasses.replace(self, segmenter="rembg" if found else "own")
 
     def backend(self) -> Backend:
-        """Name the segmenter, its library's version and its weights, and the matting library where one refines."""
+        """Name the segmenter, the versions of what runs it and its weights, and the matting library where one refines."""
         own = self.resolved()
         if own.segmenter == "rembg":
             path = rembg_models.locate(own.model, own.weights)
@@ -111,7 +111,8 @@ class Matte(Stage):
             found = Backend("onnx", onnx_session.version(), (onnx_session.weights(user_path(own.weights)),))
         elif own.segmenter == "own":
             second = mediapipe_models.weights(*mediapipe_models.SelfieSegmenter.FILES)
-            found = Backend("own", onnx_session.version(), (*head_weights("parser", folder=own.networks), *second))
+            version = f"{mediapipe_models.version()}+onnxruntime-{onnx_session.version()}"
+            found = Backend("own", version, (*head_weights("parser", folder=own.networks), *second))
         else:
             files = mediapipe_models.weights(*mediapipe_models.SelfieSegmenter.FILES)
             found = Backend(SELFIE, mediapipe_models.version(), files)
@@ -296,9 +297,9 @@ def _file_alpha(sample: Sample) -> Array | None:
 def _run_onnx(model: onnx_session.OnnxModel, image: Pixels, stage: Matte) -> Array:
     """Run a network whose first output is (1, 1, h, w): logits are squashed, then the map is brought to the crop."""
     output = model(onnx_session.prepare(image, stage.input_size, stage.mean, stage.std))[0]
-    plane = np.asarray(output, dtype=np.float32).reshape(output.shape[-2:]) if output.size else output
-    if plane.ndim != 2 or not plane.size:
+    if output.ndim < 2 or not output.size or output.size != output.shape[-2] * output.shape[-1]:
         raise ValueError(f"{model.path}: expected a first output of shape (1, 1, h, w), got {output.shape}")
+    plane = np.asarray(output, dtype=np.float32).reshape(output.shape[-2:])
     if plane.min() < -1e-3 or plane.max() > 1.0 + 1e-3:
         plane = 1.0 / (1.0 + np.exp(-plane))
     return np.asarray(cv2.resize(np.clip(plane, 0.0, 1.0), image.shape[1::-1], interpolation=cv2.INTER_LINEAR))

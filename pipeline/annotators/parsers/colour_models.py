@@ -36,7 +36,21 @@ class ColourModel:
     floor: float = 0.03
     """Share of an even distribution mixed into each histogram, so that an unseen colour decides nothing."""
     rounds: int = 2
-    """How often the histograms are counted again with the classes of the round before."""
+    """How often the histograms are counted: from the seeds first, then from the classes of the round before too."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work.
+
+        Raises:
+            ValueError: with the field, what was expected and what came.
+        """
+        if not (self.lightness_blur > 0.0 and self.chroma_blur > 0.0):
+            came = f"{self.lightness_blur} and {self.chroma_blur}"
+            raise ValueError(f"lightness_blur and chroma_blur: expected more than 0, got {came}")
+        if not 0.0 <= self.floor <= 0.2:
+            raise ValueError(f"floor: expected a share of 0 to 0.2, of which the texture takes five times, got {self.floor}")
+        if self.rounds < 1:
+            raise ValueError(f"rounds: expected 1 or more, got {self.rounds}")
 
 
 class PixelFeatures:

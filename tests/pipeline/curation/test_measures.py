@@ -103,3 +103,9 @@ def test_blocks_are_steps_on_the_grid_alone():
     picture = np.repeat(steps.astype(np.uint8)[..., None], 3, axis=2)
     assert measures.blockiness(picture) == pytest.approx(5.0, abs=0.6)  # half of all neighbours differ, by 10 levels
     assert measures.blockiness(picture[:16, :16]) == 0.0
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (9, 0, 3), (23, 400, 3), (1, 1, 3)])
+def test_too_few_pixels_show_no_blocks(shape):
+    """Nothing of a photograph lies under the middle of a crop that is mostly padding."""
+    assert measures.blockiness(np.zeros(shape, dtype=np.uint8)) == 0.0

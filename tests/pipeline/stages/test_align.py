@@ -156,3 +156,12 @@ def test_a_level_camera_from_the_front_sees_the_box_where_it_was_put() -> None:
     matrix = align(sample, size=160, max_padding=0.9).crop.matrix
     assert np.allclose(warping.apply(matrix, np.array([180.0, 140.0])), 80.0)
     assert Camera.look_at(0, 0).project(np.zeros(3))[0] == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("size", 0), ("min_head_px", math.nan), ("max_upscale", 0.0), ("max_padding", -0.1), ("max_padding", 1.1)],
+)
+def test_settings_that_cannot_work_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{setting}.*expected .*, got"):
+        Align(**{setting: value})  # type: ignore[arg-type]

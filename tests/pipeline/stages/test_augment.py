@@ -219,6 +219,18 @@ def test_each_photometric_change_can_be_had_alone_and_keeps_pixels_in_place(part
     assert (first * second).sum() / np.sqrt((first**2).sum() * (second**2).sum()) > 0.97
 
 
+def test_a_blur_of_no_width_leaves_the_picture_as_it_is(sample):
+    developed, steps = Darkroom(Photometry(Tone(0.0), blur=Blur(1.0, 0.0, 0.0))).develop(sample.image, 3)
+    assert np.array_equal(developed, sample.image) and not steps
+
+
+@pytest.mark.parametrize("settings", [{"noise": Noise(1.0, 0.0, 5.0)}, {"tint": Tint(1.0, hue_degrees=400.0)},
+                                      {"tint": Tint(1.0, saturation=-0.1)}, {"noise": Noise(1.0, -0.1)}])  # fmt: skip
+def test_changes_of_light_that_cannot_be_are_refused(settings):
+    with pytest.raises(ValueError, match=r"expected .*, got"):
+        Photometry(**settings)
+
+
 def test_chances_hold_over_many_copies(sample):
     small = sample.with_(
         crop=Crop(np.diag([0.06, 0.06, 1.0]), 32, 0.0, 0.06), mask=None, parsing=None, mesh=None, landmarks=None

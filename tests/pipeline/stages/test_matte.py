@@ -11,8 +11,8 @@ import pytest
 from spherehead.datasets import warp
 from spherehead.datasets.sample import Crop, Drop, Photo, PhotoInfo, Sample, SourceImage
 from spherehead.pipeline.annotators.mattes import matting
-from spherehead.pipeline.backends import rembg_models
-from spherehead.pipeline.stages.matte import Matte, head_outline
+from spherehead.pipeline.backends import mediapipe_models, onnx_session, rembg_models
+from spherehead.pipeline.stages.matte import Matte, _run_onnx, head_outline
 
 RNG = np.random.default_rng(0)
 
@@ -253,3 +253,20 @@ def test_the_projects_network_cuts_out_heads_with_and_without_a_face_mesh_alike(
     assert iou(confirmed.mask > 127, alone.mask > 127) > 0.98
     assert confirmed.notes["matte_source"] == alone.notes["matte_source"] == "own"
     assert iou(confirmed.mask > 127, run(selfie, astronaut_crop).mask > 127) > 0.9
+
+
+def test_own_mattes_are_keyed_by_every_library_that_makes_them() -> None:
+    version = Matte(segmenter="own").backend().version
+    assert mediapipe_models.version() in version and onnx_session.version() in version
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 4, 4), (1, 0, 4, 4), (16,)])
+def test_a_network_of_another_output_is_told_what_was_expected(shape: tuple[int, ...]) -> None:
+    class Network:
+        path = Path("net.onnx")
+
+        def __call__(self, _: np.ndarray) -> list[np.ndarray]:
+            return [np.zeros(shape, dtype=np.float32)]
+
+    with pytest.raises(ValueError, match=r"net.onnx: expected a first output of shape \(1, 1, h, w\), got"):
+        _run_onnx(Network(), np.zeros((8, 8, 3), dtype=np.uint8), Matte(input_size=8))  # type: ignore[arg-type]

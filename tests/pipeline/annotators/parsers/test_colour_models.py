@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from spherehead.pipeline.annotators.parsers.colour_models import (
     ColourModel,
     PixelFeatures,
@@ -72,3 +73,9 @@ def test_local_deviation_equals_the_windows_deviation() -> None:
     wide = np.pad(plane, 2, mode="symmetric").astype(np.float64)
     slow = np.array([[wide[y : y + 5, x : x + 5].std() for x in range(13)] for y in range(12)])
     assert np.allclose(local_deviation(plane, 2), slow, atol=0.05)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("lightness_blur", 0.0), ("chroma_blur", 0.0), ("floor", 0.3), ("rounds", 0)])
+def test_settings_that_cannot_work_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{setting}.*expected .*, got"):
+        ColourModel(**{setting: value})  # type: ignore[arg-type]
