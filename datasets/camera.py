@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,18 @@ def geodesic(first: Array, second: Array) -> float:
         [relative[2, 1] - relative[1, 2], relative[0, 2] - relative[2, 0], relative[1, 0] - relative[0, 1]]
     )
     return math.atan2(float(sine), 0.5 * (float(np.trace(relative)) - 1.0))
+
+
+def mean_rotation(rotations: Sequence[Array], weights: Sequence[float] | Array | None = None) -> Floats:
+    """Return the (3, 3) rotation nearest to the weighted sum of (3, 3) rotations; of two alike it is half way between them.
+
+    Args:
+        rotations: one or more.
+        weights: of each, 0 or more; None for all alike.
+    """
+    shares = np.ones(len(rotations)) if weights is None else np.asarray(weights)
+    left, _, right = np.linalg.svd(np.tensordot(shares, np.stack(rotations), axes=1))
+    return np.asarray(left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right)
 
 
 def published_rotation(rotation: Array) -> Floats:

@@ -6,6 +6,7 @@ When one is written is decided in `training`.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,19 @@ def load_average(path: Path, network: nn.Module) -> int:
 
 def fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Fill a network with weights; what networks of before lack (`later` of the network) stays as it is where they lack it."""
-    own = {name: value for name, value in network.state_dict().items() if name.startswith(getattr(network, "later", ()))}
+    own = {name: value for name, value in network.state_dict().items() if name.startswith(lacking(network, tensors))}
     network.load_state_dict({**own, **tensors})
+
+
+def lacking(network: nn.Module, names: Collection[str]) -> tuple[str, ...]:
+    """Return how the names of those parts begin that files of before lack, and the one that holds `names` does.
+
+    Args:
+        network: one of `networks.NETWORKS`; its `later` tells which parts.
+        names: of the file's layers or tensors.
+    """
+    later: tuple[str, ...] = getattr(network, "later", ())
+    return tuple(start for start in later if not any(name.startswith(start) for name in names))
 
 
 def _part(tensors: dict[str, Tensor], start: str) -> dict[str, Tensor]:

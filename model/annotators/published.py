@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...datasets.arrays import Array
 from ...manifests.config import ConfigError
 from ..nets.efficientnet import ConvNorm
-from .checkpoint import CHECKPOINT, load_average, read
+from .checkpoint import CHECKPOINT, lacking, load_average, read
 from .networks import NETWORKS
 
 LAYERS = {"Conv", "Gemm"}
@@ -92,8 +92,9 @@ def load_exported(path: Path, network: nn.Module) -> None:
         ConfigError: `onnx` is not installed, or the file holds no such network.
     """
     layers = _layers(path)
+    absent = lacking(network, layers)
     for name, module in network.named_modules():
-        if isinstance(module, ConvNorm) and not _lacks(layers, name, network):
+        if isinstance(module, ConvNorm) and not name.startswith(absent):
             weight, bias = _pair(layers, name, path)
             convolution: Any = module.conv
             norm: Any = module.norm
@@ -105,7 +106,7 @@ def load_exported(path: Path, network: nn.Module) -> None:
                 norm.running_var.fill_(1.0 - norm.eps)
     for name in ("maps", "numbers", "beard.last"):
         layer: Any = dict(network.named_modules()).get(name)
-        if layer is not None and not _lacks(layers, name, network):
+        if layer is not None and not name.startswith(absent):
             weight, bias = _pair(layers, name, path)
             _fill(layer.weight, weight, name, path)
             _fill(layer.bias, bias, name, path)
@@ -141,12 +142,6 @@ def settle(network: nn.Module, pictures: Tensor) -> None:
         norm.weight.copy_(gain * torch.sqrt(spread + norm.eps))
         old_mean.copy_(mean)
         old_spread.copy_(spread)
-
-
-def _lacks(layers: dict[str, tuple[Array, Array]], name: str, network: nn.Module) -> bool:
-    """Return whether a layer is of a part that files of before lack, and this file does."""
-    part = next((start for start in getattr(network, "later", ()) if name.startswith(start)), "")
-    return bool(part) and not any(known.startswith(part) for known in layers)
 
 
 def _pair(layers: dict[str, tuple[Array, Array]], name: str, path: Path) -> tuple[Array, Array]:

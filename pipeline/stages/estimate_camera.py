@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...datasets.arrays import Array, Floats, Pixels
-from ...datasets.camera import Camera, canonical_to_world, geodesic, published_rotation
+from ...datasets.camera import Camera, canonical_to_world, geodesic, mean_rotation, published_rotation
 from ...datasets.canonical_face import canonical_vertices
 from ...datasets.sample import Drop, Head, Sample
 from ...datasets.sources.camera_sidecar import file_sha256, look_up, read_cameras
@@ -26,7 +26,7 @@ from ..annotators.faces.head_fit import HeadFit, camera_of
 from ..annotators.faces.upright import better_turn
 from ..annotators.heads import files as head_files
 from ..annotators.heads.fusion import part_way, reader_share
-from ..annotators.heads.reader import HeadReader, Reading, mean_rotation
+from ..annotators.heads.reader import HeadReader, Reading
 from ..backends import mediapipe_models as models
 from ..backends import onnx_session
 from ..stage import Backend, OpenStage, Stage
@@ -252,7 +252,7 @@ class OpenEstimateCamera(OpenStage):
         first, second = pair
         error = mirror_error(first.placement.camera, second.placement.camera)
         confidence = COARSE_TRUST * min(first.confidence, second.confidence) * math.exp(-0.5 * (error / COARSE_SPREAD) ** 2)
-        mean = mean_rotation(first.placement.rotation, second.placement.camera.mirrored().world2cam)
+        mean = mean_rotation([first.placement.rotation, second.placement.camera.mirrored().world2cam])
         camera = Camera.look_at(round(camera_of(mean).yaw, DIGITS), 0.0)
         return Estimate(camera, error, confidence, math.nan, math.nan, "pose")
 

@@ -14,11 +14,8 @@ import numpy as np
 from ...datasets import warp
 from ...datasets.arrays import Array, Floats
 from ...datasets.camera import Camera, canonical_intrinsics
-from ...datasets.canonical_face import mirror_partners
 from ...datasets.classes import mirror_landmarks
-
-_IRIS_PARTNERS = (473, 476, 475, 474, 477, 468, 471, 470, 469, 472)
-"""Mirror partners of the mesh's points 468 to 477: centre, then the ring, of either iris."""
+from ..annotators.faces.face_shape import mesh_partners
 
 
 @dataclass(frozen=True)
@@ -93,18 +90,3 @@ class Geometry:
             mesh = mesh[mesh_partners(len(mesh))]
         flat = warp.apply(self.pixel_matrix(size), mesh[:, :2])
         return np.column_stack([flat, self.zoom * mesh[:, 2]]).astype(np.float32)
-
-
-def mesh_partners(count: int) -> Array:
-    """Return for each point of MediaPipe's mesh the index of its mirror partner.
-
-    Args:
-        count: 468, or 478 with the irises.
-
-    Raises:
-        ValueError: another count.
-    """
-    if count not in (468, 478):
-        raise ValueError(f"expected a mesh of 468 or 478 points, got {count}")
-    partners = mirror_partners()
-    return partners if count == 468 else np.concatenate([partners, _IRIS_PARTNERS])

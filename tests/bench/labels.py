@@ -28,8 +28,8 @@ from spherehead.datasets.camera import Camera, canonical_to_world
 from spherehead.datasets.canonical_face import canonical_vertices
 from spherehead.datasets.sample import Drop, Photo, Sample
 from spherehead.manifests.identity import rng
-from spherehead.pipeline.annotators.faces.face_shape import eye_distance
-from spherehead.pipeline.annotators.faces.head_fit import NUM_VERTICES, HeadFit
+from spherehead.pipeline.annotators.faces.face_shape import NUM_VERTICES, eye_distance
+from spherehead.pipeline.annotators.faces.head_fit import HeadFit
 from spherehead.pipeline.annotators.faces.mesh_drift import marked
 from spherehead.pipeline.backends import mediapipe_models
 from spherehead.pipeline.stages.align import Align

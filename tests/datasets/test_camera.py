@@ -16,6 +16,7 @@ from spherehead.datasets.camera import (
     CameraError,
     canonical_to_world,
     geodesic,
+    mean_rotation,
     rotation_x,
     rotation_z,
 )
@@ -240,3 +241,21 @@ def test_the_frontal_face_is_symmetric_in_the_frontal_picture() -> None:
     partner = image[mirror_partners()]
     assert np.abs(image[:, 0] - (1 - partner[:, 0])).max() < 1e-9
     assert np.abs(image[:, 1] - partner[:, 1]).max() < 1e-9
+
+
+@fast
+@given(yaws, pitches, angles, st.floats(0, 1.2))
+def test_the_mean_of_two_rotations_lies_half_way(yaw: float, pitch: float, roll: float, apart: float) -> None:
+    first, second = Camera.look_at(yaw, pitch, roll).world2cam, Camera.look_at(yaw + apart, pitch, roll).world2cam
+    middle = mean_rotation([first, second])
+    half = 0.5 * geodesic(first, second)
+    assert geodesic(first, middle) == pytest.approx(half, abs=1e-7) == pytest.approx(geodesic(second, middle), abs=1e-7)
+
+
+@fast
+@given(yaws, st.lists(st.floats(0.1, 3.0), min_size=5, max_size=5))
+def test_a_mean_of_turns_about_one_axis_is_the_weighted_mean_of_their_directions(yaw: float, weights: list[float]) -> None:
+    turns = yaw + np.array([-0.4, -0.1, 0.0, 0.3, 0.7])
+    mean = mean_rotation([rotation_z(turn) for turn in turns.tolist()], weights)
+    direction = np.angle(np.sum(np.array(weights) * np.exp(1j * turns)))
+    np.testing.assert_allclose(mean, rotation_z(float(direction)), atol=1e-12)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ....datasets.arrays import Array, Floats, Pixels
-from ....datasets.camera import geodesic
+from ....datasets.camera import geodesic, mean_rotation
 from ....datasets.classes import CLASSES, MIRROR_PAIRS
 from ....datasets.warp import apply
 from ..networks import CROP, HeadOutput
@@ -75,7 +75,7 @@ def label_of(network: nn.Module, head: LooseHead) -> Label:
         points.append(points_partnered(apply(back, CROP / 2.0 * (marks + 1.0)), look.mirror))
         planes = maps[index][_SWAP] if look.mirror else maps[index]
         total += _back(planes, look.matrix(view, CROP), side)
-    mean = mean_rotation(rotations, np.ones(len(rotations)))
+    mean = mean_rotation(rotations)
     spread = math.sqrt(float(np.mean([geodesic(mean, rotation) ** 2 for rotation in rotations])))
     mean, spread = with_mesh(mean, spread, head)
     total /= len(LOOKS)
@@ -105,13 +105,7 @@ def with_mesh(rotation: Floats, spread: float, head: LooseHead) -> tuple[Floats,
         return rotation, spread
     if geodesic(rotation, head.mesh.rotation) > CONTRADICTION:
         return rotation, math.inf
-    return mean_rotation([rotation, head.mesh.rotation], np.array([1.0 - head.mesh_share, head.mesh_share])), spread
-
-
-def mean_rotation(rotations: Sequence[Array], weights: Array) -> Floats:
-    """Return the rotation nearest to the weighted sum of (3, 3) rotations."""
-    left, _, right = np.linalg.svd(np.tensordot(weights, np.stack(rotations), axes=1))
-    return np.asarray(left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right)
+    return mean_rotation([rotation, head.mesh.rotation], [1.0 - head.mesh_share, head.mesh_share]), spread
 
 
 def agreed(labels: Sequence[Label], share: float) -> list[int]:

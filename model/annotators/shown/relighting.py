@@ -142,28 +142,11 @@ def light(
     ahead = np.asarray(ahead, dtype=np.float32)
     out, normal = np.ascontiguousarray(colour[where].T), np.ascontiguousarray(normals[where].T)
     normal *= np.where(ahead @ normal > 0, np.float32(-1), np.float32(1))
-    up = 0.6 * _direction(random) + np.array([0.0, 0.8, 0.0], dtype=np.float32)
-    sky, floor = _tint(random, 0.15), _tint(random, 0.2)
-    share = np.float32(0.5) + np.float32(0.5) * ((up / np.linalg.norm(up)) @ normal)
-    ambient, below = np.float32(random.uniform(0.15, 0.9)), np.float32(random.uniform(0.2, 0.9))
-    lit = np.stack([ambient * (share * sky[i] + (np.float32(1) - share) * (floor[i] * below)) for i in range(3)])
+    lit, highlights = _by_sky(random, normal), np.zeros_like(normal)
     hairy, other = np.float32(random.uniform(0.0, 0.5)), np.float32(random.uniform(0.0, 0.12))
     shine = np.where(parsing[where] == HAIR, hairy, other)
-    highlights = np.zeros_like(lit)
     for _ in range(int(random.integers(1, 4))):
-        towards = _direction(random)
-        if random.random() < 0.5:
-            towards = towards - np.float32(0.8) * ahead
-            towards = towards / np.linalg.norm(towards)
-        lamp = _tint(random, 0.18) * np.float32(random.uniform(0.1, 1.2))
-        wrap = np.float32(random.uniform(0.0, 0.4))
-        facing = np.maximum(towards @ normal + wrap, np.float32(0)) / (np.float32(1) + wrap)
-        half = towards - ahead
-        gloss = np.maximum((half / max(float(np.linalg.norm(half)), 1e-6)) @ normal, np.float32(0))
-        gloss = shine * gloss ** np.float32(random.uniform(4, 60))
-        for channel in range(3):
-            lit[channel] += lamp[channel] * facing
-            highlights[channel] += lamp[channel] * gloss
+        _add_lamp(random, normal, ahead, shine, lit, highlights)
     out = out * lit + highlights
     if random.random() < 0.6:
         side = int(random.integers(2, 7))
@@ -178,6 +161,41 @@ def light(
     found = np.zeros((size, size, 3), dtype=np.float32)
     found[where] = out.T
     return found
+
+
+def _by_sky(random: np.random.Generator, normal: Array) -> Array:
+    """Return (3, N) float32 light of a sky and a floor of two colours on (3, N) normals."""
+    up = 0.6 * _direction(random) + np.array([0.0, 0.8, 0.0], dtype=np.float32)
+    sky, floor = _tint(random, 0.15), _tint(random, 0.2)
+    share = np.float32(0.5) + np.float32(0.5) * ((up / np.linalg.norm(up)) @ normal)
+    ambient, below = np.float32(random.uniform(0.15, 0.9)), np.float32(random.uniform(0.2, 0.9))
+    return np.stack([ambient * (share * sky[i] + (np.float32(1) - share) * (floor[i] * below)) for i in range(3)])
+
+
+def _add_lamp(random: np.random.Generator, normal: Array, ahead: Array, shine: Array, lit: Array, highlights: Array) -> None:
+    """Add one lamp's light to (3, N) `lit` and its highlights to (3, N) `highlights`.
+
+    Args:
+        random: what the lamp is drawn from.
+        normal: (3, N) float32 normals towards the camera.
+        ahead: (3,) float32 direction in which the camera looks.
+        shine: (N,) float32 strength of highlights.
+        lit: added to.
+        highlights: added to.
+    """
+    towards = _direction(random)
+    if random.random() < 0.5:
+        towards = towards - np.float32(0.8) * ahead
+        towards = towards / np.linalg.norm(towards)
+    lamp = _tint(random, 0.18) * np.float32(random.uniform(0.1, 1.2))
+    wrap = np.float32(random.uniform(0.0, 0.4))
+    facing = np.maximum(towards @ normal + wrap, np.float32(0)) / (np.float32(1) + wrap)
+    half = towards - ahead
+    gloss = np.maximum((half / max(float(np.linalg.norm(half)), 1e-6)) @ normal, np.float32(0))
+    gloss = shine * gloss ** np.float32(random.uniform(4, 60))
+    for channel in range(3):
+        lit[channel] += lamp[channel] * facing
+        highlights[channel] += lamp[channel] * gloss
 
 
 def _direction(random: np.random.Generator) -> Array:

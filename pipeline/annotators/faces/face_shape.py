@@ -21,6 +21,8 @@ RIGHT_EYE = (33, 133)
 LEFT_EYE = (263, 362)
 """Outer and inner corner of the subject's left eye."""
 
+NUM_VERTICES = 468
+"""Points of the mesh without the irises: the canonical face model's vertices."""
 IRIS_PARTNERS = (473, 476, 475, 474, 477, 468, 471, 470, 469, 472)
 """Mirror partner of each iris point, 468 to 477: per eye the centre, then four points around it."""
 
@@ -48,10 +50,23 @@ def eye_distance(points: Array) -> float:
     return float(np.linalg.norm(left - right))
 
 
+def mesh_partners(count: int) -> Array:
+    """Return for each point of MediaPipe's mesh the index of its mirror partner.
+
+    Args:
+        count: 468, or 478 with the irises.
+
+    Raises:
+        ValueError: another count.
+    """
+    if count not in (NUM_VERTICES, NUM_VERTICES + len(IRIS_PARTNERS)):
+        raise ValueError(f"expected a mesh of {NUM_VERTICES} or {NUM_VERTICES + len(IRIS_PARTNERS)} points, got {count}")
+    return np.concatenate([mirror_partners(), IRIS_PARTNERS])[:count]
+
+
 def mirror_mesh(mesh: Array, width: float) -> Array:
     """Mirror a (468 or 478, 3) mesh in a picture `width` wide: x becomes width - x and partners change places."""
-    partners = np.concatenate([mirror_partners(), IRIS_PARTNERS])[: len(mesh)]
-    mirrored: Array = mesh[partners] * np.array([-1.0, 1.0, 1.0], dtype=mesh.dtype)
+    mirrored: Array = mesh[mesh_partners(len(mesh))] * np.array([-1.0, 1.0, 1.0], dtype=mesh.dtype)
     mirrored[:, 0] += width
     return mirrored
 

@@ -28,10 +28,9 @@ from ....datasets.camera import (
 )
 from ....datasets.canonical_face import canonical_vertices, mirror_partners
 from ....datasets.warp import similarity
-from .face_shape import eye_distance, mean_face, shape_modes, vertex_normals
+from .face_shape import NUM_VERTICES, eye_distance, mean_face, shape_modes, vertex_normals
 from .mesh_drift import drift, marked
 
-NUM_VERTICES = 468
 HEAD_CENTRE = (0.0, 0.012, -0.035)
 """Centre of the ellipsoid that stands for a whole head with its hair, in the head frame."""
 HEAD_HALF_AXES = (0.19, 0.265, 0.225)
@@ -140,6 +139,21 @@ class HeadFit:
     """Gauss-Newton steps at most."""
     tolerance: float = 3e-4
     """Stop when the camera turns by less than this, in radians."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work.
+
+        Raises:
+            ValueError: with the field, what was expected and what came.
+        """
+        if not 0 <= self.num_modes <= NUM_VERTICES:
+            raise ValueError(f"num_modes: expected 0 to {NUM_VERTICES}, got {self.num_modes}")
+        if not 6 <= self.num_vertices <= NUM_VERTICES:
+            raise ValueError(f"num_vertices: expected 6 to {NUM_VERTICES}, got {self.num_vertices}")
+        if not (self.noise > 0.0 and self.place_deviation > 0.0):
+            raise ValueError(f"noise and place_deviation: expected more than 0, got {self.noise} and {self.place_deviation}")
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps: expected 1 or more, got {self.max_steps}")
 
     def fit(self, mesh: Array, start: Placement | None = None, size: int = 0) -> Placement:
         """Fit to a face mesh.

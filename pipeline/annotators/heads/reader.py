@@ -13,7 +13,7 @@ import numpy as np
 
 from ....datasets import warp as warping
 from ....datasets.arrays import Array, Floats, Pixels
-from ....datasets.camera import geodesic, rotation_z
+from ....datasets.camera import geodesic, mean_rotation, rotation_z
 from ....datasets.classes import LANDMARK_MIRROR, MIRROR_PAIRS
 from ....datasets.sample import HeadPose, Sample
 from .files import card, network, weights
@@ -118,12 +118,6 @@ def chance_within(limit: float, spread: float) -> float:
     return 1.0 - math.exp(-ratio) * (1.0 + ratio + 0.5 * ratio * ratio) if ratio < 500.0 else 1.0
 
 
-def mean_rotation(first: Array, second: Array) -> Floats:
-    """Return the rotation half way between two (3, 3) rotations: the nearest one to their sum."""
-    left, _, right = np.linalg.svd(np.asarray(first) + np.asarray(second))
-    return np.asarray(left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right)
-
-
 class HeadReader:
     """The loaded network."""
 
@@ -177,7 +171,7 @@ class HeadReader:
         error = geodesic(second, first)
         back = np.linalg.inv(square.matrix(2))  # from half sides about the centre, moved by one
         return Reading(
-            rotation_z(square.angle) @ mean_rotation(first, second),
+            rotation_z(square.angle) @ mean_rotation([first, second]),
             warping.apply(back, place[None, :2] + 1.0)[0],
             square.side * math.exp(float(place[2])),
             self._spread_factor * math.exp(0.5 * float(values[:, 6].sum())),

@@ -132,10 +132,10 @@ def layout_of_mesh(mesh: Array, camera: Camera, size: int, grid: int) -> Layout:
     for name, indices in feature_polygons():
         if name != "nose":
             fill(features, points[list(indices)], 1)
-    features = cv2.dilate(features, _disc(0.35 * unit))
+    features = cv2.dilate(features, disc(0.35 * unit))
     nose_end = float((points[2] - points[CHIN]) @ up) / unit
     seed = face & (features == 0) & (height > nose_end) & (height < brow + 2.5)
-    seed &= cv2.erode(face.astype(np.uint8), _disc(1.2 * unit)) > 0
+    seed &= cv2.erode(face.astype(np.uint8), disc(1.2 * unit)) > 0
     ears = _ear_chance(camera, grid)
     below = cv2.blur((~above_jaw).astype(np.float32), (3, 3))
     prior = _prior(face, core, ears, below, height, across, brow, unit)
@@ -161,7 +161,7 @@ def layout_of_camera(camera: Camera, size: int, grid: int) -> Layout:
     ears = _ear_chance(camera, grid)
     nothing = np.zeros((grid, grid), dtype=bool)
     below = below.astype(np.float32)
-    seed = _mask(middle, grid) if len(middle) else cv2.erode(face.astype(np.uint8), _disc(1.2 * unit)) > 0
+    seed = _mask(middle, grid) if len(middle) else cv2.erode(face.astype(np.uint8), disc(1.2 * unit)) > 0
     prior = _prior(face, nothing, ears, below, height, across, 12.0, unit)
     return Layout(prior, seed, face, nothing, _hair_seed(prior, face, ears, below, height - 12.0), below, unit)
 
@@ -213,6 +213,7 @@ def _mask(polygon: Array, grid: int) -> Array:
     return canvas > 0
 
 
-def _disc(radius: float) -> Array:
+def disc(radius: float) -> Array:
+    """Return a disc for morphology, one pixel in radius at least."""
     side = 2 * max(1, round(radius)) + 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))

@@ -18,7 +18,7 @@ from ....datasets.classes import INDEX
 from ..faces.face_regions import FACE_OVAL, fill, paint_features
 from ..mattes.guided_filter import GuidedFilter
 from .colour_models import ColourModel, PixelFeatures, classify, colour_density, local_deviation, separation
-from .head_layout import CLOTH, HAIR, NECK, SKIN, Layout, layout_of_camera, layout_of_mesh, visible_ears
+from .head_layout import CLOTH, HAIR, NECK, SKIN, Layout, disc, layout_of_camera, layout_of_mesh, visible_ears
 
 GRID = 128
 """Side of the grid on which colours are weighed."""
@@ -270,16 +270,11 @@ def _mark_ears(classes: Pixels, mesh: Array | None, layout: Layout, camera: Came
             fill(face, mesh[list(FACE_OVAL), :2] - [x0, y0], 1)
         skin, hair = cut == INDEX["skin"], cut == INDEX["hair"]
         beside = (place > 0) & (face == 0)
-        shown = cv2.morphologyEx((beside & skin).astype(np.uint8), cv2.MORPH_OPEN, _disc(0.25 * unit))
-        shown = cv2.morphologyEx(shown, cv2.MORPH_CLOSE, _disc(0.9 * unit))
+        shown = cv2.morphologyEx((beside & skin).astype(np.uint8), cv2.MORPH_OPEN, disc(0.25 * unit))
+        shown = cv2.morphologyEx(shown, cv2.MORPH_CLOSE, disc(0.9 * unit))
         ear = (shown > 0) & beside & (skin | hair)
         if ear.sum() >= 1.5 * unit * unit:
             cut[ear] = INDEX["left_ear" if side > 0 else "right_ear"]
-
-
-def _disc(radius: float) -> Array:
-    side = 2 * max(1, round(radius)) + 1
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
 
 def _confidence(features: PixelFeatures, posterior: Array, layout: Layout, region: Array, camera: Camera) -> float:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from spherehead.datasets import warp
 from spherehead.datasets.camera import Camera, canonical_to_world, geodesic
 from spherehead.datasets.canonical_face import canonical_vertices
-from spherehead.pipeline.stages.geometry import Geometry, mesh_partners
+from spherehead.pipeline.annotators.faces.face_shape import mesh_partners
+from spherehead.pipeline.stages.geometry import Geometry
 
 SIZE = 512
 ONE_BY_ONE = {

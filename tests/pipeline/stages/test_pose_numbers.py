@@ -1,4 +1,4 @@
-"""What errors of poses are: wrapped at the back, mirrored, averaged, rounded, and measured in eye distances."""
+"""What errors of poses are: wrapped at the back, mirrored, rounded, and measured in eye distances."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spherehead.datasets.camera import Camera, geodesic
-from spherehead.pipeline.annotators.faces.head_fit import NUM_VERTICES
+from spherehead.pipeline.annotators.faces.face_shape import NUM_VERTICES
 from spherehead.pipeline.stages.camera_checks import label_residual, mirror_error, rounded
-from spherehead.pipeline.stages.estimate_camera import mean_rotation
 
 angles = st.floats(-1.2, 1.2)
 
@@ -32,15 +31,6 @@ def test_no_wrap_at_the_back_hides_or_invents_an_error() -> None:
     back = Camera.look_at(math.radians(179), 0.0)
     assert math.degrees(mirror_error(back, back)) == pytest.approx(2.0, abs=1e-6)
     assert math.degrees(mirror_error(back, Camera.look_at(math.radians(-179), 0.0))) < 1e-6
-
-
-@settings(max_examples=50, deadline=None, derandomize=True)
-@given(angles, angles, angles, st.floats(0, 1))
-def test_the_mean_of_two_rotations_lies_half_way(yaw: float, pitch: float, roll: float, apart: float) -> None:
-    first, second = Camera.look_at(yaw, pitch, roll).world2cam, Camera.look_at(yaw + apart, pitch, roll).world2cam
-    middle = mean_rotation(first, second)
-    half = 0.5 * geodesic(first, second)
-    assert geodesic(first, middle) == pytest.approx(half, abs=1e-7) == pytest.approx(geodesic(second, middle), abs=1e-7)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)

@@ -170,3 +170,12 @@ def test_rotation_vector_turns_about_its_axis_by_its_length() -> None:
     assert np.allclose(quarter @ (1, 0, 0), (0, 1, 0))
     assert np.allclose(rotation_vector(np.zeros(3)), np.eye(3))
     assert np.allclose(rotation_vector(np.array([1e-9, 0, 0])), np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("num_modes", -1), ("num_modes", 3000), ("num_vertices", 0), ("noise", 0.0), ("place_deviation", 0.0), ("max_steps", 0)],
+)
+def test_settings_that_cannot_work_are_refused(setting: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{setting}.*expected .*, got"):
+        HeadFit(**{setting: value})  # type: ignore[arg-type]

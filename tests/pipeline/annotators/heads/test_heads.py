@@ -13,10 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.stats import gamma
-from spherehead.datasets.camera import Camera, geodesic
 from spherehead.datasets.classes import INDEX
 from spherehead.datasets.sample import Head, Photo, Sample
 from spherehead.pipeline.annotators.faces.face_regions import feature_polygons
@@ -31,7 +28,6 @@ from spherehead.pipeline.annotators.heads.reader import (
     Reading,
     Square,
     chance_within,
-    mean_rotation,
     whole,
 )
 from spherehead.pipeline.annotators.heads.strengths import StrengthReader
@@ -46,15 +42,6 @@ from spherehead.pipeline.stages.parse import Parse
 @pytest.mark.parametrize("spread", [0.02, 0.1, 0.5])
 def test_confidence_is_the_gamma_distribution_of_an_errors_length(limit: float, spread: float) -> None:
     assert chance_within(limit, spread) == pytest.approx(gamma(3, scale=spread).cdf(limit), abs=1e-9)
-
-
-@settings(max_examples=40, deadline=None)
-@given(yaw=st.floats(-3.1, 3.1), angle=st.floats(0.0, 1.2))
-def test_mean_rotation_is_half_way(yaw: float, angle: float) -> None:
-    first, second = Camera.look_at(yaw, 0.2).world2cam, Camera.look_at(yaw + angle, 0.2).world2cam
-    middle = mean_rotation(first, second)
-    assert geodesic(first, middle) == pytest.approx(geodesic(second, middle), abs=1e-9)
-    assert geodesic(first, middle) == pytest.approx(geodesic(first, second) / 2.0, abs=1e-9)
 
 
 def test_a_peak_is_the_box_that_its_cell_tells() -> None:
