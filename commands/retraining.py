@@ -209,6 +209,9 @@ def annotators_adapt(
         str, typer.Option(metavar="RUN", help="Run or ONNX file of the head network, or shipped (the package's).")
     ] = "shipped",
     images: Annotated[int, typer.Option(min=32, help="Crops shown, half of them of the photographs.")] = 4_000,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Times that photographs are labelled anew, by what was learned so far.")
+    ] = 2,
     people: Annotated[int, typer.Option(min=10, help="People to render where no --data is given.")] = 120,
     seed: Annotated[int, typer.Option(help="Seed of everything drawn.")] = 7,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the training, and processes that render.")] = 1,
@@ -224,14 +227,14 @@ def annotators_adapt(
 
     logging.getLogger("spherehead").setLevel(logging.INFO)
     begin = str(files.path_of("head")) if start == "shipped" else start
-    adapted(photos, data or [], out, begin, people, Adapting(images=images, seed=seed, threads=threads))
+    adapted(photos, data or [], out, begin, people, Adapting(images=images, rounds=rounds, seed=seed, threads=threads))
 
 
 def adapted(photos: Sequence[str], data: Sequence[Path], out: Path, start: str, people: int, settings: Adapting) -> None:
     """Take every step: heads of the photographs, rendered views where none are given, training, verdict, file."""
     from ..datasets.sources.open import open_source
     from ..model.annotators.adapting.loose_heads import read_heads
-    from ..model.annotators.adapting.run import adapt, helps, run_of, write
+    from ..model.annotators.adapting.run import adapt, fitted, helps, run_of, write
     from ..model.annotators.shown.views import Views
     from ..pipeline.stages.loose_heads import cut_heads
 
@@ -251,7 +254,7 @@ def adapted(photos: Sequence[str], data: Sequence[Path], out: Path, start: str, 
         echo(f"the fitted network is not the better one for these photographs: nothing written; use the package's{earlier}")
         return
     told = {"photographs": cut.counts["photographs"], "heads": len(heads), "start": Path(start).name}
-    path = write(run, out, after, settings, told)
+    path = write(fitted(run, settings), out, after, settings, told)
     echo(f"{path}: use it by build-dataset ... --set stages.networks={out}")
 
 

@@ -29,7 +29,7 @@ from spherehead.datasets.streaming.photographs import PhotographStream
 from spherehead.manifests import store
 from spherehead.manifests.identity import rng
 from spherehead.model.annotators.adapting.loose_heads import read_heads
-from spherehead.model.annotators.adapting.run import Adapting, adapt, helps
+from spherehead.model.annotators.adapting.run import Adapting, adapt, fitted, helps
 from spherehead.model.annotators.evaluation import calm, evaluate_head
 from spherehead.model.annotators.networks import CROP
 from spherehead.model.annotators.published import averaged, begun
@@ -121,6 +121,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, action="append", required=True)
     parser.add_argument("--count", type=int, default=800, help="crops that are judged on")
     parser.add_argument("--images", type=int, default=Adapting.images)
+    parser.add_argument("--rounds", type=int, default=Adapting.rounds)
     parser.add_argument("--rate", type=float, default=Adapting.rate)
     parser.add_argument("--taught", type=float, default=Adapting.taught)
     parser.add_argument("--seed", type=int, default=7)
@@ -138,15 +139,15 @@ def main() -> None:
     print(dict(cut.counts), len(heads))
     start = options.start or str(files.path_of("head"))
     began = time.perf_counter()
-    settings = Adapting(options.images, options.seed, options.rate, taught=options.taught)
-    run = options.out / f"run-{options.images}-{options.rate}-{options.taught}-{options.seed}"
+    settings = Adapting(options.images, options.rounds, options.seed, options.rate, taught=options.taught)
+    run = options.out / f"run-{options.images}-{options.rounds}-{options.rate}-{options.taught}-{options.seed}"
     before, after = adapt(heads, Views(options.data), settings, start, run)
     print(f"{time.perf_counter() - began:.0f} s")
     print("\n".join(verdict(before, after)), "\nhelps:", helps(before, after))
     rows = {}
     for name, taken in ((options.camera, camera), ("as rendered", plain)):
         truth = truth_of(options.judge, taken)
-        for when, network in (("before", begun(start, "head")[1]), ("after", averaged(run)[1])):
+        for when, network in (("before", begun(start, "head")[1]), ("after", averaged(fitted(run, settings))[1])):
             numbers = evaluate_head(network, truth, options.count)
             rows[f"{name}, {when}"] = numbers
             print(f"{name + ', ' + when:<24} {options.count} crops: {told(numbers)}", flush=True)

@@ -44,6 +44,9 @@ class Adapting:
 
     images: int = 4_000
     """Crops shown in all, half of them of photographs."""
+    rounds: int = 2
+    """Times that photographs are labelled: first by the network as it came, then by what the round before learned, the running
+    mean of its weights. Each round shows its share of the crops."""
     seed: int = 7
     """Seed of everything drawn."""
     rate: float = 3e-5
@@ -104,20 +107,38 @@ def adapt(heads: Sequence[LooseHead], views: Views, settings: Adapting, start: s
     order = rng(settings.seed, "heads", "held out").permutation(len(heads))
     count = max(4, round(settings.held_out * len(heads)))
     unseen, learned = [heads[i] for i in sorted(order[:count])], [heads[i] for i in sorted(order[count:])]
-    labels = [label_of(network, head) for head in learned]
-    chosen = agreed(labels, settings.kept)
     shown, others = views.parted(0.9)
-    look = look_of([learned[i] for i in chosen], HeadTask(shown, settings.seed), settings.seed)
-    task = AdaptTask(
-        InLook(shown, settings.seed, start=start, look=look),
-        [learned[i] for i in chosen],
-        [labels[i] for i in chosen],
-        settings.taught,
-    )
-    plan = TrainingSettings(settings.images, lr=settings.rate, warmup=400, save=1_000, threads=settings.threads, norms="kept")
-    train(task, plan, out)
+    look = learn(learned, shown, settings, start, out)
     before = judge(network, unseen, others, look, settings)
-    return before, judge(averaged(out)[1], unseen, others, look, settings)
+    return before, judge(averaged(fitted(out, settings))[1], unseen, others, look, settings)
+
+
+def learn(heads: Sequence[LooseHead], views: Views, settings: Adapting, start: str, out: Path) -> Look:
+    """Fit the network in rounds, each with the labels of what the round before left, and return the photographs' look."""
+    plan = TrainingSettings(
+        settings.images // settings.rounds, lr=settings.rate, warmup=400, save=1_000, threads=settings.threads, norms="kept"
+    )
+    look: Look | None = None
+    for number in range(1, settings.rounds + 1):
+        teacher = begun(start, "head")[1].eval()
+        labels = [label_of(teacher, head) for head in heads]
+        chosen = agreed(labels, settings.kept)
+        sure, told = [heads[i] for i in chosen], [labels[i] for i in chosen]
+        look = look or look_of(sure, HeadTask(views, settings.seed), settings.seed)
+        seed = settings.seed + 1_000 * (number - 1)
+        train(AdaptTask(InLook(views, seed, start=start, look=look), sure, told, settings.taught), plan, _round(out, number))
+        start = str(_round(out, number))
+    assert look is not None
+    return look
+
+
+def fitted(out: Path, settings: Adapting) -> Path:
+    """Return the folder of the last round of a run."""
+    return _round(out, settings.rounds)
+
+
+def _round(out: Path, number: int) -> Path:
+    return out / f"round-{number}"
 
 
 def look_of(heads: Sequence[LooseHead], rendered: HeadTask, seed: int) -> Look:

@@ -23,8 +23,9 @@ from spherehead.model.annotators.adapting.look import LEAST_VARIANCE, Colours, c
 from spherehead.model.annotators.adapting.loose_heads import FLIP, LooseHead, Placed, view_of
 from spherehead.model.annotators.adapting.run import Adapting, Judged, gained, helps
 from spherehead.model.annotators.adapting.task import UNTOLD, AdaptTask, InLook
-from spherehead.model.annotators.adapting.teacher import GRID, LOOKS, agreed, label_of
+from spherehead.model.annotators.adapting.teacher import GRID, LOOKS, Label, agreed, label_of
 from spherehead.model.annotators.networks import CROP, HeadOutput
+from spherehead.model.annotators.published import begun
 from spherehead.model.annotators.shown.views import Views
 from spherehead.pipeline.annotators.heads import files
 from spherehead.pipeline.annotators.heads.reader import HeadReader, whole
@@ -216,6 +217,29 @@ def test_views_are_parted_between_people(views: Views) -> None:
     first, second = views.parted(0.6)
     assert len(first) + len(second) == 6
     assert not {key.rpartition("-")[0] for key in first.keys} & {key.rpartition("-")[0] for key in second.keys}
+
+
+def test_a_second_round_is_taught_by_the_mean_of_the_first(
+    views: Views, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads, start = [replace(head(), key=str(number)) for number in range(2)], str(files.path_of("head"))
+    taught: list[nn.Module] = []
+
+    def told(network: nn.Module, one: LooseHead) -> Label:
+        taught.append(network)
+        return label_of(network, one)
+
+    monkeypatch.setattr(run, "label_of", told)
+    settings = Adapting(images=8, rounds=2, rate=1e-3)
+    run.learn(heads, views, settings, start, tmp_path)
+    rounds = [begun(str(path), "head")[1] for path in (tmp_path / "round-1", run.fitted(tmp_path, settings))]
+    weights = [dict(network.named_parameters()) for network in (begun(start, "head")[1], *rounds, taught[0], taught[-1])]
+    name = next(iter(weights[0]))
+    first, after_one, after_two, teacher, second_teacher = (numbers[name] for numbers in weights)
+    assert torch.equal(teacher, first)
+    assert torch.equal(second_teacher, after_one)
+    assert not torch.equal(after_one, first)
+    assert not torch.equal(after_two, after_one)
 
 
 @pytest.mark.slow
