@@ -32,6 +32,8 @@ from .teacher import LOOKS, agreed, label_of
 
 LEAST_HEADS = 24
 """Heads under which there is too little to learn from."""
+LEAST_CROPS = 32
+"""Crops of one step, which a round takes at least."""
 SAMPLE = 256
 """Crops at most that spectra are measured on."""
 WORST = 60.0
@@ -61,6 +63,16 @@ class Adapting:
     """Rendered crops of held-out people that are judged on."""
     threads: int = 1
     """Threads of the process."""
+
+    def __post_init__(self) -> None:
+        """Refuse rounds that show nothing.
+
+        Raises:
+            ConfigError: there are fewer crops than `LEAST_CROPS` for each round.
+        """
+        if self.rounds < 1 or self.images < LEAST_CROPS * self.rounds:
+            each = f"{LEAST_CROPS} images or more for each of 1 or more rounds"
+            raise ConfigError(f"expected {each}, got {self.images} images in {self.rounds} rounds")
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,11 @@ def test_too_few_photographs_are_told(views: Views, tmp_path: Path) -> None:
         run.adapt([head()] * 3, views, Adapting(), "x", tmp_path)
 
 
+def test_rounds_that_show_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"32 images or more for each of 1 or more rounds, got 64 images in 3 rounds"):
+        Adapting(images=64, rounds=3)
+
+
 def test_views_are_parted_between_people(views: Views) -> None:
     first, second = views.parted(0.6)
     assert len(first) + len(second) == 6
@@ -230,7 +235,7 @@ def test_a_second_round_is_taught_by_the_mean_of_the_first(
         return label_of(network, one)
 
     monkeypatch.setattr(run, "label_of", told)
-    settings = Adapting(images=8, rounds=2, rate=1e-3)
+    settings = Adapting(images=64, rounds=2, rate=1e-3)
     run.learn(heads, views, settings, start, tmp_path)
     rounds = [begun(str(path), "head")[1] for path in (tmp_path / "round-1", run.fitted(tmp_path, settings))]
     weights = [dict(network.named_parameters()) for network in (begun(start, "head")[1], *rounds, taught[0], taught[-1])]
@@ -255,7 +260,7 @@ def test_photographs_end_in_a_network_that_stages_take_or_in_none(
         astronaut.rotate(turn - 13, fillcolor="grey").save(tmp_path / "photos" / f"{turn}.png")
     (tmp_path / "views").mkdir()
     write_shard(tmp_path / "views/a.tar", "train", [(f"v{number:02d}-0", balls(number)) for number in range(20)])
-    settings, start = Adapting(images=32, judged=32), str(files.path_of("head"))
+    settings, start = Adapting(images=64, judged=32), str(files.path_of("head"))
 
     def call(out: Path) -> list[str]:
         adapted([str(tmp_path / "photos")], [tmp_path / "views"], out, start, 10, settings)
