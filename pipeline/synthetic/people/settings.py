@@ -19,8 +19,8 @@ from .skin_marks import OILY
 CARDS, GROWN = "cards", "grown"
 ASSETS, DRAWN = "assets", "drawn"
 USUAL, WIDE, UNITS = "usual", "wide", "units"
-GROWTH_VERSION = 16
-"""Raise it when the same settings would grow other hair."""
+GROWTH_VERSION = 17
+"""Raise it when the same settings would grow other hair, or tell other labels of it."""
 WEAR_VERSION = 5
 """Raise it when the same settings would make other things to wear."""
 MARKS_VERSION = 2

@@ -61,20 +61,24 @@ class Drawing:
 
     def see(self, camera: Camera, size: int, with_clear: bool = True) -> Buffers:
         """Rasterise from a camera, with or without what is not to be seen, and draw the strands before the meshes."""
-        seen = self._rasterised(self._shown, camera, size, None)
-        return self.see_clear(seen, camera) if with_clear and self.has_clear else self._with_strands(seen, camera)
+        seen = self._with_strands(self._rasterised(self._shown, camera, size, None), camera)
+        return self.see_clear(seen, camera) if with_clear and self.has_clear else seen
 
     def see_clear(self, seen: Buffers, camera: Camera) -> Buffers:
-        """Add what is not to be seen to what was seen without it: in place but for strands, which it may hide."""
-        size, drawn = seen.face.shape[0], seen.strands
-        if drawn is None:
-            return self._with_strands(self._rasterised(self._clear, camera, size, seen), camera)
-        before = seen.depth.copy()
-        seen = self._rasterised(self._clear, camera, size, seen)
-        window = window_of(seen.depth != before, margin=0)
-        if window is None:
+        """Add what is not to be seen to what was seen without it, in place but for strands.
+
+        Strands behind it give way to it in the class map; what they cover stays covered, as meshes behind it do.
+        """
+        drawn, before = seen.strands, seen.depth.copy()
+        seen = self._rasterised(self._clear, camera, seen.face.shape[0], seen)
+        changed = seen.depth != before
+        window = window_of(changed, margin=0)
+        if drawn is None or window is None:
             return seen
-        return dataclasses.replace(seen, strands=redraw_strands(self.strands, camera, seen.depth, drawn, window))
+        strands = redraw_strands(self.strands, camera, seen.depth, drawn, window)
+        behind = drawn.clear[changed] / np.maximum(strands.clear[changed], np.float32(1e-6))
+        seen.clear[changed] *= np.minimum(behind, np.float32(1.0))
+        return dataclasses.replace(seen, strands=strands)
 
     def _with_strands(self, seen: Buffers, camera: Camera) -> Buffers:
         if not len(self.strands):

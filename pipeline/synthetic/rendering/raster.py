@@ -35,7 +35,7 @@ class Buffers:
     clear: Array
     """(S, S) float32: share of the background that is seen through everything, 0 to 1."""
     strands: StrandBuffers | None = None
-    """What lies before it of strands, where there are any; `clear` knows nothing of them."""
+    """What lies before it of strands, where there are any; `clear` knows only of those behind glass."""
 
     def blend(self, values: Array, faces: Array) -> Floats:
         """Interpolate values given at corners.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from spherehead.datasets.compiled import compiled
 from spherehead.datasets.images.colour_space import srgb_to_linear
 from spherehead.datasets.sources.sidecars import sides_swapped
 from spherehead.pipeline.synthetic.assets.library import Assets
+from spherehead.pipeline.synthetic.hair.strands import Strands
 from spherehead.pipeline.synthetic.people.figure import Figure, build_figure
 from spherehead.pipeline.synthetic.people.glasses import SHAPES, GlassesLook
+from spherehead.pipeline.synthetic.people.paint import plain
+from spherehead.pipeline.synthetic.people.parts import Part
 from spherehead.pipeline.synthetic.people.population import Person, draw_person
 from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look, look_with_guide, reduce_labels
 
@@ -202,3 +206,21 @@ def test_glass_that_hides_nothing_is_in_the_labels_but_not_in_the_guide(makehuma
     assert np.isin(guide.parsing, eyes).sum() > 20
     assert (labels.parsing[np.isin(guide.parsing, eyes)] == INDEX["glasses"]).all()
     assert guide.albedo is not None
+
+
+def test_strands_behind_clear_glass_cover_as_much_as_without_it() -> None:
+    """Strands before nothing, half of them behind a lens: what is seen through glass counts, and is of the glass's class."""
+    square = np.array([[-0.1, -0.1, 0.1], [0.1, -0.1, 0.1], [0.1, 0.1, 0.1], [-0.1, 0.1, 0.1]])
+    faces = np.array([[0, 1, 2], [0, 2, 3]], dtype=np.int32)
+    ahead, glass = np.tile([0.0, 0.0, 1.0], (4, 1)), np.full(2, INDEX["glasses"], dtype=np.uint8)
+    lens = Part("lens", square, ahead, faces, np.full((1, 2), 0.5), 0 * faces, plain((1.0, 1.0, 1.0), 0.0), glass, "lens", 0.0)
+    lines = np.array([[[-0.2, y, 0.0], [0.0, y, 0.0], [0.2, y, 0.0]] for y in np.linspace(-0.05, 0.05, 30)], np.float32)
+    hair = Strands("hair", "hair", lines, np.full((30, 3), 0.001, np.float32), np.full((30, 2, 3), 0.2, np.float32))
+    head = SimpleNamespace(parts=(lens,), strands=(hair,))
+    view, guide = look_with_guide(Drawing(head), Camera.look_at(0.0, 0.0), 64)
+    assert (view.mask == guide.mask).all()
+    assert ((view.mask >= 128) == (view.parsing != INDEX["background"])).all()
+    assert guide.mask[32, 32] > 128 and (view.parsing[32, 32], guide.parsing[32, 32]) == (INDEX["glasses"], INDEX["hair"])
+    beside = np.argmax(guide.parsing[32] == INDEX["hair"])
+    assert view.parsing[32, beside + 1] == INDEX["hair"]
+    assert (look(Drawing(head), Camera.look_at(0.0, 0.0), 64).mask == view.mask).all()
