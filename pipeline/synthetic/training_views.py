@@ -20,6 +20,7 @@ from ...datasets.camera import Camera
 from ...datasets.images.colour_space import linear_to_srgb
 from ...datasets.shards.codec import BEARD, Encoding, camera_json, encode_grey, encode_image
 from ...datasets.shards.tar import write_shard
+from ...datasets.tar_members import walk_file
 from ...manifests.config import ConfigError, canonical_json, to_plain
 from ...manifests.identity import rng
 from ...manifests.store import writing
@@ -28,7 +29,7 @@ from ..execution.processes import in_processes
 from .assets.library import Assets, open_assets
 from .people.figure import Figure, body_of, build_figure
 from .people.placement import face_vertices
-from .people.population import Person, draw_person
+from .people.population import Person, draw_person, person_name
 from .people.settings import PopulationSettings, deciding, fingerprint_of
 from .rendering.exact_pass import GROWTH, Drawing, View, look_with_guide
 
@@ -76,6 +77,8 @@ class TrainingViews:
             raise ConfigError("training views: expected count, views and heads_per_shard of 1 or more and size of 32 or more")
         if self.field < 1.0:
             raise ConfigError(f"training views: expected a field of 1 or more canonical crops, got {self.field}")
+        if self.pitch_degrees < 0.0:
+            raise ConfigError(f"training views: expected pitch_degrees of 0 or more, got {self.pitch_degrees}")
         for name, share in (("sides", self.sides), ("steep views", self.steep)):
             if not 0.0 <= share <= 1.0:
                 raise ConfigError(f"training views: expected a share of {name} from 0 to 1, got {share}")
@@ -153,7 +156,7 @@ def views_of(assets: Assets, settings: TrainingViews, head: int) -> Iterator[tup
 
 
 def render_views(assets: Assets, settings: TrainingViews, out: Path, workers: int = 1) -> int:
-    """Write the shards of a set; shards that are there already are kept, so that a stopped run resumes.
+    """Write the shards of a set; shards that are there whole are kept, so that a stopped run resumes and a set can grow.
 
     Args:
         assets: what people are made of.
@@ -182,13 +185,27 @@ def render_views(assets: Assets, settings: TrainingViews, out: Path, workers: in
     with writing(told) as file:
         file.write(stamps[0].encode())
     starts = range(settings.first, settings.first + settings.count, settings.heads_per_shard)
-    missing = [start for start in starts if not (out / f"views-{start:06d}.tar").is_file()]
+    missing = [start for start in starts if not _is_whole(settings, out, start)]
     return sum(1 for _ in in_processes(partial(_write, assets.root, settings, out), missing, workers))
+
+
+def _is_whole(settings: TrainingViews, out: Path, start: int) -> bool:
+    """Tell whether a shard is there with its last head: the last shard of a smaller set lacks the heads that came later."""
+    path = out / f"views-{start:06d}.tar"
+    if not path.is_file():
+        return False
+    last = f"{person_name(settings.seed, _heads(settings, start)[-1])}-"
+    with path.open("rb") as file:
+        return any(member.name.startswith(last) for member in walk_file(file))
+
+
+def _heads(settings: TrainingViews, start: int) -> range:
+    """Return the numbers of the heads whose views share the shard that begins with `start`."""
+    return range(start, min(start + settings.heads_per_shard, settings.first + settings.count))
 
 
 def _write(root: Path, settings: TrainingViews, out: Path, start: int) -> None:
     """Write the shard whose first head has the number `start`."""
     assets = open_assets(root)
-    stop = min(start + settings.heads_per_shard, settings.first + settings.count)
-    items = (item for head in range(start, stop) for item in views_of(assets, settings, head))
+    items = (item for head in _heads(settings, start) for item in views_of(assets, settings, head))
     write_shard(out / f"views-{start:06d}.tar", "train", items)

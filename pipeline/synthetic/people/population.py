@@ -87,9 +87,14 @@ class Person:
         return tuple(sorted({name for name in (*worn, *(name for name, _ in self.skins)) if name}))
 
 
+def person_name(seed: int, head: int) -> str:
+    """Return the name of the person with a number."""
+    return f"makehuman-{seed}-{head:06d}"
+
+
 def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettings = DEFAULTS) -> Person:
     """Draw the person with a number; the same three give the same person whatever else is drawn."""
-    name = f"makehuman-{seed}-{head:06d}"
+    name = person_name(seed, head)
     random = rng(seed, name, "person")
     male = float(np.clip(random.beta(0.25, 0.25), 0.0, 1.0))
     age = float(np.clip(random.beta(1.1, 2.2), 0.0, 0.9))

@@ -63,8 +63,11 @@ def test_a_share_of_the_views_is_spread_over_the_sphere_and_the_others_stay() ->
     assert np.all(np.abs(share / len(heights) - 0.25) < 0.05)  # heights over the equator are even where directions are
 
 
-@pytest.mark.parametrize(("wrong", "told"), [({"sides": 1.5}, "share of sides"), ({"steep": -0.1}, "share of steep views")])
-def test_a_share_that_is_none_is_refused(wrong: dict[str, float], told: str) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [({"sides": 1.5}, "share of sides"), ({"steep": -0.1}, "share of steep views"), ({"pitch_degrees": -1.0}, "pitch_degrees")],
+)
+def test_a_share_or_spread_that_is_none_is_refused(wrong: dict[str, float], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         TrainingViews(**wrong)  # type: ignore[arg-type]
 
@@ -119,3 +122,13 @@ def test_hair_of_cards_is_no_beard_and_sets_of_before_are_resumed(makehuman: Ass
     told.write_text(told.read_text().replace(f'"version":{VERSION}', '"version":5'))
     with pytest.raises(ConfigError, match="other settings"):
         render_views(makehuman, few, tmp_path)
+
+
+def test_a_set_that_grows_is_the_set_of_its_new_size(makehuman: Assets, tmp_path: Path) -> None:
+    """The last shard of the smaller set lacks heads; a set that was not asked for fewer keeps what it has."""
+    three = dataclasses.replace(PLAIN, count=3, views=1, size=32, heads_per_shard=2)
+    grown, whole = tmp_path / "grown", tmp_path / "whole"
+    assert [render_views(makehuman, dataclasses.replace(three, count=count), grown) for count in (1, 3, 3, 1)] == [1, 2, 0, 0]
+    assert render_views(makehuman, three, whole) == 2
+    for name in ("views-000000.tar", "views-000002.tar"):
+        assert (grown / name).read_bytes() == (whole / name).read_bytes()
