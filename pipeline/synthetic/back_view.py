@@ -80,6 +80,8 @@ class FillSettings:
     def __post_init__(self) -> None:
         if self.most < 0 or self.level < 0 or self.views < 1:
             raise ConfigError("views: expected most and level of 0 or more, and views of 1 or more")
+        if self.roll_degrees < 0.0:
+            raise ConfigError(f"views: expected roll_degrees of 0 or more, got {self.roll_degrees}")
         if not -60.0 <= self.lowest_degrees < self.highest_degrees <= 80.0:
             raise ConfigError("views: expected elevations with -60 <= lowest_degrees < highest_degrees <= 80")
         self.studio(self.size or 64)

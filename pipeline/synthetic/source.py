@@ -104,8 +104,9 @@ class MakeHumanSettings:
     def __post_init__(self) -> None:
         if self.count < 1 or self.views < 1 or self.first < 0 or self.samples < 1 or not 64 <= self.size <= 2048:
             raise ConfigError("makehuman: expected count, views and samples of 1 or more, first of 0 or more, size 64 to 2048")
-        if not 0.0 <= self.fronts_per_back < math.inf:
-            raise ConfigError(f"makehuman: expected fronts_per_back of 0 or more, got {self.fronts_per_back}")
+        for name in ("fronts_per_back", "pitch_degrees", "roll_degrees"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"makehuman: expected {name} of 0 or more, got {getattr(self, name)}")
         for name, choices in (
             ("variant", CHOICES), ("denoiser", DENOISERS), ("light", LIGHTS), ("lighting", LIGHTINGS), ("framing", FRAMINGS),
         ):  # fmt: skip
@@ -141,6 +142,8 @@ def named_values(text: str) -> dict[str, Any]:
         *folders, last = name.strip().split(".")
         for folder in folders:
             place = place.setdefault(folder, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{text}: expected settings of {folder} as {folder}.name=value, got {folder}={place!r}")
         place[last] = _value(value.strip())
     return plain
 
@@ -244,11 +247,6 @@ def decisive(settings: MakeHumanSettings) -> dict[str, Any]:
 def person_id(name: str) -> str:
     """Return the 16-hex id that all views of a person have as parent."""
     return hashlib.sha256(name.encode()).hexdigest()[:16]
-
-
-def camera_of(settings: MakeHumanSettings, name: str, view: int) -> Camera:
-    """Return the camera of a view."""
-    return Camera.look_at(*turn_of(settings, name, view))
 
 
 def turn_of(settings: MakeHumanSettings, name: str, view: int) -> Turn:

@@ -22,7 +22,7 @@ from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
 from spherehead.pipeline.synthetic.rendering.exposure import develop, metered_gain
 from spherehead.pipeline.synthetic.rendering.light import draw_background, draw_light
 from spherehead.pipeline.synthetic.rendering.render import Studio
-from spherehead.pipeline.synthetic.source import MakeHumanSettings, camera_of, opened, shoot
+from spherehead.pipeline.synthetic.source import MakeHumanSettings, opened, shoot, turn_of
 
 
 def uncleaned(settings: MakeHumanSettings, name: str, studio: Studio, camera: Camera, view: int) -> Pixels:
@@ -53,7 +53,7 @@ def main() -> None:
     for head in range(options.heads + 1):
         figure = build_figure(opened(options.assets), draw_person(opened(options.assets), 1, head))
         studio, drawing = Studio(figure), Drawing(figure)
-        camera = camera_of(plain, figure.person.name, head)
+        camera = Camera.look_at(*turn_of(plain, figure.person.name, head))
         if head == 0:  # warm
             for settings in ways.values():
                 shoot(dataclasses.replace(settings, samples=1), figure, studio, drawing, camera, head)

@@ -29,7 +29,7 @@ from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing
 from spherehead.pipeline.synthetic.rendering.render import Studio
 from spherehead.pipeline.synthetic.rendering.ribbons import draw_strands
 from spherehead.pipeline.synthetic.shading.surfaces import surfaces_of
-from spherehead.pipeline.synthetic.source import MakeHumanSettings, Shot, camera_of, opened, shoot
+from spherehead.pipeline.synthetic.source import MakeHumanSettings, Shot, opened, shoot, turn_of
 from spherehead.pipeline.synthetic.wild.photographs import cast_of, compose
 from spherehead.pipeline.synthetic.wild.writer import parse_wild
 
@@ -49,7 +49,7 @@ def canonical(settings: MakeHumanSettings, head: int, views: int) -> float:
     drawing = Drawing(figure)
     studio = surfaces_of(drawing) if settings.light == "raster" else Studio(figure, settings.variant)
     for view in range(views):
-        encoded(shoot(settings, figure, studio, drawing, camera_of(settings, figure.person.name, view), view))
+        encoded(shoot(settings, figure, studio, drawing, Camera.look_at(*turn_of(settings, figure.person.name, view)), view))
     return (time.process_time() - started) / views
 
 

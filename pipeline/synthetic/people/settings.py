@@ -79,7 +79,9 @@ class PopulationSettings:
                 raise ConfigError(f"people: expected {name} of {ASSETS} or {DRAWN}, got {getattr(self, name)!r}")
         if self.hair not in (CARDS, GROWN):
             raise ConfigError(f"people: expected hair of {CARDS} or {GROWN}, got {self.hair!r}")
-        for name in ("wet", "oily"):
+        if self.detail < 0.0:
+            raise ConfigError(f"people: expected detail of 0 or more, got {self.detail}")
+        for name in ("glasses", "hats", "bald", "dyed", "expressions", "beards", "wet", "oily"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"people: expected {name} of 0 to 1, got {getattr(self, name)}")
         for name in set(self.kinds) - set(STYLES):

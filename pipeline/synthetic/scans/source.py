@@ -79,6 +79,9 @@ class MeshSettings:
     def __post_init__(self) -> None:
         if self.views < 1 or self.samples < 1 or not 64 <= self.size <= 2048 or not 0 < self.yaw_degrees <= 180:
             raise ConfigError("mesh: expected views and samples of 1 or more, size 64 to 2048, yaw_degrees over 0 to 180")
+        for name in ("pitch_degrees", "roll_degrees"):
+            if getattr(self, name) < 0.0:
+                raise ConfigError(f"mesh: expected {name} of 0 or more, got {getattr(self, name)}")
         if self.variant not in CHOICES:
             raise ConfigError(f"mesh: expected a variant of {', '.join(CHOICES)}, got {self.variant!r}")
         if self.hair not in (SCANNED, GROWN):

@@ -73,6 +73,8 @@ def test_nothing_is_added_to_a_set_without_cameras_or_without_leave(text: str) -
     assert names(MissingViews(text.replace("most=6", "most=0")), heads(3)) == []
     with pytest.raises(ConfigError, match="lowest_degrees"):
         MissingViews("views:lowest_degrees=70,highest_degrees=60")
+    with pytest.raises(ConfigError, match="roll_degrees of 0"):
+        MissingViews("views:roll_degrees=-1")
     with pytest.raises(ConfigError, match="most"):
         MissingViews("views:moost=3")
 

@@ -33,7 +33,7 @@ from spherehead.pipeline.synthetic.rendering.exact_pass import Drawing, look
 from spherehead.pipeline.synthetic.rendering.exposure import window_of
 from spherehead.pipeline.synthetic.rendering.light import Light, draw_light
 from spherehead.pipeline.synthetic.shading.surfaces import surfaces_of
-from spherehead.pipeline.synthetic.source import SCHEME, MakeHumanSettings, MakeHumanSource, camera_of, decisive, opened, parse
+from spherehead.pipeline.synthetic.source import SCHEME, MakeHumanSettings, MakeHumanSource, decisive, opened, parse, turn_of
 
 pytest.importorskip("mitsuba", reason="mitsuba is not installed")
 
@@ -55,6 +55,9 @@ def test_settings_are_read_and_mistakes_named() -> None:
     for text, words in (
         ("makehuman:cuont=5", "count"), ("makehuman:count", "name=value"), ("makehuman:count=0", "1 or more"),
         ("makehuman:variant=fast", "scalar_rgb"), ("makehuman:background=red", "gradient"), ("makehuman:size=big", "size"),
+        ("makehuman:people=1,people.glasses=0.5", "people.name=value"), ("makehuman:pitch_degrees=-3", "pitch_degrees of 0"),
+        ("makehuman:roll_degrees=-1", "roll_degrees"), ("makehuman:people.glasses=2", "glasses of 0 to 1"),
+        ("makehuman:people.beards=-1", "beards of 0 to 1"), ("makehuman:people.detail=-1", "detail of 0 or more"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=words):
             parse(text)
@@ -67,7 +70,7 @@ def test_no_assets_stop_a_build_before_it_starts(tmp_path: Path) -> None:
 
 def test_cameras_go_around_and_keep_the_contract() -> None:
     settings = MakeHumanSettings(views=8)
-    cameras = [camera_of(settings, "someone", view) for view in range(8)]
+    cameras = [Camera.look_at(*turn_of(settings, "someone", view)) for view in range(8)]
     for camera in cameras:
         Camera.from_label(camera.label()).check()
     yaws = np.sort([camera.yaw for camera in cameras])
@@ -77,7 +80,9 @@ def test_cameras_go_around_and_keep_the_contract() -> None:
 
 def test_fronts_for_each_back_are_as_asked() -> None:
     settings = MakeHumanSettings(views=40, fronts_per_back=9.0)
-    yaws = np.abs([camera_of(settings, f"person-{number}", view).yaw for number in range(50) for view in range(40)])
+    yaws = np.abs(
+        [Camera.look_at(*turn_of(settings, f"person-{number}", view)).yaw for number in range(50) for view in range(40)]
+    )
     fronts, backs = np.degrees(yaws) < 62, np.degrees(yaws) > 118  # roll and pitch turn the camera's own yaw a little
     assert (fronts | backs).all()
     assert fronts.sum() / backs.sum() == pytest.approx(9.0, rel=0.2)  # 200 backs expected, with a standard error of 7 %
