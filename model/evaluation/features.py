@@ -139,7 +139,7 @@ def open_features(name: str = "random-conv-v1", path: Path | None = None, sha256
 
 
 def features_of(pictures: Iterable[Pixels], features: Features) -> Floats:
-    """Return (N, D) float64 features of (H, W, 3) uint8 pictures of one size, worked on a batch at a time."""
+    """Return (N, D) float64 features of (H, W, 3) uint8 pictures, worked on a batch of one size at a time."""
     found: list[Floats] = []
     some: list[Pixels] = []
 
@@ -149,6 +149,8 @@ def features_of(pictures: Iterable[Pixels], features: Features) -> Floats:
         some.clear()
 
     for picture in pictures:
+        if some and picture.shape != some[0].shape:  # the next data set is of another size
+            flush()
         some.append(picture)
         if len(some) == BATCH:
             flush()

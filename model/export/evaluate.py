@@ -7,6 +7,7 @@ and cameras serve every run, so that rows differ by the generators alone and the
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import resource
@@ -101,13 +102,13 @@ class RunScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """What evaluate.json holds."""
+    """What evaluate.json holds, where numbers that do not exist (NaN here) are null."""
 
     data: tuple[str, ...]
     features: str
     """Name of the extractor; distances of two names must not be compared."""
     face_threshold: float | None
-    """Score that 84 % of the data's fronts reach; null without a detector."""
+    """Score that 84 % of the data's fronts reach; null without a detector, or where the data show nobody from in front."""
     settings: JudgeSettings
     rows: tuple[RunScores, ...]
     identity: str = ""
@@ -148,8 +149,11 @@ def evaluate(
     resolution = first.settings.upsampler.resolution
     if face_score is not None:
         fronts, backs = (_data_scores(data, face_score, resolution, front) for front in (True, False))
-        threshold = calibrated(fronts)
+        threshold = calibrated(fronts) if fronts else None
+    if threshold is not None:
         rows[0] = dataclasses.replace(rows[0], faces=FaceRates(count(fronts, threshold), count(backs, threshold)))
+    else:
+        face_score = None  # nothing says which score means a face
     if reader is not None:
         rows[0] = dataclasses.replace(rows[0], reading=_data_reading(data, reader, resolution))
     if recognition is not None:
@@ -165,7 +169,7 @@ def evaluate(
         write_png(out / grids[-1], _grid(generator, rendering, settings))
     missing = "" if recognition is not None else f"Identities were not compared; to compare them: {HOW_TO_GET}"
     scores = Scores(tuple(map(str, data)), features.name, threshold, settings, tuple(rows), missing)
-    write_json(out / "evaluate.json", scores)
+    write_json(out / "evaluate.json", _without_nan(dataclasses.asdict(scores)))
     write_bytes(out / "evaluate.html", page(scores, grids).encode())
     return scores
 
@@ -174,8 +178,9 @@ def _names(runs: Sequence[Path]) -> list[str]:
     """Name runs by their folders, with a number where two are alike."""
     names: list[str] = []
     for run in runs:
-        name = run.resolve().name
-        names.append(name if name not in names else f"{name}-{len(names)}")
+        plain = run.resolve().name
+        numbered = (f"{plain}-{number}" for number in itertools.count(len(names)))
+        names.append(next(name for name in itertools.chain([plain], numbered) if name not in names))
     return names
 
 
@@ -315,9 +320,18 @@ def _peak(generator: Generator) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def _without_nan(plain: Any) -> Any:
+    """Return plain data with None for every NaN: a model without class maps has no share of face parts, and JSON no NaN."""
+    if isinstance(plain, dict):
+        return {name: _without_nan(value) for name, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [_without_nan(value) for value in plain]
+    return None if isinstance(plain, float) and math.isnan(plain) else plain
+
+
 def comparable(scores: Scores) -> Any:
     """Return the scores without what a clock or the machine decides: equal for equal runs and data."""
-    plain = dataclasses.asdict(scores)
+    plain = _without_nan(dataclasses.asdict(scores))
     for row in plain["rows"]:
         del row["seconds"], row["peak_bytes"]
     return plain

@@ -39,16 +39,16 @@ def _cells(row: RunScores) -> Iterator[str]:
     for part in ("precision", "recall"):
         yield f"{getattr(row.coverage['all'], part):.2f}" if "all" in row.coverage else "-"
     for part in ("luminance", "detail", "face_parts"):
-        yield "-" if row.mirror is None else f"{getattr(row.mirror.mean, part):.3f}"
+        yield "-" if row.mirror is None else _number(getattr(row.mirror.mean, part), ".3f")
     for side in ("front", "back"):
         faces: FaceCount | None = None if row.faces is None else getattr(row.faces, side)
-        yield "-" if faces is None else f"{100 * faces.rate:.1f} % of {faces.total}"
+        yield _share(faces)
     reading = row.reading
     for side in ("front", "back"):
         whole: FaceCount | None = None if reading is None else getattr(reading.faces, side)
-        yield "-" if whole is None else f"{100 * whole.rate:.1f} % of {whole.total}"
+        yield _share(whole)
     yield "-" if reading is None else f"{reading.degrees:.1f} deg"
-    yield "-" if reading is None or math.isnan(reading.class_iou) else f"{reading.class_iou:.2f}"
+    yield "-" if reading is None else _number(reading.class_iou, ".2f")
     identity = row.identity
     yield "-" if identity is None else f"{identity.same:.2f} / {identity.others:.2f}"
     yield "-" if identity is None else f"{100 * identity.separation:.0f} %"
@@ -58,6 +58,16 @@ def _cells(row: RunScores) -> Iterator[str]:
     yield "-" if persons is None or persons.depth_cm is None else f"{persons.depth_cm:.1f} cm"
     yield "-" if row.seconds is None else f"{row.seconds:.3f}"
     yield "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:,.0f} MiB"
+
+
+def _number(value: float, form: str) -> str:
+    """Write a number; a dash for NaN, which stands for none."""
+    return "-" if math.isnan(value) else format(value, form)
+
+
+def _share(faces: FaceCount | None) -> str:
+    """Write the share of pictures that show a face; a dash where there are no pictures."""
+    return "-" if faces is None or not faces.total else f"{100 * faces.rate:.1f} % of {faces.total}"
 
 
 def page(scores: Scores, grids: Sequence[str]) -> str:

@@ -62,6 +62,12 @@ def test_features_do_not_depend_on_the_batch(network: RandomConv) -> None:
     assert np.allclose(together[66:], features_of(pictures[66:], network), atol=1e-5)
 
 
+def test_pictures_of_several_data_sets_need_not_be_of_one_size(network: RandomConv) -> None:
+    pictures = [ball(32), ball(32, 0.4), ball(64, 0.45), ball(32, 0.55)]
+    each = np.concatenate([features_of([picture], network) for picture in pictures])
+    assert np.allclose(features_of(iter(pictures), network), each, atol=1e-4)
+
+
 def test_a_torchscript_network_is_taken_with_its_digest_only(tmp_path: Path) -> None:
     class Mean(torch.nn.Module):
         def forward(self, x: torch.Tensor, return_features: bool = False) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import json
 import math
 from collections.abc import Iterator
@@ -125,6 +127,27 @@ def test_the_same_call_gives_the_same_numbers(model: Path, people: Path, tmp_pat
     html = (tmp_path / "a" / "evaluate.html").read_text()
     assert '<img src="model.png"' in html and (tmp_path / "a" / "model.png").is_file()
     assert "random-conv-v1" in html and html.count("<tr>") == 3
+
+
+def test_a_model_without_class_maps_is_measured_by_data_without_fronts(finished_sets: ModuleType, tmp_path: Path) -> None:
+    """Shares of classes and of faces that do not exist are dashes in the table and null in the file, not its end."""
+    heads = importlib.import_module("small_heads")
+    torch.manual_seed(0)
+    generator = Generator(dataclasses.replace(heads.settings(), parsing=None))
+    heads.save(tmp_path / "plain", generator)
+    views = tuple(finished_sets.View(yaw, split="train") for yaw in np.linspace(100.0, 260.0, 64).tolist())
+    behind: Path = finished_sets.build(tmp_path / "behind", views=views, lost=(), size=32)
+    judged = JudgeSettings(count=64, heads=1, shown=1)
+    scores = evaluate([tmp_path / "plain"], [behind], tmp_path / "out", RandomConv(), brightness, judged, reader=stranger)
+    written = json.loads((tmp_path / "out" / "evaluate.json").read_text())
+    assert written["rows"][1]["mirror"]["mean"]["face_parts"] is None and written["rows"][1]["reading"]["class_iou"] is None
+    assert written["face_threshold"] is None and scores.rows[1].faces is None
+    assert all("nan" not in cell for row in table_rows(scores) for cell in row)
+
+
+def test_runs_of_one_name_have_rows_and_grids_of_their_own() -> None:
+    names = evaluating._names([Path("/a/run"), Path("/b/run-2"), Path("/c/run"), Path("/d/run")])
+    assert names[:2] == ["run", "run-2"] and len(set(names)) == 4
 
 
 def test_a_table_without_the_network_says_how_to_get_it() -> None:
