@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from spherehead import cli
+from spherehead.datasets.arrays import Floats
 from spherehead.datasets.camera import Camera
-from spherehead.manifests.config import ConfigError, override
+from spherehead.manifests.config import ConfigError, override, to_plain
 from spherehead.manifests.store import file_sha256
-from spherehead.model.export.mesh import MeshSettings, write_meshes
+from spherehead.model.export.mesh import MeshSettings, _measures, write_meshes
 from spherehead.model.generator import Generator
-from spherehead.model.meshes.density import SEEN, SurfaceSettings, density_grid, fitting_level, head_box, ray_maxima
-from spherehead.model.meshes.mesh import CENTIMETRE, MeshError
+from spherehead.model.meshes.density import SEEN, SurfaceSettings, density_grid, depth_gap, fitting_level, head_box, ray_maxima
+from spherehead.model.meshes.mesh import CENTIMETRE, Mesh, MeshError
 from spherehead.model.meshes.surface import Box, Grid
 from spherehead.model.presets import preset
 from spherehead.model.shipped import shipped
@@ -137,6 +139,43 @@ def test_the_grid_ends_where_the_march_does_and_holds_the_fields_densities() -> 
     point = torch.tensor([[[grid.axes[0][2], grid.axes[1][3], grid.axes[2][4]]]], dtype=torch.float32)
     with torch.no_grad():
         assert float(generator.field(planes, point)[1]) == pytest.approx(float(grid.values[2, 3, 4]), abs=1e-4)
+
+
+def slope(side: int) -> Floats:
+    """Distances of a plane that recedes to the right, at the centres of `side` pixels."""
+    return np.tile(2.5 + 0.3 * (np.arange(side) + 0.5) / side, (side, 1)).astype(np.float32)
+
+
+def seen(mask: Floats) -> View:
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    return View(picture, picture, mask, slope(len(mask)), None)
+
+
+@pytest.mark.parametrize("rays", [8, 24, 64])
+def test_depths_of_one_surface_agree_whatever_the_number_of_rays(rays: int) -> None:
+    """A picture's pixel may lie half a pixel off a ray's, along which the plane recedes by 0.3 / 64 / 2."""
+    gap = depth_gap(slope(64), seen(np.ones((rays, rays), np.float32)))
+    assert gap <= 0.3 / 64 / 2 / CENTIMETRE + 1e-6
+
+
+@pytest.mark.parametrize("rays", [16, 24, 45])
+def test_a_mesh_is_measured_at_rays_that_do_not_divide_the_picture(rays: int) -> None:
+    """Schedules end at such numbers: tiny-64 trains with 24 rays a side."""
+    corners = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    mesh = Mesh(corners, np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))
+    depth = np.where(np.arange(64) < 32, slope(64), np.inf)  # the left half
+    mask = np.tile((np.arange(rays) + 0.5) / rays < 0.5, (rays, 1)).astype(np.float32)
+    told = _measures(mesh, [(np.full((64, 64, 3), 91, np.uint8), depth)], [seen(mask)], 0.5, 1.0)
+    assert told.silhouette_iou > 1 - 2 / rays
+    assert told.picture_psnr == pytest.approx(20 * math.log10(255))  # one level off everywhere
+
+
+def test_a_head_that_is_nowhere_opaque_has_no_depth_to_compare_but_files() -> None:
+    corners = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    mesh = Mesh(corners, np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))
+    told = _measures(mesh, [(np.full((64, 64, 3), 91, np.uint8), slope(64))], [seen(np.full((16, 16), 0.7))], 0.5, 1.0)
+    assert told.depth_gap_cm is None and told.picture_psnr is not None
+    assert to_plain(told)["depth_gap_cm"] is None  # JSON has no NaN
 
 
 def test_settings_are_checked() -> None:
