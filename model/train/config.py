@@ -115,6 +115,12 @@ class TrainConfig:
                 f"expected a micro_batch that the discriminator's group of {discriminator.group} divides, "
                 f"got {self.micro_batch}; set micro_batch or model.discriminator.group"
             )
+        if growth is not None and growth.start not in discriminator.resolutions:
+            sides = ", ".join(str(side) for side in reversed(discriminator.resolutions))
+            raise ConfigError(
+                f"progressive growing doubles its first resolution up to {discriminator.resolution}: set schedule.growth.start "
+                f"to one of {sides}, got {growth.start}"
+            )
         if growth is not None and (discriminator.smallest is None or discriminator.smallest > growth.start):
             raise ConfigError(
                 f"progressive growing starts at {growth.start} pixels: set model.discriminator.smallest={growth.start}, "

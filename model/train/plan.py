@@ -1,12 +1,13 @@
 """What a run would take on this machine: parameters, memory and time, from one or a few real micro-batches of the real data.
 
-Nothing is written. The estimate holds the schedules at their end, where steps are dearest, and takes some seconds, or as
-long as one micro-batch where that is more.
+Nothing is written. The estimate holds the schedules at their end, where steps are dearest, tries every phase of a warm start
+by itself, and takes some seconds, or as long as one micro-batch of each phase where that is more.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import resource
 import statistics
 import sys
@@ -28,7 +29,7 @@ from .step import train_step
 from .trainer import open_stream
 
 SECONDS = 8.0
-"""Micro-batches are taken until so much time is spent; at least one."""
+"""Micro-batches are taken until so much time is spent, an equal part in each phase; at least one of each."""
 ORDER = (1, 0, 1, 1, 0, 1)
 """Numbers of updates that are tried: at 0 every term is due, at 1 those of every update."""
 TOO_LONG = 30 * 86_400
@@ -48,7 +49,7 @@ class TrainPlan:
     peak_bytes: int
     """Most memory of this process while it took the steps."""
     step_seconds: float
-    """Of a step all of whose micro-batches are done by this process."""
+    """Of a step all of whose micro-batches are done by this process; the mean over the run's phases."""
     measured: int
     """Micro-batches that were timed."""
     with_lazy_terms: bool
@@ -99,15 +100,8 @@ def make_plan(places: Sequence[str], config: TrainConfig, settings: RunSettings,
         torch.set_num_threads(settings.threads)
     stream = open_stream(places, config)
     state = new_state(config, world.device, torch.from_numpy(stream.known_subjects))
-    plain, lazy, moving = _measure(state, config, stream, world)
-    due: dict[str, LossTerm] = {
-        **config.terms.due("generator", 0, config.phase(0)),
-        **config.terms.due("discriminator", 0, config.phase(0)),
-    }
-    rates = [1 / term.every for term in due.values() if term.every > 1]
-    micro_batch = statistics.median(plain)
-    if lazy and rates:
-        micro_batch += max(statistics.median(lazy) - micro_batch, 0.0) * statistics.mean(rates)
+    phases = _phases(config)
+    found = [_measure(state, config, stream, world, begin, SECONDS / len(phases)) for begin, _ in phases]
     return TrainPlan(
         device=torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else _cpu(),
         num_samples=stream.num_samples,
@@ -115,9 +109,9 @@ def make_plan(places: Sequence[str], config: TrainConfig, settings: RunSettings,
         discriminator_parameters=sum(parameter.numel() for parameter in state.discriminator.parameters()),
         checkpoint_bytes=room_needed(state),
         peak_bytes=_peak(world.device),
-        step_seconds=max(micro_batch - moving, 0.0) * config.num_micro_batches + moving,
-        measured=len(plain) + len(lazy),
-        with_lazy_terms=bool(lazy) or not rates,
+        step_seconds=sum(share * one.step_seconds(config) for one, (_, share) in zip(found, phases, strict=True)),
+        measured=sum(len(one.plain) + len(one.lazy) for one in found),
+        with_lazy_terms=all(bool(one.lazy) or not one.rates for one in found),
         batch=config.batch,
         num_steps=-(-config.images // config.batch),
         world_size=world.size,
@@ -125,13 +119,44 @@ def make_plan(places: Sequence[str], config: TrainConfig, settings: RunSettings,
     )
 
 
+def _phases(config: TrainConfig) -> list[tuple[int, float]]:
+    """Return after how many pictures each phase of the run begins, and its share of all pictures."""
+    start = config.warm_start
+    ends = [] if start is None else [start.views, start.views + start.joint]
+    edges = sorted({0, config.images, *(end for end in ends if end < config.images)})
+    return [(first, (last - first) / config.images) for first, last in itertools.pairwise(edges)]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Seconds of what was tried in one phase."""
+
+    plain: list[float]
+    """Of updates on one micro-batch."""
+    lazy: list[float]
+    """Of those in which every term was due."""
+    moving: float
+    """Of moving the weights alone."""
+    rates: list[float]
+    """How often each term that is not always due comes."""
+
+    def step_seconds(self, config: TrainConfig) -> float:
+        """Return the seconds of a step all of whose micro-batches are done by this process."""
+        micro_batch = statistics.median(self.plain)
+        if self.lazy and self.rates:
+            micro_batch += max(statistics.median(self.lazy) - micro_batch, 0.0) * statistics.mean(self.rates)
+        return max(micro_batch - self.moving, 0.0) * config.num_micro_batches + self.moving
+
+
 def _measure(
-    state: TrainState, config: TrainConfig, stream: ShardStream, world: World
-) -> tuple[list[float], list[float], float]:
-    """Return the seconds of updates on one micro-batch, of those in which every term was due, and of moving the weights alone.
+    state: TrainState, config: TrainConfig, stream: ShardStream, world: World, begin: int, seconds_in_all: float
+) -> _Measured:
+    """Take updates on one micro-batch in the phase that begins after `begin` pictures.
 
     The first one warms up and only counts where there was no time for another.
     """
+    phase = config.phase(begin)
+    due: dict[str, LossTerm] = {**config.terms.due("generator", 0, phase), **config.terms.due("discriminator", 0, phase)}
     reuse = config.reuse_fakes and config.num_micro_batches // world.size == 1
     one = dataclasses.replace(config, batch=config.micro_batch, reuse_fakes=reuse)
     alone = World(0, 1, world.device)
@@ -140,10 +165,10 @@ def _measure(
     begun = time.perf_counter()
     for number, update in enumerate(ORDER):
         batch = stream[number]
-        state.step = update
+        state.step, state.images = update, begin
         took = _timed(lambda batch=batch: train_step(state, one, now, [batch], alone), world.device)  # type: ignore[misc]
         seconds[update].append(took)
-        if time.perf_counter() - begun > SECONDS:
+        if time.perf_counter() - begun > seconds_in_all:
             break
     if len(seconds[1]) > 1:
         del seconds[1][0]
@@ -153,7 +178,8 @@ def _measure(
         state.discriminator_optimiser.step()
         state.average.update(state.generator, 0.5)
 
-    return seconds[1], seconds[0], _timed(move, world.device)
+    rates = [1 / term.every for term in due.values() if term.every > 1]
+    return _Measured(seconds[1], seconds[0], _timed(move, world.device), rates)
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:

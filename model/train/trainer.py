@@ -146,6 +146,7 @@ def _run(
                 sums.add(_guarded_step(state, config, now, own, world, out))
             out_of_time = bool(settings.max_seconds) and time.monotonic() - begun > settings.max_seconds
             stop = world.any(bool(signals.signum) or out_of_time)
+            interrupted = stop and world.any(bool(signals.signum))  # clocks differ: all ranks end alike, not each by its own
             done = stop or state.images >= config.images
             if _passed(state.images, config.batch, settings.log_images) or done:
                 waiting = _log(metrics, state, now, sums, watch, world)
@@ -154,7 +155,7 @@ def _run(
             if done or state.images - last_saved >= settings.save_images:
                 last_saved = state.images
                 _save(out, state, config, settings, world, metrics, store, done)
-            if stop and not out_of_time:
+            if interrupted:
                 line.end()
                 raise TrainInterrupted(
                     signals.signum or 15, f"stopped at {state.images:,} pictures; rerun the same command to resume"
@@ -222,7 +223,7 @@ def _log(metrics: Metrics | None, state: TrainState, now: ScheduleState, sums: S
     seconds = watch.take()
     waiting = seconds.get("data", 0.0) / max(sum(seconds.values()), 1e-9)
     means = sums.means(world)
-    state.skipped += len(sums.skipped)
+    state.skipped += sum(world.gather(len(sums.skipped)))
     if metrics is not None:
         schedule = {name: float(value) for name, value in vars(now).items() if name != "images"}
         timing = {f"seconds_{name}": value for name, value in seconds.items()}

@@ -66,6 +66,11 @@ def test_a_field_of_a_term_that_is_off_turns_it_on() -> None:
         (["terms.vicoo=null"], "did you mean 'vico'"),
         (["batch=7"], "micro_batch"),
         (["schedule.growth={start: 32, images: 10, fade: 5}"], "model.discriminator.smallest=32"),
+        (
+            ["model.discriminator.smallest=16", "schedule.growth={start: 24, images: 10, fade: 5}"],
+            "32, 64, got 24",
+        ),
+        (["model.discriminator.smallest=16", "schedule.growth={start: 128, images: 10, fade: 5}"], "64, got 128"),
         (["terms.parsing={}"], "terms.labeller"),
         (["condition=subject"], "condition_dim=32"),
         (["micro_batch=6", "batch=6"], "group"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import socket
@@ -17,9 +18,11 @@ import torch
 from safetensors.torch import load_file
 from spherehead import cli
 from spherehead.manifests.config import ConfigError, override, to_plain
-from spherehead.model.train.config import TrainConfig
+from spherehead.model.train.checkpoint import checkpoints
+from spherehead.model.train.config import RunSettings, TrainConfig
 from spherehead.model.train.distributed import World, _buckets, open_world
 from spherehead.model.train.progress import read_metrics
+from spherehead.model.train.trainer import train
 from torch import nn
 
 
@@ -162,3 +165,19 @@ def test_half_of_torchruns_variables_are_refused(monkeypatch: pytest.MonkeyPatch
     assert open_world("cpu") == World(0, 1, torch.device("cpu"))
     with pytest.raises(ConfigError, match="auto, cpu or cuda"):
         open_world("tpu")
+
+
+def test_a_run_whose_time_is_over_on_another_process_first_ends_as_finished(
+    config: TrainConfig, heads: str, quiet: RunSettings, tmp_path: Path
+) -> None:
+    """Processes' clocks differ by what each took to begin; here another's is over after the first step, this one's is not."""
+
+    class Slower(World):
+        asked = itertools.count()
+
+        def any(self, flag: bool) -> bool:  # per step: both players' numbers, then whether to stop, then why
+            return next(self.asked) == 2 or flag
+
+    settings = dataclasses.replace(quiet, max_seconds=1e9)
+    state = train([heads], config, tmp_path / "run", settings, Slower(0, 1, torch.device("cpu")))
+    assert state.images == config.batch < config.images and len(checkpoints(tmp_path / "run")) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,13 +16,15 @@ from spherehead.model.losses import ClassAgreement, MaskAgreement, Reconstructio
 from spherehead.model.nets.persons import GaussianStyles
 from spherehead.model.presets import ModelSettings, with_renderer
 from spherehead.model.store import load_generator, read_config
+from spherehead.model.train import plan as planning
 from spherehead.model.train.checkpoint import newest
 from spherehead.model.train.config import RunSettings, TrainConfig, WarmStart
 from spherehead.model.train.distributed import World
 from spherehead.model.train.first_styles import first_styles
+from spherehead.model.train.plan import make_plan
 from spherehead.model.train.progress import read_metrics
 from spherehead.model.train.recipes import conditioned, configured
-from spherehead.model.train.state import new_state
+from spherehead.model.train.state import TrainState, new_state
 from spherehead.model.train.step import set_rates
 from spherehead.model.train.trainer import open_stream, train
 from spherehead.model.volume_rendering import ManifoldSettings
@@ -128,6 +131,25 @@ def test_a_renderers_learning_rate_stays_its_share_while_it_warms_up(warm: Train
         state.images = images
         set_rates(state, own)
         assert [group["lr"] for group in state.generator_optimiser.param_groups] == pytest.approx([rate, 0.1 * rate])
+
+
+def test_a_plan_tries_every_phase(warm: TrainConfig, people: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Micro-batches of 2 s, 8 s and 6 s in thirds of the run, two of them a step: 2 (2 + 8 + 6) / 3 s."""
+    seconds, tried = {"views": 2.0, "joint": 8.0, "adversarial": 6.0}, list[str]()
+
+    def counted(state: TrainState, config: TrainConfig, *rest: object) -> None:
+        tried.append(config.phase(state.images))
+        state.images += config.batch
+
+    def timed(work: Callable[[], object], device: torch.device) -> float:
+        before = len(tried)
+        work()
+        return seconds[tried[-1]] if len(tried) > before else 0.0
+
+    monkeypatch.setattr(planning, "train_step", counted)
+    monkeypatch.setattr(planning, "_timed", timed)
+    plan = make_plan([people], warm, RunSettings(), ALONE)
+    assert set(tried) == set(seconds) and plan.step_seconds == pytest.approx(2 * 16 / 3)
 
 
 def test_first_vectors_come_from_the_pictures_alone(warm: TrainConfig, people: str) -> None:
