@@ -110,23 +110,27 @@ def adapt(heads: Sequence[LooseHead], views: Views, settings: Adapting, start: s
         out: folder of the run, see `run_of`.
 
     Raises:
-        ConfigError: there are too few heads.
+        ConfigError: there are too few heads, none whose mesh and looks agree, or rendered views of one person only.
     """
     if len(heads) < LEAST_HEADS:
         raise ConfigError(f"expected {LEAST_HEADS} heads or more to learn from, got {len(heads)}; give more photographs")
+    shown, others = views.parted(0.9)
     torch.set_num_threads(settings.threads)
     network = begun(start, "head")[1].eval()
     order = rng(settings.seed, "heads", "held out").permutation(len(heads))
     count = max(4, round(settings.held_out * len(heads)))
     unseen, learned = [heads[i] for i in sorted(order[:count])], [heads[i] for i in sorted(order[count:])]
-    shown, others = views.parted(0.9)
     look = learn(learned, shown, settings, start, out)
     before = judge(network, unseen, others, look, settings)
     return before, judge(averaged(fitted(out, settings))[1], unseen, others, look, settings)
 
 
 def learn(heads: Sequence[LooseHead], views: Views, settings: Adapting, start: str, out: Path) -> Look:
-    """Fit the network in rounds, each with the labels of what the round before left, and return the photographs' look."""
+    """Fit the network in rounds, each with the labels of what the round before left, and return the photographs' look.
+
+    Raises:
+        ConfigError: every face mesh contradicts the network.
+    """
     plan = TrainingSettings(
         settings.images // settings.rounds, lr=settings.rate, warmup=400, save=1_000, threads=settings.threads, norms="kept"
     )
@@ -135,6 +139,11 @@ def learn(heads: Sequence[LooseHead], views: Views, settings: Adapting, start: s
         teacher = begun(start, "head")[1].eval()
         labels = [label_of(teacher, head) for head in heads]
         chosen = agreed(labels, settings.kept)
+        if not chosen:
+            raise ConfigError(
+                f"expected heads to learn from whose face meshes see the side that the network sees, got none of {len(heads)}; "
+                "give other photographs"
+            )
         sure, told = [heads[i] for i in chosen], [labels[i] for i in chosen]
         look = look or look_of(sure, HeadTask(views, settings.seed), settings.seed)
         seed = settings.seed + 1_000 * (number - 1)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ....datasets.arrays import Array, Pixels
 from ....datasets.camera import Camera
 from ....datasets.shards.codec import BEARD, IMAGE_SUFFIXES, decode_grey, decode_image
 from ....datasets.shards.tar import iterate
+from ....manifests.config import ConfigError
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +75,29 @@ class Views:
         return len(self.keys)
 
     def parted(self, share: float) -> tuple[Views, Views]:
-        """Return the first `share` of the views and the others, cut between people (`name-number` keys)."""
-        cut = min(max(1, round(share * len(self))), len(self) - 1)
-        person = self.keys[cut].rpartition("-")[0]
-        while cut > 1 and self.keys[cut - 1].rpartition("-")[0] == person:
-            cut -= 1
+        """Return about the first `share` of the views and the others, cut between people; each part has one or more.
+
+        Args:
+            share: of the views, in the first part at most, but of one person where that has more.
+
+        Raises:
+            ConfigError: all views are of one person.
+        """
+        people = [person_of(key, members) for key, members in zip(self.keys, self.members, strict=True)]
+        counts = Counter(people)  # in the order in which they come
+        if len(counts) < 2:
+            views = f"{len(self)} view{'s' if len(self) > 1 else ''} of one person"
+            raise ConfigError(
+                f"expected rendered views of two people or more, some to learn from and others to be judged on, got {views}; "
+                "render more (spherehead annotators views), or leave --data out"
+            )
+        ends = np.cumsum(list(counts.values()))
+        held = min(max(1, int((ends <= round(share * len(self))).sum())), len(counts) - 1)
+        early = set(list(counts)[:held])
         first, second = Views.__new__(Views), Views.__new__(Views)
-        for part, rows in ((first, slice(0, cut)), (second, slice(cut, None))):
-            part.members, part.keys, part._order = self.members[rows], self.keys[rows], None
+        for part, wanted in ((first, True), (second, False)):
+            rows = [row for row, person in enumerate(people) if (person in early) is wanted]
+            part.members, part.keys, part._order = [self.members[row] for row in rows], [self.keys[row] for row in rows], None
         return first, second
 
     def in_passes(self, number: int, seed: int) -> int:
@@ -108,6 +125,14 @@ class Views:
         parsing = decode_grey(members["seg.png"])
         beard = decode_grey(members[BEARD]) if BEARD in members else None
         return View(decode_image(members[suffix]), decode_grey(members["mask.png"]), parsing, camera, normals, points, beard)
+
+
+def person_of(key: str, members: Mapping[str, bytes]) -> str:
+    """Return whom a view shows: the person or identity that its record names, else the sample that it was derived from, else
+    `name` of a key `name-number`, else the key itself, as of a photograph of which nothing is known."""
+    record = json.loads(members["json"]) if "json" in members else {}
+    told = next((record[name] for name in ("person", "identity", "parent") if record.get(name)), "")
+    return str(told) or key.rpartition("-")[0] or key
 
 
 def warped(view: View, matrix: Array, size: int) -> tuple[Pixels, Pixels, Pixels, Array | None]:

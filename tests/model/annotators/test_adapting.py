@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -245,6 +246,34 @@ def test_a_second_round_is_taught_by_the_mean_of_the_first(
     assert torch.equal(second_teacher, after_one)
     assert not torch.equal(after_one, first)
     assert not torch.equal(after_two, after_one)
+
+
+def parted(tmp_path: Path, names: list[tuple[str, str]], balls: Callable[[int], dict[str, bytes]]) -> list[set[str]]:
+    """People of both parts of views with these keys and identities, nine tenths learned from."""
+    rows = [(key, {**balls(0), "json": json.dumps({"identity": name}).encode()}) for key, name in names]
+    write_shard(tmp_path / "a.tar", "train", rows)
+    known, parts = dict(names), Views([tmp_path]).parted(0.9)
+    return [{known[key] or key for key in part.keys} for part in parts]
+
+
+def test_an_ordinary_sets_views_are_parted_by_its_records_wherever_they_lie(
+    tmp_path: Path, balls: Callable[[int], dict[str, bytes]]
+) -> None:
+    """Ids are 16 hex digits, in whose order a person's views are scattered; photographs of nobody known are one each."""
+    keys = [f"{number:016x}" for number in range(20)]
+    learned, others = parted(tmp_path, [(key, f"p{index * 7 % 5}") for index, key in enumerate(keys)], balls)
+    assert len(learned) == 4 and len(others) == 1 and not learned & others
+    learned, others = parted(tmp_path, [(key, "") for key in keys], balls)
+    assert (len(learned), len(others)) == (18, 2)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_views_of_one_person_are_refused_before_heads_are_read(
+    count: int, tmp_path: Path, balls: Callable[[int], dict[str, bytes]]
+) -> None:
+    write_shard(tmp_path / "a.tar", "train", [(f"only-{number}", balls(number)) for number in range(count)])
+    with pytest.raises(ConfigError, match=f"two people or more, .* got {count} views? of one person; render more"):
+        run.adapt([head()] * 24, Views([tmp_path]), Adapting(), "no such file", tmp_path)
 
 
 @pytest.mark.slow
