@@ -134,9 +134,30 @@ class TrainConfig:
                 f"model.discriminator.label_dim={label}, "
                 f"got {self.model.generator.condition_dim} and {discriminator.label_dim}; `--condition` sets them"
             )
-
         if self.warm_start is not None and self.model.generator.styles != "gaussian":
             raise ConfigError("a warm start needs model.generator.styles=gaussian; `--warm-start views` sets it")
+        self._refuse_what_nothing_reads()
+
+    def _refuse_what_nothing_reads(self) -> None:
+        """Refuse choices that the networks have no use for, or would learn the wrong thing from.
+
+        Raises:
+            ConfigError: with what to leave out.
+        """
+        generator = self.model.generator
+        if self.condition == "subject" and self.subject_dim == LABEL_SIZE:
+            raise ConfigError(
+                f"expected another subject_dim than {LABEL_SIZE}, a camera label's: models tell their condition by its width"
+            )
+        if self.condition == "subject" and (generator.volume.styled or generator.styles == "gaussian"):
+            raise ConfigError("this generator's heads depend on no condition: train it with --condition none, not subject")
+        if self.sampling.style_mixing > 0 and generator.volume.styled:
+            raise ConfigError("this generator has one style vector for all layers, nothing to mix: set sampling.style_mixing=0")
+        if self.terms.vico is not None and self.model.discriminator.pose:
+            raise ConfigError(
+                "terms.vico shows pictures with wrong cameras to a discriminator that is told cameras, this one estimates them "
+                "and would learn that the data are generated: set terms.vico=null"
+            )
 
     def phase(self, images: int) -> Phase:
         """Return the phase of the run when `images` pictures have been shown."""

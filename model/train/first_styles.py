@@ -59,7 +59,7 @@ def first_styles(stream: ShardStream, subjects: Tensor, w_dim: int) -> Tensor:
         mask = None if batch.mask is None else batch.mask[:, None].float() / 255.0
         found = view_features(image, mask, batch.parsing).double()
         row = torch.searchsorted(subjects, batch.subject).clamp_max(len(subjects) - 1)
-        known = (subjects[row] == batch.subject) & batch.synthetic
+        known = (subjects[row] == batch.subject) & batch.synthetic & ~batch.mirrored
         quarter = torch.round(torch.atan2(batch.camera[:, 3], batch.camera[:, 11]) / (math.pi / 2)).long() % QUARTERS
         if sums is None:
             sums = torch.zeros(len(subjects), QUARTERS, found.shape[1], dtype=torch.float64)

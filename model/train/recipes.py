@@ -227,8 +227,9 @@ def configured(
     if condition not in ("camera", "subject", "none"):
         raise ConfigError(f"expected a condition of camera, subject or none, got '{condition}'")
     config = train_preset(name) if parsing else without_parsing(train_preset(name))
-    model = conditioned(config.model, condition, config.subject_dim)
-    config = dataclasses.replace(config, model=model, condition=condition)  # type: ignore[arg-type]
+    dim = _subject_dim(assignments, config.subject_dim)
+    model = conditioned(config.model, condition, dim)
+    config = dataclasses.replace(config, model=model, condition=condition, subject_dim=dim)  # type: ignore[arg-type]
     if warm_start == "views":
         config = warm_started(config)
     if grow:
@@ -236,6 +237,13 @@ def configured(
         step = min(600 * KIMG, config.images / (4 * stages))
         config = grown(config, grow, step, step / 2)
     return with_assignments(config, assignments)
+
+
+def _subject_dim(assignments: Sequence[str], default: int) -> int:
+    """Return the numbers of a person's vector that assignments ask for: widths of the networks follow them too."""
+    told = [parse_assignment(present_assignment(text)) for text in assignments]
+    found = [value for path, value in told if path == ["subject_dim"] and isinstance(value, int) and value > 0]
+    return found[-1] if found else default
 
 
 def with_assignments(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:

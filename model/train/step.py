@@ -70,7 +70,7 @@ class Data:
     subjects: Tensor | None
     parsing_map: Tensor | None
     subject: Tensor
-    """(B,) int64 numbers of the persons; -1 for pictures that are not rendered."""
+    """(B,) int64 numbers of the persons; -1 for pictures that are not rendered or are mirrored, which show another person."""
 
 
 def prepare(batch: Batch, config: TrainConfig, schedule: ScheduleState, device: torch.device) -> Data:
@@ -91,7 +91,7 @@ def prepare(batch: Batch, config: TrainConfig, schedule: ScheduleState, device: 
     if batch.depth is not None:
         real = dataclasses.replace(real, depth=ray_distance(batch.depth.to(device), real.camera, schedule.neural_resolution))
     subjects = subject_vectors(batch.subject, config.subject_dim).to(device) if config.condition == "subject" else None
-    subject = torch.where(batch.synthetic, batch.subject, -1).to(device)
+    subject = torch.where(batch.synthetic & ~batch.mirrored, batch.subject, -1).to(device)
     return Data(batch.number, real, subjects, classes, subject)
 
 

@@ -90,6 +90,27 @@ def test_a_condition_brings_its_widths() -> None:
         configured("tiny-64", "person")
 
 
+def test_a_persons_vector_may_have_another_length_but_a_labels() -> None:
+    config = configured("tiny-64", "subject", assignments=["subject_dim=16"])
+    assert (config.subject_dim, config.model.generator.condition_dim, config.model.discriminator.label_dim) == (16, 16, 41)
+    with pytest.raises(ConfigError, match="another subject_dim than 25"):
+        configured("tiny-64", "subject", assignments=["subject_dim=25"])
+
+
+@pytest.mark.parametrize(
+    ("condition", "change", "match"),
+    [
+        ("subject", "batch=32", "--condition none"),
+        ("none", "sampling.style_mixing=0.5", "sampling.style_mixing=0"),
+        ("none", "terms.vico={}", "terms.vico=null"),
+    ],
+)
+def test_what_grams_networks_have_no_use_for_is_refused(condition: str, change: str, match: str) -> None:
+    """Its mapping network sees no condition and gives one vector, its discriminator estimates the camera."""
+    with pytest.raises(ConfigError, match=match):
+        configured("gram-256", condition, assignments=[change])
+
+
 def test_data_without_class_maps_need_no_change_by_hand() -> None:
     for name in ("spherehead-512", "small-128", "tiny-64", "tiny-64-feedback", "eg3d-512"):
         config = configured(name, parsing=False)

@@ -58,6 +58,13 @@ def test_pixels_that_nobody_labelled_are_of_the_spare_class(config: TrainConfig,
     assert not bool(parsing[1:, 19].any())
 
 
+def test_a_mirrored_picture_shows_nobody_known(config: TrainConfig, heads: str) -> None:
+    batch = open_stream([heads], config)[0]
+    batch.synthetic[:], batch.mirrored[:] = True, torch.tensor([True, False, True, False])
+    subject = prepare(batch, config, ScheduleState(image_resolution=16, neural_resolution=8), CPU).subject
+    assert subject[[0, 2]].tolist() == [-1, -1] and torch.equal(subject[[1, 3]], batch.subject[[1, 3]])
+
+
 def test_a_person_has_one_vector_and_persons_differ() -> None:
     subject = torch.tensor([5, 9, 5, 2**62 + 17])
     vectors = subject_vectors(subject, 64)
