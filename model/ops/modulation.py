@@ -99,6 +99,8 @@ def _by_activations(
     up: bool,
 ) -> torch.Tensor:
     """One kernel for all: the style scales the input, the demodulation the output."""
+    if factors is not None and x.dtype == torch.float16:
+        weight, styles, factors = _within_half(weight, styles, factors)
     x = x * styles[:, :, None, None].to(x.dtype)
     kernel = weight.to(x.dtype)
     y = conv_upsample(x, kernel.transpose(0, 1)) if up else F.conv2d(x, kernel, padding=weight.shape[-1] // 2)
@@ -107,3 +109,17 @@ def _by_activations(
         return y if shift is None else y + shift
     scale = factors[:, :, None, None].to(y.dtype)
     return y * scale if shift is None else torch.addcmul(shift, y, scale)
+
+
+def _within_half(weight: torch.Tensor, styles: torch.Tensor, factors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return weights, styles and factors of the same convolution whose sums are no larger than its inputs.
+
+    Half precision ends at 65,504, and a sum of 9 x 512 activations of 256 at weights of unit variance does not. Weights are
+    divided by their largest number and the root of how many are summed, styles by their largest, as published (Karras et al.
+    2020, "Training generative adversarial networks with limited data", networks); the factors take both back.
+    """
+    with torch.no_grad():
+        tiny = torch.finfo(torch.float32).tiny
+        summed = weight[0].numel() ** 0.5 * weight.abs().amax(dim=(1, 2, 3)).clamp_min(tiny)
+        largest = styles.abs().amax(dim=1, keepdim=True).clamp_min(tiny)
+    return weight / summed[:, None, None, None], styles / largest, factors * (largest * summed)

@@ -72,8 +72,8 @@ class ScheduleSettings:
     neural_resolution: Ramp = Ramp(64, 64, 0)
     """Rays per side, rounded; never more than the picture's resolution."""
     blur: Ramp = Ramp(10 / 512, 0.0, 200_000)
-    """Standard deviation of the blur on what the discriminator sees, as a share of the side
-    (Chan et al. 2022: 10 of 512 pixels to 0)."""
+    """Standard deviation of the blur on what the discriminator sees, as a share of the side of picture and raw picture each
+    (Chan et al. 2022: 10 of 512 pixels to 0; their code: both by 10 pixels, and by 2^-(x / 10)^2, which deviates by 8.5)."""
     density_noise: Ramp = Ramp(1.0, 0.0, 200_000)
     """Standard deviation of the noise on densities; without effect with renderers of surfaces and splats."""
     swap: Ramp = Ramp(1.0, 0.7, 1_000_000)

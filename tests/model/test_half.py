@@ -10,6 +10,7 @@ from spherehead.datasets.camera import Camera
 from spherehead.manifests.config import ConfigError
 from spherehead.model.discriminator import Discriminator
 from spherehead.model.generator import Generator, GeneratorSettings
+from spherehead.model.ops.modulation import modulated_conv
 from spherehead.model.presets import ModelSettings, preset
 
 CAMERA = torch.tensor(Camera.look_at(0.3, 0.1).label()).repeat(2, 1)
@@ -57,3 +58,20 @@ def test_half_precision_without_a_bound_is_refused(part: str) -> None:
         dataclasses.replace(settings, compute=dataclasses.replace(settings.compute, **{part: "fp16"}))
     with pytest.raises(ConfigError, match=r"widths\.clamp=256"):
         dataclasses.replace(preset("tiny-64").discriminator, precision="fp16")
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_sums_of_bounded_activations_stay_within_half_precision(up: bool) -> None:
+    """Activations at the bound of 256 and styles of a trained network's size: sums would be beyond 65,504."""
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 256, 8, 8, generator=random).abs().mul(200).clamp_max(256)
+    weight, styles = torch.randn(16, 256, 3, 3, generator=random), 1 + 3 * torch.randn(2, 256, generator=random)
+    full = modulated_conv(x.double(), weight.double(), styles.double(), up=up)
+    half = modulated_conv(x.half(), weight, styles, up=up, how="activations")
+    assert (half.double() - full).norm() / full.norm() < 2e-3
+    weight.requires_grad_(True)
+    modulated_conv(x.half(), weight, styles, up=up, how="activations").float().square().mean().backward()
+    slope = weight.grad
+    weight.grad = None
+    modulated_conv(x, weight, styles, up=up).square().mean().backward()
+    assert slope is not None and weight.grad is not None and (slope - weight.grad).norm() / weight.grad.norm() < 2e-2
