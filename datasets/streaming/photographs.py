@@ -48,11 +48,16 @@ class PhotographStream:
             rank, num_ranks: take every `num_ranks`-th sample of the order from `rank` on, for ranks and workers of a loader.
 
         Raises:
-            DataError: a set is unfinished or has no samples of the split.
+            DataError: a set is unfinished or has no samples of the split, or some rank would look for one without end.
         """
         if not 0 <= rank < num_ranks:
             raise DataError(f"expected a rank from 0 to {num_ranks - 1}, got {rank}")
         self._places = [place for folder in folders for place in _places(Path(folder), split)]
+        if epochs is None and len(self._places) < num_ranks:
+            raise DataError(
+                f"expected {num_ranks} photographs or more, one for each of {num_ranks} ranks without end, got "
+                f"{len(self._places)}; start fewer ranks or workers, or give more sets"
+            )
         self.seed, self.epochs, self.shuffle, self.rank, self.num_ranks = seed, epochs, shuffle, rank, num_ranks
 
     def __len__(self) -> int:
