@@ -40,8 +40,8 @@ INSIDE = 0.99
 class PersonSummary:
     """Means over rebuilt views."""
 
-    psnr: float
-    """dB inside the matte, at the model's resolution."""
+    psnr: float | None
+    """dB inside the matte, at the model's resolution; None where no matte is as opaque as `INSIDE`."""
     mask_iou: float | None
     """IoU of rendered and exact mask, both cut at a half; None where the model renders no mask."""
     depth_cm: float | None
@@ -78,7 +78,7 @@ def rebuilt_persons(
     if not found:
         return None
     psnr, iou, depth = zip(*found, strict=True)
-    return PersonSummary(float(np.mean(psnr)), _known_mean(iou), _known_mean(depth), len(found))
+    return PersonSummary(_known_mean(psnr), _known_mean(iou), _known_mean(depth), len(found))
 
 
 def _known_mean(values: Sequence[float]) -> float | None:

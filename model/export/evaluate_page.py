@@ -53,7 +53,7 @@ def _cells(row: RunScores) -> Iterator[str]:
     yield "-" if identity is None else f"{identity.same:.2f} / {identity.others:.2f}"
     yield "-" if identity is None else f"{100 * identity.separation:.0f} %"
     persons = row.persons
-    yield "-" if persons is None else f"{persons.psnr:.1f} dB"
+    yield "-" if persons is None or persons.psnr is None else f"{persons.psnr:.1f} dB"
     yield "-" if persons is None or persons.mask_iou is None else f"{persons.mask_iou:.3f}"
     yield "-" if persons is None or persons.depth_cm is None else f"{persons.depth_cm:.1f} cm"
     yield "-" if row.seconds is None else f"{row.seconds:.3f}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from pathlib import Path
 from types import ModuleType
 
@@ -75,3 +77,19 @@ def test_only_persons_of_the_table_are_rebuilt(
     assert set(rows.values()) == {int(table.rows(torch.tensor([subject_number(f"person {n}")]))) for n in (0, 2)}
     strangers = finished_sets.build(tmp_path / "strangers", size=64)
     assert rebuilt_persons(generator, tmp_path, [strangers], FULL) is None
+
+
+def test_a_view_whose_matte_is_nowhere_opaque_spoils_no_mean(
+    generator: Generator, table: PersonTable, finished_sets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = finished_sets.build(tmp_path / "people", size=32, people=3)
+    save_file({name: value.contiguous() for name, value in table.state_dict().items()}, tmp_path / TABLE)
+    faint = dataclasses.replace(own_view(generator, table, 1), mask=np.full((64, 64), 240, np.uint8))
+    nothing = known_persons._compare(generator, table, 1, faint, FULL)
+    answers = itertools.chain([nothing], itertools.repeat((30.0, 0.5, 1.0)))
+    monkeypatch.setattr(known_persons, "_compare", lambda *_: next(answers))
+    found = rebuilt_persons(generator, tmp_path, [people], FULL)
+    assert found is not None and found.count > 1 and found.psnr == 30.0
+    monkeypatch.setattr(known_persons, "_compare", lambda *_: nothing)
+    alone = rebuilt_persons(generator, tmp_path, [people], FULL)
+    assert alone is not None and alone.psnr is None
