@@ -257,12 +257,12 @@ def explain(error: Exception) -> tuple[int, str]:
             return code, str(error)
     if hasattr(error, "format_message"):  # what typer says about the command line
         return int(getattr(error, "exit_code", USAGE)), str(error.format_message())
-    if type(error) in (LookupError, ImportError, FileNotFoundError):  # worded by us: nothing to show, or a package is missing
-        return USAGE, str(error)
+    if type(error) in (LookupError, ImportError) or (type(error) is FileNotFoundError and error.errno is None):
+        return USAGE, str(error)  # worded by us: nothing to show, or a package is missing
     if isinstance(error, OSError):
         from .manifests.faults import os_error_line
 
-        return INTERNAL, os_error_line(error)
+        return USAGE if type(error) is FileNotFoundError else INTERNAL, os_error_line(error)
     if isinstance(error, ValueError) and (what := _no_name(error)):
         return USAGE, f"{what}, which no file's name has: correct it in the command, the recipe or the list"
     if isinstance(error, RuntimeError) and _is_lost_peer(error):

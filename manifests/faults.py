@@ -34,6 +34,7 @@ _REMEDIES = {
     errno.EISDIR: "a folder stands where a file is expected: move it or choose another place",
     errno.EXDEV: "keep this folder on one file system",
     errno.ELOOP: "the path runs in a loop of links, or a link stands where a file is expected",
+    errno.ENOENT: "it is not there, or the folder it is to lie in is not: check the path",
     errno.EPIPE: "what read this output has ended",
 }
 

@@ -107,7 +107,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
         pytest.param("manifest diff {out} {out}", 0, marks=pytest.mark.slow),
         ("manifest verify {out}", 0),
         ("forget {nasty} --out {out}", 2),
-        pytest.param("retry --out {out} --reason {nasty}", 0, marks=pytest.mark.slow),
+        ("retry --out {out} --reason {nasty}", 2),
         ("report {out}{nasty}", 2),
         ("shards verify {out}{nasty}", 3),
         ("build-dataset {pictures}{nasty} --out {out}", 2),

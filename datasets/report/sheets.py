@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ...manifests.frames import read_frame
+from ...manifests.config import ConfigError
+from ...manifests.frames import present_columns, read_frame
 from ...manifests.summary import BANDS, SECTORS, band_edges, sector_centres
 from ..arrays import Array, Pixels
 from ..shards.codec import Decoded, decode_image
@@ -22,6 +23,8 @@ from .overlay import PANELS, Style, panels
 from .tiles import FAINT, HOLE, INK, PAPER, degrees, draw_text, fit, grid, stack, text_band, write_png
 
 Kind = Literal["random", "worst", "view", "refused", "overlay"]
+
+_MOST_PIXELS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -49,41 +52,67 @@ def write_sheet(folder: Path, out: Path, settings: SheetSettings) -> int:
 
     Args:
         folder: what `--out` was.
-        out: file to write.
+        out: file to write; its name ends in .png, so that no other file is lost to a slip.
         settings: what it shows.
 
     Returns:
         How many pictures it shows.
 
     Raises:
+        ConfigError: `out` has another ending, or the sheet would have more than 2^28 pixels.
         LookupError: there is nothing to show, or no such score.
         ManifestError: there is no finished set.
     """
+    if out.suffix.lower() != ".png":
+        raise ConfigError(f"expected a file to write that ends in .png, got {str(out)!r}; only PNG is written")
     if settings.kind == "refused":
         pictures = {reason: [decode_image(path.read_bytes()) for path in paths] for reason, paths in
                     refused_pictures(folder, settings.count).items()}  # fmt: skip
         if not pictures:
             raise LookupError(f"nothing to show: {folder} keeps no thumbnails of refused pictures")
+        _check_size(sum(map(len, pictures.values())), settings)
         write_png(out, refused_sheet(pictures, settings))
         return sum(map(len, pictures.values()))
+    _check_score(folder, settings)
     columns = [*PLACE, "yaw_degrees", "pitch_degrees", *([f"score_{settings.score}"] if settings.score else [])]
     frame = read_frame(folder, columns)
     frame = frame[(frame["status"] == "kept") & ((frame["split"] == settings.split) | (not settings.split))]
     if frame.empty:
         raise LookupError(f"nothing to show: no kept rows in {folder}" + (f", split {settings.split!r}" * bool(settings.split)))
     if settings.kind == "view":
+        _check_size(SECTORS * BANDS, settings)
         cells = pick_by_view(frame, settings.seed)
         shown = dict(zip(cells, read(folder, list(cells.values()), frame), strict=True))
         write_png(out, view_sheet({cell: sample.image for cell, sample in shown.items()}, settings.side))
         return len(shown)
     ids = pick_worst(frame, settings.score, settings.count) if settings.kind == "worst" else (
         pick_random(frame, settings.count, settings.seed))  # fmt: skip
+    _check_size(len(ids), settings)
     samples = list(read(folder, ids, frame))
     if settings.kind == "overlay":
         write_png(out, overlay_sheet(samples, 2 * settings.side))
     else:
         write_png(out, contact_sheet(samples, settings, scores_of(frame, ids, settings.score)))
     return len(samples)
+
+
+def _check_score(folder: Path, settings: SheetSettings) -> None:
+    """Refuse a score that the table has no column of, and `worst` without one."""
+    known = [name.removeprefix("score_") for name in present_columns(folder) if name.startswith("score_")]
+    if settings.score not in known and (settings.score or settings.kind == "worst"):
+        told = f"no score {settings.score!r} in {folder}" if settings.score else "the worst are those by a score: name one"
+        raise LookupError(f"{told}; it has {', '.join(sorted(known)) or 'none'}")
+
+
+def _check_size(count: int, settings: SheetSettings) -> None:
+    """Refuse a sheet that no memory and no viewer takes."""
+    panels_each = 4 * len(PANELS) if settings.kind == "overlay" else 1  # twice the side
+    rows = count if settings.kind in ("overlay", "view") else -(-count // settings.columns) * settings.columns
+    if rows * panels_each * settings.side**2 > _MOST_PIXELS:
+        raise ConfigError(
+            f"expected a sheet of at most {_MOST_PIXELS:,} pixels, got {count:,} pictures of side {settings.side} in "
+            f"{settings.columns} columns; take fewer or smaller ones"
+        )
 
 
 def scores_of(frame: pd.DataFrame, ids: Sequence[str], score: str) -> list[str]:

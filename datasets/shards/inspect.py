@@ -182,7 +182,8 @@ def pick_worst(frame: pd.DataFrame, score: str, count: int) -> list[str]:
     """
     column = f"score_{score}"
     if column not in frame or not frame[column].notna().any():
-        known = sorted(name.removeprefix("score_") for name in frame.columns if str(name).startswith("score_"))
+        scores = [str(name) for name in frame.columns if str(name).startswith("score_")]
+        known = sorted(name.removeprefix("score_") for name in scores if frame[name].notna().any())
         raise LookupError(f"no score {score!r} in this set; it has {', '.join(known) or 'none'}")
     is_low = score in WORST_IS_LOW
     values = frame[column] if is_low else -frame[column]

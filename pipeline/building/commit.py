@@ -100,8 +100,9 @@ def commit(books: Books) -> Committed:
     counts, reasons = _counts(state, decisions)
     conflicts = _note_conflicts(state)
     origins_sha = _write_origins(out, state, books.check)
+    gone = sorted(books.tombstones.ids)
     facts = fingerprint(
-        [entries, counts, reasons, chain, recipe.provenance(), versions, decisions.fingerprint(), origins_sha], 64
+        [entries, counts, reasons, chain, recipe.provenance(), versions, decisions.fingerprint(), origins_sha, gone], 64
     )
     if not _is_written(out, state, facts):
         quarantine = Quarantine(out, state, books.cache, recipe, books.check)
@@ -113,7 +114,7 @@ def commit(books: Books) -> Committed:
         remove_strays(out, state, own, entries)
         header = store.Header(
             HEADER_VERSION, __version__, recipe.provenance(), {chain: recipe.chain()}, versions, counts, reasons,
-            tuple(entries), sha256, tuple(sorted(books.tombstones.ids)),
+            tuple(entries), sha256, tuple(gone),
         ).sealed()  # fmt: skip
         books.check()
         store.write_json(out / store.HEADER, header)

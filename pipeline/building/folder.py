@@ -48,7 +48,7 @@ def check_folder(out: Path, update: bool) -> None:
     if not out.is_dir() or is_own(out):
         return
     there = sorted(name for name in os.listdir(out) if name[0] != "." and name != "lost+found")  # noqa: PTH208 - names only
-    if parts_in(out):
+    if parts_in(out) and PARTS in there:  # a part's own folder, and one that is named as one, hold none
         there.remove(PARTS)
     clashing = [name for name in there if name in (*OWN_FILES, *OWN_FOLDERS)]
     if clashing:

@@ -106,6 +106,8 @@ def check_request(request: BuildRequest) -> None:
     open_engine(request)
     if request.out.exists() and not request.out.is_dir():
         raise ConfigError(f"{request.out} is a file; expected a folder to write into")
+    if request.out.is_symlink() and not request.out.exists():
+        raise ConfigError(f"{request.out} is a link to nothing; make the folder that it leads to, or choose another --out")
     if request.shard_of and request.out != PartOf.parse(request.shard_of).folder(whole_set(request)):
         raise ConfigError(f"expected the folder of part {request.shard_of}, as PartOf.folder gives it, got {request.out}")
     check_places(request.sources, whole_set(request))

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ...datasets.reasons import REASONS
 from ...datasets.sources.names import shown
-from ...manifests.config import ConfigError, fingerprint
+from ...manifests.config import ConfigError, fingerprint, unknown
 from ...manifests.faults import printable
 from ...manifests.lock import BuildLocked, writer_lock
 from ...manifests.store import read, read_header
@@ -120,11 +121,16 @@ def retry(out: Path, reason: str, known: Mapping[str, type[Stage]]) -> tuple[Bui
     """Throw away every result that ended with a reason, so that the next build works on those files again.
 
     Returns:
-        The request to build again, and the number of files.
+        The request to build again, and the number of files; those that could not be read are worked on again anyway.
+
+    Raises:
+        ConfigError: there is no such reason, the folder was never built, or its request does not parse.
     """
     request = load_request(out, known)
+    if reason not in REASONS:
+        raise ConfigError(unknown(reason, REASONS, "reasons"))
     with held(out) as (state, cache):
-        found = state.with_reason(reason)
+        found, unread = state.with_reason(reason), state.inputs.unread_with(reason)
         cache.begin()
         for work_key in found:
             cache.remove(work_key)
@@ -132,7 +138,7 @@ def retry(out: Path, reason: str, known: Mapping[str, type[Stage]]) -> tuple[Bui
         state.begin()
         state.forget(found)
         state.commit()
-    return request, len(found)
+    return request, len(found) + unread
 
 
 def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
@@ -157,13 +163,16 @@ def forget(out: Path, what: str, known: Mapping[str, type[Stage]]) -> str:
     """
     request = load_request(out, known)
     recipe = request.recipe.resolved()
-    if not request.shard_of and fingerprint(recipe.chain()) not in read_header(out).chains:
+    header = None if request.shard_of else read_header(out)
+    if header is not None and fingerprint(recipe.chain()) not in header.chains:
         raise ConfigError(
             f"settings or models differ from those that {out} was built with; run its build-dataset command first"
         )
     with held(out) as (state, cache):
         tombstones = Tombstones.read(out)
         found = _found(what, state, tombstones)
+        if not found and header is not None and header.counts.get("inputs") and not state.inputs.count()[0]:
+            raise ConfigError(f"the memory of {out} in {STATE} is gone; run its build-dataset command, then this one")
         if not found:
             where = "it has nothing to take down" if request.shard_of else "see its origins.parquet"
             raise ConfigError(f"nothing in {out} has the id, path or sha256 '{shown(what)}'; {where}")

@@ -12,6 +12,8 @@ import numpy as np
 
 from ...datasets.arrays import Array, Floats
 
+_MOST_BINS = 1_000_000
+
 
 @dataclass(frozen=True)
 class BalanceSettings:
@@ -31,6 +33,11 @@ class BalanceSettings:
         if self.num_azimuths < 2 or self.num_azimuths % 2 or self.num_elevations < 1:
             raise ValueError(
                 f"expected an even num_azimuths and at least one elevation, got {self.num_azimuths} x {self.num_elevations}"
+            )
+        if self.num_bins > _MOST_BINS:
+            raise ValueError(
+                f"expected at most {_MOST_BINS:,} view bins, got num_azimuths {self.num_azimuths} x num_elevations "
+                f"{self.num_elevations}"
             )
         if self.cap < 1.0:
             raise ValueError(f"expected a cap of 1 or more, got {self.cap}")

@@ -6,6 +6,7 @@ was added links it to others. Near-duplicate clusters come from `duplicates`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ import numpy as np
 
 from ...datasets.arrays import Array
 from ...manifests.identity import unit_interval
+
+_NAME = re.compile(r"\w[\w .-]{0,59}")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,12 @@ class SplitSettings:
     def __post_init__(self) -> None:
         if not self.fractions or any(not name or share < 0 for name, share in self.fractions.items()):
             raise ValueError(f"expected named shares of 0 or more, got {dict(self.fractions)}")
+        for name in self.fractions:
+            if not _NAME.fullmatch(name):
+                raise ValueError(
+                    "expected names of splits of at most 60 letters, digits, '_', '-', '.' and spaces, the first a letter or "
+                    f"digit, because shards' file names begin with them, got {name[:80]!r}"
+                )
         if abs(sum(self.fractions.values()) - 1.0) > 1e-6:
             raise ValueError(f"expected shares that add up to 1, got {sum(self.fractions.values()):.6g}")
 

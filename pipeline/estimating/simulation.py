@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from ...datasets.stores.retries import PAUSES
+from ...manifests.config import ConfigError
 from .measured import BASE_MEMORY, ROW_MEMORY, Measured
 
 _AHEAD: Final = 2
@@ -117,7 +118,7 @@ def simulate(photographs: int, measured: Measured, cluster: Cluster, store: Stor
         seed: of the losses of nodes.
 
     Raises:
-        ValueError: a number is out of range, or the nodes are lost faster than they work.
+        ConfigError: a number is out of range, or the nodes are lost faster than they work.
     """
     _check(photographs, cluster, store)
     each = measured.worker_seconds + store.tries * store.latency + store.pause
@@ -149,9 +150,9 @@ def simulate(photographs: int, measured: Measured, cluster: Cluster, store: Stor
 
 def _check(photographs: int, cluster: Cluster, store: Store) -> None:
     if photographs < 1 or cluster.nodes < 1 or cluster.workers < 1:
-        raise ValueError("expected at least one photograph, one node and one worker")
+        raise ConfigError("expected at least one photograph, one node and one worker")
     if not 0 <= store.failing < 1 or store.bandwidth <= 0 or store.requests <= 0 or cluster.losses < 0:
-        raise ValueError("expected 0 <= failing < 1, bandwidth and requests above 0, and losses of at least 0")
+        raise ConfigError("expected 0 <= failing < 1, bandwidth and requests above 0, and losses of at least 0")
 
 
 def _work(
@@ -183,7 +184,9 @@ def _work(
         left, repeated = left + wasted, repeated + cluster.workers * _AHEAD
         heapq.heappush(back, now + cluster.return_seconds)
         if losses > _MOST_EVENTS:
-            raise ValueError(f"after {losses:,} lost nodes the build is not done: they are lost faster than they work")
+            raise ConfigError(
+                f"after {losses:,} lost nodes the build is not done: they are lost faster than they work; lower --losses"
+            )
     return now, present, losses, repeated
 
 

@@ -130,6 +130,13 @@ class InputList:
         """Return (outcome, inputs) of this run."""
         return self.db.execute("SELECT outcome, count(*) FROM origins GROUP BY outcome ORDER BY outcome").fetchall()
 
+    def unread_with(self, reason: str) -> int:
+        """Return the number of files that ended with a reason before their content was known: each run reads them again."""
+        found = self.db.execute(
+            "SELECT count(*) FROM origins WHERE content IS NULL AND outcome != '' AND mark != x'' AND reason = ?", (reason,)
+        )
+        return int(found.fetchone()[0])
+
     def pages(self, size: int) -> Iterator[list[tuple[str, str, str, str, str, str]]]:
         """Yield (label, path, sha256, outcome, reason, detail) of every input in pages, by label and path."""
         cursor = self.db.execute(

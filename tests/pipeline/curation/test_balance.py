@@ -137,3 +137,8 @@ def test_lacking_views_fill_the_emptiest_bins_like_water(
         assert (after >= wanted).all() or wanted == 0  # nothing is left over while a bin lacks
     if most:
         assert (added >= lacking_views(held, grid, fillable, most - 1, level)).all()  # one more moves no other
+
+
+def test_a_grid_that_no_memory_holds_is_refused():
+    with pytest.raises(ValueError, match="at most 1,000,000 view bins, got num_azimuths 100000000"):
+        BalanceSettings(num_azimuths=10**8)

@@ -134,3 +134,14 @@ def test_uneven_columns_are_refused():
         Links(["a"], [], [], [], [], [])
     with pytest.raises(ValueError, match="twice"):
         Links(["a", "a"], *([["", ""]] * 5))
+
+
+@pytest.mark.parametrize("name", ["a/b", "../out", "/x", "..", ".hidden", "a\0b", "a\nb", "x" * 61, "-rf", " "])
+def test_names_of_splits_that_would_lead_shards_out_of_the_folder_are_refused(name):
+    with pytest.raises(ValueError, match="expected names of splits"):
+        SplitSettings({name: 1.0})
+
+
+@pytest.mark.parametrize("name", ["train", "val-2", "été", "hold out", "v1.0", "_x"])
+def test_ordinary_names_of_splits_are_taken(name):
+    assert SplitSettings({name: 1.0}).fractions == {name: 1.0}

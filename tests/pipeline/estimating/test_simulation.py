@@ -16,6 +16,7 @@ from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.engines import ray_engine
 from spherehead.pipeline.engines.base import Limits, Parent
 from spherehead.pipeline.engines.inline import InlineEngine
+from spherehead.pipeline.estimating import simulation
 from spherehead.pipeline.estimating.measured import BASE_MEMORY, ROW_MEMORY, Measured, measure
 from spherehead.pipeline.estimating.simulation import Cluster, Store, simulate
 from spherehead.pipeline.execution.work import FileResult, Task, WorkOrder
@@ -168,3 +169,9 @@ def test_a_build_whose_engine_decided_the_number_of_workers_can_be_measured(
     assert main(["build-dataset", photos, "--out", out, *options]) == 0
     assert json.loads((tmp_path / "set" / "run.json").read_text())["workers"] == 7
     assert measure(tmp_path / "set").photographs == 1
+
+
+def test_nodes_that_are_lost_faster_than_they_work_are_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulation, "_MOST_EVENTS", 100)
+    with pytest.raises(ConfigError, match="they are lost faster than they work; lower --losses"):
+        simulate(10**6, MEASURED, Cluster(4, 8, losses=1e9), Store())
