@@ -37,8 +37,11 @@ def write_eg3d(folder: Path, out: Path, masks: Path | None = None, names: Names 
         split: only this one, where given.
 
     Raises:
-        ConfigError: a picture has no label or no mask, sizes differ, or something lies at `out` already.
+        ConfigError: a picture has no label or no mask, sizes differ, something lies at `out` already, or masks are to go
+            to the same place, where their names are those of the pictures.
     """
+    if masks is not None and masks.resolve() == out.resolve():
+        raise ConfigError(f"{masks} is to hold the pictures; give the masks a folder or zip of their own")
     labels, origins, side, count = list[list[object]](), list[list[str]](), 0, 0
     with sink(out) as pictures, contextlib.nullcontext() if masks is None else sink(masks) as covers:
         for sample in kept_samples(folder, names, split):

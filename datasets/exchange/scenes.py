@@ -136,7 +136,7 @@ def write_colmap(folder: Path, out: Path, names: Names = "numbered", split: str 
     """Write images/, masks/ and sparse/0 with cameras.txt, images.txt and an empty points3D.txt.
 
     Pictures of equal intrinsics share a camera. Arguments and errors are those of `write_nerfstudio`; masks are named as
-    COLMAP wants them, by the picture's whole name with .png behind.
+    COLMAP wants them, by the picture's whole name with .png behind. An original name with a space is refused too.
     """
     lenses, lines, masks, side = dict[tuple[Pinhole, int], int](), list[str](), 0, 0
     with sink(out) as files:
@@ -144,6 +144,8 @@ def write_colmap(folder: Path, out: Path, names: Names = "numbered", split: str 
             lens = lenses.setdefault((pinhole(camera, side, side), side), len(lenses) + 1)
             turn, shift = quaternion(camera)
             name = f"{sample.name}.{sample.suffix}"
+            if name.split() != [name]:  # COLMAP's readers end a name at the first space
+                raise ConfigError(f"the original name {name!r} has a space, which images.txt cannot hold; take numbered names")
             pose = " ".join(f"{value:.17g}" for value in (*turn, *shift))
             lines += [f"{number} {pose} {lens} {name}", ""]
             files.add(f"images/{name}", sample.image)

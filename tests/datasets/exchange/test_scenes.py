@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from spherehead.datasets.camera import Camera
+from spherehead.datasets.exchange import kept
 from spherehead.datasets.exchange.cameras import from_opengl, normalised, pinhole, quaternion, to_opengl
+from spherehead.datasets.exchange.eg3d import write_eg3d
 from spherehead.datasets.exchange.scenes import read_transforms, write_colmap, write_nerfstudio
 from spherehead.datasets.shards.inspect import iterate
 from spherehead.manifests.config import ConfigError
@@ -129,3 +131,19 @@ def test_transforms_of_others_are_read_and_mistakes_named() -> None:
             read_transforms(json.dumps({**plain, **change}).encode())
     with pytest.raises(ConfigError, match=r"expected a transforms\.json"):
         read_transforms(b"[]")
+
+
+def test_colmap_gets_no_name_that_its_readers_would_cut(
+    finished_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_original", lambda frame: [f"my photo {number}" for number in range(len(frame))])
+    with pytest.raises(ConfigError, match=r"'my photo 0\.\w+' has a space, .* take numbered names"):
+        write_colmap(finished_set, tmp_path / "scene", "original")
+    assert write_nerfstudio(finished_set, tmp_path / "other", "original").pictures
+
+
+@pytest.mark.parametrize("name", ["set", "set.zip"])
+def test_masks_are_not_written_over_the_pictures(finished_set: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="is to hold the pictures; give the masks a folder or zip of their own"):
+        write_eg3d(finished_set, tmp_path / name, tmp_path / "." / name)
+    assert not (tmp_path / name).exists()
