@@ -161,6 +161,11 @@ class ShardEntry:
     num_bytes: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        """Refuse a name that leads out of the set's folder: a header may come from somebody else's server."""
+        if self.name in ("", ".", "..") or any(mark in self.name for mark in "/\\\0"):
+            raise ValueError(f"expected the file name of a shard, such as train-000000.tar, got {self.name[:80]!r}")
+
 
 @dataclass(frozen=True)
 class Header:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -11,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from spherehead.datasets.shards import inspect
+from spherehead.datasets.shards.mirror import mirrored
 from spherehead.manifests.frames import read_frame
-from spherehead.manifests.store import read
+from spherehead.manifests.store import HEADER, MANIFEST, ManifestError, read
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +115,24 @@ def test_record_text_is_json_with_short_lists_on_one_line() -> None:
     text = inspect.record_text(record)
     assert json.loads(text) == record
     assert ' "b": [1.5, 2.0],' in text.splitlines() and text.index('"a"') < text.index('"b"') < text.index('"c"')
+
+
+@pytest.mark.parametrize("name", ["../../{tmp}/mine.tar", "/{tmp}/mine.tar"])
+def test_a_header_from_a_server_names_no_file_outside_of_its_set(finished_set: Path, tmp_path: Path, name: str) -> None:
+    """A copy of a shard is written under its name and removed again: so it must be a name, and of a file in the copy."""
+    import fsspec
+
+    (tmp_path / "mine.tar").write_bytes(b"mine")
+    name = name.format(tmp="/".join(tmp_path.relative_to(tempfile.gettempdir()).parts) if name[0] == "." else str(tmp_path)[1:])
+    header = json.loads((finished_set / HEADER).read_bytes())
+    header["shards"][0] |= {"name": name, "num_bytes": 4}
+    files = fsspec.filesystem("memory")
+    for file, data in (
+        (HEADER, json.dumps(header).encode()),
+        (MANIFEST, (finished_set / MANIFEST).read_bytes()),
+        (name, b"evil"),
+    ):
+        files.pipe(f"memory://evil/{file}", data)
+    with pytest.raises(ManifestError, match="expected the file name of a shard"), mirrored("memory://evil") as folder:
+        inspect.list_shards(folder, check=True)
+    assert (tmp_path / "mine.tar").read_bytes() == b"mine"
