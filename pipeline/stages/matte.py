@@ -299,7 +299,7 @@ def _run_onnx(model: onnx_session.OnnxModel, image: Pixels, stage: Matte) -> Arr
     output = model(onnx_session.prepare(image, stage.input_size, stage.mean, stage.std))[0]
     if output.ndim < 2 or not output.size or output.size != output.shape[-2] * output.shape[-1]:
         raise ValueError(f"{model.path}: expected a first output of shape (1, 1, h, w), got {output.shape}")
-    plane = np.asarray(output, dtype=np.float32).reshape(output.shape[-2:])
+    plane: Array = np.asarray(output, dtype=np.float32).reshape(output.shape[-2:])
     if plane.min() < -1e-3 or plane.max() > 1.0 + 1e-3:
         plane = 1.0 / (1.0 + np.exp(-plane))
     return np.asarray(cv2.resize(np.clip(plane, 0.0, 1.0), image.shape[1::-1], interpolation=cv2.INTER_LINEAR))
