@@ -24,7 +24,7 @@ def grey_tail(pixels: Pixels) -> float:
     A grey frame that also runs along the top is a frame, not a loss, and counts 0.
 
     Args:
-        pixels: (H, W, 3) uint8 as stored, before EXIF orientation.
+        pixels: (H, W, C) uint8 as stored, before EXIF orientation; colours or inks.
     """
     if abs(int(pixels[-1, 0, 0]) - FILL) > 2 or not _is_fill(pixels[-1:])[0] or _is_fill(pixels[:1])[0]:
         return 0.0

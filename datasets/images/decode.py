@@ -210,15 +210,20 @@ def _jpeg(data: bytes, header: Header, policy: DecodePolicy, flags: set[str]) ->
         raise Drop("truncated" if cut else "corrupt_stream", complaint or "the decoder gave up on the JPEG")
     tail = artefacts.grey_tail(pixels)
     if cut:
-        present = 100.0 * (1.0 - tail)
-        if present < policy.salvage_truncated:
-            raise Drop("truncated", f"{present:.1f} % of the rows are there < {policy.salvage_truncated:g} %", present)
-        flags.add("salvaged")
+        _salvage(tail, policy, flags)
         return pixels
     if tail > 0.02 and not complaint:
         complaint = f"the lowest {100 * tail:.1f} % are the plain grey of missing data"
     _mind(complaint or artefacts.block_shift(pixels, header.block), policy, flags)
     return pixels
+
+
+def _salvage(tail: float, policy: DecodePolicy, flags: set[str]) -> None:
+    """Keep a JPEG that ends early, or refuse it where too many rows are missing; `tail` is their share."""
+    present = 100.0 * (1.0 - tail)
+    if present < policy.salvage_truncated:
+        raise Drop("truncated", f"{present:.1f} % of the rows are there < {policy.salvage_truncated:g} %", present)
+    flags.add("salvaged")
 
 
 def _mind(complaint: str, policy: DecodePolicy, flags: set[str]) -> None:
@@ -235,8 +240,11 @@ def _unusual(data: bytes, header: Header, policy: DecodePolicy, flags: set[str])
         if checked.problem:
             raise Drop(*checked.problem)
     if header.format == "jpeg":
-        stored, complaint = formats.read_inks(data, header)
-        _mind(complaint, policy, flags)
+        stored, complaint = formats.read_inks(data if header.problem is None else data + b"\xff\xd9", header)
+        if header.problem is None:
+            _mind(complaint, policy, flags)
+        else:
+            _salvage(artefacts.grey_tail(stored.colours), policy, flags)
     else:
         stored = formats.read_pixels(data, header)
     pixels, alpha = _to_srgb(stored.colours, header, flags), stored.alpha

@@ -134,6 +134,17 @@ def test_salvaging_needs_the_required_share_of_rows(bad_inputs):
     assert np.array_equal(found.pixels[rows], decode(whole, POLICY).pixels[rows])
 
 
+@pytest.mark.parametrize("name", ["colours/cmyk.jpg", "colours/ycck.jpg"])
+def test_inks_are_salvaged_as_colours_are(bad_inputs, name):
+    whole = {case.name: case.data for case in bad_inputs.cases()}[name]
+    cut = whole[: int(0.8 * len(whole))]
+    with pytest.raises(Drop, match="of the rows are there < 99 %"):
+        decode(cut, DecodePolicy(salvage_truncated=99))
+    found, rows = decode(cut, DecodePolicy(salvage_truncated=50)), slice(0, 180)
+    assert "salvaged" in found.info.flags and "corrupt_stream" not in found.info.flags
+    assert np.array_equal(found.pixels[rows], decode(whole, POLICY).pixels[rows])
+
+
 def test_grey_pictures_are_refused_on_wish_however_they_are_stored(bad_inputs):
     policy = DecodePolicy(drop_grey=True)
     for case in bad_inputs.cases():
