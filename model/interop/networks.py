@@ -235,7 +235,8 @@ def _plain(value: Any, depth: int, budget: Budget) -> Any:
     if isinstance(value, int | float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, NumpyArray):
-        return value.array.tolist() if value.array.size <= 64 else f"numpy array {value.array.shape}"
+        most = math.prod(max(side, 1) for side in value.array.shape)  # an array without numbers may be many empty lists
+        return _plain(value.array.tolist(), depth, budget) if most <= 64 else f"numpy array {value.array.shape}"
     if not isinstance(value, dict | list | tuple | set):
         return value.name if isinstance(value, Record) else type(value).__name__
     if depth == 0:

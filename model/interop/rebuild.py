@@ -41,7 +41,7 @@ _MAX_AXES = 8
 _MAX_SIDE = 1 << 31
 """Numbers along one axis: no array of plain numbers is longer, and those without any could else claim every length."""
 _MAX_EMPTY_SIDE = 1 << 16
-"""The same of a tensor without numbers."""
+"""The same of a tensor without numbers, and of all other sides of an array without numbers together."""
 _MAX_STRIDE = 1 << 40
 """Numbers from one element to the next along an axis."""
 
@@ -150,6 +150,8 @@ def numpy_array(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     if not isinstance(kind, NumpyType) or not isinstance(data, memoryview) or order not in ("C", "F"):
         raise CheckpointError("expected a numpy array of plain numbers: bytes, type and order C or F")
     dtype = np.dtype(kind.code).newbyteorder("<")
+    if 0 in shape and math.prod(side for side in shape if side) > _MAX_EMPTY_SIDE:
+        raise CheckpointError(f"expected a numpy array of usual sides, got shape {shape} without numbers")
     if max(shape, default=0) > _MAX_SIDE or len(data) != math.prod(shape) * dtype.itemsize:
         raise CheckpointError(f"expected {math.prod(shape) * dtype.itemsize:,} bytes for a numpy array, got {len(data):,}")
     return np.frombuffer(data, dtype).reshape(shape, order=order)

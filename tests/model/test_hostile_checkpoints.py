@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +23,8 @@ from spherehead import cli
 from spherehead.manifests.config import ConfigError
 from spherehead.model.interop.convert import convert
 from spherehead.model.interop.limits import Budget, CheckpointError, Limits, shown
+from spherehead.model.interop.networks import plain
+from spherehead.model.interop.rebuild import NumpyArray, NumpyType, numpy_array
 from spherehead.model.interop.torch_files import read_checkpoint
 from spherehead.model.interop.zip_members import zip_members
 from spherehead.model.store import ModelStoreError, whole_folder
@@ -282,3 +285,15 @@ def test_zip_with_64_bit_sizes_is_read(tmp_path: Path) -> None:
         archive.writestr("a/version", b"3\n")
     (tmp_path / "a.pt").write_bytes(file.getvalue())
     assert read_checkpoint(tmp_path / "a.pt").value == [1, 2]
+
+
+def test_arrays_without_numbers_do_not_become_lists_without_end(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="without numbers"):  # numpy itself would raise its own error
+        numpy_array(memoryview(b""), NumpyType("f4"), (1 << 31, 1 << 31, 1 << 31, 0), "C")
+    path = tmp_path / "wide.pkl"
+    path.write_bytes(pickle.dumps(np.empty((1 << 22, 0))))
+    with pytest.raises(CheckpointError, match="without numbers"):
+        read_checkpoint(path)
+    wide = NumpyArray(np.empty((1 << 16, 0)))
+    assert plain(wide) == "numpy array (65536, 0)"
+    assert plain(NumpyArray(np.array([[1.0, np.nan]]))) == [[1.0, "nan"]]
