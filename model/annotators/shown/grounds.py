@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ....datasets.arrays import Array, Pixels
+from ....manifests.config import ConfigError
 
 NAMES = (
     "brick.png", "grass.png", "gravel.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png",
@@ -27,8 +28,13 @@ def photographs(folder: str = "") -> tuple[Pixels, ...]:
 
     Args:
         folder: pictures without heads; empty for those of scikit-image.
+
+    Raises:
+        ConfigError: the folder is none, or holds no picture that OpenCV reads.
     """
     if folder:
+        if not Path(folder).is_dir():
+            raise ConfigError(f"expected a folder of pictures for grounds, found none at {folder}")
         paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in PICTURES)
     else:
         try:
@@ -42,9 +48,11 @@ def photographs(folder: str = "") -> tuple[Pixels, ...]:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is None:
             continue
-        if path.name == "camera.png":
+        if not folder and path.name == "camera.png":
             image = image[:, 300:]
         found.append(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8))
+    if folder and not found:
+        raise ConfigError(f"expected a folder of pictures ({', '.join(PICTURES)}) for grounds, {folder} has none")
     return tuple(found)
 
 
@@ -86,7 +94,7 @@ def cut(random: np.random.Generator, size: int, pictures: tuple[Pixels, ...]) ->
     """Cut a square out of a picture at a random place, size, side and tint."""
     picture = pictures[int(random.integers(len(pictures)))]
     short = min(picture.shape[:2])
-    side = int(short * random.uniform(0.25, 1.0))
+    side = max(1, int(short * random.uniform(0.25, 1.0)))
     top, left = (int(random.integers(0, extent - side + 1)) for extent in picture.shape[:2])
     square = cv2.resize(picture[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_AREA)
     if random.random() < 0.5:

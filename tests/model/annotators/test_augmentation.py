@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spherehead.datasets.camera import FOCAL, RADIUS, Camera, geodesic
 from spherehead.datasets.classes import INDEX, LANDMARK_MIRROR
+from spherehead.manifests.config import ConfigError
 from spherehead.model.annotators.networks import CROP
 from spherehead.model.annotators.shown.augmentation import CropGeometry, CropSettings, make_crop
+from spherehead.model.annotators.shown.grounds import cut, ground, photographs
 from spherehead.model.annotators.shown.relighting import light
 from spherehead.model.annotators.shown.views import View, warped
 
@@ -103,3 +107,19 @@ def test_light_on_what_is_covered_is_that_of_light_everywhere() -> None:
         assert whole.min() >= 0.0 and whole.std() > 0.01
         turned = light(np.random.default_rng(seed), colour, -normals, ahead, parsing)
         assert np.allclose(turned, whole, rtol=1e-4, atol=1e-6)  # either side of a surface is lit alike
+
+
+@pytest.mark.parametrize("side", [2, 40])
+def test_small_pictures_and_any_name_do_for_grounds(side: int, tmp_path: Path) -> None:
+    colour = np.full((side, side, 3), (10, 20, 30), dtype=np.uint8)  # blue first, as OpenCV has it
+    cv2.imwrite(str(tmp_path / "camera.png"), colour)
+    pictures = photographs(str(tmp_path))
+    assert [picture.shape for picture in pictures] == [(side, side, 3)]
+    assert cut(np.random.default_rng(0), 16, pictures).shape == (16, 16, 3)
+
+
+def test_folders_without_pictures_are_refused_for_grounds(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    for wrong in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(ConfigError, match="expected a folder of pictures"):
+            ground(np.random.default_rng(0), 16, str(wrong))
