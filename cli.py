@@ -70,7 +70,7 @@ ERRORS: dict[str, int] = {
     "pipeline.building.shard_plan:CacheLost": INTERNAL,
     "pipeline.execution.database:StateError": INTERNAL,
     "pipeline.engines.base:EngineError": INTERNAL,
-    "pipeline.stage:DeviceUnavailable": USAGE,
+    "pipeline.stage:StageUnavailable": USAGE,
     "pipeline.annotators.heads.files:HeadNetworkError": USAGE,
     "manifests.lock:BuildLocked": LOCKED,
     "model.interop.limits:CheckpointError": USAGE,

@@ -19,7 +19,11 @@ CACHE_FORMAT = 1
 """Version of the form in which samples are kept between stages (`execution.packing`); a new one empties every cache."""
 
 
-class DeviceUnavailable(ValueError):
+class StageUnavailable(ValueError):
+    """A stage that cannot be opened with its settings: an error of the set-up, not of a file."""
+
+
+class DeviceUnavailable(StageUnavailable):
     """The machine of a worker lacks the device that the build asks for: an error of the set-up, not of a file."""
 
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from ...datasets.arrays import Array, Pixels
+from ...manifests.config import ConfigError
 from ..stage import DeviceUnavailable
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -134,6 +135,21 @@ class OnnxModel:
         self.path = path
         self.input_shape = tuple(inputs[0].shape)
         """Declared shape of the input; a dimension may be a name where it is free."""
+
+    def expect_side(self, side: int) -> None:
+        """Refuse a model that does not take (1, 3, side, side) tensors, as far as its file tells.
+
+        Raises:
+            ConfigError: with what the model takes.
+        """
+        axes = self.input_shape
+        if len(axes) != 4 or any(
+            isinstance(axis, int) and axis > 0 and axis != wanted for axis, wanted in zip(axes, (1, 3, side, side), strict=True)
+        ):
+            raise ConfigError(
+                f"expected a model that takes 1 x 3 x {side} x {side} numbers (input_size {side}), {self.path} takes "
+                f"{' x '.join(map(str, axes))}; set input_size to its side, or name a model with pictures as (1, 3, H, W)"
+            )
 
     def __call__(self, tensor: Array) -> list[Array]:
         """Run on a (N, C, H, W) float32 tensor and return every output."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from ...datasets.sample import Drop
 from ..execution.work import FileResult, Task, WorkOrder
 from ..execution.worker import Worker
-from ..stage import DeviceUnavailable
+from ..stage import StageUnavailable
 from .base import Engine, EngineError, Limits, Parent
 
 
@@ -26,7 +26,7 @@ class InlineEngine(Engine):
             for task in tasks:
                 yield task, worker.process(task, ask_memory, parent.answer)
                 parent.tick()
-        except DeviceUnavailable as error:
+        except StageUnavailable as error:
             raise EngineError(str(error)) from error
         finally:
             worker.close()

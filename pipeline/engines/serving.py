@@ -16,7 +16,7 @@ from ...datasets.sample import Drop
 from ...manifests.terminal import escape_tracebacks, log_to_terminal
 from ..execution.work import Answer, Task, WorkOrder
 from ..execution.worker import Worker
-from ..stage import DeviceUnavailable
+from ..stage import StageUnavailable
 
 
 class MessagePipe(Protocol):
@@ -78,7 +78,7 @@ def serve(pipe: MessagePipe, order: WorkOrder) -> None:
                 pipe.send(("done", worker.process(task, ask_memory, ask)))
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 raise
-            except DeviceUnavailable as error:
+            except StageUnavailable as error:
                 pipe.send(("broken", f"{platform.node()}: {error}"))
                 return
             except Exception:

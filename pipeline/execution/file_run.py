@@ -30,7 +30,7 @@ from ...datasets.sources.camera_sidecar import LABEL
 from ...datasets.sources.sidecars import load_sidecars
 from ...manifests.config import canonical_json
 from ...manifests.identity import rng, sample_id
-from ..stage import DeviceUnavailable, OpenStage
+from ..stage import OpenStage, StageUnavailable
 from .decoding import Decoding, spend
 from .packing import changes, first_sample, pack, restore, unpack
 from .placement import gives_label_away, is_skipped
@@ -211,7 +211,7 @@ class FileRun:
         try:
             opened = self.worker.stage(index, order.device_of(self.task))
             out = list(opened.one(sample, rng(order.recipe.seed, sample.id or self.sha256, stage.name)))
-        except (Drop, DeviceUnavailable, KeyboardInterrupt, SystemExit):
+        except (Drop, StageUnavailable, KeyboardInterrupt, SystemExit):
             raise
         except MemoryError as error:
             raise Drop("out_of_memory", f"in stage {stage.name}: {wording(error)}") from error

@@ -15,7 +15,7 @@ import psutil
 
 from ...datasets.sample import Drop
 from ...manifests.config import canonical_json
-from ..stage import OpenStage
+from ..stage import OpenStage, StageUnavailable
 from .file_run import FileRun
 from .work import Answer, FileResult, Task, WorkOrder, read_whole
 
@@ -32,11 +32,20 @@ class Worker:
         self._exit = ExitStack()
 
     def stage(self, index: int, device: str = "cpu") -> OpenStage:
-        """Return a stage of the recipe with its models loaded, on the device where it can use one."""
+        """Return a stage of the recipe with its models loaded, on the device where it can use one.
+
+        Raises:
+            StageUnavailable: its settings, or what they name, do not fit.
+        """
         stage = self.order.recipe.stages[index]
         key = index, device if stage.uses_device else "cpu"
         if key not in self._open:
-            opened = stage.open(key[1])
+            try:
+                opened = stage.open(key[1])
+            except StageUnavailable:
+                raise
+            except ValueError as error:  # of settings or of what they name, and the same for every file
+                raise StageUnavailable(f"stage {stage.name} cannot be opened: {error}") from error
             self._exit.callback(opened.close)
             self._open[key] = opened
         return self._open[key]
@@ -52,8 +61,8 @@ class Worker:
         ask_memory: Callable[[int], None] = lambda _: None,
         ask: Callable[[str], Answer] = lambda _: Answer(),
     ) -> FileResult:
-        """Work on one file. Refusals and exceptions of stages become the result; only signals, crashes and a missing device
-        escape.
+        """Work on one file. Refusals and exceptions of stages become the result; only signals, crashes and stages that
+        cannot be opened escape.
 
         Args:
             task: which file.

@@ -168,6 +168,7 @@ class OpenMatte(OpenStage):
             return rembg_models.Remover(stage.model, stage.weights, device).chance
         if stage.segmenter == "onnx":
             model = onnx_session.OnnxModel(user_path(stage.weights), device)
+            model.expect_side(stage.input_size)
             return lambda image: _run_onnx(model, image, stage)
         assert self._selfie is not None
         return self._selfie.segment

@@ -130,6 +130,7 @@ class OpenParse(OpenStage):
         if stage.parser == "onnx":
             self._table = load_class_map(stage.class_map)
             self._model = onnx_session.OnnxModel(stage.weights_path(), device)
+            self._model.expect_side(stage.input_size)
 
     def one(self, sample: Sample, rng: np.random.Generator) -> Iterable[Sample]:
         """Fill `parsing`, the confidence, the area of each class and, where our own network tells it, that of beard.

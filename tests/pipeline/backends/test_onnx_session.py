@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spherehead.manifests.config import ConfigError
 from spherehead.pipeline.backends import onnx_session
+from spherehead.pipeline.stages.matte import Matte
+from spherehead.pipeline.stages.parse import Parse
 
 onnx = pytest.importorskip("onnx", reason="onnx writes the small models of this test; pip install onnx")
 
 
-def write_affine(path: Path, gain: float, offset: float, inputs: int = 1) -> Path:
+def write_affine(path: Path, gain: float, offset: float, inputs: int = 1, size: tuple[object, object] = ("h", "w")) -> Path:
     """Write a model that returns gain * x + offset."""
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    shape = [1, 3, "h", "w"]
+    shape = [1, 3, *size]
     nodes = [helper.make_node("Mul", ["x", "g"], ["m"]), helper.make_node("Add", ["m", "o"], ["y"])]
     names = ["x"] + [f"spare{i}" for i in range(inputs - 1)]
     graph = helper.make_graph(
@@ -91,3 +94,23 @@ def test_a_model_that_fell_back_to_the_cpu_is_refused(tmp_path: Path, monkeypatc
     onnx_session.OnnxModel(path, "cpu")
     with pytest.raises(ValueError, match="expected a model on cuda, got it on the CPU"):
         onnx_session.OnnxModel(path, "cuda")
+
+
+def test_networks_of_a_fixed_side_are_refused_another_when_they_are_opened(tmp_path: Path) -> None:
+    fixed = str(write_affine(tmp_path / "fixed.onnx", 1.0, 0.0, size=(320, 320)))
+    for wrong in (
+        Matte(segmenter="onnx", weights=fixed, input_size=512),
+        Parse(parser="onnx", weights=fixed, input_size=512),
+    ):
+        with pytest.raises(ConfigError, match=r"1 x 3 x 512 x 512 .* takes 1 x 3 x 320 x 320; set input_size"):
+            wrong.open()
+    Matte(segmenter="onnx", weights=fixed, input_size=320).open()
+    free = str(write_affine(tmp_path / "free.onnx", 1.0, 0.0))
+    Parse(parser="onnx", weights=free, input_size=512).open()
+
+
+def test_networks_that_take_colours_last_are_refused_when_they_are_opened(tmp_path: Path) -> None:
+    model = onnx_session.OnnxModel(write_affine(tmp_path / "m.onnx", 1.0, 0.0))
+    model.input_shape = (1, 320, 320, 3)
+    with pytest.raises(ConfigError, match="1 x 320 x 320 x 3"):
+        model.expect_side(320)

@@ -1,4 +1,4 @@
-"""A build for a GPU that its workers lack ends at the first file, with what was expected, what came and what to do."""
+"""A build whose workers lack a GPU or cannot open a stage ends at the first file: what was expected, what came, what to do."""
 
 from __future__ import annotations
 
@@ -60,3 +60,16 @@ def test_a_device_that_workers_lack_ends_the_build_at_once_and_no_file_has_faile
     assert "expected an ONNX Runtime with CUDA for --device cuda, got one with" in text and "or use device cpu" in text
     assert "Traceback" not in text and counts.files == 0 and not (out / store.HEADER).exists()
     assert engine == "inline" or os.uname().nodename in text
+
+
+@pytest.mark.parametrize("engine", ["inline", "local"])
+def test_a_stage_that_cannot_be_opened_ends_the_build_at_once_and_no_file_has_failed(tmp_path: Path, engine: str) -> None:
+    (tmp_path / "pictures").mkdir()
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / "pictures" / f"{number}.png"), np.full((80, 80, 3), 40 * number, np.uint8))
+    (tmp_path / "model.onnx").write_text("no model")
+    recipe = Recipe("test", (Frame(size=64), Matte(segmenter="onnx", weights=str(tmp_path / "model.onnx"))))
+    out, counts = tmp_path / "out", Counts()
+    with pytest.raises(EngineError, match=r"stage matte cannot be opened: .* does not load as an ONNX model") as caught:
+        build(BuildRequest((str(tmp_path / "pictures"),), out, recipe, engine=engine, workers=1), counts)
+    assert "Traceback" not in str(caught.value) and counts.files == 0 and not (out / store.HEADER).exists()
