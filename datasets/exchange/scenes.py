@@ -22,6 +22,8 @@ from .eg3d import Written
 from .kept import Kept, Names, kept_samples, sink
 
 TRANSFORMS = "transforms.json"
+PINHOLES = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "PERSPECTIVE")
+"""Camera models that are read; without distortion they all are pinholes, unlike fisheyes and panoramas."""
 
 
 def _labelled(folder: Path, names: Names, split: str, identity: str) -> Iterator[tuple[Kept, Camera, int]]:
@@ -90,7 +92,7 @@ class Frame:
 def read_transforms(data: bytes) -> list[Frame]:
     """Read every frame of a transforms.json, into OpenCV's axes.
 
-    Intrinsics may stand at the top, in a frame, or as `camera_angle_x`; lens distortion is refused.
+    Intrinsics may stand at the top, in a frame, or as `camera_angle_x`; lens distortion, fisheyes and panoramas are refused.
 
     Raises:
         ConfigError: it is no such file; the message names frame and field.
@@ -115,7 +117,11 @@ def read_transforms(data: bytes) -> list[Frame]:
 
 
 def _frame(frame: dict[str, Any]) -> Frame:
-    bent = [name for name in ("k1", "k2", "k3", "k4", "p1", "p2") if abs(float(frame.get(name, 0.0))) > 1e-9]
+    model = str(frame.get("camera_model") or PINHOLES[0])
+    if model not in PINHOLES or frame.get("is_fisheye"):
+        told = "is_fisheye" if model in PINHOLES else repr(model)
+        raise ValueError(f"expected a pinhole's camera_model ({', '.join(PINHOLES)}), got {told}; undistort the pictures first")
+    bent = [name for name in ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2") if abs(float(frame.get(name, 0.0))) > 1e-9]
     if bent:
         raise ValueError(f"lens distortion ({', '.join(bent)}) is not read; undistort the pictures first")
     width, height = int(frame["w"]), int(frame["h"])

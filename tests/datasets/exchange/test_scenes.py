@@ -123,6 +123,9 @@ def test_transforms_of_others_are_read_and_mistakes_named() -> None:
     assert np.allclose(camera.label(), Camera.look_at(0.5, 0.1).label(), atol=1e-6)
     for change, text in (
         ({"k1": 0.1}, "distortion"),
+        ({"camera_model": "OPENCV_FISHEYE"}, "frame 0: expected a pinhole's camera_model .* got 'OPENCV_FISHEYE'"),
+        ({"camera_model": "EQUIRECTANGULAR", "fl_x": 512.0}, "got 'EQUIRECTANGULAR'"),
+        ({"is_fisheye": True}, "got is_fisheye"),
         ({"frames": [{"file_path": "a.png", "transform_matrix": [1]}]}, "frame 0: expected a transform_matrix"),
         ({"w": None}, "frame 0"),
         ({"frames": [{"file_path": "a.png"}]}, "no 'transform_matrix'"),
