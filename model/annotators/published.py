@@ -91,7 +91,13 @@ def load_exported(path: Path, network: nn.Module) -> None:
     Raises:
         ConfigError: `onnx` is not installed, or the file holds no such network.
     """
-    layers = _layers(path)
+    try:
+        layers = _layers(path)
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        words = f"expected a network that `annotators export` wrote in {path}, got another ({type(error).__name__}: {error})"
+        raise ConfigError(words) from error
     absent = lacking(network, layers)
     for name, module in network.named_modules():
         if isinstance(module, ConvNorm) and not name.startswith(absent):

@@ -147,3 +147,14 @@ def test_a_parser_takes_what_a_head_network_has_and_all_of_a_parser(views: Views
         assert isinstance(head, HeadNet)
         np.testing.assert_allclose(from_head(picture)[0], head.raw(picture)[1][:, :-1], atol=2e-3)
         np.testing.assert_allclose(from_parser(picture)[0], parser(picture)[0], atol=2e-3)
+
+
+def test_networks_of_others_under_the_name_of_a_task_are_refused_in_words(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx writes the small model of this test; pip install onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    sources = [helper.make_tensor_value_info(name, kind, shape) for name, shape in (("x", [1, 3]), ("w", [3, 2]), ("b", [2]))]
+    node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="fc")  # whose weights are inputs, not in the file
+    graph = helper.make_graph([node], "g", sources, [helper.make_tensor_value_info("y", kind, [1, 2])])
+    onnx.save(helper.make_model(graph), str(tmp_path / "head.onnx"))
+    with pytest.raises(ConfigError, match=r"expected a network that `annotators export` wrote in .*head\.onnx"):
+        begun(str(tmp_path / "head.onnx"), "head")
