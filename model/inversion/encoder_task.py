@@ -169,7 +169,8 @@ class EncoderTask:
         return found.eval().requires_grad_(False)
 
     def network(self) -> nn.Module:
-        """Return the reader before training."""
+        """Return the reader before training; the network whose features it reads is made too, before threads draw batches."""
+        _ = self.backbone  # its first weights come from torch's one generator, which threads share
         torch.manual_seed(self.seed)
         return FeatureReader(self.shape)
 

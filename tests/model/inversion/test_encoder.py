@@ -73,6 +73,14 @@ def test_pictures_depend_on_their_numbers_alone(generator: Generator, space: Sty
         assert torch.equal(whole[1][name][3:], part[1][name]), name
 
 
+def test_the_network_of_features_is_made_before_threads_ask_for_it(generator: Generator, space: StyleSpace) -> None:
+    made, other = task(generator, space), task(generator, space)
+    first = made.network().state_dict()
+    assert "backbone" in vars(made)
+    assert torch.equal(made.backbone.encoder.stem.conv.weight, other.backbone.encoder.stem.conv.weight)
+    assert all(torch.equal(value, first[name]) for name, value in other.network().state_dict().items())
+
+
 def test_what_is_told_of_cameras_is_off_by_what_is_told(generator: Generator, space: StyleSpace) -> None:
     made = task(generator, space, settings=EncoderTaskSettings(known=0.5, error_degrees=10.0))
     truth = torch.eye(3).expand(4000, 3, 3)
