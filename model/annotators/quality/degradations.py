@@ -151,7 +151,7 @@ def _texture(picture: Array) -> float:
 
 
 def _lit_otherwise(clean: Pixels, random: np.random.Generator) -> Array:
-    """Change scale, contrast and brightness, none of which spoils a picture; mirror it by chance."""
+    """Change scale, contrast and brightness, none of which spoils a picture."""
     scale = float(random.uniform(0.5, 1.0))
     small = cv2.resize(clean, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32)
     bent = 255.0 * (small / 255.0) ** np.float32(np.exp(random.normal(0.0, 0.25)))

@@ -90,7 +90,6 @@ class Material:
     name: str
     diffuse: tuple[float, float, float] = (1.0, 1.0, 1.0)
     diffuse_texture: str = ""
-    normal_texture: str = ""
     transparent: bool = False
 
 
@@ -274,6 +273,5 @@ def read_material(path: Path) -> Material:
         " ".join(known.get("name", [path.stem])),
         (red, green, blue),
         " ".join(known.get("diffuseTexture", [])),
-        " ".join(known.get("normalmapTexture", [])),
         known.get("transparent", ["False"])[0] == "True",
     )

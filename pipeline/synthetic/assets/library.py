@@ -123,7 +123,7 @@ class Assets:
         proxy = Proxy(
             name, array["anchors"], array["weights"], array["offsets"], scales, told["mesh"], "", array["hidden"],
         )  # fmt: skip
-        material = Material(name, tuple(told["diffuse"]), told["texture"], "", told["transparent"])
+        material = Material(name, tuple(told["diffuse"]), told["texture"], told["transparent"])
         return Piece(name, proxy, _mesh(self._arrays, f"{name}/", [""]), material, told["texture"])
 
     def picture(self, path: str) -> Pixels:
