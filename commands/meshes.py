@@ -49,8 +49,13 @@ def mesh(
     head = ("seed", "faces", "closed", "area cm2", "volume cm3", "silhouettes", "depth cm", "picture dB")
     rows = [
         (str(seed), f"{one.faces:,}", "yes" if one.watertight else "NO", f"{one.area_cm2:.0f}", f"{one.volume_cm3:.0f}",
-         f"{one.silhouette_iou:.3f}", f"{one.depth_gap_cm:.2f}", f"{one.picture_psnr:.1f}")
+         f"{one.silhouette_iou:.3f}", _number(one.depth_gap_cm, ".2f"), _number(one.picture_psnr, ".1f"))
         for seed, one in zip(chosen, made, strict=True)
     ]  # fmt: skip
     echo(*table(head, rows))
     echo(f"{out}: {len(made)} heads as head.glb, head.obj and head.ply")
+
+
+def _number(value: float | None, form: str) -> str:
+    """Write a measure; a dash where there is none."""
+    return "-" if value is None else format(value, form)

@@ -23,7 +23,16 @@ from ...manifests.config import ConfigError, to_plain
 from ...manifests.store import write_bytes, write_json
 from ..generator import Generator
 from ..meshes import mesh_files
-from ..meshes.density import REACH, SurfaceSettings, density_grid, depth_gap, fitting_level, opacity_of, raw_density
+from ..meshes.density import (
+    REACH,
+    SurfaceSettings,
+    at_centres,
+    density_grid,
+    depth_gap,
+    fitting_level,
+    opacity_of,
+    raw_density,
+)
 from ..meshes.gltf import glb
 from ..meshes.mesh import CENTIMETRE, METRE, UNITS, Mesh
 from ..meshes.mesh_files import CLASSES_NAME, MTL_NAME, OBJ_NAME, TEXTURE_NAME
@@ -87,12 +96,13 @@ class MeshMeasures:
     """Opacity of one centimetre of the density on which the surface lies."""
     silhouette_iou: float
     """Mean IoU of the finished mesh's silhouettes with rendered masks."""
-    depth_gap_cm: float
-    """Mean over views of the median distance between mesh and rendered depth."""
+    depth_gap_cm: float | None
+    """Mean over views of the median distance between mesh and rendered depth; null where no view shows a head that is nine
+    tenths opaque."""
     texture_seen: float
     """Share of the texture that some view shows; the rest is taken from the nearest seen texel."""
-    picture_psnr: float
-    """Of the textured mesh against the rendered views, in dB, inside both outlines."""
+    picture_psnr: float | None
+    """Of the textured mesh against the rendered views, in dB, inside both outlines; null where these never overlap."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,25 +220,26 @@ def _measures(
     """Measure a mesh and its pictures against the rendered views."""
     overlaps, gaps, errors = [], [], []
     for (picture, depth), view in zip(pictures, views, strict=True):
-        size = view.mask.shape[0]
-        step = depth.shape[0] // size if depth.shape[0] % size == 0 else 1
-        shown = np.isfinite(depth)[step // 2 :: step, step // 2 :: step][:size, :size]
-        truth = view.mask > 0.5
+        shown, truth = at_centres(np.isfinite(depth), len(view.mask)), view.mask > 0.5
         overlaps.append(float((shown & truth).sum() / max(1, (shown | truth).sum())))
         gaps.append(depth_gap(depth, view))
-        inside = np.isfinite(depth) & (
-            np.kron(truth, np.ones((step, step), dtype=bool)) if truth.shape != depth.shape else truth
-        )
+        inside = np.isfinite(depth) & at_centres(truth, len(depth))
         errors.append(
             float(((picture[inside].astype(np.float64) - view.image[inside]) ** 2).mean()) if inside.any() else math.nan
         )
     extent = (np.ptp(mesh.vertices, axis=0) / CENTIMETRE).tolist()
-    error = float(np.nanmean(errors))
+    gap, error = _known_mean(gaps), _known_mean(errors)
     return MeshMeasures(
         len(mesh.vertices), len(mesh.faces), mesh.is_watertight(), mesh.genus(), mesh.area() / CENTIMETRE**2,
         mesh.volume() / CENTIMETRE**3, (extent[0], extent[1], extent[2]), opacity, float(np.mean(overlaps)),
-        float(np.nanmean(gaps)), seen, 10 * math.log10(255**2 / max(error, 1e-9)),
+        gap, seen, None if error is None else 10 * math.log10(255**2 / max(error, 1e-9)),
     )  # fmt: skip
+
+
+def _known_mean(values: Sequence[float]) -> float | None:
+    """Return the mean of the views that have a value, which are not NaN; None where none has."""
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else None
 
 
 def write_meshes(run: Path, seeds: Sequence[int], out: Path, settings: MeshSettings, device: str = "cpu") -> list[MeshMeasures]:
