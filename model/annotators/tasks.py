@@ -43,6 +43,10 @@ class Task(Protocol):
 
     name: str
 
+    @property
+    def seed(self) -> int:
+        """Seed of everything drawn."""
+
     def network(self) -> nn.Module:
         """Return the network before training."""
 

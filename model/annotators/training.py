@@ -124,15 +124,16 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
     """Train, or resume what the folder holds, until `settings.images` pictures have been shown or the time is over.
 
     Raises:
-        ConfigError: the folder holds a run of another task, or of settings that may not change in a run.
+        ConfigError: the folder holds a run of another task or seed, or of settings that may not change in a run.
     """
     torch.set_num_threads(max(1, settings.threads // 2))
     out.mkdir(parents=True, exist_ok=True)
     progress = start(task, settings)
     resume(out, task.name, progress)
+    told = {**to_plain(settings), "seed": task.seed}
     if progress.images:
-        _refuse_changes(out, settings)
-    write_json(out / SETTINGS, {"task": task.name, "settings": to_plain(settings)})
+        _refuse_changes(out, told)
+    write_json(out / SETTINGS, {"task": task.name, "settings": told})
     board = _open_board(out / "tensorboard", progress.images) if settings.tensorboard else None
     begun, sums, count, seconds = time.monotonic(), dict[str, float](), 0, time.monotonic()
     batches = Batches(task, settings, progress.images)
@@ -170,13 +171,13 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
     return progress
 
 
-def _refuse_changes(run: Path, settings: TrainingSettings) -> None:
+def _refuse_changes(run: Path, now: dict[str, Any]) -> None:
     """Refuse to go on with other settings than a run has: what came of it would be of neither.
 
     Raises:
         ConfigError: with the first setting that differs, or what the run tells is damaged.
     """
-    before, now = read_settings(run), to_plain(settings)
+    before = read_settings(run)
     for name, value in now.items():
         if name not in MAY_CHANGE and before.get(name, value) != value:
             begun = f"{name} {before[name]}, with which {run} began"

@@ -65,6 +65,11 @@ class AdaptTask:
     """Of the terms for photographs; those for rendered crops are the head task's."""
     name: str = "head"
 
+    @property
+    def seed(self) -> int:
+        """Seed of everything drawn."""
+        return self.rendered.seed
+
     def network(self) -> nn.Module:
         """Return the network that is to be fitted."""
         return self.rendered.network()

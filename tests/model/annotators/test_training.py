@@ -89,6 +89,8 @@ def test_a_run_is_resumed_with_the_settings_it_began_with(views: Views, tmp_path
     for changed in ({"precision": "bf16"}, {"lr": 2e-3}):
         with pytest.raises(ConfigError, match=f"expected {next(iter(changed))} .* began, got"):
             train(HeadTask(views), replace(settings, images=4, **changed), tmp_path)
+    with pytest.raises(ConfigError, match=r"expected seed 0, .* began, got 5"):
+        train(HeadTask(views, seed=5), replace(settings, images=4), tmp_path)
     assert (tmp_path / "training.json").read_bytes() == before
     assert train(HeadTask(views), replace(settings, images=4, threads=2), tmp_path).images == 4
 
