@@ -29,11 +29,12 @@ from ..recipe import Recipe
 from .assets.formats import AssetError
 from .assets.library import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL
 from .derived_source import DerivedSource, KeptHead
+from .named_values import named_values
 from .people.appearance import Appearance, nearest
 from .people.population import Person, draw_person
 from .people.settings import PopulationSettings, deciding, fingerprint_of
 from .rendering.render import ON_GPU, RenderError, renderer, resolve
-from .source import MakeHumanSettings, Turn, named_values, opened, person_id, render_view
+from .source import MakeHumanSettings, Turn, opened, person_id, render_view
 
 SCHEME = "views:"
 VERSION = 8

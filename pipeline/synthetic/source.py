@@ -27,6 +27,7 @@ from ...manifests.config import ConfigError, canonical_json, from_plain, to_plai
 from ...manifests.identity import rng
 from .assets.formats import AssetError
 from .assets.library import ATTRIBUTION, LICENCE, LICENCE_URL, SOURCE_URL, Assets, open_assets
+from .named_values import named_values
 from .people.figure import Figure, build_figure
 from .people.population import draw_person
 from .people.settings import PopulationSettings, deciding, fingerprint_of
@@ -114,6 +115,8 @@ class MakeHumanSettings:
                 raise ConfigError(f"makehuman: expected a {name} of {', '.join(choices)}, got {getattr(self, name)!r}")
         if self.framing == WILD and (self.light != RASTER or self.lighting != PER_VIEW):
             raise ConfigError("makehuman: framing=wild is lit by light=raster, anew in every photograph; leave out lighting")
+        if self.denoiser == OIDN and self.light == RASTER:
+            raise ConfigError("makehuman: light=raster has no noise to clean; leave out denoiser=oidn, or take light=paths")
         if self.background and self.background not in KINDS:
             raise ConfigError(f"makehuman: expected a background of {', '.join(KINDS)}, got {self.background!r}")
 
@@ -125,36 +128,6 @@ def parse(text: str) -> MakeHumanSettings:
         ConfigError: an unknown setting (with a suggestion) or a value that does not fit.
     """
     return from_plain(MakeHumanSettings, named_values(text), SCHEME.rstrip(":"))
-
-
-def named_values(text: str) -> dict[str, Any]:
-    """Read `scheme:name=value,folder.name=value` as nested plain data.
-
-    Raises:
-        ConfigError: an item that is no name with a value.
-    """
-    plain: dict[str, Any] = {}
-    for item in filter(None, text.partition(":")[2].split(",")):
-        name, found, value = item.partition("=")
-        if not found:
-            raise ConfigError(f"{text}: expected settings as name=value, got {item!r}")
-        place = plain
-        *folders, last = name.strip().split(".")
-        for folder in folders:
-            place = place.setdefault(folder, {})
-            if not isinstance(place, dict):
-                raise ConfigError(f"{text}: expected settings of {folder} as {folder}.name=value, got {folder}={place!r}")
-        place[last] = _value(value.strip())
-    return plain
-
-
-def _value(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 LATER = {"light": PATHS, "lighting": PER_VIEW, "framing": CANONICAL, "denoiser": OWN, "depth": False}

@@ -28,13 +28,14 @@ from ....manifests.config import ConfigError, canonical_json, from_plain, to_pla
 from ....manifests.identity import rng
 from ....manifests.store import file_sha256
 from ..assets.formats import AssetError
+from ..named_values import named_values
 from ..people.settings import GROWTH_VERSION, WEAR_VERSION
 from ..rendering.denoise import denoise
 from ..rendering.exact_pass import Drawing, View, look
 from ..rendering.exposure import develop, expose, window_of
 from ..rendering.light import KINDS, draw_background, draw_light
 from ..rendering.render import CHOICES, ON_GPU, RenderError, Studio, renderer, resolve
-from ..source import named_values, person_id
+from ..source import person_id
 from . import dressing
 from .mesh_head import MeshHead, Sidecar, build_head, place_landmarks, read_sidecar, sidecar_of
 from .meshes import SUFFIXES, MeshLimits, companions
@@ -99,7 +100,10 @@ def parse(text: str) -> MeshSettings:
     folder, *settings = re.split(r",(?=[a-z_.]+=)", text.removeprefix(SCHEME), maxsplit=1)
     if not folder or re.match(r"[a-z_.]+=", folder):
         raise ConfigError(f"{text}: expected a folder first, as in mesh:FOLDER,views=8")
-    return from_plain(MeshSettings, {"folder": folder, **named_values(SCHEME + ",".join(settings))}, "mesh")
+    plain = named_values(SCHEME + ",".join(settings))
+    if "folder" in plain:
+        raise ConfigError(f"{text}: the folder is given twice; name it once, as in mesh:FOLDER,views=8")
+    return from_plain(MeshSettings, {"folder": folder, **plain}, "mesh")
 
 
 class MeshSource(Source):

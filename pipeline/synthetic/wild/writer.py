@@ -24,8 +24,9 @@ from ....manifests import store
 from ....manifests.config import ConfigError, fingerprint, from_plain, to_plain
 from ....manifests.schema import SCHEMA_VERSION, flatten, schema_for, to_table
 from ...execution.processes import in_processes
+from ..named_values import named_values
 from ..people.settings import fingerprint_of
-from ..source import RASTER, SCHEME, WILD, MakeHumanSettings, decisive, named_values, opened
+from ..source import RASTER, SCHEME, WILD, MakeHumanSettings, decisive, opened
 from .photographs import CAST, VERSION, cast_of, take
 
 STATE = ".state"

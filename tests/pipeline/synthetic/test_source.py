@@ -57,6 +57,9 @@ def test_settings_are_read_and_mistakes_named() -> None:
         ("makehuman:variant=fast", "scalar_rgb"), ("makehuman:background=red", "gradient"), ("makehuman:size=big", "size"),
         ("makehuman:people=1,people.glasses=0.5", "people.name=value"), ("makehuman:pitch_degrees=-3", "pitch_degrees of 0"),
         ("makehuman:roll_degrees=-1", "roll_degrees"), ("makehuman:people.glasses=2", "glasses of 0 to 1"),
+        ("makehuman:light=raster,denoiser=oidn", "no noise to clean"),
+        ("makehuman:views=2,size=64,views=3", "views is given twice"),
+        ("makehuman:people.glasses=0,people.glasses=1", "people.glasses is given twice"),
         ("makehuman:people.beards=-1", "beards of 0 to 1"), ("makehuman:people.detail=-1", "detail of 0 or more"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=words):

@@ -210,6 +210,7 @@ def test_settings_are_read_and_mistakes_named(folder: Path, tmp_path: Path) -> N
     for text, words in (
         ("mesh:", "folder first"), ("mesh:views=2", "folder first"), ("mesh:a,veiws=2", "views"),
         ("mesh:a,views=0", "1 or more"), ("mesh:a,pitch_degrees=-1", "pitch_degrees of 0"), ("mesh:a,roll_degrees=-1", "roll"),
+        ("mesh:a,views=2,views=3", "views is given twice"), ("mesh:a,folder=b", "folder is given twice"),
         ("mesh:a,variant=fast", "scalar_rgb"), ("mesh:a,background=red", "gradient"), ("mesh:a,yaw_degrees=0", "yaw_degrees"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=words):
