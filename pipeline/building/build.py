@@ -35,7 +35,7 @@ from ..synthetic.derived_source import DerivedSource
 from .commit import Books, Committed, commit, preload
 from .derived import kept_heads
 from .folder import RUN, STATE, Tombstones, own_shards, sweep
-from .inputs import InputRow, derived_rows, input_rows, open_all
+from .inputs import InputRow, Opened, derived_rows, input_rows
 from .known_cameras import KnownCameras
 from .memory.state import State
 from .parts import Listing, PartOf, own_rows, record_of, unfinish
@@ -56,6 +56,7 @@ from .takedown import take_down
 
 log = logging.getLogger(__name__)
 
+_Check = Callable[[], None]
 _FLUSH_SECONDS = 1.0
 _REMAKES = 3
 """Times that finished samples which are gone from the stage cache are made again in one run."""
@@ -75,8 +76,9 @@ def build(request: BuildRequest, observer: Observer | None = None) -> Summary:
     state_folder = request.out / STATE
     with StopSignals(GRACE_SECONDS) as signals:
         try:
+            opened = Opened.of(request.sources, request.recipe, request.follow_links)  # before anything is written
             with naming_faults(state_folder), writer_lock(state_folder / "lock") as check_folder:
-                committed = _build(request, observer, books, signals, check_folder)
+                committed = _build(request, opened, observer, books, signals, check_folder)
         except Interrupted as stop:
             raise BuildInterrupted(stop.signum) from None
         except Exception as error:
@@ -94,12 +96,10 @@ def _is_interrupt(error: Exception) -> bool:
 
 
 def _build(
-    request: BuildRequest, observer: Observer, books: Spent, signals: StopSignals, check_folder: Callable[[], None]
+    request: BuildRequest, opened: Opened, observer: Observer, books: Spent, signals: StopSignals, check_folder: _Check
 ) -> Committed:
     """Do the work of `build` as the only writer of the folder."""
-    sources = open_all(request.sources, request.recipe, request.follow_links)
-    cameras = KnownCameras.of(request.recipe)
-    recipe = request.recipe.resolved()
+    sources, cameras, recipe = opened
     claim_folder(request)
     if request.shard_of:
         unfinish(request.out)
@@ -146,7 +146,7 @@ class _Work:
     observer: Observer
     books: Spent
     signals: StopSignals
-    check_folder: Callable[[], None]
+    check_folder: _Check
     cameras: KnownCameras | None = None
 
     def __post_init__(self) -> None:

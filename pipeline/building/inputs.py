@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...datasets.exchange import eg3d_source, scene_source, video_source
 from ...datasets.sample import Drop, SourceImage
@@ -63,6 +63,29 @@ def open_all(texts: Sequence[str], recipe: Recipe, follow_links: bool = False) -
         return tuple(open_sources(texts, recipe.decode.max_bytes, follow_links=follow_links))
     except SourceError as error:
         raise ConfigError(str(error)) from error
+
+
+class Opened(NamedTuple):
+    """What a build reads, opened; nothing is written for it."""
+
+    sources: tuple[Source, ...]
+    cameras: KnownCameras | None
+    recipe: Recipe
+    """Resolved."""
+
+    @classmethod
+    def of(cls, texts: Sequence[str], recipe: Recipe, follow_links: bool = False) -> Opened:
+        """Open the sources, the known cameras and the stages of a build.
+
+        Args:
+            texts: what the sources are opened from.
+            recipe: as asked for.
+            follow_links: whether symbolic links in folders are followed.
+
+        Raises:
+            ConfigError: a source or a list of cameras is not there, or a stage lacks what it needs.
+        """
+        return cls(open_all(texts, recipe, follow_links), KnownCameras.of(recipe), recipe.resolved())
 
 
 def input_rows(

@@ -17,13 +17,13 @@ from ..execution.database import naming_faults, reading
 from ..recipe import Recipe
 from ..synthetic.derived_source import DerivedSource
 from .derived import kept_heads
-from .folder import REQUEST, STATE, check_places, read_request
-from .inputs import InputRow, derived_rows, input_rows, open_all
+from .folder import REQUEST, STATE, read_request
+from .inputs import InputRow, Opened, derived_rows, input_rows
 from .known_cameras import KnownCameras
 from .memory.state import State
 from .memory.tables import VERSION
 from .parts import own_rows
-from .request import BuildRequest, whole_set
+from .request import BuildRequest, check_request, whole_set
 
 _PAGE = 20_000
 _VARIABLES = 500
@@ -92,13 +92,11 @@ def make_plan(request: BuildRequest) -> Plan:
     """Look at sources and earlier results, and count. Reads no picture and writes nothing.
 
     Raises:
-        ConfigError: a source is not there.
+        ConfigError: a source is not there, or the build would be refused for its folder, engine or options.
     """
-    recipe = request.recipe.resolved()
+    check_request(request)
+    sources, cameras, recipe = Opened.of(request.sources, request.recipe, request.follow_links)
     plan = Plan(("decode", *(stage.name for stage in recipe.stages), "encode"))
-    check_places(request.sources, whole_set(request))
-    sources = open_all(request.sources, request.recipe, request.follow_links)
-    cameras = KnownCameras.of(recipe)
     with naming_faults(request.out / STATE), _reading(request.out) as state:
         seen = _Seen(state, recipe.keys(), plan)
         rows = input_rows(sources, request.sources, request.limit, cameras, whole_set(request))

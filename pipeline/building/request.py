@@ -96,8 +96,10 @@ def check_request(request: BuildRequest) -> None:
     """
     if not request.sources:
         raise ConfigError("expected at least one source: a folder, zip, CSV or parquet list, or a shard set")
-    if request.workers < (request.engine != "ray") or request.limit < 0 or request.time_limit <= 0:
+    if request.workers < (request.engine != "ray") or request.limit < 0 or not request.time_limit > 0:
         raise ConfigError("expected workers >= 1, limit >= 0 and time_limit > 0")
+    if not request.abort_share > 0:
+        raise ConfigError(f"expected an abort_share above 0 (1 or more never stops), got {request.abort_share}")
     if request.workers_per_gpu < 0:
         raise ConfigError(f"expected workers_per_gpu >= 0, got {request.workers_per_gpu}")
     if not _DEVICE.fullmatch(request.device) or (request.engine == "ray" and ":" in request.device):

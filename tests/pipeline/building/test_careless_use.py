@@ -18,6 +18,7 @@ from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.folder import STATE, TOMBSTONES, Tombstones
 from spherehead.pipeline.building.merge import MergeOptions, merge
 from spherehead.pipeline.building.parts import PartOf
+from spherehead.pipeline.building.plan import make_plan
 from spherehead.pipeline.building.request import BuildRequest, Summary
 from spherehead.pipeline.building.takedown import forget, retry
 from spherehead.pipeline.presets import STAGES
@@ -111,3 +112,27 @@ def test_a_place_that_the_system_does_not_have_is_told_in_its_words_and_ours(
     words = ["build-dataset", str(pictures), "--out", "/proc/absent", "--preset", "frames", "--engine", "inline"]
     assert main(words) == 2
     assert "/proc/absent: No such file or directory (ENOENT); it is not there" in capsys.readouterr().err
+
+
+def test_a_misspelt_source_leaves_no_trace(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fotos', but nothing is there"):
+        run(tmp_path / "fotos", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_is_refused_where_its_build_would_be(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    for out, options, words in (
+        ("file", {}, "file is a file; expected a folder"),
+        ("full", {}, "not empty and holds no data set: mine"),
+        ("out", {"engine": "lokal"}, "expected an engine of"),
+        ("out", {"abort_share": -3.0}, "abort_share above 0"),
+        ("out", {"abort_share": float("nan")}, "abort_share above 0"),
+        ("out", {"time_limit": float("nan")}, "time_limit > 0"),
+    ):
+        for work in (make_plan, build):
+            with pytest.raises(ConfigError, match=words):
+                work(request(pictures, tmp_path / out, **options))  # type: ignore[operator]
+    assert not (tmp_path / "out").exists()
