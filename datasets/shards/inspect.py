@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ...manifests.config import ConfigError, unknown
 from ...manifests.frames import read_frame
 from ...manifests.identity import unit_interval
 from ...manifests.store import MANIFEST, ShardEntry, file_sha256, read_header
@@ -134,11 +135,20 @@ def iterate(folder: Path, split: str = "") -> Iterator[Decoded]:
 
     Args:
         folder: what `--out` was.
-        split: only this one, where given.
+        split: only this one, where given; none of its samples need be there.
+
+    Raises:
+        ConfigError: the set has no such split.
+        ManifestError: there is no finished set, or its tables are damaged.
     """
+    splits = read_header(folder).recipe.get("splits", {}).get("fractions", {})
     frame = read_frame(folder, PLACE)
-    frame = frame[(frame["status"] == "kept") & ((frame["split"] == split) | (not split))]
-    yield from read(folder, frame.sort_values(["shard", "offset"])["id"].tolist(), frame)
+    frame = frame[frame["status"] == "kept"]
+    known = {*splits, *frame["split"].dropna()}
+    if split and split not in known:
+        raise ConfigError(unknown(split, sorted(known), f"the splits of {folder}"))
+    frame = frame[(frame["split"] == split) | (not split)]
+    return read(folder, frame.sort_values(["shard", "offset"])["id"].tolist(), frame)
 
 
 def read(folder: Path, ids: Sequence[str], frame: pd.DataFrame | None = None) -> Iterator[Decoded]:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from spherehead.datasets.shards import inspect
 from spherehead.datasets.shards.mirror import mirrored
+from spherehead.manifests.config import ConfigError
 from spherehead.manifests.frames import read_frame
 from spherehead.manifests.store import HEADER, MANIFEST, ManifestError, read
 
@@ -136,3 +137,13 @@ def test_a_header_from_a_server_names_no_file_outside_of_its_set(finished_set: P
     with pytest.raises(ManifestError, match="expected the file name of a shard"), mirrored("memory://evil") as folder:
         inspect.list_shards(folder, check=True)
     assert (tmp_path / "mine.tar").read_bytes() == b"mine"
+
+
+def test_a_misspelt_split_is_refused_and_an_absent_set_told(finished_set: Path, tmp_path: Path) -> None:
+    assert len(list(inspect.iterate(finished_set))) == len(list(inspect.iterate(finished_set, "train"))) + len(
+        list(inspect.iterate(finished_set, "val"))
+    )
+    with pytest.raises(ConfigError, match=r"unknown field 'trian' in the splits of .*; did you mean 'train'"):
+        inspect.iterate(finished_set, "trian")
+    with pytest.raises(ManifestError, match=r"no manifest\.json in"):
+        inspect.iterate(tmp_path)
