@@ -94,18 +94,19 @@ class StreamSettings:
 class ShardStream:
     """Micro-batches of one or several data sets by number."""
 
-    def __init__(self, places: Sequence[str | os.PathLike[str]], settings: StreamSettings) -> None:
+    def __init__(self, places: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], settings: StreamSettings) -> None:
         """Read and check the manifests.
 
         Args:
-            places: folders or URLs of finished sets.
+            places: folders or URLs of finished sets, or one of them.
             settings: see there.
 
         Raises:
             DataError: a set cannot be streamed as asked.
         """
         self.settings = settings
-        self._sources: tuple[Source, ...] = tuple(open_source(place) for place in places)
+        listed = (places,) if isinstance(places, str | os.PathLike) else places
+        self._sources: tuple[Source, ...] = tuple(map(open_source, listed))
         self._rows = read_rows(self._sources, settings.split)
         self._order = _order(self._rows, settings)
         self._reader = WindowReader(self._sources, self._rows, self._order)

@@ -70,3 +70,8 @@ def test_sets_that_are_not_whole_are_refused(folder: Path, name: str) -> None:
     with pytest.raises(DataError, match=said) as caught:
         ShardStream([folder], PLAIN)
     assert str(folder) in str(caught.value)
+
+
+def test_one_set_may_be_named_without_a_list(folder: Path) -> None:
+    listed = ShardStream([folder], PLAIN)
+    assert ShardStream(folder, PLAIN).num_samples == ShardStream(str(folder), PLAIN).num_samples == listed.num_samples
