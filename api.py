@@ -100,7 +100,7 @@ def build_dataset(
         Counts by outcome, samples by split, and the number of shards.
 
     Raises:
-        ConfigError: a source or setting does not fit.
+        ConfigError: a source, a setting or the number of workers does not fit.
         BuildAborted: nearly every file failed for one reason.
     """
     from .pipeline.building.build import build
@@ -108,6 +108,8 @@ def build_dataset(
     from .pipeline.publishing.place import place_of, prepare
     from .pipeline.publishing.publish import publish
 
+    if workers < 0:
+        raise ConfigError(f"expected workers of 0 or more, got {workers}")
     place = place_of(os.fspath(out))
     prepare(place, update)
     asked = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
@@ -147,6 +149,10 @@ def samples(folder: PathLike, split: str = "") -> Iterator[Decoded]:
     Args:
         folder: the data set.
         split: train or val; empty for all.
+
+    Raises:
+        ConfigError: the set has no such split.
+        ManifestError: there is no finished data set, or it is damaged.
     """
     from .datasets.shards.inspect import iterate
 

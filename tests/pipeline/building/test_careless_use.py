@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from spherehead.api import build_dataset
 from spherehead.cli import main
 from spherehead.datasets.sample import SourceImage
 from spherehead.datasets.sources.folder import FolderSource
@@ -135,4 +136,10 @@ def test_a_plan_is_refused_where_its_build_would_be(pictures: Path, tmp_path: Pa
         for work in (make_plan, build):
             with pytest.raises(ConfigError, match=words):
                 work(request(pictures, tmp_path / out, **options))  # type: ignore[operator]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_negative_number_of_workers_is_refused_from_python_too(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="workers of 0 or more, got -2"):
+        build_dataset(pictures, tmp_path / "out", "frames", workers=-2)
     assert not (tmp_path / "out").exists()
