@@ -210,8 +210,8 @@ def annotators_adapt(
     ] = "shipped",
     images: Annotated[int, typer.Option(min=32, help="Crops shown, half of them of the photographs.")] = 4_000,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Times that photographs are labelled anew, by what was learned so far.")
-    ] = 2,
+        int, typer.Option(min=1, help="Times that photographs are labelled, after the first by what was learned so far.")
+    ] = 1,
     people: Annotated[int, typer.Option(min=10, help="People to render where no --data is given.")] = 120,
     seed: Annotated[int, typer.Option(help="Seed of everything drawn.")] = 7,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the training, and processes that render.")] = 1,
