@@ -40,7 +40,7 @@ class Parse(Stage):
     """Estimate the class map."""
 
     name = "parse"
-    version = 11
+    version = 12
     needs = ("image", "mask")
     gives = ("parsing",)
 

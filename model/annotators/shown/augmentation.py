@@ -76,11 +76,12 @@ class Crop:
     """(68, 2); zeros where they are not known."""
     has_points: bool
     classes: Pixels
-    """(S / 2, S / 2)."""
+    """(S / 2, S / 2), those of the first pixel of every 2 x 2; `pipeline.annotators.heads.parser.centred` minds that."""
     alpha: Array
-    """(S / 2, S / 2) float32, 0 to 1."""
+    """(S / 2, S / 2) float32, 0 to 1, means of every 2 x 2."""
     beard: Array
-    """(S / 2, S / 2) int8: 1 where hair is beard, 0 where it is not, `NOT_TOLD` without hair and where nobody knows."""
+    """(S / 2, S / 2) int8, of first pixels too: 1 where hair is beard, 0 where it is not, `NOT_TOLD` without hair and where
+    nobody knows."""
 
 
 @dataclass(frozen=True)
