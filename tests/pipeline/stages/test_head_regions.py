@@ -69,10 +69,10 @@ def test_a_collar_of_sharp_lines_is_no_sharpened_picture(astronaut: np.ndarray) 
     for stage in (Detect(), Align(), Matte(), Parse()):
         (sample,) = stage.open().one(sample, rng(0, sample.id, stage.name))
     assert sample.image is not None and sample.parsing is not None
-    sharp = cv2.addWeighted(sample.image, 4.0, cv2.GaussianBlur(sample.image, (0, 0), 2.0), -3.0, 0)
+    sharp = cv2.addWeighted(sample.image, 5.0, cv2.GaussianBlur(sample.image, (0, 0), 2.0), -4.0, 0)
     told = []
     for image in (np.where((sample.parsing == INDEX["cloth"])[..., None], sharp, sample.image), sharp):
         crop = Crop(np.eye(3), len(image), 0.0, 1.0)
         changed = sample.with_(image=image, photo=Photo.of_pixels(image), crop=crop)
         told.append(pixel_scores(changed, StrengthReader())[0]["halo"])
-    assert told[0] < 0.25 < told[1]
+    assert told[0] < 0.1 < 0.25 < told[1]
