@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from spherehead.datasets.classes import INDEX
 from spherehead.datasets.kernels import disk, line
 from spherehead.datasets.sample import Crop, Drop, Photo, Sample
 from spherehead.manifests.identity import rng
+from spherehead.pipeline.annotators.heads.parser import HeadParser
+from spherehead.pipeline.annotators.heads.parsing import parse_crop
 from spherehead.pipeline.annotators.heads.strengths import StrengthReader
 from spherehead.pipeline.stages import quality
 from spherehead.pipeline.stages.align import Align
@@ -237,6 +239,13 @@ def photographed(folder: Path) -> Iterator[Head]:
         yield Head(path.stem, {"side": "photograph"}, sample.image, sample.mask, sample.parsing, None)
 
 
+def parsed(heads: Iterable[Head]) -> Iterator[Head]:
+    """Return rendered heads with class maps that the parser reads off the untouched picture, without a face mesh."""
+    reader = HeadParser()
+    for head in heads:
+        yield replace(head, parsing=parse_crop(reader.read(head.image), head.image, head.mask, None).classes)
+
+
 def share(count: int, total: int) -> str:
     """Return a count of a total with the 95 % interval of its share (Wilson 1927)."""
     z, part = 1.96, count / max(total, 1)
@@ -278,6 +287,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=8008)
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--photos", type=Path)
+    parser.add_argument("--parsed", action="store_true", help="class maps of rendered heads by the package's parser, not exact")
     parser.add_argument("--scores", type=Path)
     parser.add_argument("--every", type=int, default=1, help="degrade each n-th head only")
     parser.add_argument("--networks", default="", help="folder with a quality.onnx of your own")
@@ -288,7 +298,7 @@ def main() -> None:
         photographed(options.photos) if options.photos else rendered(options.people, options.seed, options.size, options.cache)
     )
     rows = []
-    for number, head in enumerate(heads):
+    for number, head in enumerate(parsed(heads) if options.parsed else heads):
         for cause, (optics, software) in {"": (None, None), **({} if number % options.every else CAUSES)}.items():
             random = rng(0, head.name, "camera")
             level = LEVELS.get(cause, 0)
