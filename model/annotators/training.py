@@ -172,7 +172,7 @@ def train(task: Task, settings: TrainingSettings, out: Path) -> Progress:
 
 
 def _refuse_changes(run: Path, now: dict[str, Any]) -> None:
-    """Refuse to go on with other settings than a run has: what came of it would be of neither.
+    """Refuse to resume with other settings than a run has: what came of it would be of neither.
 
     Raises:
         ConfigError: with the first setting that differs, or what the run tells is damaged.
