@@ -16,7 +16,7 @@ DUPLICATE: Final = "duplicate"
 REASONS: dict[str, tuple[str, str]] = {
     # reading and decoding
     "not_an_image": (NOT_AN_IMAGE, "the bytes are no known picture format"),
-    "special_file": (NOT_AN_IMAGE, "a pipe, device, socket or broken link"),
+    "special_file": (NOT_AN_IMAGE, "a pipe, device, socket or broken link, or the folder of a finished data set"),
     "hidden_file": (NOT_AN_IMAGE, "a dot file or a system's own file"),
     "empty_file": (FAILED, "zero bytes"),
     "truncated": (FAILED, "the file ends before the picture does"),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from ...manifests.store import HEADER, MANIFEST
 from ..images.headers import sniff
 from ..sample import Drop, SourceImage
 from .base import Refused, Source
@@ -21,6 +22,8 @@ RETRY_DELAYS = (0.05, 0.25, 1.0)
 """Seconds to wait before reading again after a passing fault of a disk or network."""
 PASSING = frozenset({errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, errno.EINTR, errno.EBUSY, errno.ENETDOWN})
 """Errors that may pass."""
+_OF_A_DATA_SET = frozenset({HEADER.encode(), MANIFEST.encode()})
+"""Names of files that together lie in finished data sets only, whose report's pictures are no photographs."""
 
 
 def file_stamp(status: os.stat_result) -> str:
@@ -160,10 +163,13 @@ class FolderSource(Source):
                 what = "a loop: this leads back to" if text.startswith(first) or first == "/" else "the same folder as"
                 return Refused(self.label, text, "special_file", f"{what} {first}, which is read already")
             visited[place] = text
-            return sorted(os.listdir(path))  # noqa: PTH208 - bytes path
+            names = sorted(os.listdir(path))  # noqa: PTH208 - bytes path
         except OSError as error:
             drop = io_error(error)
             return Refused(self.label, text, drop.reason, drop.detail)
+        if relative and not _OF_A_DATA_SET.difference(names):
+            return Refused(self.label, text, "special_file", "a finished data set, not entered; it can be a source of its own")
+        return names
 
     def _look(self, path: bytes, relative: bytes, name: bytes) -> SourceImage | Refused | None:
         """Tell what one name is: a file, a thing to refuse, or None for a folder to walk."""

@@ -143,6 +143,18 @@ def test_a_link_that_is_named_itself_is_followed(tmp_path, bad_inputs):
     assert entry.path == "one.jpg" and source.read(entry) == (tmp_path / "blob").read_bytes()
 
 
+def test_a_finished_data_set_among_photographs_is_not_entered_and_other_folders_with_one_such_name_are(tmp_path):
+    for folder, names in (("heads", ("manifest.json", "manifest.parquet")), ("mine", ("manifest.json",))):
+        (tmp_path / folder / "report").mkdir(parents=True)
+        for name in (*names, "report/0.jpg"):
+            (tmp_path / folder / name).write_bytes(b"x")
+    (tmp_path / "z.jpg").write_bytes(b"x")
+    found = list(FolderSource("p", str(tmp_path)).entries())
+    told = Refused("p", "heads/", "special_file", "a finished data set, not entered; it can be a source of its own")
+    assert found[0] == told
+    assert [entry.path for entry in found[1:]] == ["mine/manifest.json", "mine/report/0.jpg", "z.jpg"]
+
+
 @pytest.mark.parametrize("name", ["photos", "list.csv", "list.parquet", "cameras.json", "a.zip", "a.tar", "a.jpg"])
 def test_a_pipe_or_device_named_as_a_source_is_refused_at_once(tmp_path, name):
     os.mkfifo(tmp_path / name)
