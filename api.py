@@ -127,19 +127,29 @@ def build_dataset(
     return summary
 
 
-def read_manifest(folder: PathLike, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_manifest(folder: PathLike, columns: str | Sequence[str] | None = None) -> pd.DataFrame:
     """Return the manifest of a data set: one row a head, kept or not.
 
     Args:
         folder: the data set.
-        columns: those wanted; None for all.
+        columns: those wanted, or the only one; None for all.
 
     Raises:
         ManifestError: there is no finished data set, or it is damaged.
+        ConfigError: a column that it does not have.
     """
-    from .manifests.store import read
+    from .manifests.config import unknown
+    from .manifests.frames import present_columns
+    from .manifests.store import read, read_header
 
-    table: pd.DataFrame = read(Path(folder), None if columns is None else list(columns)).table.to_pandas()
+    place = Path(folder)
+    read_header(place)
+    if columns is not None:
+        columns, known = [columns] if isinstance(columns, str) else list(columns), present_columns(place)
+        for name in columns:
+            if name not in known:
+                raise ConfigError(unknown(name, known, f"the manifest of {place}"))
+    table: pd.DataFrame = read(place, columns).table.to_pandas()
     return table
 
 

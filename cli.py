@@ -67,7 +67,7 @@ ERRORS: dict[str, int] = {
     "datasets.camera:CameraError": USAGE,
     "pipeline.building.request:BuildAborted": ABORTED,
     "pipeline.building.request:AccountingError": MISMATCH,
-    "pipeline.building.shard_plan:CacheLost": INTERNAL,
+    "pipeline.building.shard_plan:CacheLost": USAGE,
     "pipeline.execution.database:StateError": INTERNAL,
     "pipeline.engines.base:EngineError": INTERNAL,
     "pipeline.stage:StageUnavailable": USAGE,

@@ -9,12 +9,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from spherehead.api import build_dataset
+from spherehead.api import build_dataset, read_manifest
 from spherehead.cli import main
 from spherehead.datasets.sample import SourceImage
 from spherehead.datasets.sources.folder import FolderSource
 from spherehead.manifests import store
 from spherehead.manifests.config import ConfigError
+from spherehead.manifests.frames import read_origins
 from spherehead.pipeline.building.build import build
 from spherehead.pipeline.building.folder import STATE, TOMBSTONES, Tombstones
 from spherehead.pipeline.building.merge import MergeOptions, merge
@@ -97,6 +98,19 @@ def test_a_takedown_without_memory_says_that_it_needs_one(pictures: Path, tmp_pa
     assert forget(out, row["id"], STAGES).startswith("took down 1 rows")
 
 
+def test_a_takedown_that_must_pack_what_is_gone_says_how_to_make_it_and_is_done_then(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, words = tmp_path / "out", ["forget", "0.png", "--out", str(tmp_path / "out")]
+    run(pictures, out)
+    for path in (out / STATE).glob("cache.sqlite*"):
+        path.unlink()
+    assert main(words) == 2
+    assert "gone from the stage cache; rerun the same build-dataset command to make them again" in capsys.readouterr().err
+    run(pictures, out)
+    assert read_origins(out).set_index("path").outcome["0.png"] == "dropped" and main(["shards", "verify", str(out)]) == 0
+
+
 def test_tombstones_that_came_from_elsewhere_are_in_the_header_though_no_row_changes(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(pictures, out)
@@ -143,3 +157,10 @@ def test_a_negative_number_of_workers_is_refused_from_python_too(pictures: Path,
     with pytest.raises(ConfigError, match="workers of 0 or more, got -2"):
         build_dataset(pictures, tmp_path / "out", "frames", workers=-2)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_misspelt_column_is_named_and_one_column_may_be_a_word(pictures: Path, tmp_path: Path) -> None:
+    run(pictures, tmp_path / "out")
+    assert list(read_manifest(tmp_path / "out", "status").columns) == ["status"]
+    with pytest.raises(ConfigError, match="unknown field 'statsu' in the manifest of .*; did you mean 'status'"):
+        read_manifest(tmp_path / "out", ["id", "statsu"])
