@@ -284,7 +284,10 @@ def worn(random: np.random.Generator, image: Pixels, grey_share: float = 0.12) -
     if random.random() < 0.4:
         out = out + np.float32(random.uniform(1.0, 16.0)) * random.standard_normal(out.shape, dtype=np.float32)
     flat = np.clip(out, 0, 255).astype(np.uint8)
-    if random.random() < 0.5:
-        done, data = cv2.imencode(".jpg", flat, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(25, 96))])
-        flat = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8) if done else flat
-    return flat
+    return jpeg(flat, int(random.integers(25, 96))) if random.random() < 0.5 else flat
+
+
+def jpeg(image: Pixels, quality: int) -> Pixels:
+    """Return an (H, W, 3) RGB picture as a JPEG of a quality shows it."""
+    data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], dtype=np.uint8)

@@ -14,7 +14,7 @@ from spherehead.datasets.camera import FOCAL, RADIUS, Camera, geodesic
 from spherehead.datasets.classes import INDEX, LANDMARK_MIRROR
 from spherehead.manifests.config import ConfigError
 from spherehead.model.annotators.networks import CROP
-from spherehead.model.annotators.shown.augmentation import CropGeometry, CropSettings, draw_geometry, make_crop
+from spherehead.model.annotators.shown.augmentation import CropGeometry, CropSettings, draw_geometry, jpeg, make_crop
 from spherehead.model.annotators.shown.grounds import cut, ground, photographs
 from spherehead.model.annotators.shown.relighting import light
 from spherehead.model.annotators.shown.views import View, Views, warped
@@ -140,3 +140,12 @@ def test_taught_classes_read_back_by_the_parsers_reader_lie_where_they_are(views
     read, as_it_stood = np.abs(np.mean(off[::2], axis=0)), np.mean(off[1::2], axis=0)
     assert read.max() < 0.1
     assert as_it_stood == pytest.approx([0.5, 0.5], abs=0.1)
+
+
+def test_a_jpeg_keeps_the_brightness_of_red_green_and_blue_and_halves_their_colours() -> None:
+    red, blue = [97, 0, 0], [0, 0, 254]  # 0.299 and 0.114 of them are alike: the file has no stripes, their mean colour only
+    stripes = np.tile(np.array([[red, blue]], dtype=np.uint8), (64, 32, 1))
+    shown = jpeg(stripes, 95).astype(float)
+    assert np.abs(shown.mean(axis=(0, 1)) - stripes.mean(axis=(0, 1))).max() < 6.0
+    assert np.ptp(shown[16:48, 16:48], axis=1).max() < 12.0
+    assert np.ptp(jpeg(stripes[..., ::-1], 95).astype(float)[16:48, 16:48], axis=1).max() > 30.0  # those differ in brightness
