@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...datasets.arrays import Array, Floats
+from ...datasets.arrays import Array
 from ...datasets.camera import Camera, CameraError, geodesic, rotation_z
-from ...datasets.sample import Drop, Sample
+from ...datasets.sample import Drop, HeadPose, Sample
 from ..annotators.faces.face_shape import eye_distance
 from ..annotators.faces.head_fit import camera_of
 from ..annotators.faces.mesh_drift import marked
@@ -113,9 +114,15 @@ def meshes_in_crop(sample: Sample) -> tuple[Array, Array] | None:
     return warp_mesh(pair[0], sample.crop.matrix), warp_mesh(pair[1], sample.crop.matrix)
 
 
-def reading_in_crop(sample: Sample) -> tuple[Floats, float] | None:
-    """Return the crop's (3, 3) rotation and its expected error as our network read them in `detect`; None if it did not."""
-    head = sample.head
-    if head is None or head.pose is None or not head.pose.spread or head.mesh_pair is None or sample.crop is None:
+def reading_in_crop(sample: Sample, network: str) -> HeadPose | None:
+    """Return what our network read in `detect` with its rotation turned as the crop is; None if no network or another one did.
+
+    Args:
+        sample: with a crop.
+        network: sha256 of the network.
+    """
+    pose = None if sample.head is None else sample.head.pose
+    if pose is None or pose.network != network or pose.halves is None or sample.crop is None:
         return None
-    return rotation_z(crop_turn(sample.crop.matrix)) @ head.pose.rotation, head.pose.spread
+    turn = rotation_z(crop_turn(sample.crop.matrix))
+    return dataclasses.replace(pose, rotation=turn @ pose.rotation, halves=turn @ pose.halves)

@@ -60,7 +60,7 @@ class Detect(Stage):
     """Heads in a photograph, in a stable order."""
 
     name = "detect"
-    version = 9
+    version = 10
     gives = ("id", "head")
 
     finder: Literal["auto", "own", "mediapipe"] = "auto"

@@ -18,7 +18,7 @@ import numpy as np
 from ...datasets.arrays import Array, Floats, Pixels
 from ...datasets.camera import Camera, canonical_to_world, geodesic, mean_rotation, published_rotation
 from ...datasets.canonical_face import canonical_vertices
-from ...datasets.sample import Drop, Head, Sample
+from ...datasets.sample import Drop, Head, HeadPose, Sample
 from ...datasets.sources.camera_sidecar import file_sha256, look_up, read_cameras
 from ..annotators.faces.coarse_pose import CoarseHead, head_of_body, head_of_face
 from ..annotators.faces.face_crop import factor_to, mesh_in_region, reduce_by, region_of_mesh
@@ -26,7 +26,7 @@ from ..annotators.faces.head_fit import HeadFit, camera_of
 from ..annotators.faces.upright import better_turn
 from ..annotators.heads import files as head_files
 from ..annotators.heads.fusion import part_way, reader_share
-from ..annotators.heads.reader import HeadReader, Reading
+from ..annotators.heads.reader import HeadReader, Reading, confidence_of, joined_turns
 from ..backends import mediapipe_models as models
 from ..backends import onnx_session
 from ..stage import Backend, OpenStage, Stage
@@ -70,7 +70,7 @@ class EstimateCamera(Stage):
     """Estimates the camera label."""
 
     name = "estimate_camera"
-    version = 7
+    version = 8
     needs = ("head", "image")
     gives = ("camera",)
 
@@ -171,14 +171,14 @@ class OpenEstimateCamera(OpenStage):
         if sample.mesh is not None:
             estimate = self._from_mesh(sample, sample.mesh)
             if self.reader is not None:
-                told = reading_in_crop(sample)
+                told = reading_in_crop(sample, self.reader.digest)
                 if told is None:
                     reading, sample = self.reader.read_crop(sample)
-                    told = reading.rotation, reading.spread
-                estimate = _confirmed(*told, estimate)
+                    told = reading.pose
+                estimate = _confirmed(told.rotation, told.spread, estimate)
         elif self.reader is not None:
             reading, sample = self.reader.read_crop(sample)
-            estimate = _read(reading)
+            estimate = _read(reading, reading_in_crop(sample, self.reader.digest))
         else:
             estimate = self._coarse(sample, head)
         if published:
@@ -319,9 +319,14 @@ def _confirmed(rotation: Floats, spread: float, estimate: Estimate) -> Estimate:
     return dataclasses.replace(estimate, camera=camera, confidence=estimate.confidence * trust, disagreement=apart)
 
 
-def _read(reading: Reading) -> Estimate:
-    """Return our network's reading of the crop as an estimate."""
-    return Estimate(rounded(reading.rotation), reading.mirror_error, reading.confidence, math.nan, math.nan, "head")
+def _read(reading: Reading, before: HeadPose | None) -> Estimate:
+    """Return our network's reading of the crop as an estimate, joined with what it read before of the photograph."""
+    turns = [(reading.halves, reading.spread)]
+    if before is not None and before.halves is not None:
+        turns.append((before.halves, before.spread))
+    halves, spread = joined_turns(turns)
+    error = geodesic(halves[0], halves[1])
+    return Estimate(rounded(mean_rotation(halves)), error, confidence_of(spread, error), math.nan, math.nan, "head")
 
 
 def _filled(sample: Sample, estimate: Estimate) -> Sample:

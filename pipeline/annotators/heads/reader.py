@@ -6,7 +6,9 @@ mirror image's, so that a mirrored photograph has the mirrored label.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,8 +70,8 @@ class Reading:
     """Pixels a side of the canonical crop."""
     spread: float
     """Scale in radians of the rotation's expected error, calibrated."""
-    mirror_error: float
-    """Radians between the picture's rotation and that of its mirror image, mirrored back."""
+    halves: Floats
+    """(2, 3, 3) rotations of the picture and of its mirror image, mirrored back, whose mean `rotation` is."""
     points: Floats
     """(68, 2) landmarks, hidden ones too."""
     sigma: Floats
@@ -80,16 +82,30 @@ class Reading:
     """(19, 64, 64) float32 logits over the square."""
     alpha: Array
     """(64, 64) float32 coverage by this head's person over the square, 0 to 1."""
+    network: str = ""
+    """The sha256 of the network that read it."""
+    before: Reading | None = None
+    """The look that led to this one."""
+
+    @property
+    def mirror_error(self) -> float:
+        """Radians between the picture's rotation and that of its mirror image, mirrored back."""
+        return geodesic(*self.halves)
 
     @property
     def confidence(self) -> float:
-        """Chance that the rotation is right within 15 degrees; see `chance_within`."""
-        return chance_within(RIGHT_WITHIN, max(self.spread, self.mirror_error / 4.0))
+        """Chance that the rotation is right within 15 degrees; see `confidence_of`."""
+        return confidence_of(self.spread, self.mirror_error)
 
     @property
     def pose(self) -> HeadPose:
-        """The part of it that a head keeps."""
-        return HeadPose(self.rotation, self.centre, self.scale, self.confidence, self.spread)
+        """What a head keeps of it: rotation and place as this look and the one before it say together."""
+        looks = [self] if self.before is None else [self.before, self]
+        halves, spread = joined_turns([(look.halves, look.spread) for look in looks])
+        centre = np.mean([look.centre for look in looks], axis=0)
+        scale = math.exp(sum(math.log(look.scale) for look in looks) / len(looks))
+        confidence = confidence_of(spread, geodesic(halves[0], halves[1]))
+        return HeadPose(mean_rotation(halves), centre, scale, confidence, spread, halves, self.network)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +115,6 @@ class CropReading:
     image: Pixels
     """The very array that was read: a stage that lays the head on another background makes another one."""
     reading: Reading
-    network: str
-    """The sha256 of the network that read it."""
 
 
 def whole(image: Pixels) -> Square:
@@ -118,6 +132,11 @@ def chance_within(limit: float, spread: float) -> float:
     return 1.0 - math.exp(-ratio) * (1.0 + ratio + 0.5 * ratio * ratio) if ratio < 500.0 else 1.0
 
 
+def confidence_of(spread: float, mirror_error: float) -> float:
+    """Return the chance that a rotation is right within 15 degrees, by its spread and the mirror image's error in radians."""
+    return chance_within(RIGHT_WITHIN, max(spread, mirror_error / 4.0))
+
+
 class HeadReader:
     """The loaded network."""
 
@@ -128,7 +147,8 @@ class HeadReader:
             HeadNetworkError: the file is missing or changed.
         """
         self._model = network("head", device, networks)
-        self._digest = weights("head", folder=networks)[0][1]
+        self.digest = weights("head", folder=networks)[0][1]
+        """The sha256 of the network."""
         self._spread_factor = float(card("head", networks).get("spread_factor", 1.0))
 
     def settle(self, image: Pixels, box: tuple[float, float, float, float]) -> Reading:
@@ -139,7 +159,9 @@ class HeadReader:
         x, y, width, height = box
         first = self.read(image, Square(x + width / 2.0, y + height / 2.0, FIRST_SIDE * max(width, height)))
         then = next_square(first)
-        return self.read(image, then) if then.meets(image.shape[1], image.shape[0]) else first
+        if not then.meets(image.shape[1], image.shape[0]):
+            return first
+        return dataclasses.replace(self.read(image, then), before=first)
 
     def read_crop(self, sample: Sample) -> tuple[Reading, Sample]:
         """Read all of a sample's crop, or take the reading that the same network made of it in an earlier stage.
@@ -149,10 +171,10 @@ class HeadReader:
         """
         image = sample.require("image")
         known = sample.shared.get(SHARED)
-        if known is not None and known.image is image and known.network == self._digest:
+        if known is not None and known.image is image and known.reading.network == self.digest:
             return known.reading, sample
         reading = self.read(image, whole(image), quick=True)  # exact where the side is a multiple of `CROP`
-        return reading, sample.with_(shared={SHARED: CropReading(image, reading, self._digest)})
+        return reading, sample.with_(shared={SHARED: CropReading(image, reading)})
 
     def read(self, image: Pixels, square: Square, quick: bool = False) -> Reading:
         """Read the head in a square of an (H, W, 3) uint8 RGB picture; `quick` resamples a large one less exactly."""
@@ -168,20 +190,36 @@ class HeadReader:
         there = values[:, 10:146].reshape(2, 68, 2)
         points = 0.5 * (there[0] + there[1][LANDMARK_MIRROR] * [-1.0, 1.0])
         sigma = np.exp(0.5 * (values[0, 146:] + values[1, 146:][LANDMARK_MIRROR]))
-        error = geodesic(second, first)
         back = np.linalg.inv(square.matrix(2))  # from half sides about the centre, moved by one
         return Reading(
             rotation_z(square.angle) @ mean_rotation([first, second]),
             warping.apply(back, place[None, :2] + 1.0)[0],
             square.side * math.exp(float(place[2])),
             self._spread_factor * math.exp(0.5 * float(values[:, 6].sum())),
-            error,
+            rotation_z(square.angle) @ np.stack([first, second]),
             warping.apply(back, points + 1.0),
             square.side / 2.0 * sigma,
             square,
             0.5 * (classes[0] + classes[1][SWAP][..., ::-1]),
             0.5 * (alpha[0, 0] + alpha[1, 0][:, ::-1]),
+            self.digest,
         )
+
+
+def joined_turns(turns: Sequence[tuple[Array, float]]) -> tuple[Floats, float]:
+    """Return the mean of what several looks at a head say of its rotation.
+
+    Looks count by the inverse squares of their spreads. Their errors are much alike, so that the mean's spread is theirs.
+
+    Args:
+        turns: of each look the (2, 3, 3) rotations of the picture and of its mirror image, mirrored back, and their spread.
+
+    Returns:
+        The same of all looks.
+    """
+    weights = np.array([1.0 / max(spread, 1e-9) ** 2 for _, spread in turns])
+    halves = [mean_rotation([halves[side] for halves, _ in turns], weights) for side in range(2)]
+    return np.stack(halves), float(np.average([spread for _, spread in turns], weights=weights))
 
 
 def next_square(reading: Reading) -> Square:

@@ -200,8 +200,8 @@ def test_what_is_held_before_a_head_leaves_it_a_head(hole: str, open_below: bool
         seen[42:, 30:34] = INDEX["background"]
     classes = np.eye(19, dtype=np.float32)[seen].transpose(2, 0, 1)
     reading = Reading(
-        np.eye(3), np.full(2, 32.0), 64.0, 0.05, 0.0, np.zeros((68, 2)), np.ones(68), Square(32.0, 32.0, 64.0, 0.0), classes,
-        np.ones((64, 64)),
+        np.eye(3), np.full(2, 32.0), 64.0, 0.05, np.stack([np.eye(3)] * 2), np.zeros((68, 2)), np.ones(68),
+        Square(32.0, 32.0, 64.0, 0.0), classes, np.ones((64, 64)),
     )  # fmt: skip
     assert shows_head(reading, 0.05) is shown
     assert not shows_head(reading, 0.999)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from spherehead.datasets.camera import geodesic
+from spherehead.datasets.camera import geodesic, mean_rotation, rotation_z
 from spherehead.datasets.warp import warp
-from spherehead.pipeline.annotators.heads.reader import HeadReader, Reading, Square, next_square
+from spherehead.pipeline.annotators.heads.reader import HeadReader, Reading, Square, joined_turns, next_square
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,33 @@ def test_a_turned_square_reads_the_same_head_turned_back(reader: HeadReader, ast
 
 def straight_roll(rotation: np.ndarray) -> float:
     return math.atan2(rotation[0, 1], -rotation[1, 1])
+
+
+def test_looks_count_by_the_inverse_squares_of_what_they_may_be_off() -> None:
+    """Rotations about one axis are means of angles, to the third order."""
+    turns = [
+        (np.stack([rotation_z(first), rotation_z(second)]), spread)
+        for first, second, spread in ((0.0, 0.04, 0.1), (0.1, 0.0, 0.2))
+    ]
+    halves, spread = joined_turns(turns)
+    for found, angle in zip(halves, (0.02, 0.032), strict=True):
+        assert geodesic(found, rotation_z(angle)) < 1e-4
+    assert spread == pytest.approx(0.8 * 0.1 + 0.2 * 0.2)
+    alone, same = joined_turns(turns[:1])
+    assert np.abs(alone - turns[0][0]).max() < 1e-12 and same == pytest.approx(0.1)
+
+
+def test_the_pose_of_a_head_is_what_both_looks_say(reader: HeadReader, astronaut: np.ndarray) -> None:
+    last = reader.settle(astronaut, (150.0, 20.0, 150.0, 190.0))
+    first, pose = last.before, last.pose
+    assert first is not None and first.before is None and first.square != last.square
+    assert pose.halves is not None and geodesic(mean_rotation(pose.halves), pose.rotation) < 1e-9
+    for one, other in ((first, last), (last, first)):
+        assert geodesic(pose.rotation, one.rotation) < geodesic(one.rotation, other.rotation) + 1e-9
+    assert pose.centre == pytest.approx(0.5 * (first.centre + last.centre))
+    assert pose.scale == pytest.approx(math.sqrt(first.scale * last.scale))
+    assert min(first.spread, last.spread) <= pose.spread <= max(first.spread, last.spread)
+    assert pose.network == reader.digest
 
 
 def test_a_second_look_that_lies_outside_of_the_picture_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
