@@ -62,6 +62,7 @@ def annotators_views(
             min=0.0, max=3.5, help="Factor on the shares of head-wear, with --wear; 2.5 covers about half of the heads."
         ),
     ] = 1.0,
+    necks: Annotated[bool, typer.Option("--necks", help="Turn heads on their bodies.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Render people without light, with normals and exact labels, to train annotators on; rerun the command to resume.
@@ -82,6 +83,8 @@ def annotators_views(
     )
     if wear:
         people = replace(people, wear="drawn", skins="drawn", faces="wide", shares=more_head_wear(covered))
+    if necks:
+        people = replace(people, necks="drawn")
     settings = TrainingViews(
         count=count, views=views, seed=seed, first=first, size=size, pitch_degrees=pitch, people=people, sides=sides,
         steep=steep,

@@ -45,6 +45,8 @@ MOUTH_ISLAND = (380.0, 435.0, 480.0, 512.0)
 """Left, top, right, bottom of the inside of the mouth in the texture."""
 JAW_LINE = ((1.60, 6.14), (1.40, 6.19), (0.95, 6.25), (0.65, 6.42), (0.45, 6.72), (-1.20, 6.75))
 """(z, y) on the base mesh: under the chin, under the ear, the nape; what lies lower is neck."""
+NECK_LENGTH = 1.0
+"""How far below that line (dm) a body has turned wholly where the head is turned on the neck."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,31 @@ class Body:
                 vertices[target.indices] += weights[name] * target.offsets
         return vertices
 
+    def turned(self, vertices: Floats, neck: tuple[float, float, float]) -> Floats:
+        """Return (V, 3) morphed vertices with the body turned below the head, which stays.
+
+        The neck is twisted and bent smoothly from the jaw down, about its own middle.
+
+        Args:
+            vertices: as `morph` gives them.
+            neck: rotation of the head on the body in radians about the axes of the base mesh: nod down, turn to the person's
+                left, tilt to their right.
+        """
+        if not any(neck):
+            return vertices
+        depth = self.below_jaw / NECK_LENGTH
+        share = np.clip(depth, 0.0, 1.0)
+        share = share * share * (3.0 - 2.0 * share)
+        x = self.base.vertices[:, 0]
+        middle = vertices[(depth > 0.3) & (depth < 0.6) & (np.abs(x) < 0.8)].mean(axis=0)
+        turn = scipy.spatial.transform.Rotation.from_rotvec(-share[:, None] * np.array(neck))
+        return np.asarray(np.where(share[:, None] > 0.0, turn.apply(vertices - middle) + middle, vertices))
+
+    @cached_property
+    def below_jaw(self) -> Floats:
+        """(V,) how far each vertex of the base mesh lies below the line of jaw and nape, in dm."""
+        return _below_jaw(self.base.vertices)
+
     def mirrored(self, indices: Array) -> Array:
         """Return the vertices of the base mesh that mirror others."""
         places = self.base.vertices[indices.ravel()] * [-1.0, 1.0, 1.0]
@@ -109,9 +136,7 @@ class Body:
         quads, uv_quads = quads[inside], uv_quads[inside]
         fine = subdivide(len(vertices), quads, len(base.uvs), uv_quads)
         uvs = np.asarray(fine.uv_matrix @ base.uvs)
-        rest = fine.refine(vertices)
-        jaw = np.array(sorted(JAW_LINE))
-        below_jaw = np.interp(rest[:, 2], jaw[:, 0], jaw[:, 1]) - rest[:, 1]
+        below_jaw = _below_jaw(fine.refine(vertices))
         return Bust(fine, uvs, self._classes(fine, uvs), below_jaw, np.repeat(quads.reshape(-1), 2)[:, None])
 
     def _classes(self, fine: Subdivision, uvs: Floats) -> Array:
@@ -137,6 +162,11 @@ class Body:
         moved = np.zeros(len(self.base.vertices))
         moved[target.indices] = np.linalg.norm(target.offsets, axis=1)
         return np.asarray(moved / max(float(moved.max()), 1e-9))
+
+
+def _below_jaw(points: Floats) -> Floats:
+    jaw = np.array(sorted(JAW_LINE))
+    return np.asarray(np.interp(points[:, 2], jaw[:, 0], jaw[:, 1]) - points[:, 1])
 
 
 def _inside(points: Floats, outline: tuple[tuple[float, float], ...]) -> Array:

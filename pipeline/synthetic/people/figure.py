@@ -71,7 +71,7 @@ def build_figure(assets: Assets, person: Person, size: int = 512) -> Figure:
     body = body_of(assets)
     calm = body.morph(person.shape)
     placement = place(calm)
-    vertices = body.morph({**person.shape, **person.expression})
+    vertices = body.turned(body.morph({**person.shape, **person.expression}), person.neck)
     maker = _Maker(assets, body, person, vertices, placement, paint.fineness_for(size))
     parts = [*maker.skin(), *maker.eyes(), *maker.worn()]
     if person.glasses is not None:

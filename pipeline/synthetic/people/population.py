@@ -30,6 +30,10 @@ from .mouth import TeethLook, draw_teeth
 from .settings import ASSETS, CARDS, DEFAULTS, UNITS, WIDE, PopulationSettings
 from .skin_marks import SkinMarks, draw_marks
 
+NECK_DEGREES = (9.0, 25.0, 6.0)
+"""Standard deviations of how heads nod, turn and tilt on their bodies, in degrees."""
+AHEAD = 0.3
+"""Share of heads, where necks are drawn, that look where their shoulders do."""
 LONG_HAIR = ("long01", "bob01", "ponytail01")
 
 
@@ -79,6 +83,8 @@ class Person:
     """What is painted on the skin."""
     teeth: TeethLook | None = None
     """What an open mouth shows; nothing where None."""
+    neck: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """How the head is turned on the body, see `Body.turned`."""
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -131,10 +137,19 @@ def draw_person(assets: Assets, seed: int, head: int, settings: PopulationSettin
         person = dataclasses.replace(person, expression=unit_weights(settings.expressions, rng(seed, name, "faces")))
     if settings.teeth != ASSETS:
         person = dataclasses.replace(person, teeth=draw_teeth(age, rng(seed, name, "teeth")))
+    if settings.necks != ASSETS:
+        person = dataclasses.replace(person, neck=draw_neck(rng(seed, name, "neck")))
     if settings.skins != ASSETS:
         dark = sum(share for name, share in skins if "darkskinned" in name)
         person = dataclasses.replace(person, marks=draw_marks(male, age, dark, rng(seed, name, "marks"), settings.oily))
     return person if settings.wear == ASSETS else _dressed(person, seed, settings)
+
+
+def draw_neck(random: np.random.Generator) -> tuple[float, float, float]:
+    """Draw how a head is turned on its body in radians: three in ten are not, others mostly aside, as far as necks go."""
+    ahead, drawn = random.random() < AHEAD, random.normal(0.0, 1.0, 3)
+    nod, turn, tilt = (np.radians(NECK_DEGREES) * np.clip(drawn, -2.2, 2.2)).tolist()
+    return (0.0, 0.0, 0.0) if ahead else (nod, turn, tilt)
 
 
 def _dressed(person: Person, seed: int, settings: PopulationSettings) -> Person:

@@ -70,11 +70,13 @@ class PopulationSettings:
     """assets: of mean weight and muscle; drawn: thin to heavy, of morphs that `assets fetch morphs` brings."""
     teeth: str = ASSETS
     """assets: mouths are hollow; drawn: with teeth, gums and a tongue."""
+    necks: str = ASSETS
+    """assets: every head looks where its shoulders do; drawn: seven in ten are turned on their necks."""
 
     def __post_init__(self) -> None:
         if self.faces not in (USUAL, WIDE, UNITS):
             raise ConfigError(f"people: expected faces of {USUAL}, {WIDE} or {UNITS}, got {self.faces!r}")
-        for name in ("wear", "skins", "teeth", "bodies"):
+        for name in ("wear", "skins", "teeth", "bodies", "necks"):
             if getattr(self, name) not in (ASSETS, DRAWN):
                 raise ConfigError(f"people: expected {name} of {ASSETS} or {DRAWN}, got {getattr(self, name)!r}")
         if self.hair not in (CARDS, GROWN):
@@ -100,7 +102,7 @@ def deciding(people: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of plain `PopulationSettings` decides who is drawn: without what only grown hair or drawn wear read."""
     idle: tuple[str, ...] = () if people.get("hair", CARDS) != CARDS else ("hair", "beards", "styles", "wet")
     idle += () if people.get("wear", ASSETS) != ASSETS else ("wear", "shares")
-    idle += tuple(name for name in ("skins", "teeth", "bodies") if people.get(name, ASSETS) == ASSETS)
+    idle += tuple(name for name in ("skins", "teeth", "bodies", "necks") if people.get(name, ASSETS) == ASSETS)
     idle += () if people.get("faces", USUAL) != USUAL else ("faces",)
     idle += () if people.get("styles", "") else ("styles",)
     idle += ("wet",) if people.get("wet", WET) == WET else ()
