@@ -71,7 +71,7 @@ def geodesic(first: Array, second: Array) -> float:
     return math.atan2(float(sine), 0.5 * (float(np.trace(relative)) - 1.0))
 
 
-def mean_rotation(rotations: Sequence[Array], weights: Sequence[float] | Array | None = None) -> Floats:
+def mean_rotation(rotations: Sequence[Array] | Array, weights: Sequence[float] | Array | None = None) -> Floats:
     """Return the (3, 3) rotation nearest to the weighted sum of (3, 3) rotations; of two alike it is half way between them.
 
     Args:
@@ -79,7 +79,7 @@ def mean_rotation(rotations: Sequence[Array], weights: Sequence[float] | Array |
         weights: of each, 0 or more; None for all alike.
     """
     shares = np.ones(len(rotations)) if weights is None else np.asarray(weights)
-    left, _, right = np.linalg.svd(np.tensordot(shares, np.stack(rotations), axes=1))
+    left, _, right = np.linalg.svd(np.tensordot(shares, np.stack(list(rotations)), axes=1))
     return np.asarray(left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right)
 
 
