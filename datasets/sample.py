@@ -152,7 +152,7 @@ class HeadPose:
     spread: float = 0.0
     """Expected error of the rotation in radians, as the network has it; 0 where it was not told."""
     halves: Floats | None = None
-    """(2, 3, 3) rotations read off the picture and off its mirror image, mirrored back, whose mean `rotation` is; where told."""
+    """(2, 3, 3) rotations read off the picture and off its mirror image, mirrored back, whose mean is `rotation`."""
     network: str = ""
     """The sha256 of the network that read it."""
 

@@ -290,4 +290,4 @@ def worn(random: np.random.Generator, image: Pixels, grey_share: float = 0.12) -
 def jpeg(image: Pixels, quality: int) -> Pixels:
     """Return an (H, W, 3) RGB picture as a JPEG of a quality shows it."""
     data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], dtype=np.uint8)
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)[..., ::-1])

@@ -162,5 +162,5 @@ def test_a_negative_number_of_workers_is_refused_from_python_too(pictures: Path,
 def test_a_misspelt_column_is_named_and_one_column_may_be_a_word(pictures: Path, tmp_path: Path) -> None:
     run(pictures, tmp_path / "out")
     assert list(read_manifest(tmp_path / "out", "status").columns) == ["status"]
-    with pytest.raises(ConfigError, match="unknown field 'statsu' in the manifest of .*; did you mean 'status'"):
+    with pytest.raises(ConfigError, match=r"unknown field 'statsu' in the manifest of .*; did you mean 'status'"):
         read_manifest(tmp_path / "out", ["id", "statsu"])

@@ -199,9 +199,9 @@ def test_a_head_without_a_mesh_is_labelled_by_the_crop_and_by_what_the_same_netw
     pose = aligned.head.pose
     assert aligned.mesh is None and pose is not None and pose.halves is not None
 
-    def label(sure: float, network: str) -> np.ndarray:
-        """The label where the photograph's looks told a camera 0.3 radians further round, of which they are that sure."""
-        turn = Camera.look_at(0.3, 0.0).world2cam @ Camera.look_at(0.0, 0.0).world2cam.T
+    def label(sure: float, network: str, further: float = 0.3) -> np.ndarray:
+        """The label where the photograph's looks told a camera that many radians further round, of which they are that sure."""
+        turn = Camera.look_at(further, 0.0).world2cam @ Camera.look_at(0.0, 0.0).world2cam.T
         other = dataclasses.replace(
             pose, rotation=turn @ pose.rotation, halves=turn @ pose.halves, spread=pose.spread / sure, network=network
         )
@@ -212,6 +212,8 @@ def test_a_head_without_a_mesh_is_labelled_by_the_crop_and_by_what_the_same_netw
     assert geodesic(alone, estimate(estimator, aligned).camera.world2cam) > 1e-3
     told = [geodesic(label(sure, pose.network), alone) for sure in (1e-3, 1.0, 1e3)]
     assert told[0] < 1e-3 < told[1] < told[2]
+    with pytest.raises(Drop, match="pose_mirror"):
+        label(1.0, pose.network, 0.8)
 
 
 def known(tmp_path: Path, label: np.ndarray) -> str:
