@@ -57,10 +57,7 @@ def annotators_views(
         float, typer.Option(min=0, max=1, help="Share of the views spread over the sphere, far above and below too.")
     ] = 0.0,
     covered: Annotated[
-        float,
-        typer.Option(
-            min=0.0, max=3.5, help="Factor on the shares of head-wear, with --wear; 2.5 covers about half of the heads."
-        ),
+        float, typer.Option(min=0.0, max=3.5, help="Factor on the shares of head-wear, with --wear; 2.5 covers about half.")
     ] = 1.0,
     necks: Annotated[bool, typer.Option("--necks", help="Turn heads on their bodies.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
@@ -79,12 +76,11 @@ def annotators_views(
     if covered != 1.0 and not wear:
         raise typer.BadParameter("expected --wear too; without it nobody wears anything", param_hint="--covered")
     people = PopulationSettings(
-        bald=0.08, hats=0.0 if wear else 0.08, hair=hair, styles=styles, beards=beards, children=children
-    )
+        bald=0.08, hats=0.0 if wear else 0.08, hair=hair, styles=styles, beards=beards, children=children,
+        necks="drawn" if necks else "assets",
+    )  # fmt: skip
     if wear:
         people = replace(people, wear="drawn", skins="drawn", faces="wide", shares=more_head_wear(covered))
-    if necks:
-        people = replace(people, necks="drawn")
     settings = TrainingViews(
         count=count, views=views, seed=seed, first=first, size=size, pitch_degrees=pitch, people=people, sides=sides,
         steep=steep,

@@ -189,33 +189,6 @@ def test_a_head_known_by_its_body_gets_a_coarse_level_camera_and_low_confidence(
     strict.close()
 
 
-def test_a_head_without_a_mesh_is_labelled_by_the_crop_and_by_what_the_same_network_saw_in_the_photograph(
-    shared: Path, estimator: OpenEstimateCamera
-) -> None:
-    picture = cv2.imread(str(shared / "photos" / "obama-blue-room.jpg"))[::4, ::4, ::-1].copy()
-    cv2.ellipse(picture, (192, 107), (44, 56), 0, 0, 360, (60, 45, 35), -1)
-    (found,) = Detect().open().one(Sample("", Photo.of_pixels(picture)), DRAW)
-    (aligned,) = Align(max_upscale=20.0).open().one(found, DRAW)
-    pose = aligned.head.pose
-    assert aligned.mesh is None and pose is not None and pose.halves is not None
-
-    def label(sure: float, network: str, further: float = 0.3) -> np.ndarray:
-        """The label where the photograph's looks told a camera that many radians further round, of which they are that sure."""
-        turn = Camera.look_at(further, 0.0).world2cam @ Camera.look_at(0.0, 0.0).world2cam.T
-        other = dataclasses.replace(
-            pose, rotation=turn @ pose.rotation, halves=turn @ pose.halves, spread=pose.spread / sure, network=network
-        )
-        sample = aligned.with_(head=dataclasses.replace(aligned.head, pose=other))
-        return estimate(estimator, sample).camera.world2cam
-
-    alone = label(1.0, "another network")
-    assert geodesic(alone, estimate(estimator, aligned).camera.world2cam) > 1e-3
-    told = [geodesic(label(sure, pose.network), alone) for sure in (1e-3, 1.0, 1e3)]
-    assert told[0] < 1e-3 < told[1] < told[2]
-    with pytest.raises(Drop, match="pose_mirror"):
-        label(1.0, pose.network, 0.8)
-
-
 def known(tmp_path: Path, label: np.ndarray) -> str:
     path = tmp_path / "cameras.json"
     path.write_text(json.dumps({"0" * 16: [float(value) for value in label]}))
