@@ -1,7 +1,7 @@
 """The 25-number camera label of a canonical crop, with what says how far to trust it.
 
 For a face the label's own camera is fitted to the meshes of the picture and of its mirror image, and the two must agree;
-for a head without a face it is what our network read in all looks at it, of `detect` and of the crop, or comes from a few
+for a head without a face it is what our network read of it, in `detect` and in the crop, or comes from a few
 points and is marked as coarse. Where the crop lies was settled by `align`.
 """
 
@@ -84,7 +84,7 @@ class EstimateCamera(Stage):
     max_mirror_error_degrees: float = 12.0
     """Largest angle between the camera of a face and that of its mirror image, mirrored back."""
     max_coarse_mirror_error_degrees: float = 35.0
-    """The same for heads without a mesh, and between our network's looks at them."""
+    """The same for heads without a mesh, and between our network's readings of them."""
     max_residual: float = 0.06
     """Largest median distance of the mesh from the fitted face under the label, in eye distances."""
     max_yaw_degrees: float = 180.0
@@ -323,8 +323,8 @@ def _confirmed(rotation: Floats, spread: float, estimate: Estimate) -> Estimate:
 def _read(reading: Reading, before: HeadPose | None) -> Estimate:
     """Return our network's reading of the crop as an estimate, joined with what it read before of the photograph.
 
-    Looks that disagree are doubted as a mirror image is: of rendered heads that one look alone refuses, most joined labels are
-    wrong (`tests/bench/truth_wild.py`).
+    Readings that disagree are doubted as a mirror image's is: of rendered heads that one reading alone refuses, most joined
+    labels are wrong (`tests/bench/truth_wild.py`).
     """
     turns, errors = [(reading.halves, reading.spread)], [reading.mirror_error]
     if before is not None and before.halves is not None:

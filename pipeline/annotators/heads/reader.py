@@ -85,7 +85,7 @@ class Reading:
     network: str = ""
     """The sha256 of the network that read it."""
     before: Reading | None = None
-    """The look that led to this one."""
+    """The reading that led to this one."""
 
     @property
     def mirror_error(self) -> float:
@@ -99,7 +99,7 @@ class Reading:
 
     @property
     def pose(self) -> HeadPose:
-        """What a head keeps of it: rotation and place as this look and the one before it say together."""
+        """What a head keeps of it: rotation and place as this reading and the one before it say together."""
         looks = [self] if self.before is None else [self.before, self]
         halves, spread = joined_turns([(look.halves, look.spread) for look in looks])
         centre = np.mean([look.centre for look in looks], axis=0)
@@ -207,15 +207,15 @@ class HeadReader:
 
 
 def joined_turns(turns: Sequence[tuple[Array, float]]) -> tuple[Floats, float]:
-    """Return the mean of what several looks at a head say of its rotation.
+    """Return the mean of several readings of a head's rotation.
 
-    Looks count by the inverse squares of their spreads. Their errors are much alike, so that the mean's spread is theirs.
+    Readings count by the inverse squares of their spreads. Their errors are much alike, so that the mean's spread is theirs.
 
     Args:
-        turns: of each look the (2, 3, 3) rotations of the picture and of its mirror image, mirrored back, and their spread.
+        turns: of each reading the (2, 3, 3) rotations of the picture and of its mirror image, mirrored back, and their spread.
 
     Returns:
-        The same of all looks.
+        The same of all readings.
     """
     weights = np.array([1.0 / max(spread, 1e-9) ** 2 for _, spread in turns])
     halves = [mean_rotation([halves[side] for halves, _ in turns], weights) for side in range(2)]

@@ -1,12 +1,12 @@
-"""How right single looks at a head are by the side of their square, how right all together, and how far shoulders mislead them.
+"""Accuracy of single readings of a head by the side of their square, of all of them together, and how shoulders mislead them.
 
 Crops of views that nothing was trained on, laid into larger pictures as heads lie in photographs; boxes are off as a finder's
-are. What stands last is what a label says: the looks of `detect` and of the crop, each by its spread. Of views with turned
+are. The last line is what a label says: the readings of `detect` and of the crop, each by its spread. Of views with turned
 necks (`annotators views --necks`) the slope of the azimuth's error over the neck's turn is told too: 0 where shoulders do not
 count, 1 where nothing else does.
 
     spherehead annotators views --hair grown --children --pitch 22 --wear --size 320 --count 60 --views 6 --seed 88203 --out new
-    python tests/bench/looks.py new --count 600
+    python tests/bench/readings.py new --count 600
 """
 
 from __future__ import annotations
@@ -56,19 +56,19 @@ def main() -> None:
     for number in range(options.count):
         crop, random = task.crop(number), np.random.default_rng(number)
         centre, side = SIZE / 2.0 * (crop.place[:2] + 1.0), SIZE * math.exp(float(crop.place[2]))
-        looks = {f"{wide}": reader.read(crop.image, Square(*centre, wide * side)).rotation for wide in SIDES}
+        found = {f"{wide}": reader.read(crop.image, Square(*centre, wide * side)).rotation for wide in SIDES}
         width, height = (size * side * math.exp(float(random.normal(0.0, 0.08))) for size in (0.84, 0.95))
         x, y = centre + random.normal(0.0, 0.05 * side, 2)
         pose = reader.settle(crop.image, (x - width / 2.0, y - height / 2.0, width, height)).pose
         upright = next_square(reader.read(crop.image, Square(*pose.centre, pose.scale))).angle
         last = reader.read(crop.image, Square(*pose.centre, pose.scale, upright))
         halves, _ = joined_turns([(pose.halves, pose.spread), (last.halves, last.spread)])
-        looks |= {"crop": last.rotation, "label": mean_rotation(halves)}
+        found |= {"crop": last.rotation, "label": mean_rotation(halves)}
         yaw, index = camera_of(crop.rotation).yaw, task.chosen(number)
         mirrored = views.view(index).camera.yaw * yaw < 0.0
         turned = turn_on_body(views, index, mirrored) if options.necks else 0.0
-        off = {name: math.remainder(camera_of(found).yaw - yaw, 2.0 * math.pi) for name, found in looks.items()}
-        errors = {name: math.degrees(geodesic(found, crop.rotation)) for name, found in looks.items()}
+        off = {name: math.remainder(camera_of(rotation).yaw - yaw, 2.0 * math.pi) for name, rotation in found.items()}
+        errors = {name: math.degrees(geodesic(rotation, crop.rotation)) for name, rotation in found.items()}
         rows.append((math.degrees(abs(yaw)), math.degrees(turned), errors, off))
     for band, low, high in BANDS:
         chosen = [row for row in rows if low <= row[0] < high]
